@@ -1,0 +1,88 @@
+"""Block: the contract of everything a network is made of. Read this page first.
+
+A block computes y = f(x; W). With an objective L above it and d_y = ∂L/∂y coming down, it has two jobs:
+
+    propagate    d_x = ∂L/∂x     error propagation, from d_y, W and what forward saved
+    gradients    d_W = ∂L/∂W     weight gradients, from d_y and what forward saved
+
+They are two methods because neither is ever computed for nothing: with fixed weights only the first runs, and
+for the lowest block in training only the second. A derivative always has the shape of the thing it belongs to.
+"""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+Saved = Any
+
+
+class Block:
+    """One function of tensors, with its forward pass and its two backward passes.
+
+    All three methods are functions of their arguments and of the parameters: nothing is kept on the block between
+    calls, so that one block may stand at several places of a graph and be used by several threads.
+
+    A subclass keeps every argument of its constructor under the same attribute name (`settings` reads them back for
+    `repr` and for saving), lists its weights in `parameter_names`, and what else must be saved in `buffer_names`.
+    """
+
+    parameter_names: ClassVar[tuple[str, ...]] = ()
+    buffer_names: ClassVar[tuple[str, ...]] = ()
+    has_training_mode: ClassVar[bool] = False
+    """True if forward takes `training=True` and then does something else (dropout, batch normalization)."""
+    output_count: int = 1
+    """More than 1 if forward returns a tuple; d_output is then a tuple, too, with None where nothing came back."""
+
+    def forward(self, *inputs: Any, **mode: Any) -> tuple[Any, Saved]:
+        """Return the output (a tuple if output_count > 1) and whatever the two backward methods need.
+
+        Never changes its inputs. Raises ShapeError for inputs that do not fit.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def propagate(self, saved: Saved, d_output: Any) -> tuple[Tensor | None, ...]:
+        """Return ∂L/∂input for each input; None where the output does not depend on it differentiably."""
+        raise NotImplementedError(f"{type(self).__name__} has no propagate")
+
+    def gradients(self, saved: Saved, d_output: Any) -> dict[str, Tensor]:
+        """Return ∂L/∂parameter by parameter name. Blocks without parameters inherit this empty answer."""
+        return {}
+
+    def remember(self, saved: Saved) -> None:
+        """Take over what one training step has seen (running statistics). Training calls it after forward."""
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The weights by name, as the tensors themselves: changing one in place changes the block."""
+        return dict(self._tensors(self.parameter_names))
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """Tensors that are saved with the weights but not trained."""
+        return dict(self._tensors(self.buffer_names))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments, read back from the attributes of the same names."""
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: getattr(self, name) for name in names}
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        return self.forward(*inputs)[0]
+
+    def __repr__(self) -> str:
+        given = inspect.signature(type(self).__init__).parameters
+        shown = [
+            repr(value) if given[name].default is inspect.Parameter.empty else f"{name}={value!r}"
+            for name, value in self.settings.items()
+            if value != given[name].default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _tensors(self, names: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+        for name in names:
+            tensor = getattr(self, name)
+            if tensor is not None:
+                yield name, tensor

@@ -1,0 +1,43 @@
+"""What can go wrong, as one family: `except BlockpropError` catches all of it and nothing else.
+
+BlockpropError
+├── ShapeError        a tensor has the wrong shape, type of number or device
+├── GraphError        the network does not hang together, or lacks what was named
+├── SettingError      an argument, flag or name has a value that is not allowed
+├── DataError         a data file or table cannot be used
+├── FormatError       a saved network or checkpoint cannot be used
+├── NotFiniteError    a NaN or an infinity appeared
+└── GradientError     a backward pass disagrees with finite differences
+"""
+
+
+class BlockpropError(Exception):
+    """Base of all errors that blockprop raises on purpose."""
+
+
+class ShapeError(BlockpropError, ValueError):
+    """A tensor's shape, dtype or device is not what the block takes."""
+
+
+class GraphError(BlockpropError, ValueError):
+    """The graph is not a graph of blocks (cycle, missing node), or it lacks a name that was asked for."""
+
+
+class SettingError(BlockpropError, ValueError):
+    """A setting has a value outside its range, or names something that does not exist."""
+
+
+class DataError(BlockpropError, ValueError):
+    """A data set cannot be read or does not fit; the message names the file and the row."""
+
+
+class FormatError(BlockpropError, ValueError):
+    """A file in blockprop's own format is damaged, incomplete, or not such a file."""
+
+
+class NotFiniteError(BlockpropError, ArithmeticError):
+    """A NaN or an infinity appeared; the message names the step and the first block that produced it."""
+
+
+class GradientError(BlockpropError, AssertionError):
+    """A backward pass disagrees with finite differences; the message names the worst element."""
