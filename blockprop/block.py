@@ -66,18 +66,17 @@ class Block:
     @property
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments, read back from the attributes of the same names."""
-        names = list(inspect.signature(type(self).__init__).parameters)[1:]
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _arguments(type(self))}
 
     def __call__(self, *inputs: Tensor) -> Any:
         return self.forward(*inputs)[0]
 
     def __repr__(self) -> str:
-        given = inspect.signature(type(self).__init__).parameters
+        defaults = _arguments(type(self))
         shown = [
-            repr(value) if given[name].default is inspect.Parameter.empty else f"{name}={value!r}"
+            repr(value) if defaults[name] is inspect.Parameter.empty else f"{name}={value!r}"
             for name, value in self.settings.items()
-            if value != given[name].default
+            if value != defaults[name]
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -86,3 +85,10 @@ class Block:
             tensor = getattr(self, name)
             if tensor is not None:
                 yield name, tensor
+
+
+def _arguments(kind: type[Block]) -> dict[str, Any]:
+    """The constructor's arguments and their defaults."""
+    if kind.__init__ is object.__init__:
+        return {}
+    return {name: argument.default for name, argument in inspect.signature(kind).parameters.items()}

@@ -193,7 +193,7 @@ class Network:
                 saved = saved_at[node.name] if keep_trace else saved_at.pop(node.name)
                 d_output = d.pop(key, None) if key else tuple([d.pop(name, None) for name in node.keys])
                 if d_output is None:
-                    continue  # the blocks above pass no error on to this one
+                    continue  # the blocks above passed no error on to this one
                 for name in shown:
                     yield name, d_output if key else d_output[node.keys.index(name)]
                 if propagate:
@@ -207,7 +207,7 @@ class Network:
                         if more_to_come:
                             continue
                     for name, title in titles:
-                        yield title, found[name]
+                        yield title, found.pop(name)
         except (BlockpropError, RuntimeError) as error:
             raise located(error, node, [d_output]) from error
         for name in self.inputs:

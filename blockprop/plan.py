@@ -5,7 +5,7 @@ loops in network.py do nothing but call blocks.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
@@ -108,11 +108,12 @@ def _is_sorted(nodes: list[Node], ready: set[str]) -> bool:
     return True
 
 
-def plan_forward(nodes: Collection[Node], keep: Collection[str] | None, training: bool) -> list[ForwardStep]:
+def plan_forward(nodes: Sequence[Node], keep: Collection[str] | None, training: bool) -> list[ForwardStep]:
     """Visit what `keep` depends on and nothing else; None keeps, and visits, everything."""
     if keep is None:
         return [_forward_step(node, training, ()) for node in nodes]
-    alive, steps = set(keep), []
+    alive = set(keep)
+    steps: list[ForwardStep] = []
     for node in reversed(nodes):
         if alive.isdisjoint(node.keys):
             continue
@@ -134,7 +135,7 @@ def _single(keys: tuple[str, ...]) -> str | None:
 
 
 def plan_backward(
-    nodes: Collection[Node],
+    nodes: Sequence[Node],
     seeds: Collection[str],
     wanted: Collection[str],
     titles: Mapping[int, Mapping[str, str]],
@@ -148,7 +149,8 @@ def plan_backward(
     for node in nodes:
         if id(node.block) in titles or not needed.isdisjoint(node.inputs):
             needed.update(node.keys)
-    reached, steps, seen = set(seeds), [], set()
+    reached, seen = set(seeds), set()
+    steps: list[BackwardStep] = []
     for node in reversed(nodes):
         if reached.isdisjoint(node.keys) or needed.isdisjoint(node.keys):
             continue

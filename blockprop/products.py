@@ -5,6 +5,8 @@ which torch carries as well, uses all of it (twice the speed: docs/benchmarks.md
 start. So large products go to oneDNN and small ones to MKL. Both compute in float32.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,7 +14,7 @@ from torch import Tensor
 LARGE = 2_000_000
 """Multiplications above which oneDNN's start is worth it."""
 
-_onednn = getattr(getattr(torch.ops.mkldnn, "_linear_pointwise", None), "default", None)
+_onednn: Any = getattr(getattr(torch.ops.mkldnn, "_linear_pointwise", None), "default", None)
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -30,4 +32,4 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _suits_onednn(a: Tensor, b: Tensor) -> bool:
-    return _onednn is not None and a.is_cpu and a.dtype == b.dtype == torch.float32 and torch.backends.mkldnn.enabled
+    return bool(_onednn and a.is_cpu and a.dtype == b.dtype == torch.float32 and torch.backends.mkldnn.enabled)

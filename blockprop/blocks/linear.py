@@ -1,12 +1,13 @@
 """Linear maps of rows, and tables of rows."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from blockprop.block import Block
-from blockprop.errors import ShapeError
+from blockprop.errors import SettingError, ShapeError
 from blockprop.products import affine, product
 
 
@@ -16,8 +17,8 @@ class Linear(Block):
     d_x = d_y weight     d_weight = d_yᵀ x     d_bias = sum of d_y over the rows
 
     x: (..., features_in)   y: (..., features_out)
-    weight: (features_out, features_in)   bias: (features_out,), or None with bias=False
-    Starts from He's uniform distribution for ReLU networks (He et al. 2015, eq. 10), bias 0.
+    weight: (features_out, features_in)   bias: (features_out,), or None without bias
+    The weights start uniform with variance 2 / features_in, for ReLU networks (He et al. 2015, eq. 10), the bias at 0.
     Raises ShapeError if x's last axis is not features_in.
     """
 
@@ -25,19 +26,58 @@ class Linear(Block):
 
     def __init__(self, features_in: int, features_out: int, with_bias: bool = True):
         self.features_in, self.features_out, self.with_bias = features_in, features_out, with_bias
-        self.weight = torch.empty(features_out, features_in)
+        self.weight = he_uniform((features_out, features_in), features_in)
         self.bias = torch.zeros(features_out) if with_bias else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         if x.shape[-1] != self.features_in:
-            raise ShapeError(f"expected rows of {self.features_in}")
+            raise ShapeError(f"expected rows of {self.features_in} numbers, came {tuple(x.shape)}")
         return affine(x, self.weight, self.bias), x
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (product(d_y, self.weight),)
+        if d_y.dim() == 2:
+            return (product(d_y, self.weight),)
+        return (product(d_y.reshape(-1, self.features_out), self.weight).view(saved.shape),)
 
     def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
         x = saved
-        if self.bias is None:
-            return {"weight": product(d_y.t(), x)}
-        return {"weight": product(d_y.t(), x), "bias": d_y.sum(0)}
+        if d_y.dim() != 2:
+            x, d_y = x.reshape(-1, self.features_in), d_y.reshape(-1, self.features_out)
+        d_weight = product(d_y.t(), x)
+        return {"weight": d_weight} if self.bias is None else {"weight": d_weight, "bias": d_y.sum(0)}
+
+
+class Embedding(Block):
+    """A table of rows, looked up by number:  y = weight[x].
+
+    d_weight[i] = sum of d_y where x = i     x is of integers, so nothing propagates to it
+
+    x: (...) int64, 0…rows − 1   y: (..., features)   weight: (rows, features), from N(0, 1)
+    Raises ShapeError for a number outside the table or x not of integers.
+    """
+
+    parameter_names = ("weight",)
+
+    def __init__(self, rows: int, features: int):
+        self.rows, self.features = rows, features
+        self.weight = torch.randn(rows, features)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        if x.is_floating_point() or (x.numel() and not 0 <= int(x.min()) <= int(x.max()) < self.rows):
+            raise ShapeError(f"expected integers 0…{self.rows - 1}, came {x.dtype} with some number outside")
+        return self.weight[x.long()], x.long()
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[None]:
+        return (None,)
+
+    def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
+        d_weight = torch.zeros_like(self.weight)
+        return {"weight": d_weight.index_add_(0, saved.flatten(), d_y.reshape(-1, self.features))}
+
+
+def he_uniform(shape: tuple[int, ...], inputs: int) -> Tensor:
+    """Uniform numbers of variance 2 / inputs, by torch's global generator."""
+    if min(*shape, inputs) < 1:
+        raise SettingError(f"every size must be at least 1, came {shape}")
+    bound = math.sqrt(6 / inputs)
+    return torch.empty(shape).uniform_(-bound, bound)
