@@ -113,14 +113,15 @@ class Probe:
             return self._elements(name, tensor, d)
         tried = [self._direction(name, tensor, d) for _ in range(DIRECTIONS)]
         worst = max(tried, key=lambda c: c.error)
-        return worst if worst.error <= self.tolerance else self._elements(name, tensor, d)
+        clear = worst.error <= self.tolerance and not any(c.kinks for c in tried)
+        return worst if clear else self._elements(name, tensor, d)
 
     def _direction(self, name: str, tensor: Tensor, d: Tensor) -> Comparison:
         direction = torch.randn(tensor.shape, dtype=tensor.dtype, generator=self.generator).to(tensor.device)
         explicit = float((d * direction).sum())
         scale = float(d.norm())
-        error, numeric, _ = self._walk(tensor, direction, explicit, scale)
-        return Comparison(name, error, explicit, numeric)
+        error, numeric, kink = self._walk(tensor, direction, explicit, scale)
+        return Comparison(name, error, explicit, numeric, kinks=int(kink))
 
     def _elements(self, name: str, tensor: Tensor, d: Tensor) -> Comparison:
         scale = float(d.norm()) / d.numel() ** 0.5

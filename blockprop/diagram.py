@@ -50,8 +50,11 @@ KIND_OF_MODULE = {
     "reshaping": "reshaping",
     "image": "image",
 }
+COUNTS = ("channels", "classes", "features", "groups", "heads", "units")
+LENGTHS = ("dilation", "padding", "shape", "size", "stride")
+HARD_SPACE = "\u00a0"
 INK, GRAY, VALUE, GRADIENT, ALARM = "#1f2933", "#5b6672", "#4a78b5", "#c0566a", "#a30014"
-MARGIN, SPACE, STUB, LINE, LANE, COLUMN = 16.0, 26.0, 24.0, 15.0, 8.0, 1700.0
+MARGIN, SPACE, STUB, LINE, LANE, COLUMN = 16.0, 26.0, 24.0, 15.0, 8.0, 2000.0
 
 
 @torch.no_grad()
@@ -151,14 +154,15 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def _phrase(name: str, value: Any) -> str:
-    if name.endswith("_out"):
+    if name.removesuffix("_out") in COUNTS:
         return f"{value} {name.removesuffix('_out')}"
     words = name.removeprefix("with_").replace("_", " ")
     if isinstance(value, bool):
         return words if value else f"no {words}"
     if isinstance(value, Tensor):
         return f"{words} {_shape(tuple(value.shape))}"
-    text = "×".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+    separator = "×" if name in LENGTHS else " "
+    text = separator.join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
     return f"{words} {textwrap.shorten(text, 24, placeholder='…')}"
 
 
@@ -179,7 +183,8 @@ def _number(value: float) -> str:
     if value == 0 or 1e-3 <= value < 1e5:
         return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
     digits, power = f"{value:.1e}".split("e")
-    return f"{digits}·10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+    digits = "" if digits == "1.0" else f"{digits}·"
+    return f"{digits}10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
 def _text_width(text: str, size: float, bold: bool = False) -> float:
@@ -228,7 +233,8 @@ def _graph(
 
 def _node_box(name: str, block: Block, is_shared: bool) -> Box:
     about = describe(block)
-    lines = textwrap.wrap(about, 32)
+    unbroken = ", ".join(phrase.replace(" ", HARD_SPACE) for phrase in about.split(", "))
+    lines = [line.replace(HARD_SPACE, " ") for line in textwrap.wrap(unbroken, 32)]
     lines = lines if len(lines) <= 3 else [*lines[:2], f"{lines[2][:31]}…"]
     count = sum(tensor.numel() for tensor in block.parameters.values())
     note = f"{count:,} parameter{'s' * (count != 1)}{', shared' if is_shared else ''}" if count else ""
@@ -334,10 +340,11 @@ def _align(layers: list[list[Box]], links: list[Link], sweeps: int = 8) -> None:
     for sweep in range(sweeps):
         for layer in reversed(layers) if sweep % 2 else layers:
             _spread(layer, [_wanted_x(box, above, below, sweep % 2 == 0) for box in layer])
-    for _ in range(2):
-        lines = _straight_lines(links)
-        for layer in layers:
-            _spread(layer, [lines.get(box, box.x) for box in layer])
+    for sweep in range(4):
+        lines = _straight_lines(layers, links)
+        for layer in reversed(layers) if sweep % 2 else layers:
+            wanted = [_wanted_x(box, above, below, sweep % 2 == 0) for box in layer]
+            _spread(layer, [lines.get(box, x) for box, x in zip(layer, wanted, strict=True)], bend_weight=40.0)
 
 
 def _wanted_x(box: Box, above: Mapping[Box, list[Link]], below: Mapping[Box, list[Link]], downward: bool) -> float:
@@ -351,18 +358,26 @@ def _wanted_x(box: Box, above: Mapping[Box, list[Link]], below: Mapping[Box, lis
     return sum(weight * x for weight, (x, _) in zip(weights, places, strict=True)) / sum(weights)
 
 
-def _straight_lines(links: list[Link]) -> dict[Box, float]:
+def _straight_lines(layers: list[list[Box]], links: list[Link]) -> dict[Box, float]:
     """For each bend the x, among all bends of its arrow, that is farthest out: there the line has room everywhere."""
     chain: dict[Box, list[Box]] = {}
     for tail, _, head in links:
         if head.kind == "bend":
             chain[head] = chain[tail] if tail.kind == "bend" else []
             chain[head].append(head)
-    start = {id(chain[head]): tail.port_x(port) for tail, port, head in links if head in chain and tail not in chain}
-    return {bend: max((b.x for b in bends), key=lambda x: abs(x - start[id(bends)])) for bend, bends in chain.items()}
+    middle = [_mean([box.x for box in layer if box.kind != "bend"]) for layer in layers]
+    lines: dict[Box, float] = {}
+    for bend, bends in chain.items():
+        is_right = sum(b.x - middle[b.layer] for b in (bends[0], bends[-1])) > 0
+        lines[bend] = lines[bends[0]] if bends[0] in lines else (max if is_right else min)(b.x for b in bends)
+    return lines
 
 
-def _spread(layer: list[Box], wanted: list[float]) -> None:
+def _mean(numbers: list[float]) -> float:
+    return sum(numbers) / len(numbers)
+
+
+def _spread(layer: list[Box], wanted: list[float], bend_weight: float = 1.0) -> None:
     """Set x as near as can be to what is wanted (least squares), in order and without overlap.
 
     With the boxes' widths taken off, this is a regression on a rising sequence: pool neighbors that violate the order.
@@ -372,7 +387,7 @@ def _spread(layer: list[Box], wanted: list[float]) -> None:
         offsets.append(offsets[-1] + (left.width + right.width) / 2 + SPACE)
     pools: list[tuple[float, float, int]] = []
     for box, x, offset in zip(layer, wanted, offsets, strict=True):
-        weight = 1.0 if box.kind == "bend" else 4.0
+        weight = bend_weight if box.kind == "bend" else 4.0
         mean, count = x - offset, 1
         while pools and pools[-1][0] > mean:
             other, other_weight, other_count = pools.pop()
@@ -434,17 +449,15 @@ def _break(bands: list[Band], passing: list[int]) -> None:
     width = sum(sum(box.width + SPACE for box in band.boxes) for band in bands) / len(bands)
     length = max(0.7 * COLUMN, math.sqrt(1.2 * total * width))
     start, column = 0, 0
-    while total > COLUMN and start < len(bands):
-        ends, filled = [], 0.0
+    while start < len(bands):
+        ends, filled = [(0.0, len(bands) - 1)] if total <= COLUMN else [], 0.0
         for i in range(start, len(bands)):
-            filled += bands[i].height + bands[i].gap
-            if 0.7 * length < filled < 1.2 * length:
-                ends.append((passing[i], abs(filled - length), i))
-            if filled > 1.2 * length:
+            filled += (bands[i].height + bands[i].gap) / length
+            if filled > 0.5 or i == len(bands) - 1:
+                ends.append((passing[i] + 2 * abs(filled - 1), i))
+            if filled > 2:
                 break
-        else:
-            ends = [(0, 0.0, len(bands) - 1)]
-        end = min(ends)[2] if ends else start
+        end = min(ends)[1]
         for band in bands[start : end + 1]:
             band.column = column
         start, column = end + 1, column + 1

@@ -145,7 +145,17 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def plain(value: Any, where: str) -> Any:
-    """The value as JSON can hold it; numbers that JSON lacks become {"$number": "inf"}."""
+    """The value as JSON can hold it; numbers that JSON lacks become {"$number": "inf"}.
+
+    Raises FormatError, with the place inside `where`, for anything but plain data.
+    """
+    try:
+        return _plain(value, where)
+    except RecursionError:
+        raise FormatError(f"{where} is nested too deeply, or contains itself") from None
+
+
+def _plain(value: Any, where: str) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | str):
@@ -153,9 +163,9 @@ def plain(value: Any, where: str) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$number": str(value)}
     if isinstance(value, list | tuple):
-        return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+        return {key: _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
     raise FormatError(
         f"{where} is a {type(value).__name__}, which a file cannot hold; "
         "use text, numbers, None, lists, and dicts with text as keys"
@@ -181,12 +191,11 @@ def _number(text: Any) -> float:
 
 def dump(document: Mapping[str, Any], indent: int | None = None) -> str:
     """The document as JSON. Raises FormatError if it is too long or holds anything but plain data."""
-    try:
-        text = json.dumps(plain(document, "the document"), indent=indent, allow_nan=False)
-    except RecursionError:
-        raise FormatError("the data to be saved is nested too deeply, or contains itself") from None
+    text = json.dumps(plain(document, "the document"), indent=indent, allow_nan=False)
     if len(text) > LARGEST_DOCUMENT:
-        raise FormatError(f"the graph and its meta data take {len(text)} characters of JSON; {LARGEST_DOCUMENT} are allowed")
+        raise FormatError(
+            f"the graph and its meta data take {len(text)} characters of JSON; {LARGEST_DOCUMENT} are allowed"
+        )
     return text
 
 

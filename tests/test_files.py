@@ -86,7 +86,7 @@ def test_writing_keeps_links_and_rights(tmp_path: Path) -> None:
 def test_data_that_contains_itself_is_refused(tmp_path: Path) -> None:
     circle: list = []
     circle.append(circle)
-    with pytest.raises(FormatError, match="nested too deeply"):
+    with pytest.raises(FormatError, match="the document is nested too deeply"):
         files.write_tensors(tmp_path / "t.safetensors", {}, {"circle": circle})
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,84 @@
+"""Rules about the code itself: which way imports point, no autograd, no pickle, every public name real."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "blockprop"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+LAYERS = [
+    {"errors", "version", "files"},
+    {"products", "block"},
+    {"plan", "blocks"},
+    {"network"},
+    {"objectives", "storage"},
+    {"check", "networks", "data", "tables", "image_files", "diagram"},
+    {"training", "plots"},
+    {"report"},
+    {"examine"},
+    {"demo"},
+    {"cli"},
+]
+"""A file may import from its own layer and from those before it."""
+
+
+def layer(module: str) -> int:
+    """The number of the layer of "blockprop.blocks.linear" and the like."""
+    part = module.split(".")[1]
+    for number, names in enumerate(LAYERS):
+        if part in names:
+            return number
+    raise AssertionError(f"{module} stands in no layer: add it to LAYERS")
+
+
+def imports(path: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            found.append(node.module or "")
+            found += [f"{node.module}.{name.name}" for name in node.names if node.module == "blockprop"]
+    return found
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_imports_point_one_way(path: Path) -> None:
+    if module_of(path) == "blockprop" or path.name == "__main__.py":
+        return
+    here = layer(module_of(path))
+    for name in imports(path):
+        if name.startswith("blockprop."):
+            assert layer(name) <= here, f"{module_of(path)} imports {name}, which is above it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_no_autograd_and_no_pickle(path: Path) -> None:
+    forbidden_names = {"requires_grad", "requires_grad_", "enable_grad", "set_grad_enabled", "retain_graph", "grad_fn"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in forbidden_names, f"{path.name}:{node.lineno} uses {node.attr}"
+            assert not (node.attr == "backward" and not _is_ours(node)), f"{path.name}:{node.lineno}"
+            assert ast.unparse(node) not in {"torch.autograd", "torch.load", "torch.save", "torch.func"}, path.name
+    for name in imports(path):
+        assert not name.startswith(("torch.autograd", "torch.func", "pickle", "dill", "cloudpickle", "joblib")), (
+            path.name
+        )
+        assert name not in {"torch.load", "torch.save"}
+
+
+def _is_ours(node: ast.Attribute) -> bool:
+    return ast.unparse(node.value).split(".")[-1] in {"network", "self", "Network"}
+
+
+def test_nothing_is_fetched() -> None:
+    for path in FILES:
+        for name in imports(path):
+            assert not name.startswith(("urllib.request", "requests", "http.client", "socket", "httpx")), path.name
