@@ -44,6 +44,7 @@ KIND_OF_MODULE = {
     "convolution": "weights",
     "attention": "weights",
     "pointwise": "activation",
+    "functions": "activation",
     "pooling": "pooling",
     "normalizing": "normalization",
     "joining": "joining",
@@ -51,7 +52,7 @@ KIND_OF_MODULE = {
     "image": "image",
 }
 COUNTS = ("channels", "classes", "features", "groups", "heads", "units")
-LENGTHS = ("dilation", "padding", "shape", "size", "stride")
+LENGTHS = ("dilation", "padding", "size", "stride")
 HARD_SPACE = "\u00a0"
 INK, GRAY, VALUE, GRADIENT, ALARM = "#1f2933", "#5b6672", "#4a78b5", "#c0566a", "#a30014"
 MARGIN, SPACE, STUB, LINE, LANE, COLUMN = 16.0, 26.0, 24.0, 15.0, 8.0, 2000.0
@@ -144,13 +145,21 @@ def describe(block: Block) -> str:
         value = getattr(block, argument.name, argument.default)
         if argument.name == "kernel":
             title += " " + "×".join(map(str, value if isinstance(value, (tuple, list)) else (value,) * dimensions))
-        elif not argument.name.endswith("_in") and not _same(value, argument.default):
-            phrases.append(_phrase(argument.name, value))
+        elif not argument.name.endswith("_in"):
+            value = _plain(value) if argument.name.endswith(LENGTHS) else value
+            if not _same(value, argument.default):
+                phrases.append(_phrase(argument.name, value))
     return ", ".join([title, *phrases])
 
 
 def _same(value: Any, default: Any) -> bool:
     return value is default or (isinstance(value, (int, float, str, tuple)) and value == default)
+
+
+def _plain(value: Any) -> Any:
+    """(2, 2) is said as 2."""
+    is_uniform = isinstance(value, (tuple, list)) and len(value) > 0 and all(item == value[0] for item in value)
+    return value[0] if is_uniform else value
 
 
 def _phrase(name: str, value: Any) -> str:
@@ -161,7 +170,7 @@ def _phrase(name: str, value: Any) -> str:
         return words if value else f"no {words}"
     if isinstance(value, Tensor):
         return f"{words} {_shape(tuple(value.shape))}"
-    separator = "×" if name in LENGTHS else " "
+    separator = "×" if name.endswith((*LENGTHS, "shape")) else " "
     text = separator.join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
     return f"{words} {textwrap.shorten(text, 24, placeholder='…')}"
 
@@ -344,7 +353,7 @@ def _align(layers: list[list[Box]], links: list[Link], sweeps: int = 8) -> None:
         lines = _straight_lines(layers, links)
         for layer in reversed(layers) if sweep % 2 else layers:
             wanted = [_wanted_x(box, above, below, sweep % 2 == 0) for box in layer]
-            _spread(layer, [lines.get(box, x) for box, x in zip(layer, wanted, strict=True)], bend_weight=40.0)
+            _spread(layer, [lines.get(box, x) for box, x in zip(layer, wanted, strict=True)], bend_weight=1e4)
 
 
 def _wanted_x(box: Box, above: Mapping[Box, list[Link]], below: Mapping[Box, list[Link]], downward: bool) -> float:
@@ -469,7 +478,8 @@ def _break(bands: list[Band], passing: list[int]) -> None:
 def _drawing(network: Network, bands: list[Band], links: list[Link], sizes: list[dict[str, float]]) -> str:
     boxes = [box for band in bands for box in band.boxes if box.kind != "bend"]
     count = sum(tensor.numel() for tensor in network.parameters.values())
-    width = max(360.0, max(box.x + box.width / 2 for band in bands for box in band.boxes)) + 2 * MARGIN
+    used = max(box.x + box.width / 2 for band in bands for box in band.boxes)
+    width = max(360.0, used) + 2 * MARGIN
     legend, top = _legend({box.kind for box in boxes}, count, sizes, width)
     lanes = _lanes(bands, links)
     top += LANE * (1 + max(lanes.values(), default=-1))
@@ -482,7 +492,7 @@ def _drawing(network: Network, bands: list[Band], links: list[Link], sizes: list
         f"<title>Network {escape(_shortened(title, 200))}, {count:,} parameters</title>",
         '<rect width="100%" height="100%" rx="8" fill="#ffffff"/>',
         *legend,
-        f'<g transform="translate({MARGIN:.0f} {top:.0f})">',
+        f'<g transform="translate({(width - used) / 2:.0f} {top:.0f})">',
         *_arrows(bands, links, lanes),
         *(_box(box, _ranges(sizes)) for box in boxes),
         *_labels(boxes),

@@ -15,6 +15,7 @@ LAYERS = [
     {"network"},
     {"objectives", "storage"},
     {"check", "networks", "data", "tables", "image_files", "diagram"},
+    {"checkpoints", "descent", "evaluation", "interruption"},
     {"training", "plots"},
     {"report"},
     {"examine"},

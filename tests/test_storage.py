@@ -36,9 +36,6 @@ class Squash(Block):
 
 
 class Add(Block):
-    def __init__(self) -> None:
-        """Takes no settings."""
-
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, None]:
         return a + b, None
 

@@ -1,0 +1,5 @@
+"""`python -m blockprop` is the command line."""
+
+from blockprop.cli import run
+
+run()

@@ -1,0 +1,219 @@
+"""Elementary functions of each element, the softmaxes, and dropout."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blockprop.block import Block
+from blockprop.blocks.pointwise import where_above
+from blockprop.errors import SettingError, ShapeError
+
+
+class Exp(Block):
+    """The exponential function:  y = exp(x).
+
+    d_x = y · d_y
+
+    x, y: any shape
+    """
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        y = x.exp()
+        return y, y
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (d_y * saved,)
+
+
+class Log(Block):
+    """The natural logarithm:  y = log(x), −∞ at 0 and NaN below.
+
+    d_x = d_y / x
+
+    x, y: any shape
+    """
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        return x.log(), x
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (d_y / saved,)
+
+
+class Sqrt(Block):
+    """The square root:  y = √x, NaN below 0.
+
+    d_x = d_y / (2 y), infinite at 0
+
+    x, y: any shape
+    """
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        y = x.sqrt()
+        return y, y
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return ((d_y / saved).mul_(0.5),)
+
+
+class Pow(Block):
+    """A fixed power:  y = x^exponent, NaN for negative x unless the exponent is whole.
+
+    d_x = exponent · x^(exponent − 1) · d_y, which is 0 everywhere for exponent 0
+
+    x, y: any shape
+    Raises SettingError if the exponent is not finite.
+    """
+
+    def __init__(self, exponent: float):
+        if not math.isfinite(exponent):
+            raise SettingError(f"exponent must be finite, came {exponent}")
+        self.exponent = exponent
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        return x.pow(self.exponent), x
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        if self.exponent == 0:
+            return (torch.zeros_like(d_y),)
+        return (saved.pow(self.exponent - 1).mul_(d_y).mul_(self.exponent),)
+
+
+class Abs(Block):
+    """The absolute value:  y = |x|.
+
+    d_x = sign(x) · d_y, with sign(0) = 0
+
+    x, y: any shape
+    """
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        return x.abs(), x
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (saved.sign().mul_(d_y),)
+
+
+class Clamp(Block):
+    """What lies between two bounds:  y = min(max(x, low), high); None stands for no bound.
+
+    d_x = d_y where low < y < high, else 0 (also at the bounds, as for ReLU)
+
+    x, y: any shape. Clamp(0, 6) is ReLU6 (Krizhevsky 2010).
+    Raises SettingError if low is not below high, or neither is given.
+    Departure: torch.clamp has derivative 1 at the bounds; torch's relu6 and hardtanh have 0, like this.
+    """
+
+    def __init__(self, low: float | None = None, high: float | None = None):
+        if low is None and high is None:
+            raise SettingError("give low, high or both")
+        if low is not None and high is not None and not low < high:
+            raise SettingError(f"low must be below high, came {low} and {high}")
+        self.low, self.high = low, high
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        y = x.clamp(self.low, self.high)
+        return y, y
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        if self.low is not None:
+            d_y = where_above(saved, self.low, d_y)
+        if self.high is not None:
+            d_y = where_above(-saved, -self.high, d_y)
+        return (d_y,)
+
+
+class Softmax(Block):
+    """Positive shares that add up to 1 along one axis:  y_i = exp(x_i) / Σ_j exp(x_j).
+
+    d_x = y ∘ (d_y − Σ_j d_y_j y_j)
+
+    x, y: any shape that has the axis
+    Raises ShapeError if x lacks the axis.
+    Source: Bridle 1990.
+    """
+
+    def __init__(self, axis: int = 1):
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        _check_axis(x, self.axis)
+        y = x.softmax(self.axis)
+        return y, y
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        d_x = d_y * saved
+        return (d_x.addcmul_(saved, d_x.sum(self.axis, keepdim=True), value=-1),)
+
+
+class LogSoftmax(Block):
+    """The logarithm of Softmax, without its underflow:  y_i = x_i − log Σ_j exp(x_j).
+
+    d_x = d_y − exp(y) · Σ_j d_y_j
+
+    x, y: any shape that has the axis
+    Raises ShapeError if x lacks the axis.
+    """
+
+    def __init__(self, axis: int = 1):
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        _check_axis(x, self.axis)
+        y = x.log_softmax(self.axis)
+        return y, y
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (torch.addcmul(d_y, saved.exp(), d_y.sum(self.axis, keepdim=True), value=-1),)
+
+
+def _check_axis(x: Tensor, axis: int) -> None:
+    if not -x.dim() <= axis < x.dim():
+        raise ShapeError(f"expected an input that has axis {axis}, came {tuple(x.shape)}")
+
+
+class Dropout(Block):
+    """In training, elements set to 0 at random and the rest scaled up to keep the expectation:  y = x ∘ mask.
+
+    d_x = d_y ∘ mask,     mask = 0 with the given probability, else 1 / (1 − probability)
+    In evaluation y = x and d_x = d_y: the tensors themselves, not copies.
+
+    x, y: any shape
+    Raises SettingError if the probability is outside 0…1.
+    Source: Srivastava et al. 2014, section 10 for the scaling in training.
+    """
+
+    has_training_mode = True
+    generator: torch.Generator | None = None
+    """Draws the masks, on its own device; None stands for torch's global generator on the input's device."""
+
+    def __init__(self, probability: float = 0.5):
+        if not 0 <= probability <= 1:
+            raise SettingError(f"probability must be in 0…1, came {probability}")
+        self.probability = probability
+
+    def forward(self, x: Tensor, training: bool = False) -> tuple[Tensor, Any]:
+        if not training or self.probability == 0:
+            return x, None
+        mask = self.mask(x)
+        return x * mask, mask
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (d_y if saved is None else d_y * saved,)
+
+    def mask(self, x: Tensor) -> Tensor:
+        """Draw a new mask in the shape, type of number and place of x; it does not depend on x's memory layout."""
+        if self.probability == 1:
+            return torch.zeros_like(x)
+        device = x.device if self.generator is None else self.generator.device
+        # Two random numbers of 32 bits from each of 64: an eighth of the time of bernoulli_. An element is kept if its
+        # number is below `bound`, as happens with the share 1 − probability (to 2⁻³²) of all numbers.
+        count = x.numel()
+        numbers = torch.empty((count + 1) // 2, dtype=torch.int64, device=device)
+        numbers = numbers.random_(-(2**63), None, generator=self.generator).view(torch.int32)[:count]
+        bound = min(round((1 - self.probability) * 2**32) - 2**31, 2**31 - 1)
+        mask = torch.empty(count, dtype=x.dtype, device=device)
+        torch.lt(numbers, bound, out=mask)
+        return mask.mul_(1 / (1 - self.probability)).view(x.shape).to(x.device)

@@ -1,0 +1,78 @@
+"""The command line. Results go to standard output, progress to standard error; `--json` prints one JSON object.
+
+Exit codes: 0 done, 1 something went wrong (one sentence says what), 2 wrong usage, 3 a gradient is wrong, 130 Ctrl-C.
+"""
+
+import json
+import os
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from blockprop.commands import evaluate, look, train
+from blockprop.errors import BlockpropError
+from blockprop.version import __version__
+
+app = typer.Typer(
+    name="blockprop",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command(epilog=train.EPILOG)(train.train)
+app.command(epilog=evaluate.EVALUATE_EPILOG)(evaluate.evaluate)
+app.command(epilog=evaluate.PREDICT_EPILOG)(evaluate.predict)
+app.command(epilog=look.CHECK_EPILOG)(look.check)
+app.command(epilog=look.DIAGRAM_EPILOG)(look.diagram)
+app.command(epilog=look.DEMO_EPILOG)(look.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"blockprop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Back-propagation that people can read, check, change, and run all the way to the input."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; print any error as one sentence and return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return app(arguments, prog_name="blockprop", standalone_mode=False) or 0
+    except click.UsageError as error:
+        place = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        return _failed(f"{error.format_message().rstrip('.')}{place}", 2, arguments)
+    except BlockpropError as error:
+        return _failed(str(error), 1, arguments)
+    except (KeyboardInterrupt, click.Abort):
+        return _failed("interrupted", 130, arguments)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        return _failed("not enough memory; try a smaller --batch-size", 1, arguments)
+
+
+def _failed(sentence: str, code: int, arguments: list[str]) -> int:
+    print(f"blockprop: {sentence}", file=sys.stderr)
+    if "--json" in arguments:
+        print(json.dumps({"error": sentence}, ensure_ascii=False))
+    return code
+
+
+def run() -> None:
+    """The entry point of the `blockprop` script."""
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""`blockprop check`, `blockprop diagram` and `blockprop demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from blockprop.check import Report, check_block, check_network
+from blockprop.commands.options import Device, Json, Seed, block_named, device_named, loss_for, numbers
+from blockprop.console import say, show, watched
+from blockprop.data import read_data
+from blockprop.demo import run_demo
+from blockprop.diagram import diagram as draw
+from blockprop.errors import SettingError
+from blockprop.examine import diagram_with_sizes
+from blockprop.files import write_file
+from blockprop.networks import build_network
+
+CHECK_EPILOG = (
+    "Examples:\n\n"
+    "blockprop check mlp:16 --data digits\n\n"
+    "blockprop check lenet.safetensors --data mnist.npz\n\n"
+    "blockprop check 'Conv2d(3, 8, 3, padding=1)' --shape 2,3,8,8"
+)
+DIAGRAM_EPILOG = "Example:\n\nblockprop diagram lenet.safetensors --data mnist.npz --out lenet.svg"
+DEMO_EPILOG = "Example:\n\nblockprop demo --out my-demo"
+
+WRONG_GRADIENT = 3
+"""Exit code if a backward pass is wrong."""
+
+
+def check(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK",
+            help="A saved network, mlp:128,64, lenet, cnn, a Python file's network my_net.py:build; or one block with its "
+            "settings, such as 'Conv2d(3, 8, 3)'.",
+        ),
+    ],
+    data: Annotated[str, typer.Option(help="Examples for a network.")] = "digits",
+    shape: Annotated[
+        str | None, typer.Option(help="For a block: its input's shape, such as 2,3,8,8; several between semicolons.")
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="How many examples of DATA to use.")] = 4,
+    every_element: Annotated[bool, typer.Option("--every-element", help="Try each element by itself; slower.")] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare backward passes with finite differences; exit with 3 if one is wrong."""
+    block = block_named(network)
+    if block is None:
+        found = _check_network(network, data, examples, every_element, seed, as_json)
+    else:
+        if shape is None:
+            raise SettingError("to check a block, give the shape of its input: --shape 2,3,8,8")
+        generator = torch.Generator().manual_seed(seed)
+        inputs = [torch.randn(numbers(part), generator=generator) for part in shape.split(";")]
+        found = check_block(block, *inputs, seed=seed)
+    if as_json:
+        errors = {c.name: c.error for c in found.comparisons}
+        result = {"right": found.passed, "worst_gradient_error": found.error, "errors": errors}
+        show(result | {"faults": list(found.faults)}, as_json)
+    else:
+        print(found)
+    if not found.passed:
+        raise typer.Exit(WRONG_GRADIENT)
+
+
+def _check_network(network: str, source: str, count: int, every_element: bool, seed: int, quiet: bool) -> Report:
+    data = read_data(source, seed=seed).train
+    net = build_network(network, data.shape, data.output_count, seed)
+    some = data[torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]]
+    return check_network(
+        net,
+        some.x,
+        objective=loss_for(data),
+        target=some.y,
+        every_element=every_element,
+        progress=lambda name: say(f"checking {name}", quiet),
+    )
+
+
+def diagram(
+    network: Annotated[
+        str, typer.Argument(metavar="NETWORK", help="A saved network, mlp:128,64, lenet, cnn, my_net.py:build.")
+    ],
+    out: Annotated[Path, typer.Option(help="The SVG file to write.")] = Path("diagram.svg"),
+    data: Annotated[str | None, typer.Option(help="Show the mean size of values and gradients on these data.")] = None,
+    shape: Annotated[str, typer.Option(help="One example's shape, if there are no data.")] = "1,28,28",
+    outputs: Annotated[int, typer.Option(min=1, help="How many outputs, likewise.")] = 10,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw a network as a dataflow graph."""
+    if data is not None:
+        examples = read_data(data, seed=seed).train
+        net = build_network(network, examples.shape, examples.output_count, seed)
+        text = diagram_with_sizes(net, examples, loss_for(examples))
+    else:
+        net = build_network(network, numbers(shape), outputs, seed)
+        trace = net.forward(torch.zeros(1, *numbers(shape)))
+        text = draw(net, shapes={name: tuple(value.shape) for name, value in trace.values.items()})
+    write_file(out, text)
+    show({"diagram": str(out), "nodes": len(net.nodes)}, as_json)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder for the page and the network.")] = Path("blockprop-demo"),
+    seed: Seed = 0,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Train on handwritten digits, check every gradient, look inside, and write it all to one page. Works offline."""
+    result = run_demo(out, seed, str(device_named(device)), watched("Training", as_json), lambda t: say(t, as_json))
+    show(result._asdict(), as_json)
+    if not as_json:
+        print(f"\nOpen {result.report} in a browser.")
+    if not result.gradients_right:
+        raise typer.Exit(WRONG_GRADIENT)

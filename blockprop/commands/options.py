@@ -1,0 +1,113 @@
+"""What several commands take, and how it is read."""
+
+import ast
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from blockprop import blocks
+from blockprop.block import Block
+from blockprop.data import read_data
+from blockprop.dataset import Data, Dataset
+from blockprop.encoding import TableEncoder
+from blockprop.errors import BlockpropError, SettingError
+from blockprop.network import Network, suggestion
+from blockprop.objectives import LOSSES, Loss, cross_entropy, mean_squared_error
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+Seed = Annotated[int, typer.Option(min=0, help="Decides everything random: weights, order, dropout.")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, …")]
+Target = Annotated[str | None, typer.Option(help="The column of a table to predict; by default the last.")]
+LossName = Annotated[str | None, typer.Option("--loss", help=f"{', '.join(LOSSES)}; by default what suits the target.")]
+SavedNetwork = Annotated[str, typer.Argument(metavar="NETWORK", help="A saved network.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="An .npz, .csv, .tsv or .parquet file; a folder with one folder of pictures per class; a folder of "
+        "MNIST's IDX files; or by name: digits, iris, wine, breast_cancer, diabetes.",
+    ),
+]
+
+
+def device_named(name: str) -> torch.device:
+    """The device, if it is there; SettingError otherwise."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(f"the device {name!r} cannot be used here ({str(error).splitlines()[0]})") from None
+    return device
+
+
+def loss_for(data: Dataset, name: str | None = None, label_smoothing: float = 0.0) -> Loss:
+    """The loss by name, or the usual one: cross-entropy for classes, mean squared error for numbers."""
+    if name is None:
+        return cross_entropy(label_smoothing=label_smoothing) if data.classes else mean_squared_error()
+    if name not in LOSSES:
+        raise SettingError(f"there is no loss {name!r}{suggestion(name, LOSSES)}")
+    if not label_smoothing:
+        return LOSSES[name]()
+    if name in ("mean_squared_error", "huber"):
+        raise SettingError(f"label smoothing is for classes; {name} has none")
+    return LOSSES[name](label_smoothing=label_smoothing)
+
+
+def examples_for(network: Network, source: str, *, target: str | None = None, need_labels: bool = True) -> Dataset:
+    """The data's test part, or all, in the shape and with the classes and columns that the network was trained with."""
+    meta = network.meta
+    encoder = TableEncoder.from_dict(meta["encoder"]) if meta.get("encoder") else None
+    size = meta.get("shape") or []
+    pictures = len(size) == 3
+    data: Data = read_data(
+        source,
+        target=target,
+        encoder=encoder,
+        need_labels=need_labels,
+        size=(size[1], size[2]) if pictures else None,
+        channels=size[0] if pictures else None,
+        classes=meta.get("classes") or None,
+    )
+    return data.test or data.train
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """ "2,3,8" as (2, 3, 8); SettingError for anything else."""
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise SettingError(f"expected a shape such as 2,3,8,8, came {text!r}")
+    return found
+
+
+def block_named(text: str) -> Block | None:
+    """The block that "Conv2d(3, 8, 3)" describes; None if the text does not begin with a block's name.
+
+    Only plain numbers, text and tuples are read as settings: nothing in the text is run.
+    """
+    name, bracket, rest = text.partition("(")
+    if name not in blocks.BLOCKS:
+        return None
+    try:
+        call: Any = ast.parse(text if bracket else f"{text}()", mode="eval").body
+        settings = [ast.literal_eval(argument) for argument in call.args]
+        named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        return blocks.BLOCKS[name](*settings, **named)
+    except BlockpropError:
+        raise
+    except (SyntaxError, ValueError, TypeError, AttributeError) as error:
+        raise SettingError(f"{text!r} does not describe a block: {error}") from None
+
+
+def checkpoint_beside(path: Path) -> Path:
+    """Where training keeps its checkpoint while it makes the network at `path`."""
+    return path.with_name(path.name + ".checkpoint")
+
+
+def exists(path: str) -> bool:
+    return os.path.exists(path)

@@ -1,0 +1,182 @@
+"""`blockprop train`."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor
+
+from blockprop.commands.options import (
+    Device,
+    Json,
+    LossName,
+    Seed,
+    Source,
+    Target,
+    checkpoint_beside,
+    device_named,
+    loss_for,
+)
+from blockprop.console import say, show, watched
+from blockprop.data import read_data
+from blockprop.dataset import Dataset
+from blockprop.errors import SettingError
+from blockprop.evaluation import evaluate
+from blockprop.examine import confusion_section, diagram_section, hidden_section, learning_section, saliency_section
+from blockprop.files import write_file
+from blockprop.network import Network, suggestion
+from blockprop.networks import build_network
+from blockprop.objectives import Loss
+from blockprop.report import page
+from blockprop.storage import save
+from blockprop.training import Record, batch_bounds, fit
+
+OPTIMIZERS = {
+    name.lower(): kind
+    for name, kind in vars(torch.optim).items()
+    if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and name not in ("Optimizer", "LBFGS")
+}
+SCHEDULES = ("constant", "linear", "cosine")
+
+EPILOG = (
+    "Examples:\n\n"
+    "blockprop train digits\n\n"
+    "blockprop train mnist.npz --network lenet --epochs 5 --out lenet.safetensors --report report\n\n"
+    "blockprop train cars.csv --target price --optimizer adam --patience 20"
+)
+
+
+def train(
+    data: Source,
+    network: Annotated[
+        str, typer.Option(help="mlp:128,64, lenet, cnn, my_net.py:build, or a saved network to go on from.")
+    ] = "mlp:64",
+    out: Annotated[Path, typer.Option(help="Where to save the trained network.")] = Path("network.safetensors"),
+    target: Target = None,
+    epochs: Annotated[int, typer.Option(min=1, help="How often to go through the data.")] = 20,
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 64,
+    optimizer: Annotated[
+        str,
+        typer.Option(help=f"descent (our own gradient descent), or of torch.optim: {', '.join(sorted(OPTIMIZERS))}."),
+    ] = "descent",
+    rate: Annotated[
+        float | None, typer.Option(help="Learning rate; by default 0.05, or what the other optimizer has.")
+    ] = None,
+    momentum: Annotated[float, typer.Option(help="Of our own gradient descent.")] = 0.9,
+    weight_decay: Annotated[float, typer.Option(help="Pulls the weights toward 0.")] = 0.0,
+    schedule: Annotated[
+        str, typer.Option(help=f"The learning rate over time: {', '.join(SCHEDULES)}; the last two go down to 0.")
+    ] = "constant",
+    loss: LossName = None,
+    label_smoothing: Annotated[float, typer.Option(help="0…1, for classes.")] = 0.0,
+    test_fraction: Annotated[float, typer.Option(help="Share held out to test, if DATA has no test part.")] = 0.2,
+    validation_fraction: Annotated[float, typer.Option(help="Share of the rest to validate on.")] = 0.1,
+    patience: Annotated[int | None, typer.Option(help="Stop when so many epochs brought nothing better.")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest common norm of the gradients.")] = None,
+    immediate: Annotated[
+        bool, typer.Option("--immediate", help="Update each block during the backward sweep: less memory.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
+    report: Annotated[Path | None, typer.Option(help="A folder for a page about the result.")] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Train a network on data, test it, and save it."""
+    parts = read_data(data, target=target, test_fraction=test_fraction, seed=seed)
+    training, validation = parts.train.split(validation_fraction, seed) if validation_fraction else (parts.train, None)
+    net = build_network(network, training.shape, training.output_count, seed).to(device_named(device))
+    net.meta |= {"classes": list(training.classes or ()), "data": training.name}
+    if parts.encoder is not None:
+        net.meta["encoder"] = parts.encoder.to_dict()
+    objective = loss_for(training, loss, label_smoothing)
+    records = fit(
+        net,
+        training,
+        objective,
+        epochs=epochs,
+        batch_size=batch_size,
+        rate=0.05 if rate is None else rate,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        optimizer=optimizer_named(optimizer, rate, weight_decay),
+        scheduler=scheduler_named(schedule, epochs * len(batch_bounds(len(training), batch_size))),
+        schedule="step",
+        validation=validation,
+        patience=patience,
+        clip=clip,
+        immediate=immediate,
+        seed=seed,
+        checkpoint=checkpoint_beside(out),
+        resume=resume,
+    )
+    done = _run(records, net, out, as_json)
+    result: dict[str, Any] = {"network": str(out), "training_examples": len(training)}
+    if done:
+        result |= {"steps": done[-1].step, "seconds": done[-1].seconds, "training_loss": done[-1].value}
+    if parts.test is not None:
+        found = evaluate(net, parts.test, objective)
+        result |= {"test_examples": len(parts.test), "test_loss": found.value}
+        result |= {"accuracy": found.accuracy} if found.accuracy is not None else {}
+    if report is not None:
+        path = report / "index.html"
+        write_file(path, _page(net, done, parts.test or training, objective, result))
+        result["report"] = str(path)
+    show(result, as_json)
+
+
+def _run(records: Any, network: Network, out: Path, quiet: bool) -> list[Record]:
+    """Train to the end and save; at Ctrl-C save what there is, and say how to go on."""
+    try:
+        with closing(records):
+            done = list(watched("Training", quiet)(records))
+    except KeyboardInterrupt:
+        save(network, out)
+        say(f"stopped: {out} holds the network as it is now; the same command with --resume goes on")
+        raise
+    save(network, out)
+    return done
+
+
+def optimizer_named(name: str, rate: float | None, weight_decay: float) -> Any:
+    """A function that makes the optimizer of torch.optim; None for our own gradient descent."""
+    if name == "descent":
+        return None
+    kind = OPTIMIZERS.get(name.lower())
+    if kind is None:
+        raise SettingError(f"there is no optimizer {name!r}{suggestion(name, ['descent', *OPTIMIZERS])}")
+    settings: dict[str, float] = {} if rate is None else {"lr": rate}
+    if weight_decay:
+        settings["weight_decay"] = weight_decay
+
+    def make(parameters: list[Tensor]) -> torch.optim.Optimizer:
+        try:
+            return kind(parameters, **settings)
+        except (TypeError, ValueError) as error:
+            raise SettingError(f"{name} does not take {settings}: {error}") from None
+
+    return make
+
+
+def scheduler_named(name: str, steps: int) -> Any:
+    """A function that makes the scheduler, for one `step()` after each of `steps` updates; None for a constant rate."""
+    schedulers = torch.optim.lr_scheduler
+    if name == "constant":
+        return None
+    if name == "linear":
+        return lambda optimizer: schedulers.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
+    if name == "cosine":
+        return lambda optimizer: schedulers.CosineAnnealingLR(optimizer, steps)
+    raise SettingError(f"there is no schedule {name!r}{suggestion(name, SCHEDULES)}")
+
+
+def _page(network: Network, records: list[Record], data: Dataset, objective: Loss, result: dict[str, Any]) -> str:
+    sections = [learning_section(records)] if records else []
+    sections += [confusion_section(network, data)] if data.classes else []
+    found = [saliency_section(network, data), hidden_section(network, data), diagram_section(network, data, objective)]
+    sections += [section for section in found if section is not None]
+    facts = {name.replace("_", " "): value for name, value in result.items() if isinstance(value, int | float)}
+    shown = {name: f"{value:.2%}" if name == "accuracy" else f"{value:.4g}" for name, value in facts.items()}
+    return page(f"{network.meta.get('spec', 'network')} on {data.name}", sections, shown)

@@ -1,0 +1,205 @@
+"""Networks by a short text: `mlp:128,64`, `lenet`, `cnn`, a function in a Python file, or a saved network's path."""
+
+import importlib.util
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from blockprop import storage
+from blockprop.block import Block
+from blockprop.blocks import BatchNorm2d, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU
+from blockprop.errors import BlockpropError, SettingError
+from blockprop.network import Network, Sequential, suggestion
+
+HIDDEN = (128, 64)
+"""Widths of a plain `mlp`."""
+MOST_UNITS = 1_000_000
+WIDEST = 256
+"""Channels of `cnn` at most."""
+
+
+def build_network(spec: str | os.PathLike[str], shape: Sequence[int], outputs: int, seed: int = 0) -> Network:
+    """A network for examples of this shape with this many outputs.
+
+    spec: "mlp:128,64" (hidden widths; plain "mlp" has 128 and 64), "lenet", "cnn", "my_net.py:build" (a function that
+        takes (shape, outputs) and returns a Network), or the path of a saved network.
+    shape: one example's, (features,) or (channels, height, width).
+    seed: of the first weights; the global random numbers are left alone.
+    Raises SettingError for a spec that cannot be understood, or a network that does not fit shape and outputs.
+    """
+    spec, shape = os.fspath(spec), tuple(shape)
+    if outputs < 1 or not shape or min(shape) < 1:
+        raise SettingError(f"expected a shape of positive sizes and at least one output, got {shape} and {outputs}")
+    name, _, detail = spec.partition(":")
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        if name in BUILDERS:
+            network = BUILDERS[name](shape, outputs, detail)
+        elif name.endswith(".py") or ".py:" in spec:
+            network = _from_file(spec, shape, outputs)
+        elif Path(spec).exists():
+            network = storage.load(spec)
+        else:
+            raise SettingError(
+                f"{spec!r} is neither a network's name nor a file{suggestion(name, BUILDERS)}; "
+                "expected mlp:128,64, lenet, cnn, my_net.py:build, or the path of a saved network"
+            )
+    _check_fit(network, spec, shape, outputs)
+    network.meta = {"shape": list(shape), "spec": spec} | network.meta
+    return network
+
+
+# By name --------------------------------------------------------------------------------------------------------------
+
+
+def _mlp(shape: tuple[int, ...], outputs: int, detail: str) -> Network:
+    """Linear layers with ReLU between them."""
+    widths = _widths(detail) if detail else HIDDEN
+    blocks: dict[str, Block] = {"flatten": Flatten()} if len(shape) > 1 else {}
+    features = 1
+    for size in shape:
+        features *= size
+    for i, width in enumerate(widths, 1):
+        blocks |= {f"fc{i}": Linear(features, width), f"relu{i}": ReLU()}
+        features = width
+    return Sequential(blocks | {f"fc{len(widths) + 1}": Linear(features, outputs)})
+
+
+def _widths(detail: str) -> list[int]:
+    try:
+        widths = [int(text) for text in detail.split(",")]
+    except ValueError:
+        widths = []
+    if not widths or min(widths) < 1 or max(widths) > MOST_UNITS:
+        raise SettingError(f"expected widths such as mlp:128,64 (each 1 to {MOST_UNITS}), got 'mlp:{detail}'")
+    return widths
+
+
+def _lenet(shape: tuple[int, ...], outputs: int, detail: str) -> Network:
+    """LeNet-5 (LeCun et al. 1998, section II.B), with ReLU and max pooling for its sigmoids and averages."""
+    channels, height, width = _picture("lenet", shape, detail, smallest=16)
+    features = 16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
+    return Sequential(
+        {
+            **{"conv1": Conv2d(channels, 6, 5, padding=2), "relu1": ReLU(), "pool1": MaxPool2d(2)},
+            **{"conv2": Conv2d(6, 16, 5), "relu2": ReLU(), "pool2": MaxPool2d(2)},
+            "flatten": Flatten(),
+            **{"fc1": Linear(features, 120), "relu3": ReLU()},
+            **{"fc2": Linear(120, 84), "relu4": ReLU()},
+            "fc3": Linear(84, outputs),
+        }
+    )
+
+
+def _cnn(shape: tuple[int, ...], outputs: int, detail: str) -> Network:
+    """Convolution, batch normalization, ReLU; halved by max pooling until 7 x 7 or less is left, then one Linear.
+
+    One convolution at full size and two at each smaller one: most of the time goes into the large pictures.
+    """
+    channels, height, width = _picture("cnn", shape, detail, smallest=8)
+    blocks: dict[str, Block] = {}
+    large = min(height, width) >= 96
+    _add_unit(blocks, channels, 32, stride=2 if large else 1)
+    if large:
+        height, width = (height + 1) // 2, (width + 1) // 2
+    channels = 32
+    while True:
+        blocks[f"pool{_count(blocks, MaxPool2d) + 1}"] = MaxPool2d(2)
+        height, width, wider = height // 2, width // 2, min(2 * channels, WIDEST)
+        _add_unit(blocks, channels, wider)
+        channels = wider
+        if min(height, width) < 8:
+            break
+        _add_unit(blocks, channels, channels)
+    features = channels * height * width
+    if features > 8192:
+        blocks["pool"], features = GlobalAvgPool(), channels
+    else:
+        blocks["flatten"] = Flatten()
+    return Sequential(blocks | {"dropout": Dropout(0.3), "fc": Linear(features, outputs)})
+
+
+def _add_unit(blocks: dict[str, Block], channels_in: int, channels_out: int, stride: int = 1) -> None:
+    i = _count(blocks, Conv2d) + 1
+    blocks[f"conv{i}"] = Conv2d(channels_in, channels_out, 3, stride, padding=1, with_bias=False)
+    blocks[f"batchnorm{i}"] = BatchNorm2d(channels_out)
+    blocks[f"relu{i}"] = ReLU()
+
+
+def _count(blocks: dict[str, Block], kind: type[Block]) -> int:
+    return sum(isinstance(block, kind) for block in blocks.values())
+
+
+def _picture(name: str, shape: tuple[int, ...], detail: str, smallest: int) -> tuple[int, int, int]:
+    if detail:
+        raise SettingError(f"{name} takes no settings, got '{name}:{detail}'")
+    if len(shape) != 3 or min(shape[1:]) < smallest:
+        raise SettingError(
+            f"{name} takes pictures (channels, height, width) from {smallest} x {smallest} up, got {shape}; mlp takes any"
+        )
+    return shape[0], shape[1], shape[2]
+
+
+BUILDERS: dict[str, Callable[[tuple[int, ...], int, str], Network]] = {"mlp": _mlp, "lenet": _lenet, "cnn": _cnn}
+
+
+# From files -----------------------------------------------------------------------------------------------------------
+
+
+def _from_file(spec: str, shape: tuple[int, ...], outputs: int) -> Network:
+    name, _, function = (spec, "", "build") if spec.endswith(".py") else spec.rpartition(":")
+    path = Path(name)
+    if not path.is_file():
+        raise SettingError(f"{spec}: the file {name} does not exist")
+    try:
+        build = getattr(_module(path), function, None)
+        if not callable(build):
+            raise SettingError(f"{path}: expected a function {function}(shape, outputs), it has none")
+        network = build(shape, outputs)
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        if isinstance(error, SettingError) and _line(error, path) is None:
+            raise
+        line = _line(error, path)
+        where = f"{path}, line {line}" if line else f"{path}: {function}({shape}, {outputs})"
+        raise SettingError(f"{where}: {type(error).__name__}: {error}") from error
+    if not isinstance(network, Network):
+        raise SettingError(f"{path}: expected {function} to return a Network, it returned a {type(network).__name__}")
+    return network
+
+
+def _module(path: Path) -> ModuleType:
+    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    return module
+
+
+def _line(error: BaseException, path: Path) -> int | None:
+    """The last line of the file that had a part in the error."""
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == path:
+        return error.lineno
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    return lines[-1] if lines else None
+
+
+def _check_fit(network: Network, spec: str, shape: tuple[int, ...], outputs: int) -> None:
+    """Runs one example of zeros, and wants one row of outputs."""
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        raise SettingError(
+            f"{spec}: expected a network with one input and one output, got {network.inputs} and {network.outputs}"
+        )
+    weight = next((tensor for tensor in network.state.values() if tensor.is_floating_point()), torch.empty(0))
+    try:
+        y = network(torch.zeros(1, *shape, dtype=weight.dtype, device=weight.device))
+    except BlockpropError as error:
+        raise SettingError(f"{spec}: the network cannot take examples of shape {shape} ({error})") from error
+    if tuple(y.shape) != (1, outputs):
+        raise SettingError(
+            f"{spec}: expected {outputs} outputs for each example, the network gives {tuple(y.shape[1:])}"
+        )

@@ -1,0 +1,334 @@
+"""Training: batches → forward → objective → backward → update, as a generator of records.
+
+    for record in fit(network, (x, y), cross_entropy(), epochs=10, rate=0.1):
+        print(record.step, record.value)
+
+The loop prints, draws and saves nothing but the checkpoint that it is asked for.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from blockprop.block import Block
+from blockprop.checkpoints import read_checkpoint, write_checkpoint
+from blockprop.descent import GradientDescent
+from blockprop.errors import FormatError, NotFiniteError, SettingError
+from blockprop.evaluation import Data, evaluate, first_not_finite, fitting, pair
+from blockprop.interruption import Interruption
+from blockprop.network import Network
+from blockprop.objectives import Objective
+
+
+class Record(NamedTuple):
+    """One training step. Those that end an epoch hold the validation, if there is any.
+
+    step, epoch: from 1 on; steps: how many there will be at most.
+    value: the objective on this step's batch, before the update.   rate: the learning rate of the update.
+    seconds: since `fit` was called.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    value: float
+    rate: float
+    seconds: float
+    validation_value: float | None = None
+    validation_accuracy: float | None = None
+
+
+@dataclass
+class Stopping:
+    """Early stopping: the best validation value so far, and for how many epochs it has not got better."""
+
+    patience: int | None
+    best: float = math.inf
+    since: int = 0
+
+    def update(self, value: float) -> bool:
+        """Take in one epoch's value; True if it is the best so far."""
+        better = value < self.best
+        self.best, self.since = (value, 0) if better else (self.best, self.since + 1)
+        return better
+
+    @property
+    def over(self) -> bool:
+        """True if it is time to stop."""
+        return self.patience is not None and self.since >= self.patience
+
+
+def fit(
+    network: Network,
+    data: Data,
+    objective: Objective,
+    *,
+    epochs: int = 10,
+    batch_size: int = 64,
+    rate: float = 0.1,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    optimizer: torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer] | None = None,
+    scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
+    schedule: str = "epoch",
+    validation: Data | None = None,
+    patience: int | None = None,
+    clip: float | None = None,
+    immediate: bool = False,
+    wrt: str | Iterable[str] = "parameters",
+    seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 60.0,
+    resume: bool = False,
+) -> Iterator[Record]:
+    """Minimize the objective over the data by gradient descent on mini-batches; yield a Record after each step.
+
+    data, validation: a Dataset, or (x, y) with one example a row. Each epoch takes the examples in a new order, which
+        depends on the seed alone. A last batch of a single example joins the one before it.
+    rate, momentum, weight_decay: of the gradient descent W ← W − μ V, see GradientDescent.
+    optimizer: another one in its place: any of torch.optim over `network.parameters.values()`, or a function that
+        makes one from the list of parameters.
+    scheduler: a function that makes a scheduler of torch.optim.lr_scheduler from the optimizer, stepped every
+        "epoch" or "step" (`schedule`).
+    patience: stop when the validation value has not got better for so many epochs, and go back to the best weights.
+    clip: scale the gradients down to this norm if their common norm is larger.
+    immediate: update each block as soon as its gradient is known during the backward sweep, so that only one block's
+        gradient exists at a time. Same result, less memory.
+    wrt: the parameters to train; the others stay fixed, and nothing is computed for them.
+    checkpoint: a file written atomically after every epoch, every `checkpoint_seconds`, at Ctrl-C and at the end.
+    resume: go on from the checkpoint if it exists; the weights become bit for bit those of an uninterrupted run.
+
+    Raises NotFiniteError with the step and the block at a NaN or infinity, ShapeError for data that do not fit,
+    SettingError for settings that make no sense, FormatError for a checkpoint of another network or data set.
+    """
+    x, y = pair(data)
+    if min(epochs, batch_size, 1 if patience is None else patience) < 1:
+        raise SettingError(f"epochs, batch_size and patience must be at least 1: {epochs}, {batch_size}, {patience}")
+    if clip is not None and (immediate or clip <= 0):
+        raise SettingError("clip must be above 0, and needs all gradients at once: it does not go with immediate=True")
+    if patience is not None and validation is None:
+        raise SettingError("patience needs validation data: validation=(x, y)")
+    if schedule not in ("epoch", "step"):
+        raise SettingError(f"schedule must be 'epoch' or 'step', not {schedule!r}")
+    if resume and checkpoint is None:
+        raise SettingError("resume needs the path of a checkpoint: checkpoint=…")
+    if optimizer is None:
+        optimizer = GradientDescent(network.parameters.values(), rate, momentum, weight_decay)
+    elif not isinstance(optimizer, torch.optim.Optimizer):
+        optimizer = optimizer(list(network.parameters.values()))
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise SettingError("LBFGS evaluates the objective several times a step, which training on batches does not do")
+    run = _Run(network, (x, y), objective, optimizer, (epochs, batch_size, seed))
+    run.scheduler = scheduler(optimizer) if scheduler else None
+    run.schedule, run.clip, run.immediate = schedule, clip, immediate
+    run.validation, run.stopping = (None if validation is None else pair(validation)), Stopping(patience)
+    run.wanted = network.wanted(wrt)
+    run.checkpoint, run.checkpoint_seconds = checkpoint, checkpoint_seconds
+    network.seed(seed)
+    if resume and checkpoint is not None and os.path.exists(checkpoint):
+        run.restore(read_checkpoint(checkpoint))
+    return run.records()
+
+
+class _Run:
+    """The state of one training run and its parts: a step, the end of an epoch, a checkpoint."""
+
+    scheduler: Any = None
+    schedule = "epoch"
+    clip: float | None = None
+    immediate = False
+    validation: tuple[Tensor, Tensor] | None = None
+    stopping = Stopping(None)
+    wanted: tuple[str, ...] = ()
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_seconds = 60.0
+
+    def __init__(
+        self,
+        network: Network,
+        data: tuple[Tensor, Tensor],
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        limits: tuple[int, int, int],
+    ):
+        self.network, (self.x, self.y), self.objective, self.optimizer = network, data, objective, optimizer
+        self.epochs, self.batch_size, self.seed = limits
+        self.parameters = network.parameters
+        self.keep = objective.nodes or network.outputs
+        blocks = [(node.name, node.block) for node in network.nodes]
+        self.remembering = [(name, block) for name, block in blocks if type(block).remember is not Block.remember]
+        self.batches = batch_bounds(len(self.x), self.batch_size)
+        self.step, self.epoch, self.position = 0, 1, 0
+        self.order, self.order_epoch = torch.empty(0, dtype=torch.long), 0
+        self.value_sum, self.seconds_before = 0.0, 0.0
+        self.best: dict[str, Tensor] | None = None
+
+    def records(self) -> Iterator[Record]:
+        """The loop. Ctrl-C takes effect between two steps; whenever the run is left, the checkpoint holds its state."""
+        started = saved = time.perf_counter()
+        with Interruption() as interruption:
+            try:
+                while self.epoch <= self.epochs and not self.stopping.over:
+                    interruption.busy = True
+                    record = self._step()
+                    if self.position == len(self.batches):
+                        record = self._end_epoch(record)
+                    now = time.perf_counter()
+                    record = record._replace(seconds=self.seconds_before + now - started)
+                    if self.checkpoint and (self.position == 0 or now - saved >= self.checkpoint_seconds):
+                        self._save(record.seconds)
+                        saved = now
+                    interruption.release()
+                    yield record
+            except (KeyboardInterrupt, GeneratorExit):
+                if self.checkpoint and self.step:
+                    self._save(self.seconds_before + time.perf_counter() - started)
+                raise
+        self._require_finite_parameters()
+        self._restore_best()
+
+    def _step(self) -> Record:
+        """Forward, objective, backward, update on the next batch."""
+        if self.order_epoch != self.epoch:
+            self.order, self.order_epoch = shuffled(len(self.x), self.seed, self.epoch).to(self.x.device), self.epoch
+        first, last = self.batches[self.position]
+        chosen = self.order[first:last]
+        # Inference mode saves a tenth of a small step; torch's own optimizers want to keep what they make in it.
+        own = isinstance(self.optimizer, GradientDescent)
+        with torch.inference_mode() if own else torch.no_grad():
+            value = self._descend(self.x.index_select(0, chosen), self.y.index_select(0, chosen))
+        self.step += 1
+        self.position += 1
+        self.value_sum += value * (last - first)
+        rate = self.optimizer.param_groups[0]["lr"]
+        if self.scheduler and self.schedule == "step":
+            self.scheduler.step()
+        return Record(self.step, self.epochs * len(self.batches), self.epoch, value, float(rate), 0.0)
+
+    def _descend(self, x: Tensor, y: Tensor) -> float:
+        network = self.network
+        x = fitting(x, network)
+        trace = network.record((x,), self.keep, True)
+        value, seeds = self.objective.evaluate(trace.values, y.to(x.device))
+        loss = float(value)
+        if not math.isfinite(loss):
+            place = first_not_finite(network, x, training=True)
+            raise NotFiniteError(f"step {self.step + 1}: the objective became {loss}: {place}")
+        for name, block in self.remembering:
+            block.remember(trace.saved[name])
+        if self.immediate:
+            for name, gradient in network.sweep(trace, seeds, self.wanted):
+                self._update([self.parameters[name]], [gradient])
+        else:
+            found = dict(network.sweep(trace, seeds, self.wanted))
+            gradients = list(found.values())
+            if self.clip is not None:
+                clip_norm(gradients, self.clip)
+            self._update([self.parameters[name] for name in found], gradients)
+        return loss
+
+    def _update(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
+        if isinstance(self.optimizer, GradientDescent):
+            self.optimizer.update(parameters, gradients)
+            return
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
+        for parameter in parameters:
+            parameter.grad = None
+
+    def _end_epoch(self, record: Record) -> Record:
+        mean, self.value_sum = self.value_sum / len(self.x), 0.0
+        if self.validation is not None:
+            found = evaluate(self.network, self.validation, self.objective)
+            record = record._replace(validation_value=found.value, validation_accuracy=found.accuracy)
+            if self.stopping.update(found.value) and self.stopping.patience is not None:
+                self.best = {name: tensor.clone() for name, tensor in self.network.state.items()}
+            mean = found.value
+        if self.scheduler and self.schedule == "epoch":
+            plateau = isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+            self.scheduler.step(mean) if plateau else self.scheduler.step()
+        self.epoch, self.position = self.epoch + 1, 0
+        return record
+
+    def _restore_best(self) -> None:
+        for name, tensor in (self.best or {}).items():
+            self.network.state[name].copy_(tensor)
+
+    def _require_finite_parameters(self) -> None:
+        if not all(torch.isfinite(parameter).all() for parameter in self.parameters.values()):
+            raise NotFiniteError(f"step {self.step}: {first_not_finite(self.network, self.x[:1], training=False)}")
+
+    # Checkpoints ------------------------------------------------------------------------------------------------------
+
+    def _identity(self) -> dict[str, Any]:
+        shapes = {name: list(tensor.shape) for name, tensor in self.network.state.items()}
+        return {
+            "examples": len(self.x),
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "optimizer": type(self.optimizer).__name__,
+            "tensors": shapes,
+        }
+
+    def _generators(self) -> dict[str, torch.Generator]:
+        blocks = self.network.unique_blocks.items()
+        return {name: block.generator for name, block in blocks if hasattr(block, "generator")}
+
+    def _save(self, seconds: float) -> None:
+        assert self.checkpoint is not None
+        self._require_finite_parameters()
+        state = {
+            "identity": self._identity(),
+            "network": self.network.state,
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "generators": {name: generator.get_state() for name, generator in self._generators().items()},
+            "progress": [self.step, self.epoch, self.position, self.value_sum, seconds],
+            "stopping": [self.stopping.best, self.stopping.since],
+        }
+        write_checkpoint(self.checkpoint, state)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a checkpoint's state; FormatError if it is of another run."""
+        for name, mine in self._identity().items():
+            theirs = state.get("identity", {}).get(name)
+            if mine != theirs:
+                told = f"{theirs}, here it is {mine}" if name != "tensors" else "those of another network"
+                raise FormatError(f"{self.checkpoint}: cannot resume, the checkpoint's {name} are {told}")
+        for name, tensor in self.network.state.items():
+            tensor.copy_(state["network"][name])
+        for name, generator in self._generators().items():
+            generator.set_state(state["generators"][name])
+        self.best = state["best"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self.step, self.epoch, self.position, self.value_sum, self.seconds_before = state["progress"]
+        self.stopping.best, self.stopping.since = state["stopping"]
+
+
+def batch_bounds(examples: int, batch_size: int) -> list[tuple[int, int]]:
+    """(first, last) of each batch; a single left-over example joins the batch before it, for batch normalization."""
+    bounds = [(first, min(first + batch_size, examples)) for first in range(0, examples, batch_size)]
+    if len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] == 1:
+        bounds[-2:] = [(bounds[-2][0], examples)]
+    return bounds
+
+
+def shuffled(count: int, seed: int, epoch: int) -> Tensor:
+    """The order of the examples in an epoch, a function of seed and epoch alone."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+
+
+def clip_norm(gradients: list[Tensor], largest: float) -> None:
+    """Scale all gradients by one factor so that their common norm is at most `largest` (Pascanu et al. 2013)."""
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
