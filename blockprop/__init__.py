@@ -1,0 +1,56 @@
+"""blockprop: back-propagation that people can read, check, change, and run all the way to the input."""
+
+from blockprop import blocks
+from blockprop.block import Block
+from blockprop.check import check_block, check_network, check_objective
+from blockprop.data import read_data
+from blockprop.dataset import Dataset
+from blockprop.descent import GradientDescent
+from blockprop.diagram import diagram
+from blockprop.errors import BlockpropError
+from blockprop.evaluation import evaluate, predict
+from blockprop.network import Network, Sequential, Trace
+from blockprop.networks import build_network
+from blockprop.objectives import (
+    Objective,
+    binary_cross_entropy,
+    cross_entropy,
+    huber,
+    mean_squared_error,
+    negative_log_likelihood,
+)
+from blockprop.plan import Node
+from blockprop.storage import load, save
+from blockprop.training import Record, fit
+from blockprop.version import __version__
+
+__all__ = [
+    "Block",
+    "BlockpropError",
+    "Dataset",
+    "GradientDescent",
+    "Network",
+    "Node",
+    "Objective",
+    "Record",
+    "Sequential",
+    "Trace",
+    "__version__",
+    "binary_cross_entropy",
+    "blocks",
+    "build_network",
+    "check_block",
+    "check_network",
+    "check_objective",
+    "cross_entropy",
+    "diagram",
+    "evaluate",
+    "fit",
+    "huber",
+    "load",
+    "mean_squared_error",
+    "negative_log_likelihood",
+    "predict",
+    "read_data",
+    "save",
+]

@@ -99,8 +99,9 @@ def _npz_part(
                 f"{path}: has examples ({x_key}) but no labels; expected {x_key.lower().replace('x', 'y')!r}"
             )
         return Dataset(x, None, None if classes is None else tuple(classes), str(path))
-    if len(arrays[y_key]) != len(x) if arrays[y_key].ndim else True:
-        raise DataError(f"{path}: {x_key} holds {len(x)} examples but {y_key} {arrays[y_key].size} labels")
+    given = arrays[y_key].shape[0] if arrays[y_key].ndim else 1
+    if given != len(x):
+        raise DataError(f"{path}: {x_key} holds {len(x)} examples but {y_key} {given} labels")
     y, found = labels(arrays[y_key], f"{path}: {y_key}", classes, task)
     return Dataset(x, y, found, str(path))
 
@@ -148,12 +149,10 @@ def _idx_array(path: Path, dimensions: int) -> np.ndarray:
             if count > LARGEST_SET:
                 raise DataError(f"{path}: claims {count} bytes; {LARGEST_SET} are allowed")
             content = file.read(count + 1)
-    except (OSError, EOFError, ArithmeticError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a damaged .gz can fail in many ways, with one meaning
         raise DataError(f"{path}: cannot be read ({error})") from None
-    except Exception as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: is damaged ({error})") from None
     if len(content) != count:
         more = "more" if len(content) > count else f"only {len(content)}"
         raise DataError(f"{path}: its head promises {count} bytes, but there are {more}")

@@ -8,8 +8,8 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from blockprop.commands import evaluate, look, train
 from blockprop.errors import BlockpropError
@@ -52,12 +52,13 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return app(arguments, prog_name="blockprop", standalone_mode=False) or 0
-    except click.UsageError as error:
-        place = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
-        return _failed(f"{error.format_message().rstrip('.')}{place}", 2, arguments)
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        place = f" (see {context.command_path} --help)" if context else ""
+        return _failed(f"{error.format_message().rstrip('.')}{place}", error.exit_code, arguments)
     except BlockpropError as error:
         return _failed(str(error), 1, arguments)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted", 130, arguments)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

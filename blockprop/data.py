@@ -63,11 +63,7 @@ def read_data(
         return _named_table(name, tabular)
     if name == "digits":
         data = Data(_digits())
-    elif not path.exists():
-        raise DataError(
-            f"{name}: there is no such file or folder, and no data set of that name{suggestion(name, NAMES)}"
-        )
-    elif path.suffix.lower() in TABLES and path.is_file():
+    elif path.suffix.lower() in TABLES and not path.is_dir():
         return table_data(read_table(_checked(path)), name, **tabular)
     elif path.is_dir():
         data = _read_folder(path, need_labels, size, channels, classes)
@@ -88,6 +84,9 @@ def _check_settings(test_fraction: float, channels: int | None, task: str | None
 
 
 def _checked(path: Path) -> Path:
+    if not path.exists():
+        near = suggestion(str(path), NAMES)
+        raise DataError(f"{path}: there is no such file or folder, and no data set of that name{near}")
     if not path.is_file():
         raise DataError(f"{path}: expected an ordinary file or a folder")
     if path.stat().st_size == 0:

@@ -35,9 +35,11 @@ class NumberColumn:
 
     @property
     def features(self) -> tuple[str, ...]:
+        """The names of its places in a vector."""
         return (self.name,)
 
     def encode(self, column: pd.Series, source: str) -> np.ndarray:
+        """The column as (n, number of features)."""
         return ((numbers(column, source).fillna(self.mean).to_numpy() - self.mean) / self.scale)[:, None]
 
 
@@ -50,9 +52,11 @@ class TextColumn:
 
     @property
     def features(self) -> tuple[str, ...]:
+        """The names of its places in a vector."""
         return tuple(f"{self.name}={category}" for category in (*self.categories, MISSING, OTHER))
 
     def encode(self, column: pd.Series, source: str) -> np.ndarray:
+        """The column as (n, number of features)."""
         place = {category: i for i, category in enumerate(self.categories)}
         missing, other = len(place), len(place) + 1
         places = [missing if text is None else place.get(text, other) for text in texts(column)]

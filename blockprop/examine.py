@@ -1,4 +1,4 @@
-"""What can be seen of a trained network, section by section of a report: each takes plain inputs and gives a Section."""
+"""What can be seen of a trained network, section by section of a report."""
 
 import math
 from collections.abc import Sequence
@@ -140,8 +140,8 @@ def saliency_section(network: Network, data: Dataset) -> Section | None:
     maps = saliency_maps(network, x, y).cpu()
     picture = Picture(png(saliency_sheet(x, maps, [data.classes[int(c)] for c in y])))
     text = Html(
-        "With all weights fixed, the same back-propagation runs on to the input: |∂<i>S<sub>c</sub></i>/∂<i>x</i>| says "
-        "how much each pixel moves the score <i>S<sub>c</sub></i> of the class <i>c</i> (Simonyan et al. 2013)."
+        "With all weights fixed, the same back-propagation runs on to the input: |∂<i>S<sub>c</sub></i>/∂<i>x</i>| "
+        "says how much each pixel moves the score <i>S<sub>c</sub></i> of the class <i>c</i> (Simonyan et al. 2013)."
     )
     return Section("Saliency", text, [picture])
 
@@ -150,8 +150,8 @@ def check_section(report: Report) -> Section:
     """Backward against finite differences, tensor by tensor."""
     text = Html(
         "Every element of every gradient of the trained network, from the backward pass and from differences "
-        "(<i>L</i>(<i>w</i> + <i>ε</i>) − <i>L</i>(<i>w</i> − <i>ε</i>)) / 2<i>ε</i> with <i>ε</i> = 10<sup>−6</sup>, in "
-        "float64. The error is given in units of the gradient's own size."
+        "(<i>L</i>(<i>w</i> + <i>ε</i>) − <i>L</i>(<i>w</i> − <i>ε</i>)) / 2<i>ε</i> with <i>ε</i> = 10<sup>−6</sup>, "
+        "in float64. The error is given in units of the gradient's own size."
     )
     rows = [["tensor", "elements", "at kinks", "worst error", "backward", "differences"]]
     for c in report.comparisons:

@@ -126,6 +126,7 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def require_file(path: Path) -> None:
+    """Raises FormatError if there is no ordinary file at this path."""
     if not path.exists():
         raise FormatError(f"{path} does not exist; expected a file or folder that blockprop saved")
     if not path.is_file():

@@ -1,7 +1,9 @@
 """Networks by a short text: `mlp:128,64`, `lenet`, `cnn`, a function in a Python file, or a saved network's path."""
 
 import importlib.util
+import math
 import os
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -60,9 +62,7 @@ def _mlp(shape: tuple[int, ...], outputs: int, detail: str) -> Network:
     """Linear layers with ReLU between them."""
     widths = _widths(detail) if detail else HIDDEN
     blocks: dict[str, Block] = {"flatten": Flatten()} if len(shape) > 1 else {}
-    features = 1
-    for size in shape:
-        features *= size
+    features = math.prod(shape)
     for i, width in enumerate(widths, 1):
         blocks |= {f"fc{i}": Linear(features, width), f"relu{i}": ReLU()}
         features = width
@@ -84,14 +84,10 @@ def _lenet(shape: tuple[int, ...], outputs: int, detail: str) -> Network:
     channels, height, width = _picture("lenet", shape, detail, smallest=16)
     features = 16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
     return Sequential(
-        {
-            **{"conv1": Conv2d(channels, 6, 5, padding=2), "relu1": ReLU(), "pool1": MaxPool2d(2)},
-            **{"conv2": Conv2d(6, 16, 5), "relu2": ReLU(), "pool2": MaxPool2d(2)},
-            "flatten": Flatten(),
-            **{"fc1": Linear(features, 120), "relu3": ReLU()},
-            **{"fc2": Linear(120, 84), "relu4": ReLU()},
-            "fc3": Linear(84, outputs),
-        }
+        {"conv1": Conv2d(channels, 6, 5, padding=2), "relu1": ReLU(), "pool1": MaxPool2d(2)},
+        {"conv2": Conv2d(6, 16, 5), "relu2": ReLU(), "pool2": MaxPool2d(2)},
+        {"flatten": Flatten(), "fc1": Linear(features, 120), "relu3": ReLU()},
+        {"fc2": Linear(120, 84), "relu4": ReLU(), "fc3": Linear(84, outputs)},
     )
 
 
@@ -139,7 +135,8 @@ def _picture(name: str, shape: tuple[int, ...], detail: str, smallest: int) -> t
         raise SettingError(f"{name} takes no settings, got '{name}:{detail}'")
     if len(shape) != 3 or min(shape[1:]) < smallest:
         raise SettingError(
-            f"{name} takes pictures (channels, height, width) from {smallest} x {smallest} up, got {shape}; mlp takes any"
+            f"{name} takes pictures (channels, height, width) from {smallest} x {smallest} up, got {shape}; "
+            "mlp takes any shape"
         )
     return shape[0], shape[1], shape[2]
 
@@ -152,30 +149,30 @@ BUILDERS: dict[str, Callable[[tuple[int, ...], int, str], Network]] = {"mlp": _m
 
 def _from_file(spec: str, shape: tuple[int, ...], outputs: int) -> Network:
     name, _, function = (spec, "", "build") if spec.endswith(".py") else spec.rpartition(":")
-    path = Path(name)
+    path = Path(name).absolute()
     if not path.is_file():
         raise SettingError(f"{spec}: the file {name} does not exist")
     try:
         build = getattr(_module(path), function, None)
-        if not callable(build):
-            raise SettingError(f"{path}: expected a function {function}(shape, outputs), it has none")
-        network = build(shape, outputs)
+        network = build(shape, outputs) if callable(build) else None
     except (Exception, SystemExit) as error:  # whatever the user's code raises
-        if isinstance(error, SettingError) and _line(error, path) is None:
-            raise
         line = _line(error, path)
-        where = f"{path}, line {line}" if line else f"{path}: {function}({shape}, {outputs})"
+        where = f"{name}, line {line}" if line else f"{name}: {function}({shape}, {outputs})"
         raise SettingError(f"{where}: {type(error).__name__}: {error}") from error
+    if not callable(build):
+        raise SettingError(f"{name}: expected a function {function}(shape, outputs), there is none")
     if not isinstance(network, Network):
-        raise SettingError(f"{path}: expected {function} to return a Network, it returned a {type(network).__name__}")
+        raise SettingError(f"{name}: expected {function} to return a Network, it returned a {type(network).__name__}")
     return network
 
 
 def _module(path: Path) -> ModuleType:
-    module_spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert module_spec is not None
-    assert module_spec.loader is not None
+    """The file's code, run as a module of its own."""
+    module_spec = importlib.util.spec_from_file_location(f"blockprop_file_{path.stem}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise ImportError(f"cannot import {path}")
     module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module.__name__] = module  # dataclasses look their module up there
     module_spec.loader.exec_module(module)
     return module
 
@@ -191,9 +188,8 @@ def _line(error: BaseException, path: Path) -> int | None:
 def _check_fit(network: Network, spec: str, shape: tuple[int, ...], outputs: int) -> None:
     """Runs one example of zeros, and wants one row of outputs."""
     if len(network.inputs) != 1 or len(network.outputs) != 1:
-        raise SettingError(
-            f"{spec}: expected a network with one input and one output, got {network.inputs} and {network.outputs}"
-        )
+        ends = f"{len(network.inputs)} inputs and {len(network.outputs)} outputs"
+        raise SettingError(f"{spec}: expected a network with one input and one output, this one has {ends}")
     weight = next((tensor for tensor in network.state.values() if tensor.is_floating_point()), torch.empty(0))
     try:
         y = network(torch.zeros(1, *shape, dtype=weight.dtype, device=weight.device))

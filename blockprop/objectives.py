@@ -198,18 +198,18 @@ def _plain_cross_entropy(y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     log_p = y.log_softmax(1)
     try:
         value = F.nll_loss(log_p, target)
-        share = _constant(-1 / max(n, 1), (n, 1), y.dtype, y.device)
-        seed = log_p.exp_().mul_(_constant(1 / max(n, 1), (), y.dtype, y.device))
-        return value, seed.scatter_add_(1, target.unsqueeze(1), share)
+        one_nth, minus = _shares_of_mean(n, y.dtype, y.device)
+        return value, log_p.exp_().mul_(one_nth).scatter_add_(1, target.unsqueeze(1), minus)
     except (IndexError, RuntimeError, ValueError) as error:
         raise _target_error(y, target) from error
 
 
 @functools.lru_cache(maxsize=64)
-def _constant(value: float, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A constant tensor, made once: making one takes as long as a small matrix product."""
+def _shares_of_mean(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """1 / n, and −1 / n in each of n rows; made once, because that takes as long as a small matrix product."""
     with torch.inference_mode(False):
-        return torch.full(shape, value, dtype=dtype, device=device)
+        one_nth = torch.tensor(1 / max(n, 1), dtype=dtype, device=device)
+        return one_nth, (-one_nth).expand(n, 1).contiguous()
 
 
 def _class_shares(class_weights: Tensor | None, label_smoothing: float) -> Callable[[Tensor, Tensor], Tensor]:

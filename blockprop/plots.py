@@ -33,14 +33,18 @@ MOST_NUMBERS, MOST_PICTURES = 25, 256
 
 
 class Record(Protocol):
-    """What one training step reports; `training.fit` yields such records."""
+    """What the curves need of a training step's record, such as `training.Record`."""
 
-    step: int
-    epoch: int
-    value: float
-    rate: float
-    validation_value: float | None
-    validation_accuracy: float | None
+    @property
+    def step(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def validation_value(self) -> float | None: ...
+    @property
+    def validation_accuracy(self) -> float | None: ...
 
 
 def svg(figure: Figure) -> str:
@@ -200,18 +204,8 @@ def representations(values: Tensor, labels: Any, classes: Sequence[str]) -> Figu
         axes.scatter(mine[:, 0], mine[:, 1], s=size, color=color, alpha=0.65, linewidths=0, label=name)
         x, y = np.median(mine, 0)
         halo = [withStroke(linewidth=3, foreground="white")]
-        axes.text(
-            x,
-            y,
-            name,
-            color=color,
-            weight="bold",
-            fontsize=11 if len(classes) <= 12 else 7,
-            ha="center",
-            va="center",
-            path_effects=halo,
-            zorder=9,
-        )
+        name_style = {"fontsize": 11 if len(classes) <= 12 else 7, "weight": "bold", "path_effects": halo, "zorder": 9}
+        axes.text(x, y, name, color=INK, ha="center", va="center", fontdict=name_style)
     columns, scale = math.ceil(len(classes) / 25), math.sqrt(30 / size)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), ncols=columns, markerscale=scale, **LEGEND)
     axes.set_ylabel(f"second axis: {100 * shares[1]:.1f} % of the variance", color=GRAY, fontsize=9)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,25 +51,19 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    broken: list[Any] = []
-
-    def refuse(row: Any) -> str:
-        broken.append(row)
-        return "error"
-
     # One block for the whole file: the type of a column is decided from the first block only.
     reading = pa.csv.ReadOptions(use_threads=False, block_size=min(path.stat().st_size + 1, 2**31 - 1))
-    parsing = pa.csv.ParseOptions(
-        delimiter=_delimiter(path), newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=refuse
-    )
+    parsing = pa.csv.ParseOptions(delimiter=_delimiter(path), newlines_in_values=True, ignore_empty_lines=False)
     try:
         table = pa.csv.read_csv(path, reading, parsing, pa.csv.ConvertOptions(strings_can_be_null=True))
+        names = table.column_names
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        if broken:
-            wanted, found, row = broken[0].expected_columns, broken[0].actual_columns, broken[0].number
+        ragged = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))
+        if ragged:
+            row, wanted, found = ragged.groups()
             raise DataError(f"{path}: expected {wanted} cells in row {row}, as in row 1, got {found}") from None
         raise DataError(f"{path}: expected a table of text ({str(error).splitlines()[0]})") from None
-    _check_header(table.column_names, path)
+    _check_header(names, path)
     return _without_blank_rows(table, path)
 
 

@@ -163,9 +163,14 @@ class _Run:
         self.keep = objective.nodes or network.outputs
         blocks = [(node.name, node.block) for node in network.nodes]
         self.remembering = [(name, block) for name, block in blocks if type(block).remember is not Block.remember]
-        self.batches = batch_bounds(len(self.x), self.batch_size)
-        self.step, self.epoch, self.position = 0, 1, 0
-        self.order, self.order_epoch = torch.empty(0, dtype=torch.long), 0
+        self.sizes = batch_sizes(len(self.x), self.batch_size)
+        self.step, self.epoch, self.position, self.steps = 0, 1, 0, self.epochs * len(self.sizes)
+        self.order: tuple[Tensor, ...] = ()
+        self.order_epoch = 0
+        first = self.x[:1]
+        self.moves = fitting(first, network).dtype != first.dtype or fitting(first, network).device != first.device
+        # Inference mode saves a tenth of a small step; torch's own optimizers want to keep what they make in it.
+        self.mode: Any = torch.inference_mode() if isinstance(optimizer, GradientDescent) else torch.no_grad()
         self.value_sum, self.seconds_before = 0.0, 0.0
         self.best: dict[str, Tensor] | None = None
 
@@ -176,16 +181,17 @@ class _Run:
             try:
                 while self.epoch <= self.epochs and not self.stopping.over:
                     interruption.busy = True
-                    record = self._step()
-                    if self.position == len(self.batches):
-                        record = self._end_epoch(record)
+                    epoch, rate = self.epoch, float(self.optimizer.param_groups[0]["lr"])
+                    value = self._step()
+                    ended = self.position == len(self.sizes)
+                    validation = self._end_epoch() if ended else (None, None)
                     now = time.perf_counter()
-                    record = record._replace(seconds=self.seconds_before + now - started)
-                    if self.checkpoint and (self.position == 0 or now - saved >= self.checkpoint_seconds):
-                        self._save(record.seconds)
+                    seconds = self.seconds_before + now - started
+                    if self.checkpoint and (ended or now - saved >= self.checkpoint_seconds):
+                        self._save(seconds)
                         saved = now
                     interruption.release()
-                    yield record
+                    yield Record(self.step, self.steps, epoch, value, rate, seconds, *validation)
             except (KeyboardInterrupt, GeneratorExit):
                 if self.checkpoint and self.step:
                     self._save(self.seconds_before + time.perf_counter() - started)
@@ -193,29 +199,28 @@ class _Run:
         self._require_finite_parameters()
         self._restore_best()
 
-    def _step(self) -> Record:
-        """Forward, objective, backward, update on the next batch."""
+    def _step(self) -> float:
+        """Forward, objective, backward, update on the next batch; return the objective's value."""
         if self.order_epoch != self.epoch:
-            self.order, self.order_epoch = shuffled(len(self.x), self.seed, self.epoch).to(self.x.device), self.epoch
-        first, last = self.batches[self.position]
-        chosen = self.order[first:last]
-        # Inference mode saves a tenth of a small step; torch's own optimizers want to keep what they make in it.
-        own = isinstance(self.optimizer, GradientDescent)
-        with torch.inference_mode() if own else torch.no_grad():
+            order = shuffled(len(self.x), self.seed, self.epoch).to(self.x.device)
+            self.order, self.order_epoch = order.split(self.sizes), self.epoch
+        chosen = self.order[self.position]
+        with self.mode:
             value = self._descend(self.x.index_select(0, chosen), self.y.index_select(0, chosen))
         self.step += 1
         self.position += 1
-        self.value_sum += value * (last - first)
-        rate = self.optimizer.param_groups[0]["lr"]
+        self.value_sum += value * len(chosen)
         if self.scheduler and self.schedule == "step":
             self.scheduler.step()
-        return Record(self.step, self.epochs * len(self.batches), self.epoch, value, float(rate), 0.0)
+        return value
 
     def _descend(self, x: Tensor, y: Tensor) -> float:
         network = self.network
-        x = fitting(x, network)
+        if self.moves:
+            x = fitting(x, network)
+            y = y.to(x.device)
         trace = network.record((x,), self.keep, True)
-        value, seeds = self.objective.evaluate(trace.values, y.to(x.device))
+        value, seeds = self.objective.evaluate(trace.values, y)
         loss = float(value)
         if not math.isfinite(loss):
             place = first_not_finite(network, x, training=True)
@@ -225,6 +230,7 @@ class _Run:
         if self.immediate:
             for name, gradient in network.sweep(trace, seeds, self.wanted):
                 self._update([self.parameters[name]], [gradient])
+                del gradient  # before the next block's is computed
         else:
             found = dict(network.sweep(trace, seeds, self.wanted))
             gradients = list(found.values())
@@ -243,19 +249,19 @@ class _Run:
         for parameter in parameters:
             parameter.grad = None
 
-    def _end_epoch(self, record: Record) -> Record:
+    def _end_epoch(self) -> tuple[float | None, float | None]:
+        """Validate and step the scheduler; return the validation's value and accuracy."""
+        value, accuracy = None, None
         mean, self.value_sum = self.value_sum / len(self.x), 0.0
         if self.validation is not None:
-            found = evaluate(self.network, self.validation, self.objective)
-            record = record._replace(validation_value=found.value, validation_accuracy=found.accuracy)
-            if self.stopping.update(found.value) and self.stopping.patience is not None:
+            value, accuracy = evaluate(self.network, self.validation, self.objective)
+            if self.stopping.update(value) and self.stopping.patience is not None:
                 self.best = {name: tensor.clone() for name, tensor in self.network.state.items()}
-            mean = found.value
         if self.scheduler and self.schedule == "epoch":
             plateau = isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-            self.scheduler.step(mean) if plateau else self.scheduler.step()
+            self.scheduler.step(mean if value is None else value) if plateau else self.scheduler.step()
         self.epoch, self.position = self.epoch + 1, 0
-        return record
+        return value, accuracy
 
     def _restore_best(self) -> None:
         for name, tensor in (self.best or {}).items():
@@ -315,12 +321,11 @@ class _Run:
         self.stopping.best, self.stopping.since = state["stopping"]
 
 
-def batch_bounds(examples: int, batch_size: int) -> list[tuple[int, int]]:
-    """(first, last) of each batch; a single left-over example joins the batch before it, for batch normalization."""
-    bounds = [(first, min(first + batch_size, examples)) for first in range(0, examples, batch_size)]
-    if len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] == 1:
-        bounds[-2:] = [(bounds[-2][0], examples)]
-    return bounds
+def batch_sizes(examples: int, batch_size: int) -> list[int]:
+    """The sizes of an epoch's batches. A single left-over example joins the batch before: its statistics are none."""
+    whole, rest = divmod(examples, batch_size)
+    sizes = [batch_size] * whole + [rest] * (rest > 0)
+    return [*sizes[:-2], sizes[-2] + 1] if len(sizes) > 1 and sizes[-1] == 1 else sizes
 
 
 def shuffled(count: int, seed: int, epoch: int) -> Tensor:

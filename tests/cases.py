@@ -113,7 +113,9 @@ CASES = [
     Case(blocks.Tanh, ((3, 4),), of_x(torch.tanh)),
     Case(blocks.Softplus, ((3, 4),), of_x(F.softplus)),
     Case(lambda: blocks.Softplus(2.0, 3.0), ((2, 3, 2, 2),), of_x(F.softplus, 2.0, 3.0)),
-    Case(blocks.HardSigmoid, lambda g: (spread((3, 4), g, -5, 5),), of_x(F.hardsigmoid)),
+    Case(  # torch's own F.hardsigmoid is no oracle in float64: its backward rounds 1/6 to float32
+        blocks.HardSigmoid, lambda g: (spread((3, 4), g, -5, 5),), of_x(lambda x: F.relu6(x + 3) / 6)
+    ),
     Case(blocks.HardSwish, lambda g: (spread((3, 4), g, -5, 5),), of_x(F.hardswish)),
     Case(lambda: blocks.Clamp(0.0, 6.0), lambda g: (spread((3, 5), g, -4, 9),), of_x(F.relu6)),
     Case(lambda: blocks.Clamp(-1.0), ((2, 3, 2, 2),), of_x(torch.clamp, -1.0)),
@@ -325,7 +327,7 @@ CASES = [
     Case(
         lambda: blocks.MaxPool2d(3),
         ((3, 2, 6, 4),),
-        lambda b, x: F.max_pool2d(x, 3),
+        lambda _, x: F.max_pool2d(x, 3),
         wrong=((3, 2, 6, 2),),
         title="MaxPool2d, window too large",
     ),
@@ -366,10 +368,10 @@ CASES = [
             {"kernel": 2, "stride": 4, "padding": 1, "ceil_mode": True},
         )
     ],
-    Case(blocks.GlobalAvgPool, ((2, 3, 4, 3),), lambda b, x: x.mean((2, 3)), wrong=((2, 3),)),
-    Case(blocks.GlobalAvgPool, ((2, 3, 4),), lambda b, x: x.mean(2), title="GlobalAvgPool, 1 axis"),
-    Case(blocks.GlobalMaxPool, ((2, 3, 4, 3),), lambda b, x: x.amax((2, 3)), wrong=((2, 3, 0, 4),)),
-    Case(blocks.GlobalMaxPool, ((2, 3, 2, 3, 2),), lambda b, x: x.amax((2, 3, 4)), title="GlobalMaxPool, 3 axes"),
+    Case(blocks.GlobalAvgPool, ((2, 3, 4, 3),), lambda _, x: x.mean((2, 3)), wrong=((2, 3),)),
+    Case(blocks.GlobalAvgPool, ((2, 3, 4),), lambda _, x: x.mean(2), title="GlobalAvgPool, 1 axis"),
+    Case(blocks.GlobalMaxPool, ((2, 3, 4, 3),), lambda _, x: x.amax((2, 3)), wrong=((2, 3, 0, 4),)),
+    Case(blocks.GlobalMaxPool, ((2, 3, 2, 3, 2),), lambda _, x: x.amax((2, 3, 4)), title="GlobalMaxPool, 3 axes"),
     *[
         Case(
             lambda block=block, size=size: block(size),
@@ -384,22 +386,22 @@ CASES = [
         for size in (1, (3, 2), (7, 5), (1, 5), (9, 8))
     ],
     # Reshaping
-    Case(blocks.Flatten, ((3, 2, 4, 2),), lambda b, x: x.flatten(1), wrong=((3,),)),
-    Case(lambda: blocks.Flatten(2), ((3, 2, 4, 2),), lambda b, x: x.flatten(2)),
-    Case(lambda: blocks.Flatten(-2), ((3, 2, 4, 2),), lambda b, x: x.flatten(-2)),
-    Case(lambda: blocks.Flatten(0), ((3, 2, 4),), lambda b, x: x.flatten(), batch=None),
-    Case(lambda: blocks.Reshape((4, 3)), ((2, 6, 2),), lambda b, x: x.reshape(-1, 4, 3), wrong=((2, 6, 3),)),
-    Case(lambda: blocks.Reshape([3, -1]), ((2, 6, 2),), lambda b, x: x.reshape(-1, 3, 4), wrong=((2, 4),)),
-    Case(lambda: blocks.Transpose((0, 2, 1)), ((2, 3, 4),), lambda b, x: x.permute(0, 2, 1), wrong=((2, 3),)),
-    Case(lambda: blocks.Transpose([0, 2, 3, 1]), ((2, 3, 4, 2),), lambda b, x: x.permute(0, 2, 3, 1)),
-    Case(lambda: blocks.Transpose((0, -1, 1, 2)), ((2, 3, 4, 2),), lambda b, x: x.permute(0, 3, 1, 2)),
-    Case(lambda: blocks.Transpose((1, 2, 0)), ((2, 3, 4),), lambda b, x: x.permute(1, 2, 0), batch=None),
-    Case(lambda: blocks.Slice(1, 1, 3), ((2, 5, 3),), lambda b, x: x[:, 1:3], wrong=((2,),)),
-    Case(lambda: blocks.Slice(2, step=2), ((2, 5, 3),), lambda b, x: x[:, :, ::2]),
-    Case(lambda: blocks.Slice(-1, -4, -1, 2), ((2, 3, 7),), lambda b, x: x[..., -4:-1:2]),
-    Case(lambda: blocks.Slice(-2, 1), ((2, 5, 3),), lambda b, x: x[:, 1:]),
-    Case(lambda: blocks.Slice(1, 4, 2), ((2, 5, 3),), lambda b, x: x[:, 4:2], title="Slice, empty"),
-    Case(lambda: blocks.Slice(0, 1, 9), ((4, 3),), lambda b, x: x[1:9], batch=None),
+    Case(blocks.Flatten, ((3, 2, 4, 2),), lambda _, x: x.flatten(1), wrong=((3,),)),
+    Case(lambda: blocks.Flatten(2), ((3, 2, 4, 2),), lambda _, x: x.flatten(2)),
+    Case(lambda: blocks.Flatten(-2), ((3, 2, 4, 2),), lambda _, x: x.flatten(-2)),
+    Case(lambda: blocks.Flatten(0), ((3, 2, 4),), lambda _, x: x.flatten(), batch=None),
+    Case(lambda: blocks.Reshape((4, 3)), ((2, 6, 2),), lambda _, x: x.reshape(-1, 4, 3), wrong=((2, 6, 3),)),
+    Case(lambda: blocks.Reshape([3, -1]), ((2, 6, 2),), lambda _, x: x.reshape(-1, 3, 4), wrong=((2, 4),)),
+    Case(lambda: blocks.Transpose((0, 2, 1)), ((2, 3, 4),), lambda _, x: x.permute(0, 2, 1), wrong=((2, 3),)),
+    Case(lambda: blocks.Transpose([0, 2, 3, 1]), ((2, 3, 4, 2),), lambda _, x: x.permute(0, 2, 3, 1)),
+    Case(lambda: blocks.Transpose((0, -1, 1, 2)), ((2, 3, 4, 2),), lambda _, x: x.permute(0, 3, 1, 2)),
+    Case(lambda: blocks.Transpose((1, 2, 0)), ((2, 3, 4),), lambda _, x: x.permute(1, 2, 0), batch=None),
+    Case(lambda: blocks.Slice(1, 1, 3), ((2, 5, 3),), lambda _, x: x[:, 1:3], wrong=((2,),)),
+    Case(lambda: blocks.Slice(2, step=2), ((2, 5, 3),), lambda _, x: x[:, :, ::2]),
+    Case(lambda: blocks.Slice(-1, -4, -1, 2), ((2, 3, 7),), lambda _, x: x[..., -4:-1:2]),
+    Case(lambda: blocks.Slice(-2, 1), ((2, 5, 3),), lambda _, x: x[:, 1:]),
+    Case(lambda: blocks.Slice(1, 4, 2), ((2, 5, 3),), lambda _, x: x[:, 4:2], title="Slice, empty"),
+    Case(lambda: blocks.Slice(0, 1, 9), ((4, 3),), lambda _, x: x[1:9], batch=None),
     *[
         Case(
             lambda given=given: blocks.Pad(*given),
@@ -410,7 +412,7 @@ CASES = [
         for given, wrong in (
             (((1, 2),), None),
             (((0, 0, 2, 1), "constant", 0.5), None),
-            (((-1, 2, 1, -2),), ((2, 2, 2, 5),)),
+            (((-1, 2, 1, -2),), ((2, 2, 0, 5),)),
             (((1, 0, 0, 2, 1, 1),), ((2, 2),)),
             (((1, 2, 3, 1), "reflect"), ((2, 2, 3, 5),)),
             (((4, 4, 3, 3), "reflect"), ((2, 2, 4, 4),)),
@@ -421,23 +423,23 @@ CASES = [
             (((5, 5, 4, 0), "circular"), None),
         )
     ],
-    Case(lambda: blocks.Pad((2, 1), "reflect"), ((2, 3, 4),), lambda b, x: F.pad(x, (2, 1), "reflect"), wrong=((),)),
+    Case(lambda: blocks.Pad((2, 1), "reflect"), ((2, 3, 4),), lambda _, x: F.pad(x, (2, 1), "reflect"), wrong=((),)),
     Case(
         lambda: blocks.Pad((1, 1, 1, 0, 0, 1), "replicate"),
         ((2, 2, 2, 3, 2),),
         lambda b, x: F.pad(x, b.pads, "replicate"),
     ),
-    Case(lambda: blocks.Split((1, 3, 2)), ((2, 6, 3),), lambda b, x: x.split((1, 3, 2), 1), wrong=((2, 5, 3),)),
-    Case(lambda: blocks.Split([2, 2], -1), ((3, 2, 4),), lambda b, x: x.split(2, -1)),
-    Case(lambda: blocks.Split((2, 0, 1), axis=2), ((3, 2, 3),), lambda b, x: x.split((2, 0, 1), 2)),
-    Case(lambda: blocks.Split((3,)), ((2, 3),), lambda b, x: x, title="Split, one part"),
-    Case(lambda: blocks.Sum(1), ((2, 3, 4),), lambda b, x: x.sum(1), wrong=((2,),)),
-    Case(lambda: blocks.Sum((1, -1)), ((2, 3, 4, 2),), lambda b, x: x.sum((1, -1)), wrong=((2, 3),)),
-    Case(lambda: blocks.Sum([2, 1], keep=True), ((2, 3, 4),), lambda b, x: x.sum((1, 2), keepdim=True)),
-    Case(lambda: blocks.Sum(0), ((2, 3, 4),), lambda b, x: x.sum(0), batch=None),
-    Case(lambda: blocks.Mean(-1), ((2, 3, 4),), lambda b, x: x.mean(-1), wrong=((),)),
-    Case(lambda: blocks.Mean((3, 2)), ((2, 3, 4, 2),), lambda b, x: x.mean((2, 3)), wrong=((2, 3, 4),)),
-    Case(lambda: blocks.Mean([-1, 1], keep=True), ((2, 3, 4),), lambda b, x: x.mean((1, 2), keepdim=True)),
+    Case(lambda: blocks.Split((1, 3, 2)), ((2, 6, 3),), lambda _, x: x.split((1, 3, 2), 1), wrong=((2, 5, 3),)),
+    Case(lambda: blocks.Split([2, 2], -1), ((3, 2, 4),), lambda _, x: x.split(2, -1)),
+    Case(lambda: blocks.Split((2, 0, 1), axis=2), ((3, 2, 3),), lambda _, x: x.split((2, 0, 1), 2)),
+    Case(lambda: blocks.Split((3,)), ((2, 3),), lambda _, x: x, title="Split, one part"),
+    Case(lambda: blocks.Sum(1), ((2, 3, 4),), lambda _, x: x.sum(1), wrong=((2,),)),
+    Case(lambda: blocks.Sum((1, -1)), ((2, 3, 4, 2),), lambda _, x: x.sum((1, -1)), wrong=((2, 3),)),
+    Case(lambda: blocks.Sum([2, 1], keep=True), ((2, 3, 4),), lambda _, x: x.sum((1, 2), keepdim=True)),
+    Case(lambda: blocks.Sum(0), ((2, 3, 4),), lambda _, x: x.sum(0), batch=None),
+    Case(lambda: blocks.Mean(-1), ((2, 3, 4),), lambda _, x: x.mean(-1), wrong=((),)),
+    Case(lambda: blocks.Mean((3, 2)), ((2, 3, 4, 2),), lambda _, x: x.mean((2, 3)), wrong=((2, 3, 4),)),
+    Case(lambda: blocks.Mean([-1, 1], keep=True), ((2, 3, 4),), lambda _, x: x.mean((1, 2), keepdim=True)),
     # Image
     *[
         Case(
@@ -468,20 +470,20 @@ CASES = [
     Case(
         lambda: blocks.Resize(scale=0.4),
         ((2, 2, 4, 6),),
-        lambda b, x: F.interpolate(x, scale_factor=0.4),
+        lambda _, x: F.interpolate(x, scale_factor=0.4),
         wrong=((2, 2, 2, 6),),
         title="Resize, nothing left",
     ),
     # Joining
-    Case(blocks.Concat, ((2, 3, 2), (2, 1, 2), (2, 2, 2)), lambda b, *x: torch.cat(x, 1), wrong=((2, 3, 2), (2, 1, 3))),
-    Case(lambda: blocks.Concat(-1), ((2, 3), (2, 4)), lambda b, *x: torch.cat(x, -1), wrong=((2, 3), (3, 3))),
-    Case(lambda: blocks.Concat(0), ((2, 3), (1, 3)), lambda b, *x: torch.cat(x), wrong=((2, 3), (2,)), batch=None),
-    Case(blocks.Concat, ((2, 3),), lambda b, x: x, wrong=((2,),), title="Concat of one"),
+    Case(blocks.Concat, ((2, 3, 2), (2, 1, 2), (2, 2, 2)), lambda _, *x: torch.cat(x, 1), wrong=((2, 3, 2), (2, 1, 3))),
+    Case(lambda: blocks.Concat(-1), ((2, 3), (2, 4)), lambda _, *x: torch.cat(x, -1), wrong=((2, 3), (3, 3))),
+    Case(lambda: blocks.Concat(0), ((2, 3), (1, 3)), lambda _, *x: torch.cat(x), wrong=((2, 3), (2,)), batch=None),
+    Case(blocks.Concat, ((2, 3),), lambda _, x: x, wrong=((2,),), title="Concat of one"),
     *[
         Case(
             block,
             (a, b),
-            lambda b, *x, reference=reference: reference(*x),
+            lambda _, *x, reference=reference: reference(*x),
             wrong=((2, 3), (2, 4)),
             batch=0 if len(a) == len(b) and a[0] == b[0] else None,
             title=f"{block.__name__}, {a} and {b}",
@@ -501,18 +503,18 @@ CASES = [
             ((4,), (2, 3, 4)),
             ((3, 1), (2, 1, 4)),
             ((2, 3), ()),
-            ((1,), (1, 1)),
+            ((1,), (1, 1, 3)),
         )
     ],
     Case(
-        blocks.Add, ((2, 3), (2, 3), (2, 3)), lambda b, *x: sum(x), wrong=((2, 3), (2, 3), (4,)), title="Add of three"
+        blocks.Add, ((2, 3), (2, 3), (2, 3)), lambda _, *x: sum(x), wrong=((2, 3), (2, 3), (4,)), title="Add of three"
     ),
-    Case(blocks.Add, ((2, 1), (2, 3), (1, 2, 1)), lambda b, *x: sum(x), title="Add of three, broadcast", batch=None),
+    Case(blocks.Add, ((2, 1), (2, 3), (1, 2, 1)), lambda _, *x: sum(x), title="Add of three, broadcast", batch=None),
     *[
         Case(
             blocks.MatMul,
             (a, b),
-            lambda block, a, b: a @ b,
+            lambda _, a, b: a @ b,
             wrong=((3, 4), (3, 4)),
             batch=0 if len(a) == len(b) > 2 and a[0] == b[0] else None,
             title=f"MatMul, {a} and {b}",
@@ -531,11 +533,11 @@ CASES = [
     Case(
         blocks.MatMul,
         ((2, 3, 4), (2, 4, 2)),
-        lambda b, x, y: x @ y,
+        lambda _, x, y: x @ y,
         wrong=((2, 3, 4), (3, 4, 2)),
         title="MatMul, batches",
     ),
-    Case(blocks.MatMul, ((2, 3, 4), (2, 4, 2)), lambda b, x, y: x @ y, wrong=((4,), (4, 2)), title="MatMul, a vector"),
+    Case(blocks.MatMul, ((2, 3, 4), (2, 4, 2)), lambda _, x, y: x @ y, wrong=((4,), (4, 2)), title="MatMul, a vector"),
 ]
 
 

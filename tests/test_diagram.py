@@ -283,7 +283,7 @@ def test_blocks_are_described_and_colored_by_kind() -> None:
         (MaxPool2d((2, 2)), "pooling", "max pool 2×2"),
         (BatchNorm2d(6), "normalization", "batch norm, 6 channels"),
         (ReLU(), "activation", "ReLU"),
-        (Dropout(0.2), "activation", "dropout, p 0.2"),
+        (Dropout(0.2), "activation", "dropout, probability 0.2"),
         (Concat(), "joining", "concat"),
         (Split((3, 4)), "reshaping", "split, sizes 3 4"),
     ],

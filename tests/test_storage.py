@@ -1,9 +1,11 @@
 """Saving and loading: what comes back is what was saved, and a bad file gives one clear FormatError."""
 
+import contextlib
 import copy
 import json
 import math
 import random
+import resource
 import struct
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from blockprop.errors import FormatError, SettingError
 from blockprop.network import Network, Sequential
 from blockprop.plan import Node
 from blockprop.storage import load, save
+from tests.cases import CASES, Case
 
 
 class Squash(Block):
@@ -148,6 +151,40 @@ def test_loading_leaves_the_random_numbers_alone(saved: Path) -> None:
     torch.manual_seed(3)
     load(saved, OWN)
     assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_block_comes_back(tmp_path: Path, case: Case) -> None:
+    block, inputs = case.make(), case.tensors(torch.float32)
+    names = tuple(f"x{i}" for i in range(len(inputs)))
+    network = Network([Node("block", block, names)], names)
+    save(network, tmp_path / "net.safetensors")
+    loaded = load(tmp_path / "net.safetensors", {type(block).__name__: type(block)})
+    assert repr(loaded) == repr(network)
+    ours, theirs = network(*inputs), loaded(*inputs)
+    for before, after in zip(*((y if isinstance(y, tuple) else (y,)) for y in (ours, theirs)), strict=True):
+        assert torch.equal(before, after)
+
+
+HOSTILE = (10**9, 10**12, 10**18, -1, "x", [], [10**9, 10**9], {}, None, 1e308)
+
+
+@pytest.mark.parametrize("case", {type(case.make()): case for case in CASES}.values(), ids=str)
+def test_hostile_settings_take_no_memory(tmp_path: Path, case: Case) -> None:
+    names = tuple(f"x{i}" for i in range(len(case.tensors())))
+    path = tmp_path / "net.safetensors"
+    save(Network([Node("block", case.make(), names)], names), path)
+    tensors, document = storage.read_tensors(path)
+    settings = document["blocks"]["block"]["settings"]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name, honest in list(settings.items()):
+        for value in HOSTILE:
+            settings[name] = value
+            storage.write_tensors(path, tensors, document)
+            with contextlib.suppress(FormatError):
+                load(path)
+        settings[name] = honest
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes
 
 
 # Files that cannot be used --------------------------------------------------------------------------------------------

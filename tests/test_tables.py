@@ -134,6 +134,8 @@ BAD = {
     "missing label": ("a,b\n1,x\n\n3,\n", r"column 'b': the label in row 4 is missing"),
     "no features": ("b\nx\ny\n", "expected columns beside the target 'b'"),
     "not text": (b"a,b\n1,\xff\xfe\n", "column 'b' holds binary; expected numbers, dates or UTF-8 text"),
+    "names not text": (b"a,\xc5\n1,2\n", "expected a table of text"),
+    "ragged and not text": (b"a,b\n1,2\n\xc5\n", "expected 2 cells in row 3, as in row 1, got 1"),
     "infinite": ("a,b\n1,x\ninf,y\n", "expected a number in row 3, column 'a', got 'inf'"),
     "infinite target": ("a,b\n1,0.5\n2,inf\n", "expected a number in row 3, column 'b', got 'inf'"),
     "empty": ("", "the file is empty"),

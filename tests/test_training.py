@@ -21,7 +21,7 @@ from blockprop.errors import FormatError, NotFiniteError, SettingError, ShapeErr
 from blockprop.evaluation import evaluate, predict
 from blockprop.network import Network, Sequential
 from blockprop.objectives import cross_entropy, mean_squared_error
-from blockprop.training import batch_bounds, clip_norm, fit, shuffled
+from blockprop.training import batch_sizes, clip_norm, fit, shuffled
 
 
 def data(count: int = 50, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -194,10 +194,10 @@ def test_the_seed_decides_the_order_and_nothing_else_does() -> None:
 
 
 def test_a_single_left_over_example_joins_the_batch_before() -> None:
-    assert batch_bounds(9, 4) == [(0, 4), (4, 9)]
-    assert batch_bounds(10, 4) == [(0, 4), (4, 8), (8, 10)]
-    assert batch_bounds(1, 4) == [(0, 1)]
-    assert batch_bounds(3, 1) == [(0, 1), (1, 3)]
+    assert batch_sizes(9, 4) == [4, 5]
+    assert batch_sizes(10, 4) == [4, 4, 2]
+    assert batch_sizes(1, 4) == [1]
+    assert batch_sizes(3, 1) == [1, 2]
 
 
 def test_clipping_scales_all_gradients_by_one_factor() -> None:
@@ -366,7 +366,7 @@ def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end(tmp_path: Path) -> Non
 
     path = tmp_path / "run.safetensors"
     torch.manual_seed(1)
-    network = Sequential(Interrupting(6, 16), ReLU(), Linear(16, 3))
+    network = Sequential({"linear1": Interrupting(6, 16)}, ReLU(), {"linear2": Linear(16, 3)})
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         list(fit(network, data(), cross_entropy(), epochs=3, batch_size=8, checkpoint=path))

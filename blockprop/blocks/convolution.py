@@ -139,11 +139,13 @@ class Conv2d(_Convolution):
     d_weight[o, i, k] = Σ_n Σ_p d_y[n, o, p] x[n, i, p·stride + k·dilation − padding]
     d_bias[o] = Σ_n Σ_p d_y[n, o, p]
 
-    x: (n, channels_in, h, w)   y: (n, channels_out, h', w') with h' = ⌊(h + 2 padding − dilation (kernel − 1) − 1) / stride⌋ + 1
+    x: (n, channels_in, h, w)
+    y: (n, channels_out, h', w') with h' = ⌊(h + 2 padding − dilation (kernel − 1) − 1) / stride⌋ + 1
     weight: (channels_out, channels_in / groups, kernel, kernel)   bias: (channels_out,), or None without bias
     kernel, stride, padding (by zeros), dilation: one number for both axes, or two. groups: so many convolutions side by
     side, each from its part of x's channels to its part of y's.
-    The weights start uniform with the variance 2 / (channels_in / groups · kernel²) of He et al. 2015, eq. 10, the bias at 0.
+    The weights start uniform with the variance 2 / (channels_in / groups · kernel²) of He et al. 2015, eq. 10, the
+    bias at 0.
     Raises ShapeError if x has other axes or channels, or is smaller than the kernel; SettingError for sizes below 1,
     a negative padding, and groups that do not divide the channels.
     """

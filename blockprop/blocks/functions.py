@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from blockprop.block import Block
-from blockprop.blocks.pointwise import where_above
+from blockprop.blocks.pointwise import keep_above_, where_above
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -118,11 +118,13 @@ class Clamp(Block):
         return y, y
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        d_x = d_y
         if self.low is not None:
-            d_y = where_above(saved, self.low, d_y)
+            d_x = where_above(saved, self.low, d_y)
         if self.high is not None:
-            d_y = where_above(-saved, -self.high, d_y)
-        return (d_y,)
+            keep_below = where_above if d_x is d_y else keep_above_
+            d_x = keep_below(-saved, -self.high, d_x)
+        return (d_x,)
 
 
 class Softmax(Block):
@@ -166,7 +168,9 @@ class LogSoftmax(Block):
         return y, y
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (torch.addcmul(d_y, saved.exp(), d_y.sum(self.axis, keepdim=True), value=-1),)
+        # exp2 takes a quarter of the time of exp, which torch hands to MKL.
+        shares = (saved * (1 / math.log(2))).exp2_()
+        return (torch.addcmul(d_y, shares, d_y.sum(self.axis, keepdim=True), value=-1, out=shares),)
 
 
 def _check_axis(x: Tensor, axis: int) -> None:

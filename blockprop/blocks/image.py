@@ -43,7 +43,7 @@ class Resize(Block):
             raise SettingError(f"mode must be one of {', '.join(_ONE_AXIS)}, came {mode!r}")
         if align_corners and mode == "nearest":
             raise SettingError("align_corners needs mode='bilinear'")
-        self.size: Any = None if size is None else untouched(size)  # type: ignore[arg-type]
+        self.size: Any = None if size is None else untouched(size)
         self.scale: Any = tuple(scale) if isinstance(scale, list) else scale
         self.mode, self.align_corners = mode, align_corners
         given = self.size if scale is None else self.scale

@@ -117,7 +117,7 @@ class Max(Block):
         return torch.maximum(a, b), ((a >= b).logical_or_(a.isnan()), a.shape, b.shape)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
-        return _to_chosen(*saved, d_y)
+        return _to_chosen(d_y, *saved)
 
 
 class Min(Block):
@@ -134,7 +134,7 @@ class Min(Block):
         return torch.minimum(a, b), ((a <= b).logical_or_(a.isnan()), a.shape, b.shape)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
-        return _to_chosen(*saved, d_y)
+        return _to_chosen(d_y, *saved)
 
 
 class MatMul(Block):
@@ -174,7 +174,7 @@ def unbroadcast(d: Tensor, shape: torch.Size) -> Tensor:
     return d.sum((*range(added), *repeated), keepdim=True).reshape(shape)
 
 
-def _to_chosen(chosen: Tensor, shape_a: torch.Size, shape_b: torch.Size, d_y: Tensor) -> tuple[Tensor, Tensor]:
+def _to_chosen(d_y: Tensor, chosen: Tensor, shape_a: torch.Size, shape_b: torch.Size) -> tuple[Tensor, Tensor]:
     d_a = d_y.masked_fill(~chosen, 0)
     return unbroadcast(d_a, shape_a), unbroadcast(d_y.masked_fill(chosen, 0), shape_b)
 

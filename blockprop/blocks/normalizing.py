@@ -138,7 +138,9 @@ def _per_channel(values: Tensor, dims: int) -> Tensor:
 def _channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and (biased) variance of each channel.
 
-    In two passes: on CPUs a third of the time of torch.native_batch_norm, and a tenth of its rounding error.
+    In plain arithmetic, as torch's CPU kernel (batch_norm_update_stats) takes twice to six times as long on contiguous
+    memory. On channels-last memory the kernel is up to three times faster for millions of numbers, but its float32
+    results are off by 1e-5 to 3e-5 there, these by 4e-7.
     """
     if x.numel() // x.shape[1] < 2:
         raise ShapeError(f"training needs two values or more per channel, came {tuple(x.shape)}")
@@ -158,24 +160,28 @@ class _RowNorm(Block):
     bias: Tensor | None
 
     def _per_element(self, weight: Tensor, dims: int) -> Tensor:
-        """The weights, shaped so that they multiply an x of so many axes; here one for each channel."""
-        return _per_channel(weight, dims)
+        """The weights, shaped so that they multiply an x of so many axes."""
+        raise NotImplementedError
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        rows, mean, inverse_std = saved
+        if not rows.numel():  # the kernel divides by it
+            return (torch.zeros_like(d_y),)
         d_h = d_y if self.weight is None else d_y * self._per_element(self.weight, d_y.dim())
-        x_hat = saved.x_hat()
-        d_rows = d_h.reshape(x_hat.shape)
-        d_x = d_rows * x_hat
-        torch.mul(x_hat, d_x.mean(1, keepdim=True), out=d_x)
-        d_x.add_(d_rows.mean(1, keepdim=True))
-        return (torch.sub(d_rows, d_x, out=d_x).mul_(saved.inverse_std).view(d_y.shape),)
-
-    def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
-        if self.weight is None:
-            return {}
-        weight = self._per_element(self.weight, d_y.dim())
-        d_weight = (saved.x_hat().view(d_y.shape) * d_y).sum_to_size(weight.shape)
-        return {"weight": d_weight.view_as(self.weight), "bias": d_y.sum_to_size(weight.shape).view_as(self.weight)}
+        # Each row is a channel of a batch of one, so that the kernel of batch normalization does it, with its formula.
+        d_x = _batch_norm_backward(
+            d_h.reshape(1, *rows.shape),
+            rows[None],
+            None,
+            None,
+            None,
+            mean,
+            inverse_std,
+            True,
+            0.0,
+            [True, False, False],
+        )[0]
+        return (d_x.view(d_y.shape),)
 
 
 class LayerNorm(_RowNorm):
@@ -201,13 +207,53 @@ class LayerNorm(_RowNorm):
         if x.shape[-len(self.shape) :] != self.shape:
             raise ShapeError(f"expected (..., {', '.join(map(str, self.shape))}), came {tuple(x.shape)}")
         y, mean, inverse_std = torch.native_layer_norm(x, self.shape, self.weight, self.bias, self.epsilon)
-        return y, _Rows(x.reshape(-1, math.prod(self.shape)), mean.view(-1, 1), inverse_std.view(-1, 1))
+        return y, (x.reshape(-1, math.prod(self.shape)), mean.flatten(), inverse_std.flatten())
+
+    def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
+        if self.weight is None:
+            return {}
+        rows, mean, inverse_std = saved
+        d_rows = d_y.reshape(rows.shape)
+        d_weight = (rows - mean[:, None]).mul_(inverse_std[:, None]).mul_(d_rows).sum(0)
+        return {"weight": d_weight.view(self.shape), "bias": d_rows.sum(0).view(self.shape)}
 
     def _per_element(self, weight: Tensor, dims: int) -> Tensor:
         return weight.view(*[1] * (dims - weight.dim()), *weight.shape)
 
 
-class GroupNorm(_RowNorm):
+class _ChannelNorm(_RowNorm):
+    """What GroupNorm and InstanceNorm share: rows of whole channels, one weight for each channel."""
+
+    channels: int
+    epsilon: float
+
+    def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
+        if self.weight is None:
+            return {}
+        rows, mean, inverse_std = saved
+        if not rows.numel():
+            return {"weight": torch.zeros_like(self.weight), "bias": torch.zeros_like(self.weight)}
+        parts = d_y.shape[0] * self.channels  # each channel of each example is one part of a row
+        mean, inverse_std = (each.repeat_interleave(parts // each.numel()) for each in (mean, inverse_std))
+        shape = (1, parts, rows.numel() // parts)
+        _, d_weight, d_bias = _batch_norm_backward(
+            d_y.reshape(shape), rows.view(shape), None, None, None, mean, inverse_std, True, 0.0, [False, True, True]
+        )
+        return {"weight": d_weight.view(-1, self.channels).sum(0), "bias": d_bias.view(-1, self.channels).sum(0)}
+
+    def _normalize(self, x: Tensor, groups: int) -> tuple[Tensor, Any]:
+        n, places = x.shape[0], math.prod(x.shape[2:])
+        x = x.contiguous()
+        y, mean, inverse_std = torch.native_group_norm(
+            x, self.weight, self.bias, n, self.channels, places, groups, self.epsilon
+        )
+        return y, (x.view(n * groups, self.channels // groups * places), mean.flatten(), inverse_std.flatten())
+
+    def _per_element(self, weight: Tensor, dims: int) -> Tensor:
+        return _per_channel(weight, dims)
+
+
+class GroupNorm(_ChannelNorm):
     """Standardizes groups of channels:  y = weight · x̂ + bias,  x̂ = (x − mean) / σ,  σ = √(variance + epsilon).
 
     Mean and variance are those of each example's groups, each over groups of channels / groups channels and all places.
@@ -230,10 +276,10 @@ class GroupNorm(_RowNorm):
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         if x.dim() < 2 or x.shape[1] != self.channels:
             raise ShapeError(f"expected (n, {self.channels}, ...), came {tuple(x.shape)}")
-        return _group_norm(x, self.groups, self.weight, self.bias, self.epsilon)
+        return self._normalize(x, self.groups)
 
 
-class InstanceNorm(_RowNorm):
+class InstanceNorm(_ChannelNorm):
     """Standardizes each channel of each example:  GroupNorm with as many groups as channels, and the same d_x.
 
     x, y: (n, channels, length) or (n, channels, h, w)     weight, bias: (channels,), or None without affine
@@ -252,32 +298,7 @@ class InstanceNorm(_RowNorm):
             raise ShapeError(
                 f"expected (n, {self.channels}, ...) with two values or more per channel, came {tuple(x.shape)}"
             )
-        return _group_norm(x, self.channels, self.weight, self.bias, self.epsilon)
-
-
-def _group_norm(
-    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, epsilon: float
-) -> tuple[Tensor, "_Rows"]:
-    n, channels, places = x.shape[0], x.shape[1], math.prod(x.shape[2:])
-    x = x.contiguous()
-    y, mean, inverse_std = torch.native_group_norm(x, weight, bias, n, channels, places, groups, epsilon)
-    return y, _Rows(x.view(n * groups, channels // groups * places), mean.view(-1, 1), inverse_std.view(-1, 1))
-
-
-class _Rows:
-    """What the norms of rows save: x, until x̂ is asked for and takes its place."""
-
-    __slots__ = ("inverse_std", "mean", "rows")
-
-    def __init__(self, x: Tensor, mean: Tensor, inverse_std: Tensor):
-        self.rows, self.inverse_std = x, inverse_std
-        self.mean: Tensor | None = mean
-
-    def x_hat(self) -> Tensor:
-        if self.mean is not None:
-            self.rows = (self.rows - self.mean).mul_(self.inverse_std)
-            self.mean = None
-        return self.rows
+        return self._normalize(x, self.channels)
 
 
 class LocalResponseNorm(Block):

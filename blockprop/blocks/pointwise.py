@@ -14,11 +14,17 @@ from blockprop.errors import SettingError, ShapeError
 # arithmetic, on CPUs. This kernel is the fast selection; all kinks of this file are built from it. NaN in x lets d
 # through.
 _threshold = torch.ops.aten.threshold_backward.default
+_threshold_into = torch.ops.aten.threshold_backward.grad_input
 
 
 def where_above(x: Tensor, level: float, d: Tensor) -> Tensor:
     """d where x > level, else 0."""
     return _threshold(d, x, level)
+
+
+def keep_above_(x: Tensor, level: float, d: Tensor) -> Tensor:
+    """The same, written over d. (A new tensor costs as much as two or three passes over an old one.)"""
+    return _threshold_into(d, x, level, grad_input=d)
 
 
 class ReLU(Block):
@@ -189,19 +195,20 @@ class GELU(Block):
 class SiLU(Block):
     """Sigmoid linear unit, also called swish:  y = x · σ(x).
 
-    d_x = σ · (1 + x · (1 − σ)) · d_y
+    d_x = (σ + y · (1 − σ)) · d_y
 
     x, y: any shape
     Source: Elfwing, Uchibe and Doya 2018, eqs. 3 and 4.
     """
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        return F.silu(x), x
+        y = F.silu(x)
+        return y, (x, y)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        s = saved.sigmoid()
-        bend = torch.addcmul(saved, saved, s, value=-1)
-        return (s.addcmul_(s, bend).mul_(d_y),)
+        x, y = saved
+        s = x.sigmoid()
+        return (torch.lerp(y, s.new_ones(()), s, out=s).mul_(d_y),)  # on the way from y to 1, by s of it
 
 
 class Sigmoid(Block):
@@ -233,7 +240,8 @@ class Tanh(Block):
         return y, y
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (torch.addcmul(d_y, d_y * saved, saved, value=-1),)
+        part = d_y * saved
+        return (torch.addcmul(d_y, part, saved, value=-1, out=part),)
 
 
 class Softplus(Block):
@@ -256,6 +264,8 @@ class Softplus(Block):
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         slope = (saved * self.beta).sigmoid_() if self.beta != 1 else saved.sigmoid()
+        if math.exp(-self.threshold) < torch.finfo(slope.dtype).eps / 2:  # σ rounds to 1 above the threshold
+            return (slope.mul_(d_y),)
         return (where_above(saved, self.threshold / self.beta, d_y).lerp_(d_y, slope),)
 
 
@@ -273,7 +283,8 @@ class HardSigmoid(Block):
         return y, y
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (where_above(-saved, -1, where_above(saved, 0, d_y)).mul_(1 / 6),)
+        inside = torch.addcmul(saved, saved, saved, value=-1).ceil_()  # of y (1 − y), which is 0 at both ends
+        return (inside.mul_(d_y).mul_(1 / 6),)
 
 
 class HardSwish(Block):
@@ -290,4 +301,4 @@ class HardSwish(Block):
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         slope = saved.clamp(-3, 3).mul_(1 / 3).add_(0.5)  # 3/2 above 3: a half too much, taken away below
-        return (where_above(saved, -3, d_y).mul_(slope).sub_(where_above(saved, 3, d_y), alpha=0.5),)
+        return (keep_above_(saved, -3, slope.mul_(d_y)).sub_(where_above(saved, 3, d_y), alpha=0.5),)

@@ -254,7 +254,7 @@ class Mean(_Reduction):
         return (self._spread(saved, d_y / max(count, 1)),)
 
 
-# Borders: the places of x that the elements before and after it are copied from -------------------------------------------
+# Borders: the places of x that the elements before and after it are copied from ---------------------------------------
 
 
 def _reflect(size: int, before: int, after: int) -> tuple[range, range]:

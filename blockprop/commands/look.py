@@ -35,8 +35,8 @@ def check(
         str,
         typer.Argument(
             metavar="NETWORK",
-            help="A saved network, mlp:128,64, lenet, cnn, a Python file's network my_net.py:build; or one block with its "
-            "settings, such as 'Conv2d(3, 8, 3)'.",
+            help="A saved network, mlp:128,64, lenet, cnn, a Python file's network my_net.py:build; or one block with "
+            "its settings, such as 'Conv2d(3, 8, 3)'.",
         ),
     ],
     data: Annotated[str, typer.Option(help="Examples for a network.")] = "digits",

@@ -1,7 +1,7 @@
 """What several commands take, and how it is read."""
 
 import ast
-import os
+import inspect
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,11 +49,12 @@ def loss_for(data: Dataset, name: str | None = None, label_smoothing: float = 0.
         return cross_entropy(label_smoothing=label_smoothing) if data.classes else mean_squared_error()
     if name not in LOSSES:
         raise SettingError(f"there is no loss {name!r}{suggestion(name, LOSSES)}")
+    make: Any = LOSSES[name]
     if not label_smoothing:
-        return LOSSES[name]()
-    if name in ("mean_squared_error", "huber"):
+        return make()
+    if "label_smoothing" not in inspect.signature(make).parameters:
         raise SettingError(f"label smoothing is for classes; {name} has none")
-    return LOSSES[name](label_smoothing=label_smoothing)
+    return make(label_smoothing=label_smoothing)
 
 
 def examples_for(network: Network, source: str, *, target: str | None = None, need_labels: bool = True) -> Dataset:
@@ -90,7 +91,7 @@ def block_named(text: str) -> Block | None:
 
     Only plain numbers, text and tuples are read as settings: nothing in the text is run.
     """
-    name, bracket, rest = text.partition("(")
+    name, bracket, _ = text.partition("(")
     if name not in blocks.BLOCKS:
         return None
     try:
@@ -107,7 +108,3 @@ def block_named(text: str) -> Block | None:
 def checkpoint_beside(path: Path) -> Path:
     """Where training keeps its checkpoint while it makes the network at `path`."""
     return path.with_name(path.name + ".checkpoint")
-
-
-def exists(path: str) -> bool:
-    return os.path.exists(path)

@@ -31,7 +31,7 @@ from blockprop.networks import build_network
 from blockprop.objectives import Loss
 from blockprop.report import page
 from blockprop.storage import save
-from blockprop.training import Record, batch_bounds, fit
+from blockprop.training import Record, batch_sizes, fit
 
 OPTIMIZERS = {
     name.lower(): kind
@@ -102,7 +102,7 @@ def train(
         momentum=momentum,
         weight_decay=weight_decay,
         optimizer=optimizer_named(optimizer, rate, weight_decay),
-        scheduler=scheduler_named(schedule, epochs * len(batch_bounds(len(training), batch_size))),
+        scheduler=scheduler_named(schedule, epochs * len(batch_sizes(len(training), batch_size))),
         schedule="step",
         validation=validation,
         patience=patience,
@@ -147,7 +147,7 @@ def optimizer_named(name: str, rate: float | None, weight_decay: float) -> Any:
     kind = OPTIMIZERS.get(name.lower())
     if kind is None:
         raise SettingError(f"there is no optimizer {name!r}{suggestion(name, ['descent', *OPTIMIZERS])}")
-    settings: dict[str, float] = {} if rate is None else {"lr": rate}
+    settings: dict[str, Any] = {} if rate is None else {"lr": rate}
     if weight_decay:
         settings["weight_decay"] = weight_decay
 

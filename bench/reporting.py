@@ -1,0 +1,49 @@
+"""Measurements side by side, and their place in docs/benchmarks.md."""
+
+import platform
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "datasets"
+
+
+def interleaved(functions: Sequence[Callable[[], object]], calls: int, rounds: int = 15) -> list[float]:
+    """Seconds per call of each, the best of all rounds; the functions take turns, so that other loads hit all alike."""
+    best = [float("inf")] * len(functions)
+    for function in functions:
+        function()
+    for _ in range(rounds):
+        for i, function in enumerate(functions):
+            start = time.perf_counter()
+            for _ in range(calls):
+                function()
+            best[i] = min(best[i], (time.perf_counter() - start) / calls)
+    return best
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def machine() -> str:
+    """What it ran on, in a line."""
+    kind = torch.backends.cpu.get_cpu_capability()
+    return f"{platform.machine()} CPU ({kind}), {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def write_section(name: str, text: str) -> None:
+    """Print the text, and put it in place of the section of that name in docs/benchmarks.md."""
+    print(text)
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    page = PAGE.read_text() if PAGE.exists() else "# Benchmarks\n"
+    block = f"{begin}\n{text.strip()}\n{end}"
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    page = pattern.sub(lambda _: block, page) if pattern.search(page) else f"{page.rstrip()}\n\n{block}\n"
+    PAGE.write_text(page)

@@ -1,0 +1,193 @@
+"""Time and peak memory of a training step, beside autograd with torch.optim.SGD and scikit-learn's MLPClassifier.
+
+All train the same network on the same batches with the same threads in one run, and take turns. A step is: choose the
+batch, forward, loss (as a number that one can print), backward, update.
+
+Usage: python bench/training_step.py
+"""
+
+import itertools
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+from reporting import interleaved, machine, table, write_section
+from sklearn.neural_network import MLPClassifier
+from torch import Tensor, nn
+
+from blockprop import build_network, cross_entropy, fit
+
+SIZES = {
+    "64-32-10, batch 32": ("mlp:32", (64,), 32, 3.0),
+    "784-128-10, batch 64": ("mlp:128", (784,), 64, 1.6),
+    "784-512-512-10, batch 256": ("mlp:512,512", (784,), 256, 1.0),
+    "LeNet, batch 64": ("lenet", (1, 28, 28), 64, 1.0),
+}
+BATCHES = {4: 2, 32: 100, 64: 40, 256: 12}
+"""Batches in an epoch, by batch size."""
+RATE = 0.01
+
+
+def examples(shape: tuple[int, ...], count: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(count, *shape, generator=generator), torch.randint(10, (count,), generator=generator)
+
+
+def torch_model(spec: str, shape: tuple[int, ...]) -> nn.Module:
+    """The same network of torch's own modules."""
+    if spec == "lenet":
+        return nn.Sequential(
+            *(
+                nn.Conv2d(1, 6, 5, padding=2),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(6, 16, 5),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ),
+            *(nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
+        )
+    widths = [shape[0], *(int(width) for width in spec.removeprefix("mlp:").split(",")), 10]
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def by_blockprop(spec: str, shape: tuple[int, ...], batch: int, immediate: bool = False) -> Callable[[], object]:
+    """A function that does one step: the next record of an endless run of `fit`."""
+    data = examples(shape, batch * BATCHES[batch])
+    network = build_network(spec, shape, 10)
+    records = fit(network, data, cross_entropy(), epochs=10**6, batch_size=batch, rate=RATE, immediate=immediate)
+    return lambda: next(records)
+
+
+def by_autograd(spec: str, shape: tuple[int, ...], batch: int) -> Callable[[], object]:
+    """The same with torch's modules, loss, autograd and optimizer, in the usual loop."""
+    x, y = examples(shape, batch * BATCHES[batch])
+    model, loss = torch_model(spec, shape), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+
+    def values() -> Iterator[float]:
+        while True:
+            for rows in torch.randperm(len(x)).split(batch):
+                optimizer.zero_grad()
+                value = loss(model(x[rows]), y[rows])
+                value.backward()
+                optimizer.step()
+                yield value.item()
+
+    steps = values()
+    return lambda: next(steps)
+
+
+def by_scikit_learn(spec: str, shape: tuple[int, ...], batch: int) -> Callable[[], None]:
+    """One pass over many batches; the time counts per batch, so that its start is spread over all."""
+    count = BATCHES[batch]
+    x, y = (tensor.numpy() for tensor in examples(shape, batch * count))
+    widths = tuple(int(width) for width in spec.removeprefix("mlp:").split(","))
+    model = MLPClassifier(
+        widths,
+        solver="sgd",
+        batch_size=batch,
+        max_iter=1,
+        learning_rate_init=RATE,
+        momentum=0.0,
+        nesterovs_momentum=False,
+    )
+
+    def run() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(x, y)
+
+    return run
+
+
+def ratios(threads: int) -> str:
+    torch.set_num_threads(threads)
+    rows = []
+    for name, (spec, shape, batch, wanted) in SIZES.items():
+        calls = {32: 400, 64: 150 if spec != "lenet" else 30, 256: 12}[batch]
+        mine, immediate, autograd = interleaved(
+            [
+                by_blockprop(spec, shape, batch),
+                by_blockprop(spec, shape, batch, immediate=True),
+                by_autograd(spec, shape, batch),
+            ],
+            calls,
+        )
+        peer = "–"
+        if spec != "lenet":
+            both = interleaved([by_blockprop(spec, shape, batch), by_scikit_learn(spec, shape, batch)], 1, rounds=5)
+            learn = both[1] / BATCHES[batch]
+            peer = f"{learn / mine:.1f}"
+        rows.append(
+            [
+                name,
+                f"{mine * 1e6:.0f} µs",
+                f"{autograd / mine:.2f}",
+                f"{wanted:.1f}",
+                f"{autograd / immediate:.2f}",
+                peer,
+            ]
+        )
+    heads = ["network", "our step", "times faster than autograd", "wanted", "updating immediately", "than scikit-learn"]
+    return f"{threads} thread{'s' * (threads > 1)}:\n\n{table(heads, rows)}"
+
+
+MEMORY = """
+import sys, torch
+sys.path.insert(0, {folder!r})
+import training_step as bench
+torch.set_num_threads(1)
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+small = bench.{make}("mlp:8", (16,), 4{extra}); [small() for _ in range(3)]
+spec, shape, batch, _ = bench.SIZES[{name!r}]
+open("/proc/self/clear_refs", "w").write("5")
+before = peak()
+step = bench.{make}(spec, shape, batch{extra})
+[step() for _ in range(20)]
+print(peak() - before)
+"""
+
+
+def peak_memory(name: str, make: str, extra: str = "") -> int:
+    """KiB by which twenty steps raise the peak of a fresh process, data and weights included; the least of three."""
+    code = MEMORY.format(folder=str(__file__).rpartition("/")[0], name=name, make=make, extra=extra)
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
+    return min(int(run.stdout) for run in runs)
+
+
+def memory() -> str:
+    rows = []
+    for name in list(SIZES)[1:]:
+        mine, now = peak_memory(name, "by_blockprop"), peak_memory(name, "by_blockprop", ", True")
+        theirs = peak_memory(name, "by_autograd")
+        rows.append([name, f"{mine / 1024:.1f} MiB", f"{now / 1024:.1f} MiB", f"{theirs / 1024:.1f} MiB"])
+    return table(["network", "ours", "ours, updating immediately", "autograd + SGD"], rows)
+
+
+def main() -> None:
+    text = f"""## Time and memory of a training step
+
+By `bench/training_step.py`, on {machine()}. Our step is one record of `fit` (shuffle, choose the batch, forward, loss,
+backward, update); the peers' loops do the same work. Best of 15 rounds in which all take turns.
+
+{ratios(1)}
+
+{ratios(2)}
+
+Peak memory of a process over twenty steps, above what it held before (data, weights and all):
+
+{memory()}
+"""
+    write_section("training step", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The 8-3-8 encoder: eight one-hot patterns must pass through three hidden units, which learn a three-bit code.
+
+Source: Rumelhart, Hinton, Williams 1986, "Learning internal representations by error propagation", and Mitchell 1997,
+"Machine Learning", section 4.6.4.   Usage: python examples/encoder_8_3_8.py [FOLDER]
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from blockprop import Sequential, binary_cross_entropy, fit
+from blockprop.blocks import Linear, Sigmoid
+from blockprop.files import write_file
+from blockprop.plots import code_over_time, svg
+
+STEPS = 3000
+
+
+def train(seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return (codes over time (steps, 8, 3), outputs in the end (8, 8))."""
+    torch.manual_seed(seed)
+    network = Sequential({"encode": Linear(8, 3), "code": Sigmoid(), "decode": Linear(3, 8)})
+    patterns = torch.eye(8)
+    codes = []
+    for record in fit(network, (patterns, patterns), binary_cross_entropy(), epochs=STEPS, batch_size=8, rate=2.0, momentum=0.9):
+        if record.step % 10 == 1:
+            codes.append(network.forward(patterns, keep=["code"])["code"])
+    codes.append(network.forward(patterns, keep=["code"])["code"])
+    return torch.stack(codes), network(patterns).sigmoid()
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
+    codes, outputs = train()
+    bits = (codes[-1] > 0.5).int().tolist()
+    for number, (code, row) in enumerate(zip(bits, outputs, strict=True)):
+        print(f"pattern {number}: code {''.join(map(str, code))}, given back as pattern {int(row.argmax())} ({row.max():.0%})")
+    steps = [*range(1, STEPS + 1, 10), STEPS]
+    write_file(folder / "encoder_8_3_8.svg", svg(code_over_time(codes, steps)))
+    print(f"{len(set(map(tuple, bits)))} different codes; the picture is {folder / 'encoder_8_3_8.svg'}")
+
+
+if __name__ == "__main__":
+    main()
