@@ -285,7 +285,8 @@ class _Run:
 
     def _generators(self) -> dict[str, torch.Generator]:
         blocks = self.network.unique_blocks.items()
-        return {name: block.generator for name, block in blocks if hasattr(block, "generator")}
+        found = {name: getattr(block, "generator", None) for name, block in blocks}
+        return {name: generator for name, generator in found.items() if generator is not None}
 
     def _save(self, seconds: float) -> None:
         assert self.checkpoint is not None

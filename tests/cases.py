@@ -543,7 +543,7 @@ CASES = [
 
 @dataclass(frozen=True)
 class ObjectiveCase:
-    """An objective, its output and target (made by a function of a generator), and what torch gives: reference(y, target)."""
+    """An objective; made(generator) -> its output and target; reference(y, target) by torch."""
 
     objective: Objective
     made: Callable[[torch.Generator], tuple[Tensor, Tensor]]

@@ -38,7 +38,7 @@ def made(case: Case, dtype: torch.dtype = torch.float64) -> Block:
 
 def run(block: Block, case: Case, *inputs: Tensor) -> tuple:
     """(outputs as a tuple, saved)"""
-    if hasattr(block, "generator"):
+    if getattr(block, "generator", None) is not None:
         block.generator.manual_seed(1)
     output, saved = block.forward(*inputs, **({"training": case.training} if block.has_training_mode else {}))
     return (output if block.output_count > 1 else (output,)), saved
@@ -60,7 +60,7 @@ def by_autograd(block: Block, case: Case, inputs: tuple) -> tuple[tuple, tuple, 
     for name, tensor in block.parameters.items():
         setattr(block, name, tensor.requires_grad_())
     inputs = tuple(x.clone().requires_grad_() if x.is_floating_point() else x for x in inputs)
-    if hasattr(block, "generator"):
+    if getattr(block, "generator", None) is not None:
         block.generator.manual_seed(1)
     outputs = case.reference(block, *inputs)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
