@@ -65,7 +65,7 @@ def diagram_with_sizes(network: Network, data: Dataset, objective: Objective | N
     gradients = None
     if objective is not None and data.y is not None:
         _, seeds = objective.evaluate(trace.outputs, data.y[:EXAMPLES].to(x.device))
-        gradients = network.backward(trace, seeds, wrt=[key for node in network.nodes for key in node.keys])
+        gradients = network.backward(trace, seeds, wrt=network.keys)
     return diagram(network, trace, gradients)
 
 

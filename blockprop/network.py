@@ -114,19 +114,19 @@ class Network:
             raise ShapeError(
                 f"the network takes {len(self.inputs)} inputs ({', '.join(self.inputs)}), not {len(inputs)}"
             )
-        values = dict(zip(self.inputs, inputs, strict=True))
+        values = dict(zip(self.inputs, inputs))  # noqa: B905, counted above
         node = None
         try:
-            for node, forward, source, key, dead in plan:
-                output, kept = forward(values[source]) if source else forward(*[values[name] for name in node.inputs])
+            for node, name, forward, source, key, dead in plan:
+                output, kept = forward(values[source]) if source else forward(*[values[key] for key in node.inputs])
                 if key:
                     values[key] = output
                 else:
                     values.update(zip(node.keys, output, strict=True))
                 if saved is not None:
-                    saved[node.name] = kept
-                for name in dead:
-                    del values[name]
+                    saved[name] = kept
+                for key in dead:
+                    del values[key]
         except (BlockpropError, RuntimeError, IndexError, TypeError) as error:
             raise located(error, node, [values[source] for source in node.inputs] if node else []) from error
         return values
@@ -178,25 +178,30 @@ class Network:
 
         A parameter comes after its block has propagated, so that the caller may change it in place at once.
         """
-        plan = self._backward_plan(frozenset(seeds), wanted, rules)
+        plan = None if rules else self._backward_plans.get((wanted, *seeds))
+        if plan is None:
+            plan = self._make_backward_plan(seeds, wanted, rules)
         saved_at: dict[str, Any] = trace.saved
         d: dict[str, Tensor] = dict(seeds)
         sums: dict[int, dict[str, Tensor]] = {}
-        if plan and plan[0].node.name not in saved_at:
-            raise GraphError(
-                f"the trace has nothing saved at {plan[0].node.name!r}: keep_trace=True lets it be used twice"
-            )
+        if plan and plan[0].name not in saved_at:
+            raise GraphError(f"the trace has nothing saved at {plan[0].name!r}: keep_trace=True lets it be used twice")
         node: Node | None = None
         d_output: Any = None
         try:
-            for node, key, shown, propagate, targets, gradients, titles, more_to_come in plan:
-                saved = saved_at[node.name] if keep_trace else saved_at.pop(node.name)
-                d_output = d.pop(key, None) if key else tuple([d.pop(name, None) for name in node.keys])
+            for node, name, key, shown, propagate, target, targets, gradients, titles, more_to_come in plan:
+                saved = saved_at[name] if keep_trace else saved_at.pop(name)
+                d_output = d.pop(key, None) if key else tuple([d.pop(key, None) for key in node.keys])
                 if d_output is None:
                     continue  # the blocks above passed no error on to this one
-                for name in shown:
-                    yield name, d_output if key else d_output[node.keys.index(name)]
-                if propagate:
+                if shown:
+                    for name in shown:
+                        yield name, d_output if key else d_output[node.keys.index(name)]
+                if target:
+                    (d_input,) = propagate(saved, d_output)
+                    if d_input is not None:
+                        d[target] = d[target] + d_input if target in d else d_input
+                elif propagate:
                     for target, d_input in zip(targets, propagate(saved, d_output), strict=True):
                         if target and d_input is not None:
                             d[target] = d[target] + d_input if target in d else d_input
@@ -214,17 +219,17 @@ class Network:
             if name in wanted and name in d:
                 yield name, d[name]
 
-    def _backward_plan(self, seeds: frozenset[str], wanted: tuple[str, ...], rules: Rules | None) -> list[BackwardStep]:
-        plan = None if rules else self._backward_plans.get((seeds, wanted))
-        if plan is None:
-            titles: dict[int, dict[str, str]] = {}
-            for title in wanted:
-                node, _, name = title.rpartition(".")
-                if title in self._parameter_places:
-                    titles.setdefault(id(self.blocks[node]), {})[name] = title
-            plan = plan_backward(self.nodes, seeds, wanted, titles, self._checked_rules(rules or {}))
-            if not rules:
-                self._backward_plans[seeds, wanted] = plan
+    def _make_backward_plan(
+        self, seeds: Iterable[str], wanted: tuple[str, ...], rules: Rules | None
+    ) -> list[BackwardStep]:
+        titles: dict[int, dict[str, str]] = {}
+        for title in wanted:
+            if title in self._parameter_places:
+                node, name = self._parameter_places[title]
+                titles.setdefault(id(self.blocks[node]), {})[name] = title
+        plan = plan_backward(self.nodes, seeds, wanted, titles, self._checked_rules(rules or {}))
+        if not rules:
+            self._backward_plans[wanted, *seeds] = plan
         return plan
 
     # Names ------------------------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ class ForwardStep(NamedTuple):
     """Call `forward`; then forget the values named in `dead`, which nobody needs any more."""
 
     node: Node
+    name: str
     forward: Callable[..., Any]
     source: str | None
     """Its input, if it has just one (the common case, made quick)."""
@@ -53,10 +54,13 @@ class BackwardStep(NamedTuple):
     """At one node: show d_output under `shown`, propagate it to `targets`, find the gradients in `titles`."""
 
     node: Node
+    name: str
     key: str | None
     """Its output, if it has just one."""
     shown: tuple[str, ...]
     propagate: Callable[[Any, Any], tuple[Tensor | None, ...]] | None
+    target: str | None
+    """Where the propagated error goes, if the block has just one input."""
     targets: tuple[str | None, ...]
     gradients: Callable[[Any, Any], dict[str, Tensor]] | None
     titles: tuple[tuple[str, str], ...]
@@ -127,7 +131,7 @@ def _forward_step(node: Node, training: bool, dead: tuple[str, ...]) -> ForwardS
     block = node.block
     forward = partial(block.forward, training=True) if training and block.has_training_mode else block.forward
     source = node.inputs[0] if len(node.inputs) == 1 else None
-    return ForwardStep(node, forward, source, _single(node.keys), dead)
+    return ForwardStep(node, node.name, forward, source, _single(node.keys), dead)
 
 
 def _single(keys: tuple[str, ...]) -> str | None:
@@ -136,7 +140,7 @@ def _single(keys: tuple[str, ...]) -> str | None:
 
 def plan_backward(
     nodes: Sequence[Node],
-    seeds: Collection[str],
+    seeds: Iterable[str],
     wanted: Collection[str],
     titles: Mapping[int, Mapping[str, str]],
     rules: Rules,
@@ -175,9 +179,11 @@ def _backward_step(
     propagate = partial(rule, block) if rule else block.propagate
     return BackwardStep(
         node=node,
+        name=node.name,
         key=_single(node.keys),
         shown=tuple(key for key in node.keys if key in wanted),
         propagate=propagate if any(targets) else None,
+        target=targets[0] if len(targets) == 1 else None,
         targets=targets,
         gradients=block.gradients if titles else None,
         titles=tuple(titles.items()),

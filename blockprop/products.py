@@ -19,14 +19,14 @@ _onednn: Any = getattr(getattr(torch.ops.mkldnn, "_linear_pointwise", None), "de
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x weightᵀ + bias, for x: (..., i), weight: (o, i), bias: (o,)."""
-    if x.numel() * weight.shape[0] > LARGE and _suits_onednn(x, weight):
+    if x.numel() * weight.size(0) > LARGE and _suits_onednn(x, weight):
         return _onednn(x, weight, bias, "none", [], "")
     return F.linear(x, weight, bias)
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """The matrix product a b, for a: (n, k), b: (k, m)."""
-    if a.numel() * b.shape[1] > LARGE and _suits_onednn(a, b):
+    if a.numel() * b.size(1) > LARGE and _suits_onednn(a, b):
         return _onednn(a, b.t(), None, "none", [], "")
     return torch.mm(a, b)
 

@@ -22,7 +22,7 @@ from blockprop.descent import GradientDescent
 from blockprop.errors import FormatError, NotFiniteError, SettingError
 from blockprop.evaluation import Data, evaluate, first_not_finite, fitting, pair
 from blockprop.interruption import Interruption
-from blockprop.network import Network
+from blockprop.network import Network, Trace
 from blockprop.objectives import Objective
 
 
@@ -42,6 +42,12 @@ class Record(NamedTuple):
     seconds: float
     validation_value: float | None = None
     validation_accuracy: float | None = None
+
+
+LARGE_DATA = 500_000
+"""Numbers in x above which an epoch's batches are fetched one by one and not copied into their order beforehand."""
+SMALL_STEP = 2_000_000
+"""Multiplications in a step of a dense network below which a second thread costs more than it brings."""
 
 
 @dataclass
@@ -104,6 +110,8 @@ def fit(
     checkpoint: a file written atomically after every epoch, every `checkpoint_seconds`, at Ctrl-C and at the end.
     resume: go on from the checkpoint if it exists; the weights become bit for bit those of an uninterrupted run.
 
+    A step of a small dense network runs on one thread, whatever torch is set to: two would wait for each other.
+
     Raises NotFiniteError with the step and the block at a NaN or infinity, ShapeError for data that do not fit,
     SettingError for settings that make no sense, FormatError for a checkpoint of another network or data set.
     """
@@ -154,7 +162,7 @@ class _Run:
         network: Network,
         data: tuple[Tensor, Tensor],
         objective: Objective,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Any,
         limits: tuple[int, int, int],
     ):
         self.network, (self.x, self.y), self.objective, self.optimizer = network, data, objective, optimizer
@@ -165,12 +173,15 @@ class _Run:
         self.remembering = [(name, block) for name, block in blocks if type(block).remember is not Block.remember]
         self.sizes = batch_sizes(len(self.x), self.batch_size)
         self.step, self.epoch, self.position, self.steps = 0, 1, 0, self.epochs * len(self.sizes)
-        self.order: tuple[Tensor, ...] = ()
-        self.order_epoch = 0
+        self.batches: list[tuple[Tensor, Tensor]] = []
+        self.batches_epoch = 0
+        self.large = self.x.numel() > LARGE_DATA
+        self.small = _is_small(self.parameters.values(), self.batch_size)
+        self.own, self.group = isinstance(optimizer, GradientDescent), optimizer.param_groups[0]
         first = self.x[:1]
         self.moves = fitting(first, network).dtype != first.dtype or fitting(first, network).device != first.device
         # Inference mode saves a tenth of a small step; torch's own optimizers want to keep what they make in it.
-        self.mode: Any = torch.inference_mode() if isinstance(optimizer, GradientDescent) else torch.no_grad()
+        self.mode: Any = torch.inference_mode() if self.own else torch.no_grad()
         self.value_sum, self.seconds_before = 0.0, 0.0
         self.best: dict[str, Tensor] | None = None
 
@@ -181,8 +192,14 @@ class _Run:
             try:
                 while self.epoch <= self.epochs and not self.stopping.over:
                     interruption.busy = True
-                    epoch, rate = self.epoch, float(self.optimizer.param_groups[0]["lr"])
-                    value = self._step()
+                    epoch, rate, threads = self.epoch, float(self.group["lr"]), torch.get_num_threads()
+                    try:
+                        if self.small and threads > 1:
+                            torch.set_num_threads(1)
+                        value = self._step()
+                    finally:
+                        if self.small and threads > 1:
+                            torch.set_num_threads(threads)
                     ended = self.position == len(self.sizes)
                     validation = self._end_epoch() if ended else (None, None)
                     now = time.perf_counter()
@@ -201,46 +218,54 @@ class _Run:
 
     def _step(self) -> float:
         """Forward, objective, backward, update on the next batch; return the objective's value."""
-        if self.order_epoch != self.epoch:
-            order = shuffled(len(self.x), self.seed, self.epoch).to(self.x.device)
-            self.order, self.order_epoch = order.split(self.sizes), self.epoch
-        chosen = self.order[self.position]
+        if self.batches_epoch != self.epoch:
+            self.batches, self.batches_epoch = self._batches(), self.epoch
         with self.mode:
-            value = self._descend(self.x.index_select(0, chosen), self.y.index_select(0, chosen))
+            x, y = self.batches[self.position]
+            if self.large:
+                x = self.x.index_select(0, x)
+            if self.moves:
+                x = fitting(x, self.network)
+                y = y.to(x.device)
+            trace = self.network.record((x,), self.keep, True)
+            objective, seeds = self.objective.evaluate(trace.values, y)
+            value = float(objective)
+            if not math.isfinite(value):
+                place = first_not_finite(self.network, x, training=True)
+                raise NotFiniteError(f"step {self.step + 1}: the objective became {value}: {place}")
+            for name, block in self.remembering:
+                block.remember(trace.saved[name])
+            self._descend(trace, seeds)
         self.step += 1
+        self.value_sum += value * self.sizes[self.position]
         self.position += 1
-        self.value_sum += value * len(chosen)
         if self.scheduler and self.schedule == "step":
             self.scheduler.step()
         return value
 
-    def _descend(self, x: Tensor, y: Tensor) -> float:
-        network = self.network
-        if self.moves:
-            x = fitting(x, network)
-            y = y.to(x.device)
-        trace = network.record((x,), self.keep, True)
-        value, seeds = self.objective.evaluate(trace.values, y)
-        loss = float(value)
-        if not math.isfinite(loss):
-            place = first_not_finite(network, x, training=True)
-            raise NotFiniteError(f"step {self.step + 1}: the objective became {loss}: {place}")
-        for name, block in self.remembering:
-            block.remember(trace.saved[name])
+    def _batches(self) -> list[tuple[Tensor, Tensor]]:
+        """(x, y) of each batch of this epoch; of large data the row numbers in place of x, to save memory."""
+        order = shuffled(len(self.x), self.seed, self.epoch).to(self.x.device)
+        x = order if self.large else self.x[order]
+        return list(zip(x.split(self.sizes), self.y[order].split(self.sizes), strict=True))
+
+    def _descend(self, trace: Trace, seeds: dict[str, Tensor]) -> None:
+        sweep = self.network.sweep(trace, seeds, self.wanted)
         if self.immediate:
-            for name, gradient in network.sweep(trace, seeds, self.wanted):
+            for name, gradient in sweep:
                 self._update([self.parameters[name]], [gradient])
                 del gradient  # before the next block's is computed
-        else:
-            found = dict(network.sweep(trace, seeds, self.wanted))
-            gradients = list(found.values())
-            if self.clip is not None:
-                clip_norm(gradients, self.clip)
-            self._update([self.parameters[name] for name in found], gradients)
-        return loss
+            return
+        parameters, gradients = [], []
+        for name, gradient in sweep:
+            parameters.append(self.parameters[name])
+            gradients.append(gradient)
+        if self.clip is not None:
+            clip_norm(gradients, self.clip)
+        self._update(parameters, gradients)
 
     def _update(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
-        if isinstance(self.optimizer, GradientDescent):
+        if self.own:
             self.optimizer.update(parameters, gradients)
             return
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -316,10 +341,16 @@ class _Run:
             generator.set_state(state["generators"][name])
         self.best = state["best"]
         self.optimizer.load_state_dict(state["optimizer"])
+        self.group = self.optimizer.param_groups[0]
         if self.scheduler:
             self.scheduler.load_state_dict(state["scheduler"])
         self.step, self.epoch, self.position, self.value_sum, self.seconds_before = state["progress"]
         self.stopping.best, self.stopping.since = state["stopping"]
+
+
+def _is_small(parameters: Iterable[Tensor], batch_size: int) -> bool:
+    sizes = [parameter.numel() if parameter.dim() <= 2 else SMALL_STEP for parameter in parameters]
+    return batch_size * sum(sizes) < SMALL_STEP
 
 
 def batch_sizes(examples: int, batch_size: int) -> list[int]:

@@ -15,7 +15,7 @@ from blockprop.blocks import Linear, Sigmoid
 from blockprop.files import write_file
 from blockprop.plots import code_over_time, svg
 
-STEPS = 3000
+STEPS, SHOWN = 3000, 800
 
 
 def train(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -24,7 +24,10 @@ def train(seed: int = 0) -> tuple[Tensor, Tensor]:
     network = Sequential({"encode": Linear(8, 3), "code": Sigmoid(), "decode": Linear(3, 8)})
     patterns = torch.eye(8)
     codes = []
-    for record in fit(network, (patterns, patterns), binary_cross_entropy(), epochs=STEPS, batch_size=8, rate=2.0, momentum=0.9):
+    records = fit(
+        network, (patterns, patterns), binary_cross_entropy(), epochs=STEPS, batch_size=8, rate=2.0, momentum=0.9
+    )
+    for record in records:
         if record.step % 10 == 1:
             codes.append(network.forward(patterns, keep=["code"])["code"])
     codes.append(network.forward(patterns, keep=["code"])["code"])
@@ -36,9 +39,10 @@ def main() -> None:
     codes, outputs = train()
     bits = (codes[-1] > 0.5).int().tolist()
     for number, (code, row) in enumerate(zip(bits, outputs, strict=True)):
-        print(f"pattern {number}: code {''.join(map(str, code))}, given back as pattern {int(row.argmax())} ({row.max():.0%})")
-    steps = [*range(1, STEPS + 1, 10), STEPS]
-    write_file(folder / "encoder_8_3_8.svg", svg(code_over_time(codes, steps)))
+        code_text = "".join(map(str, code))
+        print(f"pattern {number}: code {code_text}, given back as pattern {int(row.argmax())} ({row.max():.0%})")
+    start = codes[: SHOWN // 10]  # the code is found early, the rest only sharpens it
+    write_file(folder / "encoder_8_3_8.svg", svg(code_over_time(start, range(1, SHOWN + 1, 10))))
     print(f"{len(set(map(tuple, bits)))} different codes; the picture is {folder / 'encoder_8_3_8.svg'}")
 
 

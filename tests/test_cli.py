@@ -172,7 +172,7 @@ def test_diagrams(capsys: Output) -> None:
         (["check", "Conv2d(3, 8, 3)", "--shape", "2,5,8,8"], 1, r"3 channels|channels"),
         (["check", "Conv2d(3, 8, 3)", "--shape", "a,b"], 1, r"such as 2,3,8,8"),
         (["check", "Conv2d(print(1))", "--shape", "1"], 1, r"does not describe a block"),
-        (["demo", "--out", "/proc/no/such"], 1, r"could not be written"),
+        (["diagram", "lenet", "--out", "/proc/no/such.svg"], 1, r"could not be written"),
     ],
 )
 def test_what_goes_wrong_is_said_in_one_sentence(capsys: Output, arguments: list[str], code: int, said: str) -> None:

@@ -9,17 +9,16 @@ PACKAGE = Path(__file__).parent.parent / "blockprop"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    {"errors", "version", "files"},
-    {"products", "block"},
-    {"plan", "blocks"},
+    {"errors", "version"},
+    {"block", "products", "files"},
+    {"blocks", "plan"},
     {"network"},
-    {"objectives", "storage"},
-    {"check", "networks", "data", "tables", "image_files", "diagram"},
-    {"checkpoints", "descent", "evaluation", "interruption"},
-    {"training", "plots"},
-    {"report"},
+    {"objectives", "storage", "data", "dataset", "encoding", "arrays", "tables", "image_files"},
+    {"check", "networks", "evaluation", "descent", "checkpoints", "interruption", "diagram"},
+    {"training", "plots", "report"},
     {"examine"},
-    {"demo"},
+    {"demo", "console"},
+    {"commands"},
     {"cli"},
 ]
 """A file may import from its own layer and from those before it."""
