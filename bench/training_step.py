@@ -7,10 +7,11 @@ Usage: python bench/training_step.py
 """
 
 import itertools
-import subprocess
-import sys
+import json
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from reporting import interleaved, machine, table, write_section
@@ -57,7 +58,7 @@ def torch_model(spec: str, shape: tuple[int, ...]) -> nn.Module:
     return nn.Sequential(*layers[:-1])
 
 
-def by_blockprop(spec: str, shape: tuple[int, ...], batch: int, immediate: bool = False) -> Callable[[], object]:
+def by_blockprop(spec: str, shape: tuple[int, ...], batch: int, immediate: bool | None = None) -> Callable[[], object]:
     """A function that does one step: the next record of an endless run of `fit`."""
     data = examples(shape, batch * BATCHES[batch])
     network = build_network(spec, shape, 10)
@@ -140,38 +141,36 @@ def ratios(threads: int) -> str:
     return f"{threads} thread{'s' * (threads > 1)}:\n\n{table(heads, rows)}"
 
 
-MEMORY = """
-import sys, torch
-sys.path.insert(0, {folder!r})
-import training_step as bench
-torch.set_num_threads(1)
-def peak():
-    lines = open("/proc/self/status").read().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-small = bench.{make}("mlp:8", (16,), 4{extra}); [small() for _ in range(3)]
-spec, shape, batch, _ = bench.SIZES[{name!r}]
-open("/proc/self/clear_refs", "w").write("5")
-before = peak()
-step = bench.{make}(spec, shape, batch{extra})
-[step() for _ in range(20)]
-print(peak() - before)
-"""
-
-
-def peak_memory(name: str, make: str, extra: str = "") -> int:
-    """KiB by which twenty steps raise the peak of a fresh process, data and weights included; the least of three."""
-    code = MEMORY.format(folder=str(__file__).rpartition("/")[0], name=name, make=make, extra=extra)
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
-    return min(int(run.stdout) for run in runs)
+def peak_memory(step: Callable[[], object]) -> int:
+    """Bytes of tensors alive at the worst moment of three steps, of those made in them (weights and data come before)."""
+    for _ in range(3):
+        step()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        for _ in range(3):
+            step()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "trace.json")
+        profiler.export_chrome_trace(str(path))
+        events = [event for event in json.loads(path.read_text())["traceEvents"] if event.get("name") == "[memory]"]
+    alive: dict[int, int] = {}
+    total = peak = 0
+    for event in sorted(events, key=lambda event: event["ts"]):
+        address, size = event["args"]["Addr"], event["args"]["Bytes"]
+        if size > 0:
+            alive[address] = size
+        total += size if size > 0 else -alive.pop(address, 0)
+        peak = max(peak, total)
+    return peak
 
 
 def memory() -> str:
+    torch.set_num_threads(1)
     rows = []
-    for name in list(SIZES)[1:]:
-        mine, now = peak_memory(name, "by_blockprop"), peak_memory(name, "by_blockprop", ", True")
-        theirs = peak_memory(name, "by_autograd")
-        rows.append([name, f"{mine / 1024:.1f} MiB", f"{now / 1024:.1f} MiB", f"{theirs / 1024:.1f} MiB"])
-    return table(["network", "ours", "ours, updating immediately", "autograd + SGD"], rows)
+    for name, (spec, shape, batch, _) in SIZES.items():
+        ours = [peak_memory(by_blockprop(spec, shape, batch, immediate)) for immediate in (None, False)]
+        numbers = [*ours, peak_memory(by_autograd(spec, shape, batch))]
+        rows.append([name, *(f"{number / 1024:,.0f} KiB" for number in numbers)])
+    return table(["network", "ours", "ours, updating all in the end", "autograd + SGD"], rows)
 
 
 def main() -> None:
@@ -184,7 +183,7 @@ backward, update); the peers' loops do the same work. Best of 15 rounds in which
 
 {ratios(2)}
 
-Peak memory of a process over twenty steps, above what it held before (data, weights and all):
+Peak memory of a step: the tensors alive at its worst moment, without weights and data, from torch's own profiler:
 
 {memory()}
 """

@@ -19,19 +19,19 @@ def watched(title: str, quiet: bool = False) -> Callable[[Iterable[Record]], Ite
     def watch(records: Iterable[Record]) -> Iterator[Record]:
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[now]}"),
         )
-        with Progress(*columns, console=progress_console, disable=quiet, expand=True) as bar:
+        with Progress(*columns, console=progress_console, disable=quiet) as bar:
             task = bar.add_task(title, total=None, speed="", now="")
             shown = -1.0
             for record in records:
                 if record.seconds - shown > 0.1 or record.step == record.steps:
                     shown = record.seconds
-                    speed = f"{record.step / max(record.seconds, 1e-9):.0f} steps/s"
+                    speed = f"{record.step / max(record.seconds, 1e-9):.0f}/s"
                     bar.update(task, completed=record.step, total=record.steps, speed=speed, now=_now(record))
                 yield record
 
@@ -39,9 +39,9 @@ def watched(title: str, quiet: bool = False) -> Callable[[Iterable[Record]], Ite
 
 
 def _now(record: Record) -> str:
-    text = f"epoch {record.epoch}  loss {record.value:.4f}"
+    text = f"epoch {record.epoch} loss {record.value:.4f}"
     if record.validation_accuracy is not None:
-        text += f"  validation {record.validation_accuracy:.1%}"
+        text += f" right {record.validation_accuracy:.1%}"
     return text
 
 

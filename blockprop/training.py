@@ -86,7 +86,7 @@ def fit(
     validation: Data | None = None,
     patience: int | None = None,
     clip: float | None = None,
-    immediate: bool = False,
+    immediate: bool | None = None,
     wrt: str | Iterable[str] = "parameters",
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -105,7 +105,8 @@ def fit(
     patience: stop when the validation value has not got better for so many epochs, and go back to the best weights.
     clip: scale the gradients down to this norm if their common norm is larger.
     immediate: update each block as soon as its gradient is known during the backward sweep, so that only one block's
-        gradient exists at a time. Same result, less memory.
+        gradient exists at a time: the same weights, bit for bit, and less memory. By default so for our own gradient
+        descent without clipping, unless the network is so small that one update of all is quicker.
     wrt: the parameters to train; the others stay fixed, and nothing is computed for them.
     checkpoint: a file written atomically after every epoch, every `checkpoint_seconds`, at Ctrl-C and at the end.
     resume: go on from the checkpoint if it exists; the weights become bit for bit those of an uninterrupted run.
@@ -134,7 +135,8 @@ def fit(
         raise SettingError("LBFGS evaluates the objective several times a step, which training on batches does not do")
     run = _Run(network, (x, y), objective, optimizer, (epochs, batch_size, seed))
     run.scheduler = scheduler(optimizer) if scheduler else None
-    run.schedule, run.clip, run.immediate = schedule, clip, immediate
+    run.schedule, run.clip = schedule, clip
+    run.immediate = run.own and clip is None and not run.small if immediate is None else immediate
     run.validation, run.stopping = (None if validation is None else pair(validation)), Stopping(patience)
     run.wanted = network.wanted(wrt)
     run.checkpoint, run.checkpoint_seconds = checkpoint, checkpoint_seconds
