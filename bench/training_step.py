@@ -142,7 +142,7 @@ def ratios(threads: int) -> str:
 
 
 def peak_memory(step: Callable[[], object]) -> int:
-    """Bytes of tensors alive at the worst moment of three steps, of those made in them (weights and data come before)."""
+    """Bytes of tensors alive at the worst moment of three steps, of those made in them."""
     for _ in range(3):
         step()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:

@@ -191,13 +191,13 @@ class Network:
         try:
             for node, name, key, shown, propagate, target, targets, gradients, titles, more_to_come in plan:
                 saved = saved_at[name] if keep_trace else saved_at.pop(name)
-                d_output = d.pop(key, None) if key else tuple([d.pop(key, None) for key in node.keys])
+                d_output = d.pop(key, None) if key else _popped(d, node.keys)
                 if d_output is None:
                     continue  # the blocks above passed no error on to this one
                 if shown:
                     for name in shown:
                         yield name, d_output if key else d_output[node.keys.index(name)]
-                if target:
+                if target and propagate:
                     (d_input,) = propagate(saved, d_output)
                     if d_input is not None:
                         d[target] = d[target] + d_input if target in d else d_input
@@ -356,6 +356,12 @@ def located(error: Exception, node: Node | None, tensors: list[Tensor | None]) -
         return type(error)(f"node {node.name!r}: {error}")
     shapes = ", ".join(f"{shape(t)} {t.dtype}" if isinstance(t, Tensor) else str(type(t)) for t in tensors)
     return ShapeError(f"node {node.name!r}: {node.block!r} cannot use {shapes} ({str(error).splitlines()[0]})")
+
+
+def _popped(d: dict[str, Tensor], keys: tuple[str, ...]) -> tuple[Tensor | None, ...] | None:
+    """The errors at a block's outputs, None where there is none; just None if there is none at all."""
+    found = tuple([d.pop(key, None) for key in keys])
+    return None if all(each is None for each in found) else found
 
 
 def _sum(before: dict[str, Tensor] | None, found: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -33,6 +33,13 @@ Source = Annotated[
 ]
 
 
+def task_of(loss: str | None) -> str | None:
+    """Whether a loss wants classes or numbers; None if the data decide."""
+    if loss is None:
+        return None
+    return "classify" if loss in ("cross_entropy", "negative_log_likelihood") else "regress"
+
+
 def device_named(name: str) -> torch.device:
     """The device, if it is there; SettingError otherwise."""
     try:
@@ -71,6 +78,7 @@ def examples_for(network: Network, source: str, *, target: str | None = None, ne
         size=(size[1], size[2]) if pictures else None,
         channels=size[0] if pictures else None,
         classes=meta.get("classes") or None,
+        task="classify" if meta.get("classes") else None,
     )
     return data.test or data.train
 

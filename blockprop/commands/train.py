@@ -18,6 +18,7 @@ from blockprop.commands.options import (
     checkpoint_beside,
     device_named,
     loss_for,
+    task_of,
 )
 from blockprop.console import say, show, watched
 from blockprop.data import read_data
@@ -85,7 +86,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on data, test it, and save it."""
-    parts = read_data(data, target=target, test_fraction=test_fraction, seed=seed)
+    parts = read_data(data, target=target, test_fraction=test_fraction, seed=seed, task=task_of(loss))
     training, validation = parts.train.split(validation_fraction, seed) if validation_fraction else (parts.train, None)
     net = build_network(network, training.shape, training.output_count, seed).to(device_named(device))
     net.meta |= {"classes": list(training.classes or ()), "data": training.name}
