@@ -4,9 +4,7 @@
     svg = diagram(network, trace)                                and each tensor's shape and size
     svg = diagram(network, trace, network.backward(trace, seeds, wrt=names))    and the gradients
 
-The layout is the layered one (Sugiyama, Tagawa and Toda 1981): layers by longest path, bends where an arrow passes a
-layer, order within a layer by barycenters. Arrows curve only between layers, so they never run through a box.
-No ids, styles or scripts are used, so that several diagrams can stand in one page.
+The layout is in layout.py. No ids, styles or scripts are used, so that several diagrams can stand in one page.
 """
 
 import inspect
@@ -26,6 +24,7 @@ from torch import Tensor
 
 from blockprop.block import Block
 from blockprop.errors import GraphError
+from blockprop.layout import LANE, LINE, MARGIN, SPACE, STUB, Band, Box, Link, place, text_width
 from blockprop.network import Network, Trace, suggestion
 
 KINDS: dict[str, tuple[str, str]] = {  # kind: (fill, outline)
@@ -55,7 +54,6 @@ COUNTS = ("channels", "classes", "features", "groups", "heads", "units")
 LENGTHS = ("dilation", "padding", "size", "stride")
 HARD_SPACE = "\u00a0"
 INK, GRAY, VALUE, GRADIENT, ALARM = "#1f2933", "#5b6672", "#4a78b5", "#c0566a", "#a30014"
-MARGIN, SPACE, STUB, LINE, LANE, COLUMN = 16.0, 26.0, 24.0, 15.0, 8.0, 2000.0
 
 
 @torch.no_grad()
@@ -80,52 +78,10 @@ def diagram(
     known |= {name: tuple(tensor.shape[1:]) for name, tensor in (trace.values if trace else {}).items()}
     sizes = [_mean_sizes(trace.values if trace else {}), _mean_sizes(gradients or {})]
     boxes, links = _graph(network, known, sizes)
-    layers = _layered(boxes, links)
-    _order(layers, links)
-    _align(layers, links)
-    return _drawing(network, _columns(layers, links), links, sizes)
+    return _drawing(network, place(boxes, links), links, sizes)
 
 
 # What stands in a box -------------------------------------------------------------------------------------------------
-
-
-@dataclass(eq=False, slots=True)
-class Box:
-    """A node, an input, an output, or (kind "bend") the place where an arrow passes through a layer."""
-
-    kind: str
-    name: str = ""
-    lines: list[str] = field(default_factory=list)
-    note: str = ""
-    bars: list[tuple[str, float]] = field(default_factory=list)
-    ports: list[str] = field(default_factory=list)
-    """The label at each output."""
-    about: str = ""
-    width: float = 0.0
-    height: float = 0.0
-    layer: int = -1
-    rank: int = 0
-    x: float = 0.0
-    y: float = 0.0
-
-    def fit(self) -> None:
-        """Set width and height so that all texts, and the labels at the outputs, have room."""
-        texts = [_text_width(self.name, 13, True), *(_text_width(line, 11) for line in (*self.lines, self.note))]
-        label = max((_text_width(port, 11) for port in self.ports), default=0.0)
-        self.width = max(88, 24 + max(texts), (len(self.ports) + 1) * (label + 16), 196 if self.bars else 0)
-        self.height = 26 + LINE * (len(self.lines) + bool(self.note) + len(self.bars)) + (4 if self.bars else 0)
-
-    def port_x(self, port: int) -> float:
-        """Where an output leaves."""
-        return self.x + self.width * ((port + 1) / (len(self.ports) + 1) - 0.5) if self.ports else self.x
-
-
-class Link(NamedTuple):
-    """One piece of an arrow, from a box or bend to one in the next layer."""
-
-    tail: Box
-    port: int
-    head: Box
 
 
 def kind_of(block: Block) -> str:
@@ -196,12 +152,6 @@ def _number(value: float) -> str:
     return f"{digits}10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
-def _text_width(text: str, size: float, bold: bool = False) -> float:
-    """A generous estimate: fonts differ between machines, and boxes must never be too narrow."""
-    wide, narrow = sum(c in "mwMW—" or c.isupper() for c in text), sum(c in "iljtf.,:;'|![]() " for c in text)
-    return size * (0.57 * len(text) + 0.2 * wide - 0.22 * narrow) * (1.07 if bold else 1.0)
-
-
 def _shortened(name: str, length: int = 32) -> str:
     return name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-length // 2 :]}"
 
@@ -250,228 +200,6 @@ def _node_box(name: str, block: Block, is_shared: bool) -> Box:
     return Box(kind_of(block), _shortened(name), lines, note, about=f"{name}: {about}")
 
 
-# Layers ---------------------------------------------------------------------------------------------------------------
-
-
-def _layered(boxes: list[Box], links: list[Link]) -> list[list[Box]]:
-    """Set each box's layer; replace each arrow over several layers by one chain of bends per tensor."""
-    below: defaultdict[Box, list[Box]] = defaultdict(list)
-    for link in links:
-        below[link.tail].append(link.head)
-    for box in boxes:  # in topological order
-        box.layer = max(box.layer, 0)
-        for head in below[box]:
-            head.layer = max(head.layer, box.layer + 1)
-    has_input = {link.head for link in links}
-    for box in boxes:  # what nothing feeds stands right above where it is used
-        if box not in has_input and below[box]:
-            box.layer = min(head.layer for head in below[box]) - 1
-    layers: list[list[Box]] = [[] for _ in range(1 + max(box.layer for box in boxes))]
-    for box in boxes:
-        layers[box.layer].append(box)
-    links[:] = _with_bends(links, layers)
-    return layers
-
-
-def _with_bends(links: list[Link], layers: list[list[Box]]) -> Iterator[Link]:
-    ends: dict[tuple[Box, int], Box] = {}
-    for tail, port, head in sorted(links, key=lambda link: link.head.layer):
-        end = ends.setdefault((tail, port), tail)
-        while end.layer < head.layer - 1:
-            bend = Box("bend", width=10.0, layer=end.layer + 1)
-            layers[bend.layer].append(bend)
-            yield Link(end, port if end is tail else 0, bend)
-            end = ends[tail, port] = bend
-        yield Link(end, port if end is tail else 0, head)
-
-
-def _neighbors(links: list[Link]) -> tuple[dict[Box, list[Link]], dict[Box, list[Link]]]:
-    """The links that come from above to each box, and those that leave it downward."""
-    above: defaultdict[Box, list[Link]] = defaultdict(list)
-    below: defaultdict[Box, list[Link]] = defaultdict(list)
-    for link in links:
-        above[link.head].append(link)
-        below[link.tail].append(link)
-    return above, below
-
-
-def _order(layers: list[list[Box]], links: list[Link], sweeps: int = 8) -> None:
-    """Sort each layer by the mean rank of its neighbors, down and up in turn; keep the order with fewest crossings."""
-    above, below = _neighbors(links)
-    _rank(layers)
-    best, fewest = [list(layer) for layer in layers], _crossings(layers, below)
-    for sweep in range(sweeps):
-        if fewest == 0:
-            break
-        for layer in reversed(layers) if sweep % 2 else layers:
-            layer.sort(key=lambda box: _mean_rank(box, above.get(box, ()), below.get(box, ()), sweep % 2 == 0))
-            _rank([layer])
-        crossings = _crossings(layers, below)
-        if crossings < fewest:
-            best, fewest = [list(layer) for layer in layers], crossings
-    layers[:] = best
-
-
-def _rank(layers: list[list[Box]]) -> None:
-    for layer in layers:
-        for rank, box in enumerate(layer):
-            box.rank = rank
-
-
-def _mean_rank(box: Box, above: Sequence[Link], below: Sequence[Link], downward: bool) -> float:
-    ranks = (
-        [tail.rank + 0.5 * port / max(1, len(tail.ports)) for tail, port, _ in above]
-        if downward
-        else [link.head.rank for link in below]
-    )
-    return sum(ranks) / len(ranks) if ranks else box.rank
-
-
-def _crossings(layers: list[list[Box]], below: Mapping[Box, list[Link]]) -> int:
-    total = 0
-    for layer in layers:
-        seen: list[int] = []
-        for box in layer:
-            for _, rank in sorted((port, head.rank) for _, port, head in below.get(box, ())):
-                total += len(seen) - bisect_right(seen, rank)
-                insort(seen, rank)
-    return total
-
-
-# Positions ------------------------------------------------------------------------------------------------------------
-
-
-def _align(layers: list[list[Box]], links: list[Link], sweeps: int = 8) -> None:
-    """Set each x near its neighbors' mean, downward and upward in turn, then draw the bends of a tensor into a line."""
-    above, below = _neighbors(links)
-    for layer in layers:
-        _spread(layer, [0.0] * len(layer))
-    for sweep in range(sweeps):
-        for layer in reversed(layers) if sweep % 2 else layers:
-            _spread(layer, [_wanted_x(box, above, below, sweep % 2 == 0) for box in layer])
-    for sweep in range(4):
-        lines = _straight_lines(layers, links)
-        for layer in reversed(layers) if sweep % 2 else layers:
-            wanted = [_wanted_x(box, above, below, sweep % 2 == 0) for box in layer]
-            _spread(layer, [lines.get(box, x) for box, x in zip(layer, wanted, strict=True)], bend_weight=1e4)
-
-
-def _wanted_x(box: Box, above: Mapping[Box, list[Link]], below: Mapping[Box, list[Link]], downward: bool) -> float:
-    if downward:
-        places = [(tail.port_x(port), tail) for tail, port, _ in above.get(box, ())]
-    else:
-        places = [(head.x + box.x - box.port_x(port), head) for _, port, head in below.get(box, ())]
-    weights = [1 if other.kind == "bend" else 4 for _, other in places]
-    if not places:
-        return box.x
-    return sum(weight * x for weight, (x, _) in zip(weights, places, strict=True)) / sum(weights)
-
-
-def _straight_lines(layers: list[list[Box]], links: list[Link]) -> dict[Box, float]:
-    """For each bend the x, among all bends of its arrow, that is farthest out: there the line has room everywhere."""
-    chain: dict[Box, list[Box]] = {}
-    for tail, _, head in links:
-        if head.kind == "bend":
-            chain[head] = chain[tail] if tail.kind == "bend" else []
-            chain[head].append(head)
-    middle = [_mean([box.x for box in layer if box.kind != "bend"]) for layer in layers]
-    lines: dict[Box, float] = {}
-    for bend, bends in chain.items():
-        is_right = sum(b.x - middle[b.layer] for b in (bends[0], bends[-1])) > 0
-        lines[bend] = lines[bends[0]] if bends[0] in lines else (max if is_right else min)(b.x for b in bends)
-    return lines
-
-
-def _mean(numbers: list[float]) -> float:
-    return sum(numbers) / len(numbers)
-
-
-def _spread(layer: list[Box], wanted: list[float], bend_weight: float = 1.0) -> None:
-    """Set x as near as can be to what is wanted (least squares), in order and without overlap.
-
-    With the boxes' widths taken off, this is a regression on a rising sequence: pool neighbors that violate the order.
-    """
-    offsets = [0.0]
-    for left, right in itertools.pairwise(layer):
-        offsets.append(offsets[-1] + (left.width + right.width) / 2 + SPACE)
-    pools: list[tuple[float, float, int]] = []
-    for box, x, offset in zip(layer, wanted, offsets, strict=True):
-        weight = bend_weight if box.kind == "bend" else 4.0
-        mean, count = x - offset, 1
-        while pools and pools[-1][0] > mean:
-            other, other_weight, other_count = pools.pop()
-            mean = (mean * weight + other * other_weight) / (weight + other_weight)
-            weight, count = weight + other_weight, count + other_count
-        pools.append((mean, weight, count))
-    means = [mean for mean, _, count in pools for _ in range(count)]
-    for box, mean, offset in zip(layer, means, offsets, strict=True):
-        box.x = mean + offset
-
-
-@dataclass(slots=True)
-class Band:
-    """The strip of one layer: boxes, and under them room for the labels. Arrows are vertical in it."""
-
-    boxes: list[Box]
-    height: float
-    gap: float
-    """Room below, where arrows curve."""
-    column: int = 0
-    top: float = 0.0
-
-    @property
-    def bottom(self) -> float:
-        return self.top + self.height
-
-
-def _columns(layers: list[list[Box]], links: list[Link]) -> list[Band]:
-    """Give every layer its place: under the one before, or on top of a new column if the old one is full.
-
-    A column ends where fewest arrows pass, near the length at which the whole is a little higher than wide.
-    """
-    reach, passing = [0.0] * len(layers), [0] * len(layers)
-    for tail, port, head in links:
-        reach[tail.layer] = max(reach[tail.layer], abs(head.x - tail.port_x(port)))
-        passing[tail.layer] += 1
-    bands = [
-        Band(layer, max(box.height for box in layer) + STUB, 18 + min(60.0, 0.15 * dx))
-        for layer, dx in zip(layers, reach, strict=True)
-    ]
-    _break(bands, passing)
-    left = right = 0.0
-    for column, group in itertools.groupby(bands, key=lambda band: band.column):
-        members = list(group)
-        lanes = passing[members[0].boxes[0].layer - 1] if column else 0
-        left = right + (2 * SPACE + LANE * lanes if column else 0)
-        shift = left - min(box.x - box.width / 2 for band in members for box in band.boxes)
-        top = 0.0
-        for band in members:
-            band.top, top = top, top + band.height + band.gap
-            for box in band.boxes:
-                box.x, box.y = box.x + shift, band.top
-        right = max(box.x + box.width / 2 for band in members for box in band.boxes)
-    return bands
-
-
-def _break(bands: list[Band], passing: list[int]) -> None:
-    total = sum(band.height + band.gap for band in bands)
-    width = sum(sum(box.width + SPACE for box in band.boxes) for band in bands) / len(bands)
-    length = max(0.7 * COLUMN, math.sqrt(1.2 * total * width))
-    start, column = 0, 0
-    while start < len(bands):
-        ends, filled = [(0.0, len(bands) - 1)] if total <= COLUMN else [], 0.0
-        for i in range(start, len(bands)):
-            filled += (bands[i].height + bands[i].gap) / length
-            if filled > 0.5 or i == len(bands) - 1:
-                ends.append((passing[i] + 2 * abs(filled - 1), i))
-            if filled > 2:
-                break
-        end = min(ends)[1]
-        for band in bands[start : end + 1]:
-            band.column = column
-        start, column = end + 1, column + 1
-
-
 # Drawing --------------------------------------------------------------------------------------------------------------
 
 
@@ -505,7 +233,7 @@ def _legend(kinds: set[str], count: int, sizes: list[dict[str, float]], width: f
     """The legend's pieces, and the y below it."""
     parts, x, y = [], MARGIN, MARGIN
     for kind, (fill, outline) in KINDS.items():
-        step = 34 + _text_width(kind, 11)
+        step = 34 + text_width(kind, 11)
         if kind not in kinds:
             continue
         if x + step > width:

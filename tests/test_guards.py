@@ -14,7 +14,7 @@ LAYERS = [
     {"blocks", "plan"},
     {"network"},
     {"objectives", "storage", "data", "dataset", "encoding", "arrays", "tables", "image_files"},
-    {"check", "networks", "evaluation", "descent", "checkpoints", "interruption", "diagram"},
+    {"check", "networks", "evaluation", "descent", "checkpoints", "interruption", "layout", "diagram"},
     {"training", "plots", "report"},
     {"examine"},
     {"demo", "console"},

@@ -101,7 +101,7 @@ def diagram(
     else:
         net = build_network(network, numbers(shape), outputs, seed)
         trace = net.forward(torch.zeros(1, *numbers(shape)))
-        text = draw(net, shapes={name: tuple(value.shape) for name, value in trace.values.items()})
+        text = draw(net, shapes={name: tuple(value.shape[1:]) for name, value in trace.values.items()})
     write_file(out, text)
     show({"diagram": str(out), "nodes": len(net.nodes)}, as_json)
 
