@@ -8,23 +8,20 @@ The layout is in layout.py. No ids, styles or scripts are used, so that several 
 """
 
 import inspect
-import itertools
 import math
 import re
 import textwrap
-from bisect import bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from blockprop.block import Block
 from blockprop.errors import GraphError
-from blockprop.layout import LANE, LINE, MARGIN, SPACE, STUB, Band, Box, Link, place, text_width
+from blockprop.layout import LANE, LINE, MARGIN, SPACE, Band, Box, Link, place, text_width
 from blockprop.network import Network, Trace, suggestion
 
 KINDS: dict[str, tuple[str, str]] = {  # kind: (fill, outline)
