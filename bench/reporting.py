@@ -35,7 +35,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def machine() -> str:
     """What it ran on, in a line."""
     kind = torch.backends.cpu.get_cpu_capability()
-    return f"{platform.machine()} CPU ({kind}), {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"two cores of an {platform.machine()} CPU ({kind}), torch {torch.__version__}"
 
 
 def write_section(name: str, text: str) -> None:

@@ -13,6 +13,7 @@ from blockprop.blocks import Linear
 from blockprop.errors import GraphError, ShapeError
 from blockprop.network import Network, Sequential
 from blockprop.plan import Node
+from tests.random_networks import gradient_error
 
 
 class Double(Block):
@@ -296,6 +297,14 @@ def test_gradients_of_random_networks_equal_autograd(seed: int, dtype: torch.dty
         assert mine.shape == theirs.shape
         assert mine.dtype == dtype
         assert (mine - theirs).norm() <= tolerance * theirs.norm().clamp_min(1e-30), name
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("seed", range(25))
+def test_gradients_of_random_convolutional_networks_equal_autograd(
+    seed: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    assert gradient_error(seed, dtype) <= tolerance
 
 
 def test_a_network_serves_several_threads() -> None:
