@@ -25,8 +25,9 @@ def main() -> None:
     text = f"""## Gradients
 
 By `bench/gradients.py`, on {machine()}:
-{NETWORKS} random networks of 9 to 17 blocks (convolutions, activations, batch and group normalization in training, pooling, shared blocks, forks, sums and products), cross-entropy; the gradient by all
-parameters and the input beside torch's autograd, |ours − autograd's| / |autograd's|.
+{NETWORKS} random networks of 9 to 17 blocks (convolutions, activations, batch and group normalization in training,
+pooling, shared blocks, forks, sums and products) with cross-entropy. The gradient by all parameters and the input,
+beside that of torch's autograd: |ours − autograd's| / |autograd's|.
 
 {table(["numbers", "median", "worst", "wanted"], rows)}
 """

@@ -212,8 +212,8 @@ Peak memory of a step: the tensors alive at its worst moment, without weights an
 
 {memory()}
 
-Where ours is above autograd's, it is the copy that oneDNN makes of the transposed d_y for the weight gradient of a large
-Linear; the same product by MKL needs none, and takes twice as long on this processor.
+Where ours is above autograd's, it is the copy that oneDNN makes of the transposed d_y for the weight gradient of a
+large Linear; the same product by MKL needs none, and takes twice as long on this processor.
 """
     write_section("training step", text)
 
