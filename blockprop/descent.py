@@ -1,5 +1,6 @@
 """Gradient descent, as an optimizer that torch's learning-rate schedulers accept."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,10 +26,16 @@ class GradientDescent(torch.optim.Optimizer):
     def __init__(
         self, parameters: Iterable[Tensor], rate: float = 0.1, momentum: float = 0.0, weight_decay: float = 0.0
     ):
-        if rate < 0 or not 0 <= momentum < 1 or weight_decay < 0:
+        if not (0 <= rate < math.inf and 0 <= momentum < 1 and 0 <= weight_decay < math.inf):
             came = f"rate {rate}, momentum {momentum}, weight_decay {weight_decay}"
             raise SettingError(f"expected rate >= 0, momentum in 0…1 and weight_decay >= 0; came {came}")
         super().__init__(list(parameters), {"lr": rate, "momentum": momentum, "weight_decay": weight_decay})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch calls it; a second group is refused."""
+        if self.param_groups:
+            raise SettingError("GradientDescent has one rate for all parameters; torch.optim.SGD takes several groups")
+        super().add_param_group(param_group)
 
     def update(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
         """Change the parameters by these gradients of theirs. Any subset will do, each once a step."""

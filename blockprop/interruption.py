@@ -13,19 +13,22 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self.busy = self.waiting = False
+        self.busy = self.waiting = self.over = False
         self._before: Any = None
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
             self._before = signal.getsignal(signal.SIGINT)
             if callable(self._before):
-                signal.signal(signal.SIGINT, self._handle)
+                signal.signal(signal.SIGINT, self.handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if callable(self._before) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._before)
+        # Two runs may end in another order than they began, and somebody else may have set a handler meanwhile.
+        self.busy, self.over = False, True
+        main = threading.current_thread() is threading.main_thread()
+        if callable(self._before) and main and signal.getsignal(signal.SIGINT) == self.handle:
+            signal.signal(signal.SIGINT, _still_open(self._before))
 
     def release(self) -> None:
         """End a stretch of work that must be done wholly; a Ctrl-C that came meanwhile takes effect now."""
@@ -34,8 +37,18 @@ class Interruption:
             self.waiting = False
             raise KeyboardInterrupt
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """What the interpreter calls at Ctrl-C."""
         if self.busy:
             self.waiting = True
         else:
-            self._before(number, frame)
+            _still_open(self._before)(number, frame)
+
+
+def _still_open(handler: Any) -> Any:
+    """The handler, or if it belongs to an Interruption that is over, the one that was there before."""
+    owner = getattr(handler, "__self__", None)
+    while isinstance(owner, Interruption) and owner.over:
+        handler = owner._before
+        owner = getattr(handler, "__self__", None)
+    return handler

@@ -11,6 +11,7 @@ import copy
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
@@ -19,6 +20,9 @@ from torch import Tensor
 from blockprop.block import Block
 from blockprop.errors import BlockpropError, GraphError, ShapeError
 from blockprop.plan import BackwardStep, ForwardStep, Node, Rules, plan_backward, plan_forward, sorted_nodes
+
+PLANS = 100
+"""Backward plans that a network keeps; more questions than that are not asked again and again."""
 
 
 class Trace:
@@ -68,7 +72,7 @@ class Network:
         self.meta = dict(meta or {})
         self.inputs = tuple(inputs)
         self.nodes = sorted_nodes(nodes, self.inputs)
-        self.blocks = {node.name: node.block for node in self.nodes}
+        self.blocks = MappingProxyType({node.name: node.block for node in self.nodes})
         self.keys = (*self.inputs, *(key for node in self.nodes for key in node.keys))
         taken = {key for node in self.nodes for key in node.inputs}
         self.outputs = tuple(outputs) if outputs is not None else tuple(k for k in self.keys if k not in taken)
@@ -76,6 +80,13 @@ class Network:
         self._parameter_places = {
             f"{name}.{key}": (name, key) for name, block in self.unique_blocks.items() for key in block.parameters
         }
+        for name in self._parameter_places:
+            if name in self._keys:
+                raise GraphError(f"{name!r} names both a node and a parameter; choose another name for the node")
+        owners: dict[int, str] = {}
+        for name, parameter in self.parameters.items():
+            if owners.setdefault(id(parameter), name) != name:
+                raise GraphError(f"{owners[id(parameter)]} and {name} are one tensor; share the block, not its tensor")
         self._require(self.outputs)
         self._forward_plans: dict[Any, list[ForwardStep]] = {}
         self._backward_plans: dict[Any, list[BackwardStep]] = {}
@@ -85,6 +96,7 @@ class Network:
     @torch.no_grad()
     def __call__(self, *inputs: Tensor) -> Any:
         """The plain forward pass: the output, or a tuple if there are several. Nothing is kept for going back."""
+        _require_tensors(inputs)
         values = self._run(inputs, self.outputs, training=False, saved=None)
         outputs = tuple(values[name] for name in self.outputs)
         return outputs[0] if len(outputs) == 1 else outputs
@@ -97,6 +109,7 @@ class Network:
         training: dropout drops, batch normalization uses the batch's own statistics.
         Raises ShapeError naming the node whose block refused its input.
         """
+        _require_tensors(inputs)
         return self.record(inputs, None if keep is None else self._require(keep), training)
 
     def record(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...] | None, training: bool) -> Trace:
@@ -117,8 +130,9 @@ class Network:
         values = dict(zip(self.inputs, inputs))  # noqa: B905, counted above
         node = None
         try:
-            for node, name, forward, source, key, dead in plan:
-                output, kept = forward(values[source]) if source else forward(*[values[key] for key in node.inputs])
+            for node, name, block, training, source, key, dead in plan:
+                sources = (values[source],) if source else [values[key] for key in node.inputs]
+                output, kept = block.forward(*sources, training=True) if training else block.forward(*sources)
                 if key:
                     values[key] = output
                 else:
@@ -149,6 +163,7 @@ class Network:
             them. What no seed depends on gets zeros.
         rules: {block type or node name: rule(block, saved, d_output) -> d_inputs}, used instead of `propagate`.
         keep_trace: keep what forward saved, to go back again; by default it is freed on the way.
+        The results may share memory with each other and with the seeds: clone one before changing it in place.
         Raises GraphError for a name or type the network lacks, ShapeError for a seed of the wrong shape.
         """
         if isinstance(seeds, Tensor):
@@ -183,36 +198,45 @@ class Network:
             plan = self._make_backward_plan(seeds, wanted, rules)
         saved_at: dict[str, Any] = trace.saved
         d: dict[str, Tensor] = dict(seeds)
-        sums: dict[int, dict[str, Tensor]] = {}
-        if plan and plan[0].name not in saved_at:
-            raise GraphError(f"the trace has nothing saved at {plan[0].name!r}: keep_trace=True lets it be used twice")
+        sums: dict[int, dict[str, Tensor] | None] = {}
         node: Node | None = None
         d_output: Any = None
         try:
-            for node, name, key, shown, propagate, target, targets, gradients, titles, more_to_come in plan:
+            for node, name, block, key, shown, rule, target, targets, titles, more_to_come in plan:
                 saved = saved_at[name] if keep_trace else saved_at.pop(name)
                 d_output = d.pop(key, None) if key else _popped(d, node.keys)
-                if d_output is None:
-                    continue  # the blocks above passed no error on to this one
-                if shown:
+                found = None
+                if d_output is not None:
                     for name in shown:
-                        yield name, d_output if key else d_output[node.keys.index(name)]
-                if target and propagate:
-                    (d_input,) = propagate(saved, d_output)
-                    if d_input is not None:
-                        d[target] = d[target] + d_input if target in d else d_input
-                elif propagate:
-                    for target, d_input in zip(targets, propagate(saved, d_output), strict=True):
-                        if target and d_input is not None:
+                        d_shown = d_output if key else d_output[node.keys.index(name)]
+                        if d_shown is not None:
+                            yield name, d_shown
+                    if target:
+                        (d_input,) = rule(saved, d_output) if rule else block.propagate(saved, d_output)
+                        if d_input is not None:
                             d[target] = d[target] + d_input if target in d else d_input
-                if gradients:
-                    found = gradients(saved, d_output)
-                    if more_to_come is not None:
-                        found = sums[id(node.block)] = _sum(sums.get(id(node.block)), found)
-                        if more_to_come:
-                            continue
+                    elif targets:
+                        d_inputs = rule(saved, d_output) if rule else block.propagate(saved, d_output)
+                        for target, d_input in zip(targets, d_inputs, strict=True):
+                            if target and d_input is not None:
+                                d[target] = d[target] + d_input if target in d else d_input
+                    if titles:
+                        found = block.gradients(saved, d_output)
+                if more_to_come is not None:  # a shared block: its gradients are complete at the last of its uses
+                    found = _sum(sums.pop(id(block), None), found)
+                    if more_to_come:
+                        sums[id(block)] = found
+                        continue
+                if found:
                     for name, title in titles:
                         yield title, found.pop(name)
+        except KeyError as error:
+            if node is None or error.args != (node.name,) or node.name in saved_at:
+                raise
+            raise GraphError(
+                f"the trace has nothing saved at {node.name!r}: the forward pass did not reach it, or an earlier "
+                "backward pass used it up (keep_trace=True keeps it)"
+            ) from None
         except (BlockpropError, RuntimeError) as error:
             raise located(error, node, [d_output]) from error
         for name in self.inputs:
@@ -229,6 +253,8 @@ class Network:
                 titles.setdefault(id(self.blocks[node]), {})[name] = title
         plan = plan_backward(self.nodes, seeds, wanted, titles, self._checked_rules(rules or {}))
         if not rules:
+            if len(self._backward_plans) > PLANS:
+                self._backward_plans.clear()
             self._backward_plans[wanted, *seeds] = plan
         return plan
 
@@ -248,7 +274,7 @@ class Network:
     @property
     def unique_blocks(self) -> dict[str, Block]:
         """The blocks by node name, a shared block once, at the first of its nodes."""
-        first = {id(block): name for name, block in reversed(self.blocks.items())}
+        first = {id(block): name for name, block in reversed(list(self.blocks.items()))}
         return {name: block for name, block in self.blocks.items() if first[id(block)] == name}
 
     def wanted(self, wrt: str | Iterable[str]) -> tuple[str, ...]:
@@ -281,6 +307,13 @@ class Network:
     def copy(self) -> Self:
         """An independent network with equal weights."""
         return copy.deepcopy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        fresh: dict[str, Any] = {"blocks": dict(self.blocks), "_forward_plans": {}, "_backward_plans": {}}
+        return self.__dict__ | fresh
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state | {"blocks": MappingProxyType(state["blocks"])})
 
     def __repr__(self) -> str:
         lines = [f"  {node.name}: {node.block!r}  <-  {', '.join(node.inputs)}" for node in self.nodes]
@@ -319,6 +352,9 @@ class Sequential(Network):
         for given in blocks:
             if isinstance(given, dict):
                 named.update(given)
+            elif not isinstance(given, Block):
+                came = given.__name__ + " itself" if isinstance(given, type) else f"a {type(given).__name__}"
+                raise GraphError(f"expected blocks one by one, or dicts of them by name; came {came}")
             else:
                 kind = type(given).__name__.lower()
                 counts[kind] += 1
@@ -358,11 +394,17 @@ def located(error: Exception, node: Node | None, tensors: list[Tensor | None]) -
     return ShapeError(f"node {node.name!r}: {node.block!r} cannot use {shapes} ({str(error).splitlines()[0]})")
 
 
+def _require_tensors(inputs: tuple[Any, ...]) -> None:
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            raise ShapeError(f"expected torch tensors, came a {type(x).__name__}; torch.as_tensor makes one")
+
+
 def _popped(d: dict[str, Tensor], keys: tuple[str, ...]) -> tuple[Tensor | None, ...] | None:
     """The errors at a block's outputs, None where there is none; just None if there is none at all."""
     found = tuple([d.pop(key, None) for key in keys])
     return None if all(each is None for each in found) else found
 
 
-def _sum(before: dict[str, Tensor] | None, found: dict[str, Tensor]) -> dict[str, Tensor]:
-    return found if before is None else {name: before[name] + found[name] for name in found}
+def _sum(a: dict[str, Tensor] | None, b: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
+    return {name: a[name] + b[name] for name in a} if a and b else a or b

@@ -7,6 +7,7 @@ batch, every loss below is the mean over the examples (with class weights: the w
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,6 +41,9 @@ class Objective:
 
     __rmul__ = __mul__
 
+    def __radd__(self, other: Any) -> "Objective":
+        return self if other == 0 else NotImplemented  # so that sum() adds objectives up
+
     def __neg__(self) -> "Objective":
         return self * -1.0
 
@@ -54,6 +58,10 @@ class WeightedSum(Objective):
             for inner, objective in (term.terms if isinstance(term, WeightedSum) else [(1.0, term)])
         ]
         self.nodes = tuple(dict.fromkeys(name for _, objective in self.terms for name in objective.nodes))
+        if self.nodes and not all(objective.nodes for _, objective in self.terms):
+            raise GraphError(
+                f"in {self!r} some terms name the node that they read and some do not: give each its node=…"
+            )
 
     def evaluate(self, outputs: Mapping[str, Tensor], target: Any = None) -> tuple[Tensor, Seeds]:
         total: Any = 0.0
@@ -100,14 +108,15 @@ def cross_entropy(class_weights: Tensor | None = None, label_smoothing: float = 
 
     y: (n, classes, …)   target: (n, …) class numbers, int64; … may be positions (pixels, tokens).
     label_smoothing ε in 0…1: t = (1 − ε) onehot + ε / classes (Szegedy et al. 2016, section 7).
-    class_weights w: (classes,); t_c counts w_c fold, and n becomes the sum of the weights of the examples' classes.
+    class_weights w: (classes,); t_c counts w_c fold, and n becomes the sum of the weights of the examples' classes
+        (it stays n if the targets are distributions), as in torch.
     Raises ShapeError for targets of another shape or outside 0…classes − 1.
     """
     plain = class_weights is None and not label_smoothing
     shares = _class_shares(class_weights, label_smoothing)
 
     def loss(y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        if plain and y.dim() == 2 and target.dim() == 1:
+        if plain and y.dim() == 2 and target.dim() == 1 and target.dtype == torch.int64:
             return _plain_cross_entropy(y, target)
         t = shares(y, target)
         log_p = y.log_softmax(1)
@@ -226,19 +235,24 @@ def _class_shares(class_weights: Tensor | None, label_smoothing: float) -> Calla
             if target.numel() and not 0 <= int(target.min()) <= int(target.max()) < classes:
                 raise _target_error(y, target)
             t = torch.zeros_like(y).scatter_(1, target.long().unsqueeze(1), 1.0)
-        weights = torch.ones(classes) if class_weights is None else class_weights
-        weights = weights.to(y).view(-1, *[1] * (y.dim() - 2))
-        total = (t * weights).sum().clamp_min(torch.finfo(y.dtype).tiny)
-        return ((1 - label_smoothing) * t + label_smoothing / classes) * weights / total
+        # float16 would overflow at 65,504 examples or positions
+        total = torch.tensor(float(y.numel() // classes), device=y.device)
+        t = (1 - label_smoothing) * t + label_smoothing / classes if label_smoothing else t
+        if class_weights is not None:
+            weights = class_weights.to(y)
+            t = t * weights.view(-1, *[1] * (y.dim() - 2))
+            if not target.is_floating_point():
+                total = weights.double()[target.long()].sum()
+        return (t / total.clamp_min(torch.finfo(torch.float32).tiny)).to(y.dtype)
 
     return shares
 
 
 def _matching(y: Tensor, target: Tensor) -> Tensor:
     if target.shape == y.shape:
-        return target
+        return target.to(y.dtype)
     if y.shape == (*target.shape, 1):
-        return target.unsqueeze(-1)
+        return target.unsqueeze(-1).to(y.dtype)
     raise ShapeError(f"the target is {tuple(target.shape)}, the output {tuple(y.shape)}; they must have the same shape")
 
 
@@ -256,10 +270,10 @@ def _target_error(y: Tensor, target: Tensor) -> ShapeError:
 
 
 def _title(name: str, **settings: Any) -> str:
-    defaults = (None, 0.0, 1.0)
+    arguments = inspect.signature(globals()[name]).parameters
     shown = [
         f"{key}={value.tolist() if isinstance(value, Tensor) else value}"
         for key, value in settings.items()
-        if isinstance(value, Tensor) or value not in defaults
+        if isinstance(value, Tensor) or value != arguments[key].default
     ]
     return f"{name}({', '.join(shown)})"

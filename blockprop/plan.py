@@ -38,11 +38,13 @@ class Node(NamedTuple):
 
 
 class ForwardStep(NamedTuple):
-    """Call `forward`; then forget the values named in `dead`, which nobody needs any more."""
+    """Call the block's forward; then forget the values named in `dead`, which nobody needs any more."""
 
     node: Node
     name: str
-    forward: Callable[..., Any]
+    block: Block
+    training: bool
+    """Whether forward is to be told that this is training."""
     source: str | None
     """Its input, if it has just one (the common case, made quick)."""
     key: str | None
@@ -55,14 +57,16 @@ class BackwardStep(NamedTuple):
 
     node: Node
     name: str
+    block: Block
     key: str | None
     """Its output, if it has just one."""
     shown: tuple[str, ...]
-    propagate: Callable[[Any, Any], tuple[Tensor | None, ...]] | None
+    rule: Callable[[Any, Any], tuple[Tensor | None, ...]] | None
+    """What propagates in the block's place."""
     target: str | None
     """Where the propagated error goes, if the block has just one input."""
     targets: tuple[str | None, ...]
-    gradients: Callable[[Any, Any], dict[str, Tensor]] | None
+    """Where it goes for each input; empty if it goes nowhere."""
     titles: tuple[tuple[str, str], ...]
     """(name in the block, name in the network) of each wanted parameter."""
     more_to_come: bool | None
@@ -77,7 +81,10 @@ def sorted_nodes(nodes: Iterable[Node], inputs: tuple[str, ...]) -> tuple[Node, 
     given = [
         Node(name, block, (sources,) if isinstance(sources, str) else tuple(sources)) for name, block, sources in nodes
     ]
-    _check_names([*inputs, *(node.name for node in given)])
+    for node in given:
+        if not isinstance(node.block, Block):
+            raise GraphError(f"node {node.name!r}: expected a block, came {type(node.block).__name__}")
+    _check_names([*inputs, *(node.name for node in given)], [key for node in given for key in node.keys])
     producer = {key: node for node in given for key in node.keys}
     ready = set(inputs)
     for node in given:
@@ -94,14 +101,14 @@ def sorted_nodes(nodes: Iterable[Node], inputs: tuple[str, ...]) -> tuple[Node, 
         raise GraphError(f"the graph has a cycle: {' -> '.join(error.args[1])}") from None
 
 
-def _check_names(names: list[str]) -> None:
-    seen: set[str] = set()
+def _check_names(names: list[str], keys: list[str]) -> None:
     for name in names:
         if not name or name in ("inputs", "parameters"):
             raise GraphError(f"{name!r} cannot name a node or an input; choose another name")
-        if name in seen:
-            raise GraphError(f"the name {name!r} is used twice; each node and input needs its own")
-        seen.add(name)
+    for several in (names, keys):
+        for name, count in Counter(several).items():
+            if count > 1:
+                raise GraphError(f"the name {name!r} is used twice; each node and input needs its own")
 
 
 def _is_sorted(nodes: list[Node], ready: set[str]) -> bool:
@@ -128,10 +135,9 @@ def plan_forward(nodes: Sequence[Node], keep: Collection[str] | None, training: 
 
 
 def _forward_step(node: Node, training: bool, dead: tuple[str, ...]) -> ForwardStep:
-    block = node.block
-    forward = partial(block.forward, training=True) if training and block.has_training_mode else block.forward
     source = node.inputs[0] if len(node.inputs) == 1 else None
-    return ForwardStep(node, node.name, forward, source, _single(node.keys), dead)
+    training = training and node.block.has_training_mode
+    return ForwardStep(node, node.name, node.block, training, source, _single(node.keys), dead)
 
 
 def _single(keys: tuple[str, ...]) -> str | None:
@@ -149,6 +155,7 @@ def plan_backward(
 
     titles: for each block with wanted parameters, by id: name in the block -> name in the network.
     """
+    wanted = frozenset(wanted)
     needed = set(wanted)
     for node in nodes:
         if id(node.block) in titles or not needed.isdisjoint(node.inputs):
@@ -176,16 +183,16 @@ def _backward_step(
 ) -> BackwardStep:
     block = node.block
     rule = rules.get(node.name) or rules.get(type(block))
-    propagate = partial(rule, block) if rule else block.propagate
+    wants_inputs = any(targets)
     return BackwardStep(
         node=node,
         name=node.name,
+        block=block,
         key=_single(node.keys),
         shown=tuple(key for key in node.keys if key in wanted),
-        propagate=propagate if any(targets) else None,
+        rule=partial(rule, block) if rule else None,
         target=targets[0] if len(targets) == 1 else None,
-        targets=targets,
-        gradients=block.gradients if titles else None,
+        targets=targets if wants_inputs else (),
         titles=tuple(titles.items()),
         more_to_come=None,
     )

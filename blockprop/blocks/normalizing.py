@@ -55,7 +55,7 @@ class _BatchNorm(Block):
             return (d_y * _per_channel(scale, d_y.dim()),)
         d_x, d_weight, d_bias = self._backward(saved, d_y, with_d_x=True)
         if self.affine:
-            saved.found = d_y, {"weight": d_weight, "bias": d_bias}
+            saved.found = d_y, _version(d_y), {"weight": d_weight, "bias": d_bias}
         return (d_x,)
 
     def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
@@ -63,8 +63,8 @@ class _BatchNorm(Block):
             return {}
         if saved.training:
             found, saved.found = saved.found, None
-            if found is not None and found[0] is d_y:  # propagate had to compute them anyhow
-                return found[1]
+            if found is not None and found[0] is d_y and found[1] == _version(d_y):  # propagate had to compute them
+                return found[2]
             _, d_weight, d_bias = self._backward(saved, d_y, with_d_x=False)
             return {"weight": d_weight, "bias": d_bias}
         axes = [axis for axis in range(d_y.dim()) if axis != 1]
@@ -127,7 +127,12 @@ class _BatchSeen:
     def __init__(self, x: Tensor | None, mean: Tensor, variance: Tensor, epsilon: float, training: bool):
         self.x, self.mean, self.variance, self.training = x, mean, variance, training
         self.inverse_std = (variance + epsilon).rsqrt_()
-        self.found: tuple[Tensor, dict[str, Tensor]] | None = None
+        self.found: tuple[Tensor, int, dict[str, Tensor]] | None = None
+
+
+def _version(tensor: Tensor) -> int:
+    """Changes whenever the tensor is changed in place (torch does not count in inference mode)."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _per_channel(values: Tensor, dims: int) -> Tensor:
