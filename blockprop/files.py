@@ -98,6 +98,20 @@ def replaced(path: StrPath) -> Iterator[Path]:
             temporary.unlink()
 
 
+def require_writable(path: StrPath) -> None:
+    """FormatError if a file could not be written there: better before the work than after it. Makes parent folders."""
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise FormatError(f"{path} is not an ordinary file and will not be replaced; choose another name")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        trial = target.with_name(f".{secrets.token_hex(6)}.tmp")
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise FormatError(f"{path} could not be written ({error.strerror or error})") from error
+
+
 def put_bytes(path: Path, content: bytes) -> None:
     """Write to a path from `replaced`, down to the disk."""
     with path.open("wb") as file:

@@ -20,7 +20,8 @@ from blockprop.block import Block
 from blockprop.checkpoints import read_checkpoint, write_checkpoint
 from blockprop.descent import GradientDescent
 from blockprop.errors import FormatError, NotFiniteError, SettingError
-from blockprop.evaluation import Data, evaluate, first_not_finite, fitting, pair
+from blockprop.evaluation import Data, evaluate, first_bad_row, first_not_finite, fitting, pair
+from blockprop.files import require_writable
 from blockprop.interruption import Interruption
 from blockprop.network import Network, Trace
 from blockprop.objectives import Objective
@@ -117,19 +118,28 @@ def fit(
     SettingError for settings that make no sense, FormatError for a checkpoint of another network or data set.
     """
     x, y = pair(data)
-    if min(epochs, batch_size, 1 if patience is None else patience) < 1:
-        raise SettingError(f"epochs, batch_size and patience must be at least 1: {epochs}, {batch_size}, {patience}")
-    if clip is not None and (immediate or clip <= 0):
-        raise SettingError("clip must be above 0, and needs all gradients at once: it does not go with immediate=True")
+    if not isinstance(objective, Objective):
+        raise SettingError(f"expected an objective such as cross_entropy(), came {objective!r}")
+    for name, number in {"epochs": epochs, "batch_size": batch_size, "patience": patience}.items():
+        if number is not None and (not isinstance(number, int) or number < 1):
+            raise SettingError(f"{name} must be a whole number of at least 1, came {number!r}")
+    if clip is not None and not clip > 0:
+        raise SettingError(f"clip must be above 0, came {clip}")
+    if clip is not None and immediate:
+        raise SettingError("clip needs all gradients at once, so it does not go with immediate")
     if patience is not None and validation is None:
-        raise SettingError("patience needs validation data: validation=(x, y)")
+        raise SettingError("patience needs validation data")
     if schedule not in ("epoch", "step"):
         raise SettingError(f"schedule must be 'epoch' or 'step', not {schedule!r}")
     if resume and checkpoint is None:
-        raise SettingError("resume needs the path of a checkpoint: checkpoint=…")
+        raise SettingError("resume needs the path of a checkpoint")
     if optimizer is None:
         optimizer = GradientDescent(network.parameters.values(), rate, momentum, weight_decay)
     elif not isinstance(optimizer, torch.optim.Optimizer):
+        if not callable(optimizer):
+            raise SettingError(
+                f"expected an optimizer or a function that makes one (torch.optim.Adam), came {optimizer!r}"
+            )
         optimizer = optimizer(list(network.parameters.values()))
     if isinstance(optimizer, torch.optim.LBFGS):
         raise SettingError("LBFGS evaluates the objective several times a step, which training on batches does not do")
@@ -138,12 +148,32 @@ def fit(
     run.schedule, run.clip = schedule, clip
     run.immediate = run.own and clip is None and not run.small if immediate is None else immediate
     run.validation, run.stopping = (None if validation is None else pair(validation)), Stopping(patience)
-    run.wanted = network.wanted(wrt)
+    run.wanted = _trainable(network, wrt, optimizer)
+    if schedule == "step" and isinstance(run.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        raise SettingError('ReduceLROnPlateau looks at the epoch\'s value: use schedule="epoch"')
+    if run.validation is not None:  # better now than after the first epoch
+        evaluate(network, (run.validation[0][:2], run.validation[1][:2]), objective)
+    if checkpoint is not None:
+        require_writable(checkpoint)
     run.checkpoint, run.checkpoint_seconds = checkpoint, checkpoint_seconds
-    network.seed(seed)
     if resume and checkpoint is not None and os.path.exists(checkpoint):
         run.restore(read_checkpoint(checkpoint))
     return run.records()
+
+
+def _trainable(network: Network, wrt: str | Iterable[str], optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    """The parameters in `wrt` that the optimizer knows; SettingError if there are none, or other things among them."""
+    parameters, known = network.parameters, {id(p) for group in optimizer.param_groups for p in group["params"]}
+    wanted = network.wanted(wrt)
+    for name in wanted:
+        if name not in parameters:
+            raise SettingError(
+                f"only parameters can be trained, and {name!r} is none; there are {', '.join(parameters)}"
+            )
+    wanted = tuple(name for name in wanted if id(parameters[name]) in known)
+    if not wanted:
+        raise SettingError("there is nothing to train: wrt and the optimizer share no parameter of the network")
+    return wanted
 
 
 class _Run:
@@ -186,10 +216,15 @@ class _Run:
         self.mode: Any = torch.inference_mode() if self.own else torch.no_grad()
         self.value_sum, self.seconds_before = 0.0, 0.0
         self.best: dict[str, Tensor] | None = None
+        self.generator_states: dict[str, Tensor] = {}
 
     def records(self) -> Iterator[Record]:
         """The loop. Ctrl-C takes effect between two steps; whenever the run is left, the checkpoint holds its state."""
         started = saved = time.perf_counter()
+        self.network.seed(self.seed)
+        for name, generator in self._generators().items():
+            if name in self.generator_states:
+                generator.set_state(self.generator_states[name])
         with Interruption() as interruption:
             try:
                 while self.epoch <= self.epochs and not self.stopping.over:
@@ -233,10 +268,10 @@ class _Run:
             objective, seeds = self.objective.evaluate(trace.values, y)
             value = float(objective)
             if not math.isfinite(value):
-                place = first_not_finite(self.network, x, training=True)
-                raise NotFiniteError(f"step {self.step + 1}: the objective became {value}: {place}")
+                raise NotFiniteError(f"step {self.step + 1}: the objective became {value}: {self._culprit(x)}")
             for name, block in self.remembering:
-                block.remember(trace.saved[name])
+                if name in trace.saved:
+                    block.remember(trace.saved[name])
             self._descend(trace, seeds)
         self.step += 1
         self.value_sum += value * self.sizes[self.position]
@@ -263,8 +298,15 @@ class _Run:
             parameters.append(self.parameters[name])
             gradients.append(gradient)
         if self.clip is not None:
-            clip_norm(gradients, self.clip)
+            gradients = clipped(gradients, self.clip)
         self._update(parameters, gradients)
+
+    def _culprit(self, x: Tensor) -> str:
+        row = first_bad_row(x) if x.is_floating_point() else None
+        if row is not None:
+            order = shuffled(len(self.x), self.seed, self.epoch)
+            return f"row {int(order.split(self.sizes)[self.position][row])} of the data (counted from 0) is not finite"
+        return first_not_finite(self.network, x, training=True, updated=self.step > 0)
 
     def _update(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
         if self.own:
@@ -290,9 +332,11 @@ class _Run:
         self.epoch, self.position = self.epoch + 1, 0
         return value, accuracy
 
+    @torch.no_grad()
     def _restore_best(self) -> None:
+        state = self.network.state
         for name, tensor in (self.best or {}).items():
-            self.network.state[name].copy_(tensor)
+            state[name].copy_(tensor)
 
     def _require_finite_parameters(self) -> None:
         if not all(torch.isfinite(parameter).all() for parameter in self.parameters.values()):
@@ -301,12 +345,13 @@ class _Run:
     # Checkpoints ------------------------------------------------------------------------------------------------------
 
     def _identity(self) -> dict[str, Any]:
-        shapes = {name: list(tensor.shape) for name, tensor in self.network.state.items()}
+        shapes = {name: [str(tensor.dtype), *tensor.shape] for name, tensor in self.network.state.items()}
         return {
             "examples": len(self.x),
             "batch_size": self.batch_size,
             "seed": self.seed,
             "optimizer": type(self.optimizer).__name__,
+            "scheduler": type(self.scheduler).__name__,
             "tensors": shapes,
         }
 
@@ -330,6 +375,7 @@ class _Run:
         }
         write_checkpoint(self.checkpoint, state)
 
+    @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a checkpoint's state; FormatError if it is of another run."""
         for name, mine in self._identity().items():
@@ -339,8 +385,7 @@ class _Run:
                 raise FormatError(f"{self.checkpoint}: cannot resume, the checkpoint's {name} are {told}")
         for name, tensor in self.network.state.items():
             tensor.copy_(state["network"][name])
-        for name, generator in self._generators().items():
-            generator.set_state(state["generators"][name])
+        self.generator_states = state["generators"]
         self.best = state["best"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.group = self.optimizer.param_groups[0]
@@ -359,7 +404,8 @@ def batch_sizes(examples: int, batch_size: int) -> list[int]:
     """The sizes of an epoch's batches. A single left-over example joins the batch before: its statistics are none."""
     whole, rest = divmod(examples, batch_size)
     sizes = [batch_size] * whole + [rest] * (rest > 0)
-    return [*sizes[:-2], sizes[-2] + 1] if len(sizes) > 1 and sizes[-1] == 1 else sizes
+    joined = len(sizes) > 1 and sizes[-1] == 1 < batch_size
+    return [*sizes[:-2], sizes[-2] + 1] if joined else sizes
 
 
 def shuffled(count: int, seed: int, epoch: int) -> Tensor:
@@ -367,7 +413,7 @@ def shuffled(count: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
 
 
-def clip_norm(gradients: list[Tensor], largest: float) -> None:
-    """Scale all gradients by one factor so that their common norm is at most `largest` (Pascanu et al. 2013)."""
+def clipped(gradients: list[Tensor], largest: float) -> list[Tensor]:
+    """All gradients scaled by one factor so that their common norm is at most `largest` (Pascanu et al. 2013)."""
     norm = torch.stack(torch._foreach_norm(gradients)).norm()
-    torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
+    return list(torch._foreach_mul(gradients, (largest / (norm + 1e-6)).clamp(max=1.0)))

@@ -21,7 +21,7 @@ from blockprop.errors import FormatError, NotFiniteError, SettingError, ShapeErr
 from blockprop.evaluation import evaluate, predict
 from blockprop.network import Network, Sequential
 from blockprop.objectives import cross_entropy, mean_squared_error
-from blockprop.training import batch_sizes, clip_norm, fit, shuffled
+from blockprop.training import batch_sizes, clipped, fit, shuffled
 
 
 def data(count: int = 50, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -197,19 +197,18 @@ def test_a_single_left_over_example_joins_the_batch_before() -> None:
     assert batch_sizes(9, 4) == [4, 5]
     assert batch_sizes(10, 4) == [4, 4, 2]
     assert batch_sizes(1, 4) == [1]
-    assert batch_sizes(3, 1) == [1, 2]
+    assert batch_sizes(3, 1) == [1, 1, 1]
 
 
 def test_clipping_scales_all_gradients_by_one_factor() -> None:
     gradients = [torch.tensor([3.0]), torch.tensor([4.0])]
-    clip_norm(gradients, 10.0)
-    assert [g.item() for g in gradients] == [3.0, 4.0]
-    clip_norm(gradients, 1.0)
-    assert [g.item() for g in gradients] == pytest.approx([0.6, 0.8])
-    clipped = net()
-    before = {name: p.clone() for name, p in clipped.parameters.items()}
-    next(fit(clipped, data(), cross_entropy(), rate=1.0, clip=0.01))
-    moved = torch.stack([(p - before[name]).norm() for name, p in clipped.parameters.items()]).norm()
+    assert [g.item() for g in clipped(gradients, 10.0)] == [3.0, 4.0]
+    assert [g.item() for g in clipped(gradients, 1.0)] == pytest.approx([0.6, 0.8])
+    assert [g.item() for g in clipped([gradients[0].expand(3)], 1.0)[0]] == pytest.approx([3**-0.5] * 3)
+    network = net()
+    before = {name: p.clone() for name, p in network.parameters.items()}
+    next(fit(network, data(), cross_entropy(), rate=1.0, clip=0.01))
+    moved = torch.stack([(p - before[name]).norm() for name, p in network.parameters.items()]).norm()
     assert moved.item() == pytest.approx(0.01, rel=1e-3)
 
 
@@ -392,9 +391,9 @@ def test_exploding_weights_name_the_parameter() -> None:
 
 def test_nan_in_the_data_names_the_row() -> None:
     x, y = data()
-    x[:, 2] = float("nan")
-    with pytest.raises(NotFiniteError, match="row 0 of the data"):
-        list(fit(net(), (x, y), cross_entropy()))
+    x[17, 2] = float("nan")
+    with pytest.raises(NotFiniteError, match="row 17 of the data"):
+        list(fit(net(), (x, y), cross_entropy(), batch_size=8))
 
 
 def test_a_checkpoint_is_never_overwritten_with_broken_weights(tmp_path: Path) -> None:
@@ -425,6 +424,12 @@ def _rate(optimizer: GradientDescent, rate: float) -> GradientDescent:
     ("settings", "message"),
     [
         ({"epochs": 0}, "at least 1"),
+        ({"batch_size": 2.5}, "whole number"),
+        ({"clip": 0.0}, "above 0"),
+        ({"wrt": "inputs"}, "'x' is none"),
+        ({"wrt": ()}, "nothing to train"),
+        ({"optimizer": "adam"}, "torch.optim.Adam"),
+        ({"rate": float("nan")}, "rate >= 0"),
         ({"batch_size": 0}, "at least 1"),
         ({"clip": 1.0, "immediate": True}, "does not go with immediate"),
         ({"patience": 3}, "needs validation"),
