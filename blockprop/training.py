@@ -19,7 +19,7 @@ from torch import Tensor
 from blockprop.block import Block
 from blockprop.checkpoints import read_checkpoint, write_checkpoint
 from blockprop.descent import GradientDescent
-from blockprop.errors import FormatError, NotFiniteError, SettingError
+from blockprop.errors import FormatError, GraphError, NotFiniteError, SettingError
 from blockprop.evaluation import Data, evaluate, first_bad_row, first_not_finite, fitting, pair
 from blockprop.files import require_writable
 from blockprop.interruption import Interruption
@@ -297,6 +297,8 @@ class _Run:
         for name, gradient in sweep:
             parameters.append(self.parameters[name])
             gradients.append(gradient)
+        if not gradients:
+            raise GraphError(f"{self.objective!r} depends on none of the parameters that are to be trained")
         if self.clip is not None:
             gradients = clipped(gradients, self.clip)
         self._update(parameters, gradients)

@@ -5,10 +5,11 @@ import torch
 from torch import Tensor
 
 from blockprop.block import Block
-from blockprop.blocks import Linear
+from blockprop.blocks import BatchNorm1d, LayerNorm, Linear, Log, LogSoftmax, Pow, Softmax, Sqrt, Sub
 from blockprop.check import check_block, check_network, check_objective
 from blockprop.errors import GradientError
 from blockprop.network import Network, Sequential
+from blockprop.networks import build_network
 from blockprop.objectives import Loss, cross_entropy, mean_squared_error
 from blockprop.plan import Node
 
@@ -109,7 +110,8 @@ class Fork(Block):
         return (x, 3 * x), None
 
     def propagate(self, saved: None, d_y: tuple) -> tuple:
-        return (d_y[0] if self.forgets else d_y[0] + 3 * d_y[1],)
+        first, second = (torch.zeros(()) if d is None else d for d in d_y)
+        return (first + 0 * second if self.forgets else first + 3 * second,)
 
 
 def x(*shape: int) -> Tensor:
@@ -242,3 +244,91 @@ def test_a_fork_whose_sum_is_missing_is_found() -> None:
     target = x(5, 4)
     assert check_network(Network(nodes), x(5, 4), objective=mean_squared_error(), target=target).passed
     assert not check_network(Forgetting(nodes), x(5, 4), objective=mean_squared_error(), target=target).passed
+
+
+class Keeper(Rectifier):
+    """Keeps x on the block, so that a second forward call spoils the first one's way back."""
+
+    def forward(self, x: Tensor) -> tuple:
+        self.x = x.clone()
+        return x.clamp_min(0), None
+
+    def propagate(self, saved: None, d_y: Tensor) -> tuple:
+        return (torch.where(self.x > 0, d_y, 0.0),)
+
+
+class NeedsBoth(Fork):
+    """Cannot do without the error of one of its outputs."""
+
+    def propagate(self, saved: None, d_y: tuple) -> tuple:
+        return (d_y[0] + 3 * d_y[1],)
+
+
+class NoSaved(Linear):
+    """Forgets to return what it saves."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[0]
+
+
+class NotATuple(Linear):
+    """Returns the one derivative bare."""
+
+    def propagate(self, saved: Tensor, d_y: Tensor) -> Tensor:
+        return super().propagate(saved, d_y)[0]
+
+
+def test_a_block_that_keeps_its_input_to_itself_is_found() -> None:
+    assert any("another forward call in between" in fault for fault in check_block(Keeper(), x(5, 4)).faults)
+
+
+def test_a_part_of_d_output_may_be_missing() -> None:
+    assert any("must take None" in fault for fault in check_block(NeedsBoth(), x(3, 2)).faults)
+
+
+def test_what_the_methods_return_is_told() -> None:
+    with pytest.raises(GradientError, match=r"forward must return \(output, saved\); it returned a Tensor"):
+        check_block(NoSaved(4, 4), x(5, 4))
+    assert "propagate must return a tuple" in check_block(NotATuple(4, 4), x(5, 4)).faults[0]
+    assert "nothing to check" in check_block(Linear(4, 4), x(0, 4)).faults[0]
+
+
+def test_many_kinks_at_one_point_of_a_network_are_no_error() -> None:
+    """The black border of pictures: y = relu(x) − relu(−x) is smooth at 0, though both its parts have a kink there."""
+    nodes = [Node("plus", Rectifier(), ("x",)), Node("minus", Linear(3, 3, with_bias=False), ("x",))]
+    nodes += [Node("bent", Rectifier(), ("minus",)), Node("y", Sub(), ("plus", "bent"))]
+    network = Network(nodes)
+    network.parameters["minus.weight"].copy_(-torch.eye(3))
+    report = check_network(network, torch.zeros(2, 3), objective=mean_squared_error(), target=torch.ones(2, 3))
+    assert report.passed, str(report)
+    assert any(c.moved for c in report.comparisons)
+    check_network(
+        build_network("cnn", (1, 8, 8), 3),
+        torch.zeros(2, 1, 8, 8),
+        objective=cross_entropy(),
+        target=torch.tensor([0, 1]),
+    ).verify()
+
+
+@pytest.mark.parametrize(
+    "block", [BatchNorm1d(4), Softmax(), LogSoftmax(), LayerNorm(4), Log(), Sqrt(), Pow(-0.7)], ids=repr
+)
+@pytest.mark.parametrize("size", [1e-7, 1.0, 1e5])
+def test_large_and_small_inputs_raise_no_false_alarm(block: Block, size: float) -> None:
+    check_block(block, size * (1 + torch.rand(5, 4)), training=True).verify()
+
+
+@pytest.mark.parametrize("factor", [1.001, 2.0])
+def test_small_errors_behind_large_outputs_are_found(factor: float) -> None:
+    class Off(Linear):
+        def gradients(self, saved: Tensor, d_y: Tensor) -> dict:
+            return {name: factor * d for name, d in super().gradients(saved, d_y).items()}
+
+    block = Off(4, 4)
+    block.bias.fill_(1e3)
+    assert not check_block(block, x(5, 4)).passed
+
+
+def test_what_is_too_small_to_check_says_so() -> None:
+    tiny = Loss(lambda y, t: (1e-9 * (y - t).square().mean(), 2e-9 * (y - t) / y.numel()), "tiny")
+    assert "too small to see errors" in str(check_objective(tiny, x(3, 4), x(3, 4)))

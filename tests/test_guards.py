@@ -10,7 +10,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     {"errors", "version"},
-    {"block", "products", "files"},
+    {"block", "products", "files", "differences"},
     {"blocks", "plan"},
     {"network"},
     {"objectives", "storage", "data", "dataset", "encoding", "arrays", "tables", "image_files"},

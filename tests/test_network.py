@@ -354,3 +354,47 @@ def test_repr_shows_the_graph() -> None:
         "  plus: Plus()  <-  double, x",
         "  scale: Scale()  <-  plus",
     ]
+
+
+class DeadEnd(Double):
+    """Passes no error on."""
+
+    def propagate(self, saved: None, d_y: Tensor) -> tuple:
+        return (None,)
+
+
+def test_a_shared_block_keeps_its_gradient_if_one_use_gets_no_error() -> None:
+    shared = Scale(3.0)
+    nodes = [Node("first", shared, ("x",)), Node("dead", DeadEnd(), ("first",)), Node("second", shared, ("x",))]
+    network = Network([*nodes, Node("sum", Plus(), ("dead", "second"))])
+    d = network.backward(network.forward(torch.tensor(2.0)), torch.tensor(1.0))
+    assert d == {"first.weight": torch.tensor(2.0)}, "only the second use counts: dy/dw = x"
+
+
+def test_an_output_without_error_gets_zeros() -> None:
+    network = Network([Node("halves", Halves(), ("x",)), Node("scale", Scale(), ("halves[1]",))], outputs=("scale",))
+    trace = network.forward(torch.tensor([1.0, 2.0]))
+    d = network.backward(trace, torch.tensor([1.0]), wrt=("halves[0]", "halves[1]"))
+    assert (d["halves[0]"].item(), d["halves[1]"].item()) == (0.0, 3.0)
+
+
+def test_one_tensor_in_two_blocks_is_refused() -> None:
+    a, b = Linear(3, 3), Linear(3, 3)
+    b.weight = a.weight
+    with pytest.raises(GraphError, match="share the block"):
+        Sequential(a, b)
+
+
+def test_methods_are_looked_up_at_each_call() -> None:
+    network = Sequential(Double())
+    network.backward(network.forward(torch.ones(1)), torch.ones(1), wrt="x")
+    network.blocks["double1"].propagate = lambda _saved, d_y: (100 * d_y,)
+    assert network.backward(network.forward(torch.ones(1)), torch.ones(1), wrt="x")["x"].item() == 100.0
+
+
+def test_what_is_no_block_or_no_tensor_is_refused() -> None:
+    for wrong, came in (([Double()], "a list"), (Double, "Double itself"), (torch.nn.ReLU(), "a ReLU")):
+        with pytest.raises(GraphError, match=f"came {came}"):
+            Sequential(wrong)
+    with pytest.raises(ShapeError, match=r"came a list; torch\.as_tensor"):
+        Sequential(Double())([1.0])

@@ -140,3 +140,16 @@ def test_which_output_must_be_clear() -> None:
 def test_settings_outside_their_range_are_refused(make) -> None:
     with pytest.raises(SettingError):
         make()
+
+
+def test_terms_that_name_their_node_do_not_mix_with_terms_that_do_not() -> None:
+    with pytest.raises(GraphError, match="give each its node"):
+        cross_entropy() + 0.1 * cross_entropy(node="h")
+    assert sum([huber(), huber()]).nodes == ()
+
+
+def test_half_precision_does_not_overflow_in_the_count() -> None:
+    y, target = torch.zeros(2, 4, 300, 300, dtype=torch.float16), torch.zeros(2, 300, 300, dtype=torch.long)
+    value, seeds = cross_entropy().evaluate({"y": y}, target)
+    assert value.item() == pytest.approx(math.log(4), rel=1e-2)
+    assert seeds["y"].abs().max() > 0
