@@ -15,6 +15,9 @@ from blockprop.commands import evaluate, look, train
 from blockprop.errors import BlockpropError
 from blockprop.version import __version__
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it; typer returns it where it has caught the interruption itself."""
+
 app = typer.Typer(
     name="blockprop",
     no_args_is_help=True,
@@ -51,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; print any error as one sentence and return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return app(arguments, prog_name="blockprop", standalone_mode=False) or 0
+        code = app(arguments, prog_name="blockprop", standalone_mode=False) or 0
+        return _failed("interrupted", INTERRUPTED, arguments) if code == INTERRUPTED else code
     except TyperException as error:
         context = getattr(error, "ctx", None)
         place = f" (see {context.command_path} --help)" if context else ""
@@ -59,12 +63,18 @@ def main(arguments: list[str] | None = None) -> int:
     except BlockpropError as error:
         return _failed(str(error), 1, arguments)
     except (KeyboardInterrupt, typer.Abort):
-        return _failed("interrupted", 130, arguments)
+        return _failed("interrupted", INTERRUPTED, arguments)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError:
         return _failed("not enough memory; try a smaller --batch-size", 1, arguments)
+    except Exception as error:
+        if os.environ.get("BLOCKPROP_TRACEBACK"):
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        hint = "BLOCKPROP_TRACEBACK=1 shows where"
+        return _failed(f"this should not have happened: {type(error).__name__}: {first} ({hint})", 1, arguments)
 
 
 def _failed(sentence: str, code: int, arguments: list[str]) -> int:

@@ -6,7 +6,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from blockprop.training import Record
 
@@ -51,28 +50,30 @@ def say(text: str, quiet: bool = False) -> None:
         progress_console.print(text, style="dim")
 
 
-def show(result: Mapping[str, Any], as_json: bool, title: str = "") -> None:
-    """The result: one JSON object, or two columns for people."""
+def show(result: Mapping[str, Any], as_json: bool) -> None:
+    """The result on standard output: one JSON object, or a line for each fact."""
     if as_json:
         print(json.dumps(result, ensure_ascii=False, allow_nan=False, default=str))
         return
-    rows = [[name.replace("_", " "), _readable(name, value)] for name, value in result.items()]
-    show_table(["", ""], rows, title)
+    show_table([], [[name.replace("_", " "), readable(name, value)] for name, value in result.items()])
 
 
-def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """A table for people, on standard output."""
-    table = Table(title=title or None, title_justify="left", show_header=any(heads), box=None, padding=(0, 2, 0, 0))
-    for i, head in enumerate(heads):
-        table.add_column(head, justify="left" if i == 0 else "default", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console(highlight=False).print(table)
+def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns for people, never wrapped: what stands there can be copied."""
+    lines = [list(line) for line in ([heads] if heads else []) + list(rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))] if lines else []
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _readable(name: str, value: Any) -> str:
+def readable(name: str, value: Any) -> str:
+    """A fact as people read it: shares in percent, numbers with three or four digits, counts with thousands."""
     if name == "accuracy" and isinstance(value, float):
         return f"{value:.2%}"
     if name == "seconds":
         return f"{value:.1f}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

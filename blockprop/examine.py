@@ -151,7 +151,7 @@ def check_section(report: Report) -> Section:
     text = Html(
         "Every element of every gradient of the trained network, from the backward pass and from differences "
         "(<i>L</i>(<i>w</i> + <i>ε</i>) − <i>L</i>(<i>w</i> − <i>ε</i>)) / 2<i>ε</i> with <i>ε</i> = 10<sup>−6</sup>, "
-        "in float64. The error is given in units of the gradient's own size."
+        "in float64. The error is given in units of the typical (root mean square) size of the tensor's gradient."
     )
     rows = [["tensor", "elements", "at kinks", "worst error", "backward", "differences"]]
     for c in report.comparisons:

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -24,16 +24,23 @@ WIDEST = 256
 """Channels of `cnn` at most."""
 
 
-def build_network(spec: str | os.PathLike[str], shape: Sequence[int], outputs: int, seed: int = 0) -> Network:
+def build_network(
+    spec: str | os.PathLike[str],
+    shape: int | Sequence[int],
+    outputs: int,
+    seed: int = 0,
+    blocks: Mapping[str, type[Block]] | None = None,
+) -> Network:
     """A network for examples of this shape with this many outputs.
 
     spec: "mlp:128,64" (hidden widths; plain "mlp" has 128 and 64), "lenet", "cnn", "my_net.py:build" (a function that
         takes (shape, outputs) and returns a Network), or the path of a saved network.
     shape: one example's, (features,) or (channels, height, width).
     seed: of the first weights; the global random numbers are left alone.
+    blocks: your own blocks by name, if a saved network holds some.
     Raises SettingError for a spec that cannot be understood, or a network that does not fit shape and outputs.
     """
-    spec, shape = os.fspath(spec), tuple(shape)
+    spec, shape = os.fspath(spec), (shape,) if isinstance(shape, int) else tuple(shape)
     if outputs < 1 or not shape or min(shape) < 1:
         raise SettingError(f"expected a shape of positive sizes and at least one output, got {shape} and {outputs}")
     name, _, detail = spec.partition(":")
@@ -44,7 +51,7 @@ def build_network(spec: str | os.PathLike[str], shape: Sequence[int], outputs: i
         elif name.endswith(".py") or ".py:" in spec:
             network = _from_file(spec, shape, outputs)
         elif Path(spec).exists():
-            network = storage.load(spec)
+            network = storage.load(spec, blocks=blocks)
         else:
             raise SettingError(
                 f"{spec!r} is neither a network's name nor a file{suggestion(name, BUILDERS)}; "
@@ -173,8 +180,31 @@ def _module(path: Path) -> ModuleType:
         raise ImportError(f"cannot import {path}")
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
-    module_spec.loader.exec_module(module)
+    sys.path.insert(0, str(path.parent))  # as if the file were run: it may import what lies beside it
+    try:
+        module_spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     return module
+
+
+def blocks_in(file: str | os.PathLike[str]) -> dict[str, type[Block]]:
+    """The classes of blocks that a Python file defines, by name. Runs the file; SettingError if it has none."""
+    path = Path(file).absolute()
+    if not path.is_file():
+        raise SettingError(f"the file {file} does not exist")
+    try:
+        names = vars(_module(path))
+    except (Exception, SystemExit) as error:
+        raise SettingError(f"{file}, line {_line(error, path)}: {type(error).__name__}: {error}") from error
+    found = {
+        name: kind
+        for name, kind in names.items()
+        if isinstance(kind, type) and issubclass(kind, Block) and not kind.__module__.startswith("blockprop.")
+    }
+    if not found:
+        raise SettingError(f"{file} defines no block, that is, no class made from blockprop.Block")
+    return found
 
 
 def _line(error: BaseException, path: Path) -> int | None:

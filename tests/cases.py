@@ -137,6 +137,13 @@ CASES = [
     Case(lambda: blocks.Dropout(0.2), ((2, 3, 2, 2),), lambda b, x: x * b.mask(x), training=True),
     Case(lambda: blocks.Dropout(0.0), ((3, 4),), of_x(torch.clone), training=True),
     Case(lambda: blocks.Dropout(1.0), ((3, 4),), of_x(torch.mul, 0), training=True),
+    Case(lambda: blocks.Affine(2.0, -1.0), ((5, 4),), of_x(lambda x: 2 * x - 1)),
+    Case(
+        lambda: blocks.Affine((0.5, 2.0, 3.0), (1.0, 0.0, -1.0)),
+        ((2, 3, 4, 2),),
+        of_x(lambda x: x * torch.tensor([0.5, 2, 3]).view(-1, 1, 1) + torch.tensor([1.0, 0, -1]).view(-1, 1, 1)),
+        wrong=((2, 4, 4, 2),),
+    ),
     # Normalizing
     *(
         Case(

@@ -98,6 +98,76 @@ def test_a_table_with_text_columns_keeps_its_encoding(capsys: Output) -> None:
     assert float(lines[1].split(",")[1]) == pytest.approx(25, abs=5)
 
 
+def test_numbers_to_predict_are_scaled_for_training_and_come_back_in_their_units(capsys: Output) -> None:
+    Path("flats.csv").write_text(
+        "area,age,price\n"
+        + "\n".join(f"{20 + i % 90},{i % 13},{3000 * (20 + i % 90) - 500 * (i % 13)}.5" for i in range(300))
+    )
+    result = run_json(capsys, "train", "flats.csv", "--network", "mlp:16")
+    assert result["r_squared"] > 0.95
+    assert load("network.safetensors").outputs == ("units",)
+    tested = run_json(capsys, "evaluate", "network.safetensors", "flats.csv")
+    assert tested["part"] == "held out in training"
+    assert tested["loss"] == pytest.approx(result["test_loss"])
+    again = run_json(capsys, "train", "flats.csv", "--network", "network.safetensors", "--epochs", "1")
+    assert again["r_squared"] > 0.95
+    assert [node.name for node in load("network.safetensors").nodes].count("units") == 1
+
+
+OWN = """
+from blockprop import Block, Sequential
+from blockprop.blocks import Flatten, Linear
+from beside import WIDTH
+
+class Square(Block):
+    def forward(self, x):
+        return x * x, x
+    def propagate(self, saved, d_y):
+        return (2 * saved * d_y,)
+
+def build(shape, outputs):
+    return Sequential(Flatten(), Linear(64, WIDTH), Square(), Linear(WIDTH, outputs))
+"""
+
+
+def test_blocks_of_your_own_from_a_file_that_imports_its_neighbor(capsys: Output) -> None:
+    Path("own.py").write_text(OWN)
+    Path("beside.py").write_text("WIDTH = 12\n")
+    train = [
+        "train",
+        "digits",
+        "--network",
+        "own.py:build",
+        "--epochs",
+        "2",
+        "--rate",
+        "0.01",
+        "--out",
+        "own.safetensors",
+    ]
+    assert run_json(capsys, *train)["accuracy"] > 0.5
+    assert "unknown type 'Square'" in sentence(capsys, "evaluate", "own.safetensors", "digits")
+    tested = run_json(capsys, "evaluate", "own.safetensors", "digits", "--blocks", "own.py")
+    assert tested["examples"] == 359
+    assert run_json(capsys, "check", "own.safetensors", "--blocks", "own.py")["right"] is True
+    run_json(capsys, "predict", "own.safetensors", "digits", "--blocks", "own.py")
+    run_json(capsys, "diagram", "own.safetensors", "--blocks", "own.py")
+    assert "defines no block" in sentence(capsys, "evaluate", "own.safetensors", "digits", "--blocks", "beside.py")
+
+
+def test_a_folder_of_pictures_is_predicted_file_by_file(capsys: Output) -> None:
+    train_digits(capsys)
+    for name in ("a", "b"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(f"{name}.png")
+    rows = run_json(capsys, "predict", "net.safetensors", ".")["predictions"]
+    assert [row["example"] for row in rows] == ["a.png", "b.png"]
+
+
+def test_one_class_is_nothing_to_learn(capsys: Output) -> None:
+    np.savez("one.npz", x=np.random.default_rng(0).random((20, 4)), y=np.zeros(20, int))
+    assert "all examples are of one class" in sentence(capsys, "train", "one.npz")
+
+
 def test_all_training_settings_are_taken(capsys: Output) -> None:
     settings = "--epochs 2 --batch-size 32 --optimizer adamw --rate 0.01 --weight-decay 0.1 --schedule cosine"
     settings += " --label-smoothing 0.1 --patience 2 --clip 1 --seed 3 --validation-fraction 0.2 --report page"
@@ -112,7 +182,7 @@ def test_the_seed_decides_the_weights(capsys: Output) -> None:
     first = train_digits(capsys, "--seed", "1")
     again = train_digits(capsys, "--seed", "1")
     other = train_digits(capsys, "--seed", "2")
-    assert first["training_loss"] == again["training_loss"] != other["training_loss"]
+    assert first["training_loss_last_epoch"] == again["training_loss_last_epoch"] != other["training_loss_last_epoch"]
 
 
 def test_check_networks_and_blocks(capsys: Output) -> None:
@@ -164,6 +234,15 @@ def test_diagrams(capsys: Output) -> None:
         (["train", "digits", "--schedule", "cosin"], 1, r"did you mean 'cosine'"),
         (["train", "digits", "--loss", "cross"], 1, r"there is no loss 'cross'"),
         (["train", "diabetes", "--label-smoothing", "0.1", "--loss", "huber"], 1, r"huber has none"),
+        (["train", "digits", "--resume"], 1, r"there is no checkpoint network\.safetensors\.checkpoint"),
+        (["train", "digits", "--optimizer", "sparseadam"], 1, r"there is no optimizer"),
+        (["train", "digits", "--seed", "9" * 30], 2, r"--seed"),
+        (["train", "digits", "--rate", "nan"], 1, r"rate >= 0"),
+        (["train", "digits", "--out", "/proc/no/x.safetensors"], 1, r"could not be written"),
+        (["train", "digits", "--patience", "2", "--validation-fraction", "0"], 1, r"patience needs validation data"),
+        (["diagram", "lenet", "--out", "lenet.png"], 1, r"lenet\.svg, came lenet\.png"),
+        (["demo", "--out", "/proc/no"], 1, r"could not be written"),
+        (["check", "lenet"], 1, r"16 x 16"),
         (["train", "digits", "--device", "cuda:99"], 1, r"device 'cuda:99' cannot be used"),
         (["train", "digits", "--device", "toaster"], 1, r"device 'toaster' cannot be used"),
         (["train", "digits", "--clip", "1", "--immediate"], 1, r"does not go with immediate"),
@@ -204,7 +283,18 @@ def test_help_has_examples(capsys: Output) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_saves_the_network_and_resume_goes_on() -> None:
-    command = [sys.executable, "-m", "blockprop", "train", "digits", "--network", "mlp:16", "--epochs", "100000"]
+    command = [
+        sys.executable,
+        "-m",
+        "blockprop",
+        "train",
+        "digits",
+        "--network",
+        "mlp:16",
+        "--epochs",
+        "100000",
+        "--json",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not Path("network.safetensors.checkpoint").exists() and time.monotonic() < deadline:
@@ -212,11 +302,11 @@ def test_ctrl_c_saves_the_network_and_resume_goes_on() -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert out == ""
+    assert json.loads(out) == {"error": "interrupted"}
     assert "--resume goes on" in " ".join(err.split())
     assert "Traceback" not in err
     load("network.safetensors")
-    again = subprocess.run([*command[:-1], "1", "--resume", "--json"], capture_output=True, text=True, check=True)
+    again = subprocess.run([*command[:-2], "1", "--resume", "--json"], capture_output=True, text=True, check=True)
     assert json.loads(again.stdout)["network"] == "network.safetensors"
 
 

@@ -2,7 +2,7 @@
 
 from blockprop.block import Block
 from blockprop.blocks.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose2d
-from blockprop.blocks.functions import Abs, Clamp, Dropout, Exp, Log, LogSoftmax, Pow, Softmax, Sqrt
+from blockprop.blocks.functions import Abs, Affine, Clamp, Dropout, Exp, Log, LogSoftmax, Pow, Softmax, Sqrt
 from blockprop.blocks.image import Resize
 from blockprop.blocks.joining import Add, Concat, Div, MatMul, Max, Min, Mul, Sub
 from blockprop.blocks.linear import Embedding, Linear
@@ -38,6 +38,7 @@ _ALL: list[type[Block]] = [
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
     Add,
+    Affine,
     AvgPool1d,
     AvgPool2d,
     BatchNorm1d,
@@ -106,6 +107,7 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
     "Add",
+    "Affine",
     "AvgPool1d",
     "AvgPool2d",
     "BatchNorm1d",

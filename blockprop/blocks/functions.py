@@ -1,6 +1,7 @@
 """Elementary functions of each element, the softmaxes, and dropout."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -124,6 +125,35 @@ class Clamp(Block):
             keep_below = where_above if d_x is d_y else keep_above_
             d_x = keep_below(-saved, -self.high, d_x)
         return (d_x,)
+
+
+class Affine(Block):
+    """A fixed change of units, channel by channel:  y = factor · x + shift.
+
+    d_x = factor · d_y
+
+    x, y: (n, channels, ...)   factor, shift: one number for all channels, or one for each
+    Raises ShapeError if x has another number of channels, SettingError for numbers that are not finite.
+    """
+
+    def __init__(self, factor: float | Sequence[float] = 1.0, shift: float | Sequence[float] = 0.0):
+        self.factor, self.shift = (tuple(v) if isinstance(v, Sequence) else v for v in (factor, shift))
+        for name, value in (("factor", self.factor), ("shift", self.shift)):
+            if not all(map(math.isfinite, value if isinstance(value, tuple) else (value,))):
+                raise SettingError(f"{name} must be finite, came {value}")
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        return x * self._channels(self.factor, x) + self._channels(self.shift, x), None
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (d_y * self._channels(self.factor, d_y),)
+
+    def _channels(self, value: float | tuple[float, ...], x: Tensor) -> float | Tensor:
+        if not isinstance(value, tuple):
+            return value
+        if x.dim() < 2 or x.shape[1] != len(value):
+            raise ShapeError(f"expected (n, {len(value)}, ...), came {tuple(x.shape)}")
+        return torch.tensor(value, dtype=x.dtype, device=x.device).view(-1, *[1] * (x.dim() - 2))
 
 
 class Softmax(Block):

@@ -10,22 +10,23 @@ from torch import Tensor
 
 from blockprop.blocks import LogSoftmax, Softmax
 from blockprop.commands.options import (
+    Blocks,
     Device,
     Json,
     LossName,
     SavedNetwork,
     Source,
     Target,
-    device_named,
     examples_for,
+    load_network,
     loss_for,
 )
 from blockprop.console import say, show, show_table
+from blockprop.dataset import Dataset
 from blockprop.evaluation import evaluate as measure
 from blockprop.evaluation import predict as outputs_for
-from blockprop.files import write_file
+from blockprop.files import require_writable, write_file
 from blockprop.network import Network
-from blockprop.storage import load
 
 EVALUATE_EPILOG = "Example:\n\nblockprop evaluate lenet.safetensors mnist.npz"
 PREDICT_EPILOG = (
@@ -33,6 +34,7 @@ PREDICT_EPILOG = (
     "blockprop predict lenet.safetensors digit.png\n\n"
     "blockprop predict prices.safetensors new_cars.csv --out prices.csv"
 )
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 SHOWN = 50
 """Rows of predictions that are printed at most."""
 
@@ -42,14 +44,16 @@ def evaluate(
     data: Source,
     target: Target = None,
     loss: LossName = None,
+    own_blocks: Blocks = None,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Test a saved network on data: on the test part if there is one, else on all."""
-    net = load(network).to(device_named(device))
-    examples = examples_for(net, data, target=target)
+    """Test a saved network: on the data's test part, or what was held out in training, or else on all."""
+    net = load_network(network, own_blocks, device)
+    examples, part = examples_for(net, data, target=target)
     found = measure(net, examples, loss_for(examples, loss))
-    result: dict[str, Any] = {"network": network, "data": examples.name, "examples": len(examples), "loss": found.value}
+    result: dict[str, Any] = {"network": network, "data": examples.name, "examples": len(examples), "part": part}
+    result |= {"loss": found.value} | r_squared(net, examples)
     by_class: dict[str, float] = {}
     if found.accuracy is not None and examples.y is not None:
         result["accuracy"] = found.accuracy
@@ -58,7 +62,7 @@ def evaluate(
             if (examples.y == number).any():
                 by_class[name] = float(right[examples.y == number].float().mean())
     if as_json:
-        show(result | {"accuracy_by_class": by_class}, as_json)
+        show(result | ({"accuracy_by_class": by_class} if by_class else {}), as_json)
         return
     show(result, as_json)
     if by_class:
@@ -70,14 +74,17 @@ def predict(
     data: Annotated[list[str], typer.Argument(metavar="DATA...", help="Pictures, or data as for `train`.")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,
     out: Annotated[Path | None, typer.Option(help="A .csv file for all predictions.")] = None,
+    own_blocks: Blocks = None,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Say what a saved network makes of pictures or of the rows of a table."""
-    net = load(network).to(device_named(device))
+    net = load_network(network, own_blocks, device)
+    if out is not None:
+        require_writable(out)
     rows: list[dict[str, Any]] = []
-    for source in data:
-        examples = examples_for(net, source, need_labels=False)
+    for source in [file for given in data for file in _files(given)]:
+        examples, _ = examples_for(net, source, need_labels=False)
         names = [source] if len(examples) == 1 else [f"{source}:{i + 1}" for i in range(len(examples))]
         outputs = outputs_for(net, examples.x)
         rows += [_prediction(name, output, net, top) for name, output in zip(names, outputs, strict=True)]
@@ -90,6 +97,23 @@ def predict(
         show_table(["example", "prediction"], [[row["example"], _answer(row)] for row in rows[:SHOWN]])
         if len(rows) > SHOWN:
             say(f"… and {len(rows) - SHOWN} more; --out predictions.csv writes all")
+
+
+def r_squared(network: Network, examples: Dataset) -> dict[str, float]:
+    """For numbers as targets: the share of their variance that the network explains, 1 − Σ(ŷ − y)² / Σ(y − ȳ)²."""
+    if examples.classes is not None or examples.y is None:
+        return {}
+    y = examples.y.reshape(len(examples), -1)
+    rest, whole = (outputs_for(network, examples.x) - y).square().sum(), (y - y.mean(0)).square().sum()
+    return {"r_squared": float(1 - rest / whole)} if whole > 0 else {}
+
+
+def _files(given: str) -> list[str]:
+    """The pictures of a folder one by one, so that each prediction says which it is for; else what was given."""
+    if not Path(given).is_dir():
+        return [given]
+    pictures = sorted(str(file) for file in Path(given).rglob("*") if file.suffix.lower() in PICTURES)
+    return pictures or [given]
 
 
 def _prediction(name: str, output: Tensor, network: Network, top: int) -> dict[str, Any]:

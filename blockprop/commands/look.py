@@ -7,14 +7,28 @@ import torch
 import typer
 
 from blockprop.check import Report, check_block, check_network
-from blockprop.commands.options import Device, Json, Seed, block_named, device_named, loss_for, numbers
+from blockprop.commands.options import (
+    Blocks,
+    Device,
+    Json,
+    Seed,
+    Target,
+    block_named,
+    device_named,
+    examples_for,
+    load_network,
+    loss_for,
+    numbers,
+)
 from blockprop.console import say, show, watched
 from blockprop.data import read_data
+from blockprop.dataset import Dataset
 from blockprop.demo import run_demo
 from blockprop.diagram import diagram as draw
 from blockprop.errors import SettingError
 from blockprop.examine import diagram_with_sizes
-from blockprop.files import write_file
+from blockprop.files import require_writable, write_file
+from blockprop.network import Network
 from blockprop.networks import build_network
 
 CHECK_EPILOG = (
@@ -40,6 +54,8 @@ def check(
         ),
     ],
     data: Annotated[str, typer.Option(help="Examples for a network.")] = "digits",
+    target: Target = None,
+    own_blocks: Blocks = None,
     shape: Annotated[
         str | None, typer.Option(help="For a block: its input's shape, such as 2,3,8,8; several between semicolons.")
     ] = None,
@@ -51,7 +67,8 @@ def check(
     """Compare backward passes with finite differences; exit with 3 if one is wrong."""
     block = block_named(network)
     if block is None:
-        found = _check_network(network, data, examples, every_element, seed, as_json)
+        net, some = _with_data(network, data, target, own_blocks, seed)
+        found = _check_network(net, some, examples, every_element, seed, as_json)
     else:
         if shape is None:
             raise SettingError("to check a block, give the shape of its input: --shape 2,3,8,8")
@@ -68,9 +85,7 @@ def check(
         raise typer.Exit(WRONG_GRADIENT)
 
 
-def _check_network(network: str, source: str, count: int, every_element: bool, seed: int, quiet: bool) -> Report:
-    data = read_data(source, seed=seed).train
-    net = build_network(network, data.shape, data.output_count, seed)
+def _check_network(net: Network, data: Dataset, count: int, every_element: bool, seed: int, quiet: bool) -> Report:
     some = data[torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]]
     return check_network(
         net,
@@ -82,25 +97,43 @@ def _check_network(network: str, source: str, count: int, every_element: bool, s
     )
 
 
+def _with_data(
+    network: str, source: str, target: str | None, own_blocks: str | None, seed: int
+) -> tuple[Network, Dataset]:
+    """A saved network with data as it was trained on them, or a new network for the data."""
+    if Path(network).exists() and not network.endswith(".py"):
+        net = load_network(network, own_blocks)
+        return net, examples_for(net, source, target=target)[0]
+    data = read_data(source, target=target, seed=seed).train
+    return build_network(network, data.shape, data.output_count, seed), data
+
+
 def diagram(
     network: Annotated[
         str, typer.Argument(metavar="NETWORK", help="A saved network, mlp:128,64, lenet, cnn, my_net.py:build.")
     ],
     out: Annotated[Path, typer.Option(help="The SVG file to write.")] = Path("diagram.svg"),
     data: Annotated[str | None, typer.Option(help="Show the mean size of values and gradients on these data.")] = None,
-    shape: Annotated[str, typer.Option(help="One example's shape, if there are no data.")] = "1,28,28",
+    target: Target = None,
+    own_blocks: Blocks = None,
+    shape: Annotated[str, typer.Option(help="One example's shape, for a new network without data.")] = "1,28,28",
     outputs: Annotated[int, typer.Option(min=1, help="How many outputs, likewise.")] = 10,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Draw a network as a dataflow graph."""
+    if out.suffix.lower() != ".svg":
+        raise SettingError(
+            f"the diagram is an SVG picture: expected a name such as {out.with_suffix('.svg')}, came {out}"
+        )
     if data is not None:
-        examples = read_data(data, seed=seed).train
-        net = build_network(network, examples.shape, examples.output_count, seed)
+        net, examples = _with_data(network, data, target, own_blocks, seed)
         text = diagram_with_sizes(net, examples, loss_for(examples))
     else:
-        net = build_network(network, numbers(shape), outputs, seed)
-        trace = net.forward(torch.zeros(1, *numbers(shape)))
+        saved = Path(network).exists() and not network.endswith(".py")
+        net = load_network(network, own_blocks) if saved else build_network(network, numbers(shape), outputs, seed)
+        size = net.meta.get("shape") or numbers(shape)
+        trace = net.forward(torch.zeros(1, *size))
         text = draw(net, shapes={name: tuple(value.shape[1:]) for name, value in trace.values.items()})
     write_file(out, text)
     show({"diagram": str(out), "nodes": len(net.nodes)}, as_json)
@@ -113,6 +146,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Train on handwritten digits, check every gradient, look inside, and write it all to one page. Works offline."""
+    require_writable(out / "index.html")
     result = run_demo(out, seed, str(device_named(device)), watched("Training", as_json), lambda t: say(t, as_json))
     show(result._asdict(), as_json)
     if not as_json:

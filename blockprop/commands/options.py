@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +16,19 @@ from blockprop.dataset import Data, Dataset
 from blockprop.encoding import TableEncoder
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.network import Network, suggestion
+from blockprop.networks import blocks_in
 from blockprop.objectives import LOSSES, Loss, cross_entropy, mean_squared_error
+from blockprop.storage import load
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
-Seed = Annotated[int, typer.Option(min=0, help="Decides everything random: weights, order, dropout.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Decides everything random: weights, order, dropout.")]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, …")]
 Target = Annotated[str | None, typer.Option(help="The column of a table to predict; by default the last.")]
 LossName = Annotated[str | None, typer.Option("--loss", help=f"{', '.join(LOSSES)}; by default what suits the target.")]
+Blocks = Annotated[
+    str | None,
+    typer.Option("--blocks", help="A Python file with blocks of your own that NETWORK uses; its code is run."),
+]
 SavedNetwork = Annotated[str, typer.Argument(metavar="NETWORK", help="A saved network.")]
 Source = Annotated[
     str,
@@ -64,23 +71,43 @@ def loss_for(data: Dataset, name: str | None = None, label_smoothing: float = 0.
     return make(label_smoothing=label_smoothing)
 
 
-def examples_for(network: Network, source: str, *, target: str | None = None, need_labels: bool = True) -> Dataset:
-    """The data's test part, or all, in the shape and with the classes and columns that the network was trained with."""
+def load_network(path: str, own_blocks: str | None, device: str = "cpu") -> Network:
+    """A saved network, with the blocks of a Python file known if one is given."""
+    return load(path, blocks=blocks_in(own_blocks) if own_blocks else None).to(device_named(device))
+
+
+def examples_for(
+    network: Network, source: str, *, target: str | None = None, need_labels: bool = True
+) -> tuple[Dataset, str]:
+    """(data, which part): in the shape and with the classes and columns that the network was trained with.
+
+    The data's own test part; or, if the network was trained on these data, what was held out then; or all.
+    """
     meta = network.meta
-    encoder = TableEncoder.from_dict(meta["encoder"]) if meta.get("encoder") else None
     size = meta.get("shape") or []
     pictures = len(size) == 3
+    held_out = meta.get("held_out") or {}
+    same = held_out.get("source") == identity(source)
     data: Data = read_data(
         source,
-        target=target,
-        encoder=encoder,
+        target=target or (meta.get("target") if need_labels else None),
+        encoder=TableEncoder.from_dict(meta["encoder"]) if meta.get("encoder") else None,
         need_labels=need_labels,
+        test_fraction=held_out["fraction"] if same and need_labels else 0.0,
+        seed=held_out["seed"] if same else 0,
         size=(size[1], size[2]) if pictures else None,
         channels=size[0] if pictures else None,
         classes=meta.get("classes") or None,
         task="classify" if meta.get("classes") else None,
     )
-    return data.test or data.train
+    if data.test is None:
+        return data.train, "all"
+    return data.test, "held out in training" if same else "test part"
+
+
+def identity(source: str) -> str:
+    """What tells one source of data from another: its full path, or its name if it is no file."""
+    return os.path.abspath(source) if os.path.exists(source) else source
 
 
 def numbers(text: str) -> tuple[int, ...]:

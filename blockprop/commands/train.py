@@ -8,7 +8,9 @@ import torch
 import typer
 from torch import Tensor
 
+from blockprop.commands.evaluate import r_squared
 from blockprop.commands.options import (
+    Blocks,
     Device,
     Json,
     LossName,
@@ -17,18 +19,20 @@ from blockprop.commands.options import (
     Target,
     checkpoint_beside,
     device_named,
+    identity,
     loss_for,
     task_of,
 )
-from blockprop.console import say, show, watched
+from blockprop.commands.units import in_units, with_units, without_units
+from blockprop.console import readable, say, show, watched
 from blockprop.data import read_data
-from blockprop.dataset import Dataset
-from blockprop.errors import SettingError
+from blockprop.dataset import Data, Dataset
+from blockprop.errors import DataError, SettingError
 from blockprop.evaluation import evaluate
 from blockprop.examine import confusion_section, diagram_section, hidden_section, learning_section, saliency_section
-from blockprop.files import write_file
+from blockprop.files import require_writable, write_file
 from blockprop.network import Network, suggestion
-from blockprop.networks import build_network
+from blockprop.networks import blocks_in, build_network
 from blockprop.objectives import Loss
 from blockprop.report import page
 from blockprop.storage import save
@@ -37,7 +41,9 @@ from blockprop.training import Record, batch_sizes, fit
 OPTIMIZERS = {
     name.lower(): kind
     for name, kind in vars(torch.optim).items()
-    if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and name not in ("Optimizer", "LBFGS")
+    if isinstance(kind, type)
+    and issubclass(kind, torch.optim.Optimizer)
+    and name not in ("Optimizer", "LBFGS", "SparseAdam", "Muon")
 }
 SCHEDULES = ("constant", "linear", "cosine")
 
@@ -75,6 +81,8 @@ def train(
     test_fraction: Annotated[float, typer.Option(help="Share held out to test, if DATA has no test part.")] = 0.2,
     validation_fraction: Annotated[float, typer.Option(help="Share of the rest to validate on.")] = 0.1,
     patience: Annotated[int | None, typer.Option(help="Stop when so many epochs brought nothing better.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Take all pictures as gray (1) or in color (3).")] = None,
+    own_blocks: Blocks = None,
     clip: Annotated[float | None, typer.Option(help="Largest common norm of the gradients.")] = None,
     immediate: Annotated[
         bool, typer.Option("--immediate", help="Update each block during the backward sweep: less memory.")
@@ -86,16 +94,22 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on data, test it, and save it."""
-    parts = read_data(data, target=target, test_fraction=test_fraction, seed=seed, task=task_of(loss))
+    for path in (out, report / "index.html" if report else out):
+        require_writable(path)
+    if resume and not checkpoint_beside(out).exists():
+        raise SettingError(f"there is no checkpoint {checkpoint_beside(out)} to go on from; leave out --resume")
+    parts = read_data(
+        data, target=target, test_fraction=test_fraction, seed=seed, task=task_of(loss), channels=channels
+    )
+    check_parts(parts, test_fraction)
     training, validation = parts.train.split(validation_fraction, seed) if validation_fraction else (parts.train, None)
-    net = build_network(network, training.shape, training.output_count, seed).to(device_named(device))
-    net.meta |= {"classes": list(training.classes or ()), "data": training.name}
-    if parts.encoder is not None:
-        net.meta["encoder"] = parts.encoder.to_dict()
+    known = blocks_in(own_blocks) if own_blocks else None
+    start = build_network(network, training.shape, training.output_count, seed, known).to(device_named(device))
+    net, units = without_units(start, training, loss)
     objective = loss_for(training, loss, label_smoothing)
     records = fit(
         net,
-        training,
+        in_units(training, units),
         objective,
         epochs=epochs,
         batch_size=batch_size,
@@ -105,27 +119,59 @@ def train(
         optimizer=optimizer_named(optimizer, rate, weight_decay),
         scheduler=scheduler_named(schedule, epochs * len(batch_sizes(len(training), batch_size))),
         schedule="step",
-        validation=validation,
+        validation=in_units(validation, units) if validation else None,
         patience=patience,
         clip=clip,
-        immediate=immediate,
+        immediate=immediate or None,
         seed=seed,
         checkpoint=checkpoint_beside(out),
         resume=resume,
     )
+    net.meta |= {"classes": list(training.classes or ()), "data": training.name, "target": target}
+    net.meta["held_out"] = {"source": identity(data), "fraction": test_fraction, "seed": seed}
+    if parts.encoder is not None:
+        net.meta["encoder"] = parts.encoder.to_dict()
+    net = with_units(net, units)  # shares its blocks, so that training changes it, too
     done = _run(records, net, out, as_json)
-    result: dict[str, Any] = {"network": str(out), "training_examples": len(training)}
-    if done:
-        result |= {"steps": done[-1].step, "seconds": done[-1].seconds, "training_loss": done[-1].value}
-    if parts.test is not None:
-        found = evaluate(net, parts.test, objective)
-        result |= {"test_examples": len(parts.test), "test_loss": found.value}
-        result |= {"accuracy": found.accuracy} if found.accuracy is not None else {}
+    result = _result(net, done, parts.test, objective, out, len(training))
     if report is not None:
         path = report / "index.html"
         write_file(path, _page(net, done, parts.test or training, objective, result))
         result["report"] = str(path)
     show(result, as_json)
+
+
+def check_parts(parts: Data, test_fraction: float) -> None:
+    """DataError for data that nothing can be learned from, before any work is done."""
+    data = parts.train
+    if data.classes is not None and (data.y is None or len(data.y.unique()) < 2):
+        raise DataError(f"{data.name}: all examples are of one class, so there is nothing to learn")
+    if parts.test is not None and parts.test.shape != data.shape:
+        raise DataError(
+            f"{data.name}: the training examples are {data.shape}, those of the test part {parts.test.shape}"
+        )
+    if test_fraction > 0.9:
+        raise SettingError(f"--test-fraction {test_fraction} leaves hardly anything to train on")
+
+
+def _result(
+    net: Network, done: list[Record], test: Dataset | None, objective: Loss, out: Path, count: int
+) -> dict[str, Any]:
+    """What the command prints: sizes, time, the loss of the last epoch, and how good it is on the test part."""
+    result: dict[str, Any] = {
+        "network": str(out),
+        "checkpoint": str(checkpoint_beside(out)),
+        "training_examples": count,
+    }
+    if done:
+        last = [record.value for record in done if record.epoch == done[-1].epoch]
+        result |= {"steps": done[-1].step, "seconds": done[-1].seconds}
+        result["training_loss_last_epoch"] = sum(last) / len(last)
+    if test is not None:
+        found = evaluate(net, test, objective)
+        result |= {"test_examples": len(test), "test_loss": found.value} | r_squared(net, test)
+        result |= {"accuracy": found.accuracy} if found.accuracy is not None else {}
+    return result
 
 
 def _run(records: Any, network: Network, out: Path, quiet: bool) -> list[Record]:
@@ -178,6 +224,9 @@ def _page(network: Network, records: list[Record], data: Dataset, objective: Los
     sections += [confusion_section(network, data)] if data.classes else []
     found = [saliency_section(network, data), hidden_section(network, data), diagram_section(network, data, objective)]
     sections += [section for section in found if section is not None]
-    facts = {name.replace("_", " "): value for name, value in result.items() if isinstance(value, int | float)}
-    shown = {name: f"{value:.2%}" if name == "accuracy" else f"{value:.4g}" for name, value in facts.items()}
+    shown = {
+        name.replace("_", " "): readable(name, value)
+        for name, value in result.items()
+        if isinstance(value, int | float)
+    }
     return page(f"{network.meta.get('spec', 'network')} on {data.name}", sections, shown)
