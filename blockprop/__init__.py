@@ -20,8 +20,9 @@ from blockprop.objectives import (
     negative_log_likelihood,
 )
 from blockprop.plan import Node
+from blockprop.run import Record
 from blockprop.storage import load, save
-from blockprop.training import Record, fit
+from blockprop.training import fit
 from blockprop.version import __version__
 
 __all__ = [

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from blockprop.block import Block
 from blockprop.differences import TOLERANCE, Comparison, Probe
-from blockprop.errors import GradientError
-from blockprop.network import Network, Trace, shape
+from blockprop.errors import GradientError, shape
+from blockprop.network import Network, Trace
 from blockprop.objectives import Objective
 
 

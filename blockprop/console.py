@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from blockprop.training import Record
+from blockprop.run import Record
 
 progress_console = Console(stderr=True, highlight=False)
 

@@ -13,9 +13,8 @@ import numpy as np
 from blockprop.arrays import examples, find_idx, is_idx, labels, read_idx, read_npz
 from blockprop.dataset import Data, Dataset
 from blockprop.encoding import TableEncoder
-from blockprop.errors import DataError, SettingError
+from blockprop.errors import DataError, SettingError, suggestion
 from blockprop.image_files import is_image, read_image_file, read_image_folder
-from blockprop.network import suggestion
 from blockprop.tables import read_table, table_data
 
 __all__ = ["NAMES", "Data", "Dataset", "TableEncoder", "read_data"]

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from blockprop.errors import DataError, SettingError
-from blockprop.network import shape
+from blockprop.errors import DataError, SettingError, shape
 
 if TYPE_CHECKING:
     from blockprop.encoding import TableEncoder

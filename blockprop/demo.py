@@ -22,8 +22,9 @@ from blockprop.network import Network
 from blockprop.networks import build_network
 from blockprop.objectives import cross_entropy
 from blockprop.report import page
+from blockprop.run import Record
 from blockprop.storage import save
-from blockprop.training import Record, fit
+from blockprop.training import fit
 
 NETWORK = "mlp:64"
 SETTINGS: dict[str, Any] = {"epochs": 40, "batch_size": 32, "rate": 0.05, "momentum": 0.9, "weight_decay": 1e-4}

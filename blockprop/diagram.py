@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from blockprop.block import Block
-from blockprop.errors import GraphError
+from blockprop.errors import GraphError, suggestion
 from blockprop.layout import LANE, LINE, MARGIN, SPACE, Band, Box, Link, place, text_width
-from blockprop.network import Network, Trace, suggestion
+from blockprop.network import Network, Trace
 
 KINDS: dict[str, tuple[str, str]] = {  # kind: (fill, outline)
     "weights": ("#dfe9f7", "#4a78b5"),

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from blockprop.arrays import Labels, few_whole_numbers, text_labels
-from blockprop.errors import DataError, FormatError
-from blockprop.network import suggestion
+from blockprop.errors import DataError, FormatError, suggestion
 
 MOST_CATEGORIES = 200
 """A column with more different texts keeps the most frequent ones; the others share the place of unknown ones."""

@@ -8,7 +8,14 @@ BlockpropError
 ├── FormatError       a saved network or checkpoint cannot be used
 ├── NotFiniteError    a NaN or an infinity appeared
 └── GradientError     a backward pass disagrees with finite differences
+
+The two functions at the end put shapes and near names into words, the same for all messages.
 """
+
+import difflib
+from collections.abc import Iterable
+
+from torch import Tensor
 
 
 class BlockpropError(Exception):
@@ -41,3 +48,17 @@ class NotFiniteError(BlockpropError, ArithmeticError):
 
 class GradientError(BlockpropError, AssertionError):
     """A backward pass disagrees with finite differences; the message names the worst element."""
+
+
+def shape(tensor: Tensor) -> str:
+    """A shape as people write it: "2 x 3 x 32 x 32"; a single number is "one number"."""
+    return " x ".join(str(n) for n in tensor.shape) or "one number"
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """ " (did you mean …?)", or a list if there are few, or nothing."""
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=3)
+    if near:
+        return f"; did you mean {' or '.join(map(repr, near))}?"
+    return f"; there are {', '.join(sorted(names))}" if len(names) <= 20 else ""

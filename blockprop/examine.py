@@ -22,7 +22,7 @@ from blockprop.plots import (
     weight_pictures,
 )
 from blockprop.report import Html, Picture, Section
-from blockprop.training import Record
+from blockprop.run import Record
 
 EXAMPLES = 256
 """At most so many examples go into the diagram's mean sizes."""

@@ -8,7 +8,6 @@ where paths meet. It starts wherever `seeds` says and visits only nodes on a pat
 """
 
 import copy
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from blockprop.block import Block
-from blockprop.errors import BlockpropError, GraphError, ShapeError
+from blockprop.errors import BlockpropError, GraphError, ShapeError, shape, suggestion
 from blockprop.plan import BackwardStep, ForwardStep, Node, Rules, plan_backward, plan_forward, sorted_nodes
 
 PLANS = 100
@@ -368,20 +367,6 @@ def only(names: tuple[str, ...]) -> str:
     if len(names) != 1:
         raise GraphError(f"the network has {len(names)} outputs ({', '.join(names)}); say which one by name")
     return names[0]
-
-
-def shape(tensor: Tensor) -> str:
-    """A shape as people write it: "2 x 3 x 32 x 32"; a single number is "one number"."""
-    return " x ".join(str(n) for n in tensor.shape) or "one number"
-
-
-def suggestion(name: str, names: Iterable[str]) -> str:
-    """ " (did you mean …?)", or a list if there are few, or nothing."""
-    names = list(names)
-    near = difflib.get_close_matches(name, names, n=3)
-    if near:
-        return f"; did you mean {' or '.join(map(repr, near))}?"
-    return f"; there are {', '.join(sorted(names))}" if len(names) <= 20 else ""
 
 
 def located(error: Exception, node: Node | None, tensors: list[Tensor | None]) -> Exception:

@@ -14,8 +14,8 @@ import torch
 from blockprop import storage
 from blockprop.block import Block
 from blockprop.blocks import BatchNorm2d, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU
-from blockprop.errors import BlockpropError, SettingError
-from blockprop.network import Network, Sequential, suggestion
+from blockprop.errors import BlockpropError, SettingError, suggestion
+from blockprop.network import Network, Sequential
 
 HIDDEN = (128, 64)
 """Widths of a plain `mlp`."""

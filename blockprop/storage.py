@@ -16,7 +16,7 @@ from torch import Tensor
 
 from blockprop import blocks as shipped
 from blockprop.block import Block
-from blockprop.errors import FormatError, SettingError
+from blockprop.errors import FormatError, SettingError, shape, suggestion
 from blockprop.files import (
     KINDS,
     StrPath,
@@ -33,7 +33,7 @@ from blockprop.files import (
     write_file,
     write_tensors,
 )
-from blockprop.network import Network, shape, suggestion
+from blockprop.network import Network
 from blockprop.plan import Node
 
 __all__ = ["load", "read_tensors", "save", "write_file", "write_tensors"]

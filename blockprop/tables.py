@@ -13,8 +13,7 @@ import torch
 
 from blockprop.dataset import Data, Dataset, split_rows
 from blockprop.encoding import TableEncoder, target_labels
-from blockprop.errors import DataError
-from blockprop.network import suggestion
+from blockprop.errors import DataError, suggestion
 
 USABLE = (
     pa.types.is_integer,

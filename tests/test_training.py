@@ -21,7 +21,8 @@ from blockprop.errors import FormatError, NotFiniteError, SettingError, ShapeErr
 from blockprop.evaluation import evaluate, predict
 from blockprop.network import Network, Sequential
 from blockprop.objectives import cross_entropy, mean_squared_error
-from blockprop.training import batch_sizes, clipped, fit, shuffled
+from blockprop.run import batch_sizes, clipped, shuffled
+from blockprop.training import fit
 
 
 def data(count: int = 50, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,8 @@ from blockprop.block import Block
 from blockprop.data import read_data
 from blockprop.dataset import Data, Dataset
 from blockprop.encoding import TableEncoder
-from blockprop.errors import BlockpropError, SettingError
-from blockprop.network import Network, suggestion
+from blockprop.errors import BlockpropError, SettingError, suggestion
+from blockprop.network import Network
 from blockprop.networks import blocks_in
 from blockprop.objectives import LOSSES, Loss, cross_entropy, mean_squared_error
 from blockprop.storage import load

@@ -27,16 +27,17 @@ from blockprop.commands.units import in_units, with_units, without_units
 from blockprop.console import readable, say, show, watched
 from blockprop.data import read_data
 from blockprop.dataset import Data, Dataset
-from blockprop.errors import DataError, SettingError
+from blockprop.errors import DataError, SettingError, suggestion
 from blockprop.evaluation import evaluate
 from blockprop.examine import confusion_section, diagram_section, hidden_section, learning_section, saliency_section
 from blockprop.files import require_writable, write_file
-from blockprop.network import Network, suggestion
+from blockprop.network import Network
 from blockprop.networks import blocks_in, build_network
 from blockprop.objectives import Loss
 from blockprop.report import page
+from blockprop.run import Record, batch_sizes
 from blockprop.storage import save
-from blockprop.training import Record, batch_sizes, fit
+from blockprop.training import fit
 
 OPTIMIZERS = {
     name.lower(): kind
