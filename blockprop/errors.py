@@ -56,7 +56,7 @@ def shape(tensor: Tensor) -> str:
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """ " (did you mean …?)", or a list if there are few, or nothing."""
+    """What to add to a message about an unknown name: near names, or all if there are few, or nothing."""
     names = list(names)
     near = difflib.get_close_matches(name, names, n=3)
     if near:
