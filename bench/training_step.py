@@ -213,8 +213,7 @@ Peak memory of a step: the tensors alive at its worst moment, without weights an
 
 {memory()}
 
-Where ours is above autograd's, it is the copy that oneDNN makes of the transposed d_y for the weight gradient of a
-large Linear; the same product by MKL needs none, and takes twice as long on this processor.
+By default large networks are updated block by block during the backward sweep, small ones in the end.
 """
     write_section("training step", text)
 

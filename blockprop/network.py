@@ -200,10 +200,11 @@ class Network:
         sums: dict[int, dict[str, Tensor] | None] = {}
         node: Node | None = None
         d_output: Any = None
+        d_input: Tensor | None = None
         try:
             for node, name, block, key, shown, rule, target, targets, titles, more_to_come in plan:
                 saved = saved_at[name] if keep_trace else saved_at.pop(name)
-                d_output = d.pop(key, None) if key else _popped(d, node.keys)
+                d_output = d.get(key) if key else _popped(d, node.keys)
                 found = None
                 if d_output is not None:
                     for name in shown:
@@ -219,8 +220,13 @@ class Network:
                         for target, d_input in zip(targets, d_inputs, strict=True):
                             if target and d_input is not None:
                                 d[target] = d[target] + d_input if target in d else d_input
-                    if titles:
+                    if titles and key:
+                        d_output = d_input = None  # the block alone holds d_output now, and may free it before the end
+                        found = block.gradients(saved, d.pop(key))
+                    elif titles:
                         found = block.gradients(saved, d_output)
+                    elif key:
+                        del d[key]
                 if more_to_come is not None:  # a shared block: its gradients are complete at the last of its uses
                     found = _sum(sums.pop(id(block), None), found)
                     if more_to_come:
@@ -375,7 +381,8 @@ def located(error: Exception, node: Node | None, tensors: list[Tensor | None]) -
         return error
     if isinstance(error, BlockpropError):
         return type(error)(f"node {node.name!r}: {error}")
-    shapes = ", ".join(f"{shape(t)} {t.dtype}" if isinstance(t, Tensor) else str(type(t)) for t in tensors)
+    given = [f"{shape(t)} {t.dtype}" if isinstance(t, Tensor) else type(t).__name__ for t in tensors if t is not None]
+    shapes = ", ".join(given) or "what came"
     return ShapeError(f"node {node.name!r}: {node.block!r} cannot use {shapes} ({str(error).splitlines()[0]})")
 
 
