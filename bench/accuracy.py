@@ -54,8 +54,9 @@ def main() -> None:
     heads = ["data", "network", "epochs", "batch", "training time", "right on the test part", "wanted"]
     text = f"""## Accuracy
 
-By `bench/accuracy.py`, on {machine()}: gradient descent with momentum 0.9, weight decay and a cosine rate, seed 0, no
-augmentation, all 60,000 training pictures; the test part is looked at once, at the end.
+By `bench/accuracy.py`, on {machine()}: gradient descent
+with momentum 0.9, weight decay and a cosine rate, seed 0, no augmentation, all 60,000 training pictures; the test part
+is looked at once, at the end.
 
 {table(heads, rows)}
 """

@@ -204,10 +204,11 @@ same work with the same number of threads. Best of 15 rounds in which all take t
 
 {ratios(2)}
 
-With one thread the smallest network stays below the wanted 3. Its step is some twenty calls of torch of one to four
-microseconds each: written out by hand, without shuffling, graph, or checks, they are as many times as fast as autograd as
-the column "the bare torch calls" says, and the engine adds about ten microseconds of Python to that. With two threads
-`fit` runs this network on one of them, since two only wait for each other; the bare calls and autograd use both.
+The smallest network does not reach the wanted 3 with one thread (2.5 to 2.9 in different runs) and is around it with two
+(2.7 to 3.3). Its step is some twenty calls of torch of one to four microseconds each. Written out by hand, without
+shuffling, graph, or checks, they are as many times as fast as autograd as the column "the bare torch calls" says; the
+engine adds about ten microseconds of Python. With two threads `fit` runs this network on one of them, since two only
+wait for each other.
 
 Peak memory of a step: the tensors alive at its worst moment, without weights and data, from torch's own profiler:
 
