@@ -204,7 +204,7 @@ same work with the same number of threads. Best of 15 rounds in which all take t
 
 {ratios(2)}
 
-The smallest network does not reach the wanted 3 with one thread (2.5 to 2.9 in different runs) and is around it with two
+The smallest network does not reach the wanted 3 with one thread (2.5 to 2.9 in different runs); with two it is near it
 (2.7 to 3.3). Its step is some twenty calls of torch of one to four microseconds each. Written out by hand, without
 shuffling, graph, or checks, they are as many times as fast as autograd as the column "the bare torch calls" says; the
 engine adds about ten microseconds of Python. With two threads `fit` runs this network on one of them, since two only
