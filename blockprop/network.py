@@ -130,8 +130,11 @@ class Network:
         node = None
         try:
             for node, name, block, training, source, key, dead in plan:
-                sources = (values[source],) if source else [values[key] for key in node.inputs]
-                output, kept = block.forward(*sources, training=True) if training else block.forward(*sources)
+                if source and not training:  # the common case, made quick
+                    output, kept = block.forward(values[source])
+                else:
+                    sources = [values[each] for each in node.inputs]
+                    output, kept = block.forward(*sources, training=True) if training else block.forward(*sources)
                 if key:
                     values[key] = output
                 else:

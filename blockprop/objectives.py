@@ -116,7 +116,7 @@ def cross_entropy(class_weights: Tensor | None = None, label_smoothing: float = 
     shares = _class_shares(class_weights, label_smoothing)
 
     def loss(y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        if plain and y.dim() == 2 and target.dim() == 1 and target.dtype == torch.int64:
+        if plain and target.dtype is torch.int64 and y.dim() == 2 and target.dim() == 1:
             return _plain_cross_entropy(y, target)
         t = shares(y, target)
         log_p = y.log_softmax(1)

@@ -94,7 +94,7 @@ class Run:
         self.sizes = batch_sizes(len(self.x), self.batch_size)
         self.step, self.epoch, self.position, self.steps = 0, 1, 0, self.epochs * len(self.sizes)
         self.batches: list[tuple[Tensor, Tensor]] = []
-        self.batches_epoch = 0
+        self.order_epoch = 0
         self.large = self.x.numel() > LARGE_DATA
         self.small = _is_small(self.parameters.values(), self.batch_size)
         self.own, self.group = isinstance(optimizer, GradientDescent), optimizer.param_groups[0]
@@ -132,7 +132,9 @@ class Run:
                     if self.checkpoint and (ended or now - saved >= self.checkpoint_seconds):
                         self._save(seconds)
                         saved = now
-                    interruption.release()
+                    interruption.busy = False
+                    if interruption.waiting:
+                        interruption.release()
                     yield Record(self.step, self.steps, epoch, value, rate, seconds, *validation)
             except (KeyboardInterrupt, GeneratorExit):
                 if self.checkpoint and self.step:
@@ -143,8 +145,8 @@ class Run:
 
     def _step(self) -> float:
         """Forward, objective, backward, update on the next batch; return the objective's value."""
-        if self.batches_epoch != self.epoch:
-            self.batches, self.batches_epoch = self._batches(), self.epoch
+        if self.order_epoch != self.epoch:
+            self._shuffle()
         with self.mode:
             x, y = self.batches[self.position]
             if self.large:
@@ -168,11 +170,21 @@ class Run:
             self.scheduler.step()
         return value
 
-    def _batches(self) -> list[tuple[Tensor, Tensor]]:
-        """(x, y) of each batch of this epoch; of large data the row numbers in place of x, to save memory."""
+    @torch.no_grad()
+    def _shuffle(self) -> None:
+        """Put this epoch's order into `batches`, views of tensors that are made once: of x, or of its row numbers."""
         order = shuffled(len(self.x), self.seed, self.epoch).to(self.x.device)
-        x = order if self.large else self.x[order]
-        return list(zip(x.split(self.sizes), self.y[order].split(self.sizes), strict=True))
+        if not self.batches:
+            self.rows = torch.empty_like(order) if self.large else torch.empty_like(self.x)
+            self.targets = torch.empty_like(self.y)
+            parts = self.rows.split(self.sizes), self.targets.split(self.sizes)
+            self.batches = list(zip(*parts, strict=True))
+        if self.large:
+            self.rows.copy_(order)
+        else:
+            torch.index_select(self.x, 0, order, out=self.rows)
+        torch.index_select(self.y, 0, order, out=self.targets)
+        self.order_epoch = self.epoch
 
     def _descend(self, trace: Trace, seeds: dict[str, Tensor]) -> None:
         sweep = self.network.sweep(trace, seeds, self.wanted)
@@ -181,10 +193,8 @@ class Run:
                 self._update([self.parameters[name]], [gradient])
                 del gradient  # before the next block's is computed
             return
-        parameters, gradients = [], []
-        for name, gradient in sweep:
-            parameters.append(self.parameters[name])
-            gradients.append(gradient)
+        found = dict(sweep)
+        parameters, gradients = [self.parameters[name] for name in found], list(found.values())
         if not gradients:
             raise GraphError(f"{self.objective!r} depends on none of the parameters that are to be trained")
         if self.clip is not None:
