@@ -104,7 +104,7 @@ def run_demo(
 
 def _sections(network: Network, records: list[Record], test: Dataset) -> list[Any]:
     found = [
-        learning_section(records),
+        learning_section(records, "The held-out digits only validate: nothing is chosen by them."),
         confusion_section(network, test),
         saliency_section(network, test),
         hidden_section(network, test),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from html import escape
 
 import torch
 from torch import Tensor
@@ -28,11 +29,12 @@ EXAMPLES = 256
 """At most so many examples go into the diagram's mean sizes."""
 
 
-def learning_section(records: Sequence[Record]) -> Section:
-    """The learning curves."""
+def learning_section(records: Sequence[Record], note: str = "") -> Section:
+    """The learning curves. note: a sentence about what validated them."""
     text = Html(
         "Each step takes one mini-batch through the network, and back: "
-        "<i>W</i> ← <i>W</i> − <i>μ</i> ∂<i>L</i>/∂<i>W</i>. Faint: the loss of each batch; strong: its running mean."
+        "<i>W</i> ← <i>W</i> − <i>μ</i> ∂<i>L</i>/∂<i>W</i>. Faint: the loss of each batch; strong: its running mean. "
+        + escape(note)
     )
     return Section("Learning", text, [Picture(svg(learning_curves(records)))])
 

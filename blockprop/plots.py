@@ -117,6 +117,7 @@ def _accuracy_curve(axes: Axes, rated: list[tuple[int, float]], label: str) -> N
     axes.plot([s for s, _ in rated], [100 * a for _, a in rated], color=COLORS[1], marker="o", markersize=3.5)
     axes.plot([step], [100 * best], "o", color="none", markeredgecolor=COLORS[3], markersize=9)
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g} %"))
+    axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
     _titled(axes, f"validation accuracy, best {100 * best:.2f} % at step {step:,}", label)
 
 

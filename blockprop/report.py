@@ -235,7 +235,8 @@ th, td { padding: 7px 22px 7px 0; text-align: left; vertical-align: top; border-
 th { color: var(--gray); font-weight: 600; }
 .number { text-align: right; }
 footer { padding: 8px 20px 40px; color: var(--gray); font-size: 0.85rem; }
-@media (max-width: 640px) { header { padding-top: 28px; } section { padding: 18px 16px; border-radius: 10px; }
+@media (max-width: 640px) { figure { overflow-x: auto; } figure svg, figure img { min-width: 480px; }
+  header { padding-top: 28px; } section { padding: 18px 16px; border-radius: 10px; }
   .facts { grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); }
   .facts dd { font-size: 1.2rem; } }
 @media print { body { background: #ffffff; color: #000000; font-size: 11pt; } nav { display: none; }

@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 
 from blockprop import plots
 from blockprop.errors import SettingError, ShapeError
+from blockprop.run import Record
 
 
 @dataclass
@@ -220,3 +221,11 @@ def test_nothing_global_is_changed() -> None:
     before = dict(matplotlib.rcParams)
     plots.svg(plots.learning_curves([Step(0, 1.0), Step(1, 0.5)]))
     assert dict(matplotlib.rcParams) == before
+
+
+def test_the_accuracy_axis_holds_the_curve_and_ends_at_a_hundred_percent() -> None:
+    rated = ((1, 0.9), (2, 1.0), (3, 0.95))
+    records = [Record(step, 3, 1, 1.0 / step, 0.1, 0.0, 0.5, accuracy) for step, accuracy in rated]
+    low, high = plots.learning_curves(records).axes[1].get_ylim()
+    assert low < 90
+    assert 100 <= high < 101
