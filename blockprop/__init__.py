@@ -9,7 +9,7 @@ from blockprop.descent import GradientDescent
 from blockprop.diagram import diagram
 from blockprop.errors import BlockpropError
 from blockprop.evaluation import evaluate, predict
-from blockprop.network import Network, Sequential, Trace
+from blockprop.network import Network, Sequential
 from blockprop.networks import build_network
 from blockprop.objectives import (
     Objective,
@@ -22,6 +22,7 @@ from blockprop.objectives import (
 from blockprop.plan import Node
 from blockprop.run import Record
 from blockprop.storage import load, save
+from blockprop.trace import Trace
 from blockprop.training import fit
 from blockprop.version import __version__
 

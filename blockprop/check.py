@@ -22,8 +22,9 @@ from torch import Tensor
 from blockprop.block import Block
 from blockprop.differences import TOLERANCE, Comparison, Probe
 from blockprop.errors import GradientError, shape
-from blockprop.network import Network, Trace
+from blockprop.network import Network
 from blockprop.objectives import Objective
+from blockprop.trace import Trace
 
 
 @dataclass(frozen=True)

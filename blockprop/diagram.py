@@ -22,7 +22,8 @@ from torch import Tensor
 from blockprop.block import Block
 from blockprop.errors import GraphError, suggestion
 from blockprop.layout import LANE, LINE, MARGIN, SPACE, Band, Box, Link, place, text_width
-from blockprop.network import Network, Trace
+from blockprop.network import Network
+from blockprop.trace import Trace
 
 KINDS: dict[str, tuple[str, str]] = {  # kind: (fill, outline)
     "weights": ("#dfe9f7", "#4a78b5"),

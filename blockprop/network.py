@@ -19,36 +19,10 @@ from torch import Tensor
 from blockprop.block import Block
 from blockprop.errors import BlockpropError, GraphError, ShapeError, shape, suggestion
 from blockprop.plan import BackwardStep, ForwardStep, Node, Rules, plan_backward, plan_forward, sorted_nodes
+from blockprop.trace import Trace, only
 
 PLANS = 100
 """Backward plans that a network keeps; more questions than that are not asked again and again."""
-
-
-class Trace:
-    """One forward pass: `values` by name (network inputs and kept node outputs) and each node's `saved`.
-
-    trace["fc1"] is the output of node fc1; trace.output the output of a network that has just one.
-    """
-
-    __slots__ = ("output_names", "saved", "values")
-
-    def __init__(self, values: dict[str, Tensor], saved: dict[str, Any], output_names: tuple[str, ...]):
-        self.values, self.saved, self.output_names = values, saved, output_names
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self.values:
-            raise GraphError(f"the trace holds no output of {name!r}; it holds {', '.join(self.values)}")
-        return self.values[name]
-
-    @property
-    def outputs(self) -> dict[str, Tensor]:
-        """The network's outputs by name."""
-        return {name: self[name] for name in self.output_names}
-
-    @property
-    def output(self) -> Tensor:
-        """The output of a network that has exactly one."""
-        return self[only(self.output_names)]
 
 
 class Network:
@@ -238,15 +212,8 @@ class Network:
                 if found:
                     for name, title in titles:
                         yield title, found.pop(name)
-        except KeyError as error:
-            if node is None or error.args != (node.name,) or node.name in saved_at:
-                raise
-            raise GraphError(
-                f"the trace has nothing saved at {node.name!r}: the forward pass did not reach it, or an earlier "
-                "backward pass used it up (keep_trace=True keeps it)"
-            ) from None
-        except (BlockpropError, RuntimeError) as error:
-            raise located(error, node, [d_output]) from error
+        except (BlockpropError, RuntimeError, KeyError) as error:
+            raise located(error, node, [d_output], saved_at) from error
         for name in self.inputs:
             if name in wanted and name in d:
                 yield name, d[name]
@@ -371,22 +338,29 @@ class Sequential(Network):
         super().__init__([Node(name, block, (names[i],)) for i, (name, block) in enumerate(named.items())], (input,))
 
 
-def only(names: tuple[str, ...]) -> str:
-    """The one name of a network's outputs; GraphError if there are several."""
-    if len(names) != 1:
-        raise GraphError(f"the network has {len(names)} outputs ({', '.join(names)}); say which one by name")
-    return names[0]
+def located(
+    error: Exception, node: Node | None, tensors: list[Tensor | None], saved_at: Mapping[str, Any] | None = None
+) -> Exception:
+    """The same error with the node's name in front; torch's own complaints about shapes become a ShapeError.
 
-
-def located(error: Exception, node: Node | None, tensors: list[Tensor | None]) -> Exception:
-    """The same error with the node's name in front; torch's own complaints about shapes become a ShapeError."""
+    A KeyError for a node that is missing in `saved_at` says so; any other is the block's own.
+    """
+    if node is not None and isinstance(error, KeyError):
+        if saved_at is None or node.name in saved_at or error.args != (node.name,):
+            return error
+        return GraphError(
+            f"the trace has nothing saved at {node.name!r}: the forward pass did not reach it, or an earlier backward "
+            "pass used it up (keep_trace=True keeps it)"
+        )
     if node is None or isinstance(error, (NotImplementedError, torch.OutOfMemoryError)):
         return error
     if isinstance(error, BlockpropError):
         return type(error)(f"node {node.name!r}: {error}")
     given = [f"{shape(t)} {t.dtype}" if isinstance(t, Tensor) else type(t).__name__ for t in tensors if t is not None]
     shapes = ", ".join(given) or "what came"
-    return ShapeError(f"node {node.name!r}: {node.block!r} cannot use {shapes} ({str(error).splitlines()[0]})")
+    return ShapeError(
+        f"node {node.name!r}: {node.block!r} cannot use {shapes} ({(str(error).splitlines() or [''])[0]})"
+    )
 
 
 def _require_tensors(inputs: tuple[Any, ...]) -> None:

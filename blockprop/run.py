@@ -16,8 +16,9 @@ from blockprop.descent import GradientDescent
 from blockprop.errors import FormatError, GraphError, NotFiniteError
 from blockprop.evaluation import evaluate, first_bad_row, first_not_finite, fitting
 from blockprop.interruption import Interruption
-from blockprop.network import Network, Trace
+from blockprop.network import Network
 from blockprop.objectives import Objective
+from blockprop.trace import Trace
 
 
 class Record(NamedTuple):

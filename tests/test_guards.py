@@ -11,7 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"errors", "version"},
     {"block", "products", "files", "differences"},
-    {"blocks", "plan"},
+    {"blocks", "plan", "trace"},
     {"network"},
     {"objectives", "storage", "data", "dataset", "encoding", "arrays", "tables", "image_files"},
     {"check", "networks", "evaluation", "descent", "checkpoints", "interruption", "layout", "diagram"},
