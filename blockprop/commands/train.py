@@ -230,4 +230,4 @@ def _page(network: Network, records: list[Record], data: Dataset, objective: Los
         for name, value in result.items()
         if isinstance(value, int | float)
     }
-    return page(f"{network.meta.get('spec', 'network')} on {data.name}", sections, shown)
+    return page(f"{network.meta.get('spec', 'network')} on {Path(data.name).name}", sections, shown)
