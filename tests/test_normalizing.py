@@ -44,6 +44,34 @@ def test_batch_norm_kernel_is_the_plain_formula(shape: tuple[int, ...], affine: 
         torch.testing.assert_close(block.gradients(saved, d_y)["bias"], d_y.sum(axes))
 
 
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_row_norm_kernels_are_the_plain_formula(groups: int, affine: bool) -> None:
+    """LayerNorm is one group of all channels with a weight for each element; InstanceNorm a group for each channel."""
+    x, d_y = torch.randn(2, 3, 4, 5, 2, dtype=torch.float64).unbind()
+    layer, group = (
+        random_weights(LayerNorm((4, 5, 2), affine=affine)),
+        random_weights(GroupNorm(groups, 4, affine=affine)),
+    )
+    per_channel = group.weight.view(4, 1, 1) if affine else None
+    rows = (3, groups, 4 // groups, 5, 2)
+    d_h = (d_y if per_channel is None else d_y * per_channel).view(rows)
+    expected, _ = by_the_formula(x.view(rows), d_h, None, group.epsilon, [2, 3, 4])
+    torch.testing.assert_close(group.propagate(group.forward(x)[1], d_y)[0], expected.view(x.shape))
+    if groups == 1:
+        expected, d_weights = by_the_formula(x, d_y, layer.weight, layer.epsilon, [1, 2, 3])
+        torch.testing.assert_close(layer.propagate(layer.forward(x)[1], d_y)[0], expected)
+        if affine:
+            torch.testing.assert_close(layer.gradients(layer.forward(x)[1], d_y)["weight"], d_weights.sum(0))
+    if groups == 4:
+        instance = InstanceNorm(4, affine=affine)
+        for name, tensor in group.parameters.items():
+            setattr(instance, name, tensor)
+        torch.testing.assert_close(
+            instance.propagate(instance.forward(x)[1], d_y)[0], group.propagate(group.forward(x)[1], d_y)[0]
+        )
+
+
 def test_gradients_belong_to_the_seed_they_are_asked_for() -> None:
     """What propagate leaves behind is for the same d_y only: going back twice with other seeds gives each its own."""
     block = random_weights(BatchNorm2d(3))

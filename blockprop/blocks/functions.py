@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from blockprop.block import Block
-from blockprop.blocks.pointwise import keep_above_, where_above
+from blockprop.blocks.pointwise import where_above
 from blockprop.errors import SettingError, ShapeError
+
+_between = torch.ops.aten.hardtanh_backward.default
+"""d where low < x < high, else 0, in one pass over memory."""
 
 
 class Exp(Block):
@@ -118,13 +121,12 @@ class Clamp(Block):
         return x.clamp(self.low, self.high), x  # x: in half precision y holds the bounds rounded, and looks inside them
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        d_x = d_y
+        if self.low is not None and self.high is not None:
+            return (_between(d_y, saved, self.low, self.high),)
         if self.low is not None:
-            d_x = where_above(saved, self.low, d_y)
-        if self.high is not None:
-            keep_below = where_above if d_x is d_y else keep_above_
-            d_x = keep_below(-saved, -self.high, d_x)
-        return (d_x,)
+            return (where_above(saved, self.low, d_y),)
+        assert self.high is not None
+        return (where_above(-saved, -self.high, d_y),)
 
 
 class Affine(Block):

@@ -19,6 +19,8 @@ from blockprop.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 _batch_norm_backward = torch.ops.aten.native_batch_norm_backward.default
+_layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
+_group_norm_backward = torch.ops.aten.native_group_norm_backward.default
 
 
 class _BatchNorm(Block):
@@ -158,35 +160,32 @@ def _channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _RowNorm(Block):
-    """What LayerNorm, GroupNorm and InstanceNorm share: x is cut into rows, and each row is standardized by itself."""
+    """What LayerNorm, GroupNorm and InstanceNorm share: each row of x is standardized by itself.
+
+    Both backward methods are torch's kernels of the formulas on top of this file: in plain arithmetic they take two to
+    five times as long. tests/test_normalizing.py has the plain version, and compares.
+    """
 
     parameter_names = ("weight", "bias")
     weight: Tensor | None
     bias: Tensor | None
 
-    def _per_element(self, weight: Tensor, dims: int) -> Tensor:
-        """The weights, shaped so that they multiply an x of so many axes."""
+    def _backward(self, saved: Any, d_y: Tensor, wanted: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
+        """(d_x, d_weight, d_bias), of which only the wanted are computed."""
         raise NotImplementedError
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        rows, mean, inverse_std = saved
-        if not rows.numel():  # the kernel divides by it
+        if not d_y.numel():  # the kernels divide by it
             return (torch.zeros_like(d_y),)
-        d_h = d_y if self.weight is None else d_y * self._per_element(self.weight, d_y.dim())
-        # Each row is a channel of a batch of one, so that the kernel of batch normalization does it, with its formula.
-        d_x = _batch_norm_backward(
-            d_h.reshape(1, *rows.shape),
-            rows[None],
-            None,
-            None,
-            None,
-            mean,
-            inverse_std,
-            True,
-            0.0,
-            [True, False, False],
-        )[0]
-        return (d_x.view(d_y.shape),)
+        return (self._backward(saved, d_y, [True, False, False])[0],)
+
+    def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
+        if self.weight is None or self.bias is None:
+            return {}
+        if not d_y.numel():
+            return {"weight": torch.zeros_like(self.weight), "bias": torch.zeros_like(self.bias)}
+        _, d_weight, d_bias = self._backward(saved, d_y, [False, True, True])
+        return {"weight": d_weight, "bias": d_bias}
 
 
 class LayerNorm(_RowNorm):
@@ -212,18 +211,11 @@ class LayerNorm(_RowNorm):
         if x.shape[-len(self.shape) :] != self.shape:
             raise ShapeError(f"expected (..., {', '.join(map(str, self.shape))}), came {tuple(x.shape)}")
         y, mean, inverse_std = torch.native_layer_norm(x, self.shape, self.weight, self.bias, self.epsilon)
-        return y, (x.reshape(-1, math.prod(self.shape)), mean.flatten(), inverse_std.flatten())
+        return y, (x, mean, inverse_std)
 
-    def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
-        if self.weight is None:
-            return {}
-        rows, mean, inverse_std = saved
-        d_rows = d_y.reshape(rows.shape)
-        d_weight = (rows - mean[:, None]).mul_(inverse_std[:, None]).mul_(d_rows).sum(0)
-        return {"weight": d_weight.view(self.shape), "bias": d_rows.sum(0).view(self.shape)}
-
-    def _per_element(self, weight: Tensor, dims: int) -> Tensor:
-        return weight.view(*[1] * (dims - weight.dim()), *weight.shape)
+    def _backward(self, saved: Any, d_y: Tensor, wanted: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
+        x, mean, inverse_std = saved
+        return _layer_norm_backward(d_y, x, self.shape, mean, inverse_std, self.weight, self.bias, wanted)
 
 
 class _ChannelNorm(_RowNorm):
@@ -232,30 +224,15 @@ class _ChannelNorm(_RowNorm):
     channels: int
     epsilon: float
 
-    def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
-        if self.weight is None:
-            return {}
-        rows, mean, inverse_std = saved
-        if not rows.numel():
-            return {"weight": torch.zeros_like(self.weight), "bias": torch.zeros_like(self.weight)}
-        parts = d_y.shape[0] * self.channels  # each channel of each example is one part of a row
-        mean, inverse_std = (each.repeat_interleave(parts // each.numel()) for each in (mean, inverse_std))
-        shape = (1, parts, rows.numel() // parts)
-        _, d_weight, d_bias = _batch_norm_backward(
-            d_y.reshape(shape), rows.view(shape), None, None, None, mean, inverse_std, True, 0.0, [False, True, True]
-        )
-        return {"weight": d_weight.view(-1, self.channels).sum(0), "bias": d_bias.view(-1, self.channels).sum(0)}
-
     def _normalize(self, x: Tensor, groups: int) -> tuple[Tensor, Any]:
-        n, places = x.shape[0], math.prod(x.shape[2:])
+        sizes = (x.shape[0], self.channels, math.prod(x.shape[2:]), groups)
         x = x.contiguous()
-        y, mean, inverse_std = torch.native_group_norm(
-            x, self.weight, self.bias, n, self.channels, places, groups, self.epsilon
-        )
-        return y, (x.view(n * groups, self.channels // groups * places), mean.flatten(), inverse_std.flatten())
+        y, mean, inverse_std = torch.native_group_norm(x, self.weight, self.bias, *sizes, self.epsilon)
+        return y, (x, mean, inverse_std, sizes)
 
-    def _per_element(self, weight: Tensor, dims: int) -> Tensor:
-        return _per_channel(weight, dims)
+    def _backward(self, saved: Any, d_y: Tensor, wanted: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
+        x, mean, inverse_std, sizes = saved
+        return _group_norm_backward(d_y.contiguous(), x, mean, inverse_std, self.weight, *sizes, wanted)
 
 
 class GroupNorm(_ChannelNorm):
