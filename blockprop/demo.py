@@ -9,16 +9,8 @@ from blockprop.check import check_network
 from blockprop.data import read_data
 from blockprop.dataset import Dataset
 from blockprop.evaluation import evaluate
-from blockprop.examine import (
-    check_section,
-    confusion_section,
-    diagram_section,
-    hidden_section,
-    learning_section,
-    saliency_section,
-)
+from blockprop.examine import check_section, sections
 from blockprop.files import write_file
-from blockprop.network import Network
 from blockprop.networks import build_network
 from blockprop.objectives import cross_entropy
 from blockprop.report import page
@@ -74,7 +66,8 @@ def run_demo(
     check = check_network(network, x, objective=cross_entropy(), target=y, every_element=True)
     accuracy = evaluate(network, test, cross_entropy()).accuracy or 0.0
     say("Drawing the page")
-    sections = _sections(network, records, test)
+    note = "The held-out digits only validate: nothing is chosen by them."
+    told = [*sections(network, records, test, cross_entropy(), note=note), check_section(check)]
     facts = {
         "right on digits never seen": f"{accuracy:.1%}",
         "worst gradient error": f"{check.error:.1e}",
@@ -87,9 +80,7 @@ def run_demo(
         f"{len(test)} others were held out to test it."
     )
     save(network, folder / "network.safetensors")
-    write_file(
-        folder / "index.html", page("blockprop: handwritten digits", [*sections, check_section(check)], facts, summary)
-    )
+    write_file(folder / "index.html", page("blockprop: handwritten digits", told, facts, summary))
     return Result(
         accuracy=accuracy,
         worst_gradient_error=check.error,
@@ -100,14 +91,3 @@ def run_demo(
         training_examples=len(train),
         test_examples=len(test),
     )
-
-
-def _sections(network: Network, records: list[Record], test: Dataset) -> list[Any]:
-    found = [
-        learning_section(records, "The held-out digits only validate: nothing is chosen by them."),
-        confusion_section(network, test),
-        saliency_section(network, test),
-        hidden_section(network, test),
-        diagram_section(network, test, cross_entropy()),
-    ]
-    return [section for section in found if section is not None]

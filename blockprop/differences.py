@@ -66,7 +66,7 @@ class Probe:
         if not found.error <= self.tolerance:  # near a pole (log, division) the step must be small beside x
             near_zero = torch.where(tensor == 0, 1.0, (300 * tensor.abs()).clamp(max=1.0))
             again = self._compare(name, tensor, d, near_zero) if (near_zero < 1).any() else found
-            found = again if again.error < found.error or found.error != found.error else found
+            found = again if again.error < found.error else found
         return found
 
     def _compare(self, name: str, tensor: Tensor, d: Tensor, reach: Tensor) -> Comparison:

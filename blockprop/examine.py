@@ -29,6 +29,24 @@ EXAMPLES = 256
 """At most so many examples go into the diagram's mean sizes."""
 
 
+def sections(
+    network: Network, records: Sequence[Record], data: Dataset, objective: Objective, seen: bool = False, note: str = ""
+) -> list[Section]:
+    """All sections that these data allow, in the order in which one reads them.
+
+    records: of the training, if any.   seen: whether the network was trained on these data.
+    note: see learning_section.
+    """
+    found = [
+        learning_section(records, note) if records else None,
+        confusion_section(network, data, seen) if data.classes else None,
+        saliency_section(network, data),
+        hidden_section(network, data),
+        diagram_section(network, data, objective),
+    ]
+    return [section for section in found if section is not None]
+
+
 def learning_section(records: Sequence[Record], note: str = "") -> Section:
     """The learning curves. note: a sentence about what validated them."""
     text = Html(
@@ -39,12 +57,13 @@ def learning_section(records: Sequence[Record], note: str = "") -> Section:
     return Section("Learning", text, [Picture(svg(learning_curves(records)))])
 
 
-def confusion_section(network: Network, data: Dataset) -> Section:
-    """Which class is taken for which."""
+def confusion_section(network: Network, data: Dataset, seen: bool = False) -> Section:
+    """Which class is taken for which. seen: whether the network was trained on these data."""
     assert data.y is not None
     assert data.classes is not None
     predicted = predict(network, data.x).argmax(1)
-    text = f"{len(data)} examples that the network has never seen. Rows: the truth. Columns: what the network says."
+    which = "was trained on" if seen else "has never seen"
+    text = f"{len(data)} examples that the network {which}. Rows: the truth. Columns: what the network says."
     return Section("Confusion matrix", text, [Picture(svg(confusion_matrix(data.y, predicted, data.classes)))])
 
 

@@ -103,20 +103,20 @@ class Network:
         values = dict(zip(self.inputs, inputs))  # noqa: B905, counted above
         node = None
         try:
-            for node, name, block, training, source, key, dead in plan:
-                if source and not training:  # the common case, made quick
+            for node, name, block, told, source, key, dead in plan:
+                if source and not told:  # the common case, made quick
                     output, kept = block.forward(values[source])
                 else:
                     sources = [values[each] for each in node.inputs]
-                    output, kept = block.forward(*sources, training=True) if training else block.forward(*sources)
+                    output, kept = block.forward(*sources, training=True) if told else block.forward(*sources)
                 if key:
                     values[key] = output
                 else:
                     values.update(zip(node.keys, output, strict=True))
                 if saved is not None:
                     saved[name] = kept
-                for key in dead:
-                    del values[key]
+                for gone in dead:
+                    del values[gone]
         except (BlockpropError, RuntimeError, IndexError, TypeError) as error:
             raise located(error, node, [values[source] for source in node.inputs] if node else []) from error
         return values

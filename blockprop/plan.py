@@ -160,7 +160,7 @@ def plan_backward(
     for node in nodes:
         if id(node.block) in titles or not needed.isdisjoint(node.inputs):
             needed.update(node.keys)
-    reached, seen = set(seeds), set()
+    reached = set(seeds)
     steps: list[BackwardStep] = []
     for node in reversed(nodes):
         if reached.isdisjoint(node.keys) or needed.isdisjoint(node.keys):
@@ -168,13 +168,12 @@ def plan_backward(
         targets = tuple(key if key in needed else None for key in node.inputs)
         reached.update(key for key in targets if key is not None)
         steps.append(_backward_step(node, targets, wanted, titles.get(id(node.block), {}), rules))
-    uses = Counter(id(step.node.block) for step in steps if step.titles)
+    uses = Counter(id(step.block) for step in steps if step.titles)
+    left = uses.copy()
     for i, step in enumerate(steps):
-        block = id(step.node.block)
-        if uses[block] > 1 or block in seen:
-            seen.add(block)
-            uses[block] -= 1
-            steps[i] = step._replace(more_to_come=uses[block] > 0)
+        if uses[id(step.block)] > 1:
+            left[id(step.block)] -= 1
+            steps[i] = step._replace(more_to_come=left[id(step.block)] > 0)
     return steps
 
 
@@ -183,7 +182,6 @@ def _backward_step(
 ) -> BackwardStep:
     block = node.block
     rule = rules.get(node.name) or rules.get(type(block))
-    wants_inputs = any(targets)
     return BackwardStep(
         node=node,
         name=node.name,
@@ -192,7 +190,7 @@ def _backward_step(
         shown=tuple(key for key in node.keys if key in wanted),
         rule=partial(rule, block) if rule else None,
         target=targets[0] if len(targets) == 1 else None,
-        targets=targets if wants_inputs else (),
+        targets=targets if any(targets) else (),
         titles=tuple(titles.items()),
         more_to_come=None,
     )

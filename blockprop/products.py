@@ -1,8 +1,8 @@
 """Matrix products by the faster of the two libraries that torch carries.
 
 On CPUs torch multiplies float32 matrices with MKL, which on AMD processors uses half of the vector width. oneDNN,
-which torch carries as well, uses all of it (twice the speed: docs/benchmarks.md) but takes some ten microseconds to
-start. So large products go to oneDNN and small ones to MKL. Both compute in float32.
+which torch carries as well, uses all of it (about twice the speed on an AMD EPYC with AVX-512) but takes some ten
+microseconds to start. So large products go to oneDNN and small ones to MKL. Both compute in float32.
 """
 
 from typing import Any
@@ -18,8 +18,8 @@ _onednn: Any = getattr(getattr(torch.ops.mkldnn, "_linear_pointwise", None), "de
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x weightᵀ + bias, for x: (..., i), weight: (o, i), bias: (o,)."""
-    if x.numel() * weight.size(0) > LARGE and _suits_onednn(x, weight):
+    """x weightᵀ + bias, for x: (..., i), weight: (o, i), bias: (o,); for products that are known to be LARGE."""
+    if _suits_onednn(x, weight):
         return _onednn(x, weight, bias, "none", [], "")
     return F.linear(x, weight, bias)
 

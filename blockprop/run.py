@@ -73,7 +73,7 @@ class Run:
     clip: float | None = None
     immediate = False
     validation: tuple[Tensor, Tensor] | None = None
-    stopping = Stopping(None)
+    stopping: Stopping
     wanted: tuple[str, ...] = ()
     checkpoint: str | os.PathLike[str] | None = None
     checkpoint_seconds = 60.0
@@ -99,8 +99,8 @@ class Run:
         self.large = self.x.numel() > LARGE_DATA
         self.small = _is_small(self.parameters.values(), self.batch_size)
         self.own, self.group = isinstance(optimizer, GradientDescent), optimizer.param_groups[0]
-        first = self.x[:1]
-        self.moves = fitting(first, network).dtype != first.dtype or fitting(first, network).device != first.device
+        first, there = self.x[:1], fitting(self.x[:1], network)
+        self.moves = (there.dtype, there.device) != (first.dtype, first.device)
         # Inference mode saves a tenth of a small step; torch's own optimizers want to keep what they make in it.
         self.mode: Any = torch.inference_mode() if self.own else torch.no_grad()
         self.value_sum, self.seconds_before = 0.0, 0.0
@@ -133,9 +133,7 @@ class Run:
                     if self.checkpoint and (ended or now - saved >= self.checkpoint_seconds):
                         self._save(seconds)
                         saved = now
-                    interruption.busy = False
-                    if interruption.waiting:
-                        interruption.release()
+                    interruption.release()
                     yield Record(self.step, self.steps, epoch, value, rate, seconds, *validation)
             except (KeyboardInterrupt, GeneratorExit):
                 if self.checkpoint and self.step:
@@ -188,16 +186,19 @@ class Run:
         self.order_epoch = self.epoch
 
     def _descend(self, trace: Trace, seeds: dict[str, Tensor]) -> None:
-        sweep = self.network.sweep(trace, seeds, self.wanted)
-        if self.immediate:
-            for name, gradient in sweep:
+        sweep, name = self.network.sweep(trace, seeds, self.wanted), None
+        parameters, gradients = [], []
+        for name, gradient in sweep:
+            if self.immediate:
                 self._update([self.parameters[name]], [gradient])
                 del gradient  # before the next block's is computed
-            return
-        found = dict(sweep)
-        parameters, gradients = [self.parameters[name] for name in found], list(found.values())
-        if not gradients:
+            else:
+                parameters.append(self.parameters[name])
+                gradients.append(gradient)
+        if name is None:
             raise GraphError(f"{self.objective!r} depends on none of the parameters that are to be trained")
+        if self.immediate:
+            return
         if self.clip is not None:
             gradients = clipped(gradients, self.clip)
         self._update(parameters, gradients)

@@ -178,6 +178,12 @@ def test_all_training_settings_are_taken(capsys: Output) -> None:
     assert main(["train", "digits", "--epochs", "1", "--immediate", "--schedule", "linear", "--json"]) == 0
 
 
+def test_a_report_on_the_training_data_does_not_call_them_unseen(capsys: Output) -> None:
+    for fraction, said in (("0", "was trained on"), ("0.2", "has never seen")):
+        result = train_digits(capsys, "--test-fraction", fraction, "--report", "page")
+        assert f"examples that the network {said}" in Path(result["report"]).read_text()
+
+
 def test_the_seed_decides_the_weights(capsys: Output) -> None:
     first = train_digits(capsys, "--seed", "1")
     again = train_digits(capsys, "--seed", "1")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from blockprop.blocks import BatchNorm1d, Dropout, Linear, Log, ReLU
 from blockprop.descent import GradientDescent
-from blockprop.errors import FormatError, NotFiniteError, SettingError, ShapeError
+from blockprop.errors import FormatError, GraphError, NotFiniteError, SettingError, ShapeError
 from blockprop.evaluation import evaluate, predict
 from blockprop.network import Network, Sequential
 from blockprop.objectives import cross_entropy, mean_squared_error
@@ -443,6 +443,12 @@ def _rate(optimizer: GradientDescent, rate: float) -> GradientDescent:
 def test_settings_that_make_no_sense_are_refused_before_anything_runs(settings: dict, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         fit(net(), data(), cross_entropy(), **settings)
+
+
+@pytest.mark.parametrize("immediate", [True, False])
+def test_an_objective_that_depends_on_no_parameter_is_refused(immediate: bool) -> None:
+    with pytest.raises(GraphError, match="depends on none of the parameters"):
+        list(fit(net(), data(), cross_entropy(node="linear1"), wrt=["linear2.weight"], immediate=immediate))
 
 
 def test_data_that_do_not_fit_are_refused() -> None:

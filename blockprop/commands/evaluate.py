@@ -26,6 +26,7 @@ from blockprop.dataset import Dataset
 from blockprop.evaluation import evaluate as measure
 from blockprop.evaluation import predict as outputs_for
 from blockprop.files import require_writable, write_file
+from blockprop.image_files import is_image
 from blockprop.network import Network
 
 EVALUATE_EPILOG = "Example:\n\nblockprop evaluate lenet.safetensors mnist.npz"
@@ -34,7 +35,6 @@ PREDICT_EPILOG = (
     "blockprop predict lenet.safetensors digit.png\n\n"
     "blockprop predict prices.safetensors new_cars.csv --out prices.csv"
 )
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 SHOWN = 50
 """Rows of predictions that are printed at most."""
 
@@ -112,7 +112,7 @@ def _files(given: str) -> list[str]:
     """The pictures of a folder one by one, so that each prediction says which it is for; else what was given."""
     if not Path(given).is_dir():
         return [given]
-    pictures = sorted(str(file) for file in Path(given).rglob("*") if file.suffix.lower() in PICTURES)
+    pictures = sorted(str(file) for file in Path(given).rglob("*") if is_image(file))
     return pictures or [given]
 
 

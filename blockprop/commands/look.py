@@ -101,11 +101,15 @@ def _with_data(
     network: str, source: str, target: str | None, own_blocks: str | None, seed: int
 ) -> tuple[Network, Dataset]:
     """A saved network with data as it was trained on them, or a new network for the data."""
-    if Path(network).exists() and not network.endswith(".py"):
+    if _is_saved(network):
         net = load_network(network, own_blocks)
         return net, examples_for(net, source, target=target)[0]
     data = read_data(source, target=target, seed=seed).train
     return build_network(network, data.shape, data.output_count, seed), data
+
+
+def _is_saved(network: str) -> bool:
+    return Path(network).exists() and not network.endswith(".py")
 
 
 def diagram(
@@ -130,8 +134,8 @@ def diagram(
         net, examples = _with_data(network, data, target, own_blocks, seed)
         text = diagram_with_sizes(net, examples, loss_for(examples))
     else:
-        saved = Path(network).exists() and not network.endswith(".py")
-        net = load_network(network, own_blocks) if saved else build_network(network, numbers(shape), outputs, seed)
+        new = not _is_saved(network)
+        net = build_network(network, numbers(shape), outputs, seed) if new else load_network(network, own_blocks)
         size = net.meta.get("shape") or numbers(shape)
         trace = net.forward(torch.zeros(1, *size))
         text = draw(net, shapes={name: tuple(value.shape[1:]) for name, value in trace.values.items()})

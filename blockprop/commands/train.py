@@ -29,12 +29,12 @@ from blockprop.data import read_data
 from blockprop.dataset import Data, Dataset
 from blockprop.errors import DataError, SettingError, suggestion
 from blockprop.evaluation import evaluate
-from blockprop.examine import confusion_section, diagram_section, hidden_section, learning_section, saliency_section
+from blockprop.examine import sections
 from blockprop.files import require_writable, write_file
 from blockprop.network import Network
 from blockprop.networks import blocks_in, build_network
 from blockprop.objectives import Loss
-from blockprop.report import page
+from blockprop.report import Section, page
 from blockprop.run import Record, batch_sizes
 from blockprop.storage import save
 from blockprop.training import fit
@@ -137,7 +137,9 @@ def train(
     result = _result(net, done, parts.test, objective, out, len(training))
     if report is not None:
         path = report / "index.html"
-        write_file(path, _page(net, done, parts.test or training, objective, result))
+        shown = parts.test or training
+        told = sections(net, done, shown, objective, seen=parts.test is None)
+        write_file(path, _page(net, told, shown, result))
         result["report"] = str(path)
     show(result, as_json)
 
@@ -220,14 +222,10 @@ def scheduler_named(name: str, steps: int) -> Any:
     raise SettingError(f"there is no schedule {name!r}{suggestion(name, SCHEDULES)}")
 
 
-def _page(network: Network, records: list[Record], data: Dataset, objective: Loss, result: dict[str, Any]) -> str:
-    sections = [learning_section(records)] if records else []
-    sections += [confusion_section(network, data)] if data.classes else []
-    found = [saliency_section(network, data), hidden_section(network, data), diagram_section(network, data, objective)]
-    sections += [section for section in found if section is not None]
+def _page(network: Network, parts: list[Section], data: Dataset, result: dict[str, Any]) -> str:
     shown = {
         name.replace("_", " "): readable(name, value)
         for name, value in result.items()
         if isinstance(value, int | float)
     }
-    return page(f"{network.meta.get('spec', 'network')} on {Path(data.name).name}", sections, shown)
+    return page(f"{network.meta.get('spec', 'network')} on {Path(data.name).name}", parts, shown)
