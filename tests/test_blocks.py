@@ -1,4 +1,4 @@
-"""The common checks of every block: one test a promise, each run over all rows of tests/cases.py."""
+"""The common checks of every block: one test a promise, each run over all rows of tests/cases/."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""All blocks by name. To add one: its class in the file of its subject, its line here, its row in tests/cases.py."""
+"""All blocks by name. To add one: its class in the file of its subject, its line here, its row in tests/cases/."""
 
 from blockprop.block import Block
 from blockprop.blocks.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose2d

@@ -1,0 +1,12 @@
+"""The tables of blocks and objectives. A row buys all the common checks of test_blocks.py; a block without one fails.
+
+A row says three things: how to make the block, what goes in, and what torch gives for the same.
+"""
+
+from tests.cases import arranging, elementwise, spatial
+from tests.cases.case import Case
+from tests.cases.objectives import OBJECTIVES, ObjectiveCase
+
+CASES: list[Case] = [*elementwise.CASES, *spatial.CASES, *arranging.CASES]
+
+__all__ = ["CASES", "OBJECTIVES", "Case", "ObjectiveCase"]
