@@ -75,7 +75,7 @@ def check_block(
     """
     subject, generator = f"{block!r}", torch.Generator().manual_seed(seed)
     block, tensors = _float64_block(block, seed), [_float64(x) for x in inputs]
-    if not any(x.numel() for x in tensors):
+    if not any(x.numel() for x in (tensors or block.parameters.values())):
         return Report(subject, (), ("there is nothing to check: the inputs have no elements",), tolerance)
 
     def run(given: list[Tensor] = tensors) -> tuple[tuple[Tensor, ...], Any]:
@@ -88,7 +88,10 @@ def check_block(
 
     outputs, saved = run()
     outputs = tuple([y.clone() for y in outputs])  # they may be views of what is changed below
-    d_outputs = tuple(torch.randn(y.shape, dtype=torch.float64, generator=generator) for y in outputs)
+    d_outputs = tuple(
+        torch.randn(y.shape, dtype=torch.float64, generator=generator) if y.is_floating_point() else None
+        for y in outputs  # nothing comes back from integers and booleans
+    )
     d_output: Any = d_outputs if block.output_count > 1 else d_outputs[0]
     d_inputs, gradients = block.propagate(saved, d_output), block.gradients(saved, d_output)
     faults = [*_shape_faults(block, tensors, d_inputs, gradients)] or [*_faults(block, tensors, run)]
@@ -98,9 +101,9 @@ def check_block(
     def value() -> float:
         # The difference from the first output: so that large outputs do not swallow small changes.
         pairs = zip(d_outputs, run()[0], outputs, strict=True)
-        return sum(float((r * (y - first)).sum()) for r, y, first in pairs)
+        return sum(float((r * (y - first)).sum()) for r, y, first in pairs if r is not None)
 
-    magnitude = sum(float((r * y).norm()) for r, y in zip(d_outputs, outputs, strict=True))
+    magnitude = sum(float((r * y).norm()) for r, y in zip(d_outputs, outputs, strict=True) if r is not None)
     probe = Probe(value, magnitude, tolerance, generator=generator)
     found = [
         probe.compare(name, x, torch.zeros_like(x) if d is None else d)
@@ -209,7 +212,7 @@ def _faults(block: Block, tensors: list[Tensor], run: Callable[..., Any]) -> Ite
         return
     if any(not _same(a, b) for a, b in zip(first, second, strict=True)):
         yield "forward gives another output when called again"
-    d_outputs = tuple(torch.ones_like(y) for y in second)
+    d_outputs = tuple(torch.ones_like(y) if y.is_floating_point() else None for y in second)
     d_output: Any = d_outputs if block.output_count > 1 else d_outputs[0]
     for name in ("propagate", "gradients"):
         method = getattr(block, name)
@@ -217,7 +220,7 @@ def _faults(block: Block, tensors: list[Tensor], run: Callable[..., Any]) -> Ite
         between = run()[1]
         run([x.flatten().roll(1).view(x.shape) for x in tensors])
         answers.append(_flat(method(between, d_output)))
-        if any(not torch.equal(d, torch.ones_like(d)) for d in d_outputs):
+        if any(d is not None and not torch.equal(d, torch.ones_like(d)) for d in d_outputs):
             yield f"{name} changes the d_output that it is given"
             return
         if not all(_equal(answers[0], other) for other in answers[1:3]):
@@ -229,11 +232,12 @@ def _faults(block: Block, tensors: list[Tensor], run: Callable[..., Any]) -> Ite
     yield from _missing_parts(block, run, d_outputs)
 
 
-def _missing_parts(block: Block, run: Callable[..., Any], d_outputs: tuple[Tensor, ...]) -> Iterator[str]:
+def _missing_parts(block: Block, run: Callable[..., Any], d_outputs: tuple[Tensor | None, ...]) -> Iterator[str]:
     """A block with several outputs gets None where no error came back; that must be the same as zeros."""
-    for i in range(len(d_outputs) if len(d_outputs) > 1 else 0):
+    given = [i for i, d in enumerate(d_outputs) if d is not None]
+    for i in given if len(given) > 1 else []:
         none = tuple(None if j == i else d for j, d in enumerate(d_outputs))
-        zero = tuple(torch.zeros_like(d) if j == i else d for j, d in enumerate(d_outputs))
+        zero = tuple(torch.zeros_like(d) if j == i and d is not None else d for j, d in enumerate(d_outputs))
         try:
             answer = _flat(block.propagate(run()[1], none))
         except (TypeError, AttributeError, RuntimeError) as error:

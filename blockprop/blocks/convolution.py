@@ -1,4 +1,4 @@
-"""Convolutions along one, two or three axes, and the transposed convolution: one implementation for all."""
+"""Convolutions and transposed convolutions along one, two or three axes: one implementation for all."""
 
 import math
 from typing import Any, ClassVar
@@ -167,23 +167,8 @@ class Conv3d(_Convolution):
     axes = 3
 
 
-class ConvTranspose2d(_Convolution):
-    """Transposed convolution: forward what Conv2d does backward, so that a stride enlarges the picture.
-
-    y[n, o, p·stride + k·dilation − padding] = bias[o] + Σ_i weight[i, o, k] x[n, i, p], summed over all p and k
-
-    d_x[n, i, p] = Σ_o Σ_k weight[i, o, k] d_y[n, o, p·stride + k·dilation − padding]     a convolution
-    d_weight[i, o, k] = Σ_n Σ_p x[n, i, p] d_y[n, o, p·stride + k·dilation − padding]
-    d_bias[o] = Σ_n Σ_p d_y[n, o, p]
-
-    x: (n, channels_in, h, w)
-    y: (n, channels_out, h', w') with h' = (h − 1) stride − 2 padding + dilation (kernel − 1) + 1 + output_padding
-    weight: (channels_in, channels_out / groups, kernel, kernel)   bias: (channels_out,), or None without bias
-    Start as in Conv2d. Raises ShapeError if x has other axes or channels, or nothing would be left of y; SettingError
-    as Conv2d, and for an output_padding that is not below stride or dilation.
-    """
-
-    axes = 2
+class _ConvTranspose(_Convolution):
+    """What all transposed convolutions share."""
 
     def __init__(
         self,
@@ -212,19 +197,65 @@ class ConvTranspose2d(_Convolution):
         ):
             if size < 1 or (size - 1) * stride - 2 * padding + reach + extra < 1:
                 raise ShapeError(f"the padding leaves nothing of the output for an input of {tuple(x.shape)}")
-        y = F.conv_transpose2d(
-            x, self.weight, self.bias, self._stride, self._padding, self._output_padding, self.groups, self._dilation
-        )
-        return y, x
+        places = self._stride, self._padding, self._output_padding, self.groups, self._dilation
+        return _TRANSPOSED[self.axes](x, self.weight, self.bias, *places), x
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        d_x = F.conv2d(d_y, self.weight, None, self._stride, self._padding, self._dilation, self.groups)
-        if d_x.shape != saved.shape:  # an output padding of a whole stride has places that no x reaches
-            d_x = d_x[..., : saved.shape[2], : saved.shape[3]]
+        convolve = _CONVOLVE[self.axes]
+        d_x = convolve(d_y, self.weight, None, self._stride, self._padding, self._dilation, self.groups)
+        for axis, size in enumerate(saved.shape[2:], 2):
+            if d_x.shape[axis] != size:  # an output padding of a whole stride has places that no x reaches
+                d_x = d_x.narrow(axis, 0, size)
         return (d_x,)
 
     def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
         return self._gradients(saved, d_y, True, self._output_padding)
+
+
+class ConvTranspose1d(_ConvTranspose):
+    """Transposed convolution along one axis: what ConvTranspose2d is, with w alone.
+
+    d_x = convolution of d_y with weight     d_weight = convolution of d_y with x
+    d_bias = sum of d_y over batch and places
+
+    x: (n, channels_in, w)   y: (n, channels_out, w')   weight: (channels_in, channels_out / groups, kernel)
+    Start, errors and the size w' as in ConvTranspose2d.
+    """
+
+    axes = 1
+
+
+class ConvTranspose2d(_ConvTranspose):
+    """Transposed convolution: forward what Conv2d does backward, so that a stride enlarges the picture.
+
+    y[n, o, p·stride + k·dilation − padding] = bias[o] + Σ_i weight[i, o, k] x[n, i, p], summed over all p and k
+
+    d_x[n, i, p] = Σ_o Σ_k weight[i, o, k] d_y[n, o, p·stride + k·dilation − padding]     a convolution
+    d_weight[i, o, k] = Σ_n Σ_p x[n, i, p] d_y[n, o, p·stride + k·dilation − padding]
+    d_bias[o] = Σ_n Σ_p d_y[n, o, p]
+
+    x: (n, channels_in, h, w)
+    y: (n, channels_out, h', w') with h' = (h − 1) stride − 2 padding + dilation (kernel − 1) + 1 + output_padding
+    weight: (channels_in, channels_out / groups, kernel, kernel)   bias: (channels_out,), or None without bias
+    Start as in Conv2d. Raises ShapeError if x has other axes or channels, or nothing would be left of y; SettingError
+    as Conv2d, and for an output_padding that is not below stride or dilation.
+    """
+
+    axes = 2
+
+
+class ConvTranspose3d(_ConvTranspose):
+    """Transposed convolution along three axes: what ConvTranspose2d is, with depth in front of h and w.
+
+    d_x = convolution of d_y with weight     d_weight = convolution of d_y with x
+    d_bias = sum of d_y over batch and places
+
+    x: (n, channels_in, d, h, w)   y: (n, channels_out, d', h', w')
+    weight: (channels_in, channels_out / groups, kernel, kernel, kernel)
+    Start, errors and the sizes d', h', w' as in ConvTranspose2d.
+    """
+
+    axes = 3
 
 
 def untouched(given: Sizes) -> int | tuple[int, ...]:

@@ -145,7 +145,8 @@ class Affine(Block):
                 raise SettingError(f"{name} must be finite, came {value}")
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        return x * self._channels(self.factor, x) + self._channels(self.shift, x), None
+        y = x if self.factor == 1 else x * self._channels(self.factor, x)
+        return y if self.shift == 0 and y is not x else y + self._channels(self.shift, x), None
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         return (d_y * self._channels(self.factor, d_y),)
@@ -207,6 +208,21 @@ class LogSoftmax(Block):
 def _check_axis(x: Tensor, axis: int) -> None:
     if not -x.dim() <= axis < x.dim():
         raise ShapeError(f"expected an input that has axis {axis}, came {tuple(x.shape)}")
+
+
+class Detach(Block):
+    """The input itself, with nothing going back:  y = x.
+
+    d_x = nothing: what stands before counts as constant
+
+    x, y: any shape
+    """
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        return x, None
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[None]:
+        return (None,)
 
 
 class Dropout(Block):

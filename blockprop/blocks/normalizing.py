@@ -24,7 +24,7 @@ _group_norm_backward = torch.ops.aten.native_group_norm_backward.default
 
 
 class _BatchNorm(Block):
-    """What BatchNorm1d and BatchNorm2d share: everything but the number of axes."""
+    """What BatchNorm1d, 2d and 3d share: everything but the number of axes."""
 
     parameter_names = ("weight", "bias")
     buffer_names = ("running_mean", "running_variance")
@@ -119,6 +119,17 @@ class BatchNorm2d(_BatchNorm):
 
     axis_counts = (4,)
     expected = "(n, {0}, h, w)"
+
+
+class BatchNorm3d(_BatchNorm):
+    """Standardizes each channel over the batch and all places: BatchNorm1d for volumes, with the same d_x.
+
+    x, y: (n, channels, d, h, w)     weight, bias: (channels,), or None without affine
+    Raises ShapeError for another shape, and in training for fewer than two values per channel.
+    """
+
+    axis_counts = (5,)
+    expected = "(n, {0}, d, h, w)"
 
 
 class _BatchSeen:

@@ -1,6 +1,7 @@
 """Activations: functions of each element by itself that bend straight lines."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -73,29 +74,39 @@ class PReLU(Block):
     d_x = d_y where x > 0, else weight_c · d_y (also at 0)     d_weight_c = sum over channel c of d_y · min(x, 0)
 
     x, y: (n, channels, ...), or any shape if channels is 1     weight: (channels,), starts at 0.25
-    Raises ShapeError if axis 1 is not channels.
-    Source: He et al. 2015, eqs. 1, 8 and 10.
+    shape: a shape for weight in place of (channels,), which then meets the last axes of x: (channels, 1, 1), (h, w), …
+    Raises ShapeError if axis 1 is not channels, or the weight's shape does not fit x.
+    Source: He et al. 2015, eqs. 1, 8 and 10; ONNX's PRelu for other shapes.
     """
 
     parameter_names = ("weight",)
 
-    def __init__(self, channels: int = 1):
+    def __init__(self, channels: int = 1, shape: Sequence[int] | None = None):
         if channels < 1:
             raise SettingError(f"channels must be at least 1, came {channels}")
-        self.channels = channels
-        self.weight = torch.full((channels,), 0.25)
+        self.channels, self.shape = channels, None if shape is None else tuple(shape)
+        self.weight = torch.full((channels,) if self.shape is None else self.shape, 0.25)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        if self.shape is not None:
+            fits = [w in (1, n) for w, n in zip(self.shape[::-1], x.shape[::-1], strict=False)]
+            if len(fits) < len(self.shape) or not all(fits):
+                raise ShapeError(f"expected an input that {self.shape} slopes fit, came {tuple(x.shape)}")
+            return x.relu().addcmul_(x.clamp(max=0), self.weight), x
         if self.channels > 1 and (x.dim() < 2 or x.shape[1] != self.channels):
             raise ShapeError(f"expected (n, {self.channels}, ...), came {tuple(x.shape)}")
         return F.prelu(x, self.weight), x
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        weight = self.weight.view(-1, *[1] * (d_y.dim() - 2)) if self.channels > 1 else self.weight.view(())
+        weight = self.weight
+        if self.shape is None:
+            weight = weight.view(-1, *[1] * (d_y.dim() - 2)) if self.channels > 1 else weight.view(())
         return (where_above(saved, 0, d_y).lerp_(d_y, weight),)
 
     def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
         d_slopes = saved.clamp(max=0).mul_(d_y)
+        if self.shape is not None:
+            return {"weight": d_slopes.sum_to_size(self.shape)}
         if self.channels == 1:
             return {"weight": d_slopes.sum().view(1)}
         return {"weight": d_slopes.sum([axis for axis in range(d_y.dim()) if axis != 1])}
@@ -124,24 +135,53 @@ class ELU(Block):
         return (_bend(saved, self.alpha, 1.0, d_y),)
 
 
+class CELU(Block):
+    """ELU whose slope is continuous, whatever alpha is:  y = x where x > 0, else alpha · (exp(x / alpha) − 1).
+
+    d_x = d_y where y > 0, else (y / alpha + 1) · d_y (also at 0, where both are 1)
+
+    x, y: any shape
+    Raises SettingError if alpha is not positive.
+    Source: Barron 2017.
+    """
+
+    def __init__(self, alpha: float = 1.0):
+        if not alpha > 0:
+            raise SettingError(f"alpha must be positive, came {alpha}")
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        y = F.celu(x, self.alpha)
+        return y, y
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (saved.clamp(max=0).div_(self.alpha).add_(1).mul_(d_y),)
+
+
 class SELU(Block):
     """ELU scaled so that activations keep mean 0 and variance 1:  y = scale · ELU(x; alpha).
 
     d_x = scale · d_y where y > 0, else (y + scale · alpha) · d_y (also at 0)
 
-    x, y: any shape     scale = 1.0507…, alpha = 1.6733…
+    x, y: any shape
+    Raises SettingError if alpha is negative or scale is not positive.
     Source: Klambauer et al. 2017, eq. 2 and appendix.
     """
 
     ALPHA = 1.6732632423543772848170429916717
     SCALE = 1.0507009873554804934193349852946
 
+    def __init__(self, alpha: float = ALPHA, scale: float = SCALE):
+        if not (alpha >= 0 and scale > 0):
+            raise SettingError(f"alpha must be at least 0 and scale positive, came {alpha} and {scale}")
+        self.alpha, self.scale = alpha, scale
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        y = F.selu(x)
+        y = torch.ops.aten.elu.default(x, self.alpha, self.scale)
         return y, y
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (_bend(saved, self.SCALE * self.ALPHA, self.SCALE, d_y),)
+        return (_bend(saved, self.scale * self.alpha, self.scale, d_y),)
 
 
 def _bend(y: Tensor, left: float, right: float, d_y: Tensor) -> Tensor:
@@ -270,21 +310,25 @@ class Softplus(Block):
 
 
 class HardSigmoid(Block):
-    """Sigmoid of three straight pieces:  y = min(max(x + 3, 0), 6) / 6.
+    """Sigmoid of three straight pieces:  y = max(0, min(1, alpha · x + beta)), by default min(max(x + 3, 0), 6) / 6.
 
-    d_x = d_y / 6 where −3 < x < 3, else 0 (also at −3 and 3)
+    d_x = alpha · d_y where 0 < y < 1, else 0 (also at the two bends)
 
     x, y: any shape
-    Source: Courbariaux, Bengio and David 2015; the slope 1/6 is that of Howard et al. 2019.
+    Source: Courbariaux, Bengio and David 2015; the slope 1/6 is that of Howard et al. 2019. ONNX's default is 0.2.
     """
 
+    def __init__(self, alpha: float = 1 / 6, beta: float = 0.5):
+        self.alpha, self.beta = alpha, beta
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        y = F.hardsigmoid(x)
+        usual = (self.alpha, self.beta) == (1 / 6, 0.5)
+        y = F.hardsigmoid(x) if usual else (x * self.alpha).add_(self.beta).clamp_(0, 1)
         return y, y
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         inside = torch.addcmul(saved, saved, saved, value=-1).ceil_()  # of y (1 − y), which is 0 at both ends
-        return (inside.mul_(d_y).mul_(1 / 6),)
+        return (inside.mul_(d_y).mul_(self.alpha),)
 
 
 class HardSwish(Block):

@@ -1,13 +1,15 @@
-"""Blocks that move, cut, pad or add up elements: their backward passes put each derivative back where it came from."""
+"""Blocks that move, cut, repeat or add up elements: backward, each derivative goes where its element came from."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.block import Block
+from blockprop.blocks.joining import unbroadcast
+from blockprop.blocks.sizes import Size, checked, size_of, sizes_of
 from blockprop.errors import SettingError, ShapeError
 
 Axes = int | tuple[int, ...] | list[int]
@@ -25,7 +27,7 @@ class Flatten(Block):
         self.start_axis = start_axis
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        _axis(self.start_axis, x)
+        axis_of(self.start_axis, x)
         return x.flatten(self.start_axis), x.shape
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
@@ -33,33 +35,67 @@ class Flatten(Block):
 
 
 class Reshape(Block):
-    """Another shape of each example, with its elements in the same order.
+    """Another shape for the axes from start_axis on, with the elements in the same order.
 
     d_x = d_y in the shape of x
 
-    x: (n, ...)   y: (n, *shape)   shape: of one example; one of its sizes may be −1, which stands for what is left
+    x: (n, ...)   y: (n, *shape) with start_axis = 1, (*shape) with start_axis = 0
+    shape: of sizes and formulas (see sizes.py) of x and of what further inputs there are for their sizes alone; one may
+    be −1, which stands for what is left
     Raises ShapeError if the elements do not fit the shape, SettingError for a shape with other negative numbers.
     """
 
-    def __init__(self, shape: tuple[int, ...] | list[int]):
-        self.shape = tuple(shape)
-        if self.shape.count(-1) > 1 or min(self.shape, default=0) < -1:
+    def __init__(self, shape: Sequence[Size], start_axis: int = 1):
+        self.shape, self.start_axis = tuple(map(checked, shape)), start_axis
+        if (
+            self.shape.count(-1) > 1
+            or any(isinstance(size, int) and size < -1 for size in self.shape)
+            or start_axis < 0
+        ):
             raise SettingError(f"a shape is of sizes, and −1 at most once, came {self.shape}")
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        return x.reshape(x.shape[:1] + self._sizes(x)), x.shape
+    def forward(self, x: Tensor, *others: Tensor) -> tuple[Tensor, Any]:
+        return x.reshape(x.shape[: self.start_axis] + self._sizes(x, others)), (x.shape, len(others))
 
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (d_y.reshape(saved),)
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
+        shape, others = saved
+        return (d_y.reshape(shape), *(None,) * others)
 
-    def _sizes(self, x: Tensor) -> tuple[int, ...]:
+    def _sizes(self, x: Tensor, others: tuple[Tensor, ...]) -> tuple[int, ...]:
         """The shape without −1. Worked out here, because torch cannot for an empty batch."""
-        count, known = x.shape[1:].numel(), math.prod(size for size in self.shape if size >= 0)
+        wanted = sizes_of(self.shape, (x, *others))
+        count, known = x.shape[self.start_axis :].numel(), math.prod(size for size in wanted if size >= 0)
         left = count // known if known else 0
-        sizes = tuple(left if size < 0 else size for size in self.shape)
-        if x.dim() < 1 or math.prod(sizes) != count:
-            raise ShapeError(f"expected examples that fit {self.shape}, came {tuple(x.shape)}")
+        sizes = tuple(left if size == -1 else size for size in wanted)
+        if x.dim() < self.start_axis or math.prod(sizes) != count:
+            raise ShapeError(f"expected elements that fit {self.shape}, came {tuple(x.shape)}")
         return sizes
+
+
+class Expand(Block):
+    """The input repeated along axes of size 1, and along new axes in front, without a copy:  y = x, broadcast.
+
+    d_x = d_y summed over the axes along which x was repeated
+
+    shape: of y, in sizes and formulas (see sizes.py) of x and of what further inputs there are for their sizes alone;
+    1 and −1 stand for x's own size
+    Raises ShapeError if x cannot be broadcast to the shape.
+    """
+
+    def __init__(self, shape: Sequence[Size]):
+        self.shape = tuple(map(checked, shape))
+
+    def forward(self, x: Tensor, *others: Tensor) -> tuple[Tensor, Any]:
+        wanted = sizes_of(self.shape, (x, *others))
+        own = (1,) * (len(wanted) - x.dim()) + tuple(x.shape)
+        sizes = [mine if size in (1, -1) else size for size, mine in zip(wanted, own, strict=False)]
+        if len(own) > len(wanted) or any(mine not in (1, size) for size, mine in zip(sizes, own, strict=True)):
+            raise ShapeError(f"expected what can be broadcast to {wanted}, came {tuple(x.shape)}")
+        return x.expand(sizes), (x.shape, len(others))
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
+        shape, others = saved
+        return (unbroadcast(d_y, shape), *(None,) * others)
 
 
 class Transpose(Block):
@@ -92,80 +128,31 @@ class Slice(Block):
 
     d_x = d_y at the places of that part, 0 elsewhere
 
+    start, stop: numbers, or formulas (see sizes.py) of x and of what further inputs there are for their sizes alone
     Raises ShapeError if x lacks the axis, SettingError for a step below 1.
     """
 
-    def __init__(self, axis: int, start: int = 0, stop: int | None = None, step: int = 1):
+    def __init__(self, axis: int, start: Size = 0, stop: Size | None = None, step: int = 1):
         if step < 1:
             raise SettingError(f"step must be at least 1, came {step}")
-        self.axis, self.start, self.stop, self.step = axis, start, stop, step
+        self.axis, self.start, self.stop, self.step = (
+            axis,
+            checked(start),
+            stop if stop is None else checked(stop),
+            step,
+        )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        return x[self._part(x.shape, _axis(self.axis, x))], x.shape
+    def forward(self, x: Tensor, *others: Tensor) -> tuple[Tensor, Any]:
+        axis, given = axis_of(self.axis, x), (x, *others)
+        stop = None if self.stop is None else size_of(self.stop, given)
+        part = (*(slice(None),) * axis, slice(size_of(self.start, given), stop, self.step))
+        return x[part], (x.shape, part, len(others))
 
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        d_x = d_y.new_zeros(saved)
-        d_x[self._part(saved, self.axis % len(saved))] = d_y
-        return (d_x,)
-
-    def _part(self, shape: tuple[int, ...], axis: int) -> tuple[slice, ...]:
-        return (*(slice(None),) * axis, slice(self.start, self.stop, self.step))
-
-
-class Pad(Block):
-    """More places around the last axes:  y = x with a border of zeros (or another value), or of x's own elements.
-
-    d_x = d_y without the border, plus the border's d_y at the places that it was copied from
-
-    pads: (before, after) of the last axis, then of the one before it, and so on, as in torch. Negative numbers cut.
-    mode, for x = a b c d and pads (2, 2), gives
-        constant  v v|a b c d|v v   with v = value      replicate  a a|a b c d|d d
-        reflect   c b|a b c d|c b                       circular   c d|a b c d|a b
-    Raises ShapeError if x has too few axes or elements to copy; SettingError for pads not in pairs, an unknown mode,
-    and cutting with any mode but constant.
-    """
-
-    def __init__(self, pads: tuple[int, ...] | list[int], mode: str = "constant", value: float = 0.0):
-        self.pads, self.mode, self.value = tuple(pads), mode, value
-        if mode != "constant" and mode not in _BORDERS:
-            raise SettingError(f"mode must be one of constant, {', '.join(_BORDERS)}, came {mode!r}")
-        if len(self.pads) % 2 or (mode != "constant" and min(self.pads, default=0) < 0):
-            raise SettingError(f"pads must be pairs (before, after), negative for constant alone, came {self.pads}")
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        self._check(x)
-        if self.mode == "constant":
-            return F.pad(x, self.pads, value=self.value), None
-        for axis, before, after in self._borders():
-            first, last = _BORDERS[self.mode](x.shape[axis], before, after)
-            x = torch.cat([_take(x, axis, first), x, _take(x, axis, last)], axis)
-        return x, None
-
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        if self.mode == "constant":
-            return (F.pad(d_y, [-pad for pad in self.pads]),)
-        d = d_y
-        for axis, before, after in reversed(self._borders()):
-            size = d.shape[axis] - before - after
-            d_border = d.narrow(axis, 0, before), d.narrow(axis, before + size, after)
-            d = d.narrow(axis, before, size).clone()
-            for places, back in zip(_BORDERS[self.mode](size, before, after), d_border, strict=True):
-                _give_back(d, axis, places, back)
-        return (d,)
-
-    def _borders(self) -> list[tuple[int, int, int]]:
-        """(axis, before, after), last axis first."""
-        pairs = zip(self.pads[::2], self.pads[1::2], strict=True)
-        return [(-1 - i, before, after) for i, (before, after) in enumerate(pairs) if before or after]
-
-    def _check(self, x: Tensor) -> None:
-        if 2 * x.dim() < len(self.pads):
-            raise ShapeError(f"expected at least {len(self.pads) // 2} axes, came {tuple(x.shape)}")
-        for axis, before, after in self._borders():
-            size = x.shape[axis]
-            least = {"constant": -before - after, "replicate": 1, "circular": max(before, after)}
-            if size < least.get(self.mode, max(before, after) + 1):
-                raise ShapeError(f"{tuple(x.shape)} has too few elements to pad by {self.pads} with mode {self.mode}")
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
+        shape, part, others = saved
+        d_x = d_y.new_zeros(shape)
+        d_x[part] = d_y
+        return (d_x, *(None,) * others)
 
 
 class Split(Block):
@@ -183,7 +170,7 @@ class Split(Block):
         self.output_count = len(self.sizes)
 
     def forward(self, x: Tensor) -> tuple[Any, Any]:
-        axis = _axis(self.axis, x)
+        axis = axis_of(self.axis, x)
         if x.shape[axis] != sum(self.sizes):
             raise ShapeError(f"expected {sum(self.sizes)} elements along axis {self.axis}, came {tuple(x.shape)}")
         parts = x.split(self.sizes, axis)
@@ -209,7 +196,7 @@ class _Reduction(Block):
             raise SettingError("axes must name at least one axis")
 
     def _checked(self, x: Tensor) -> tuple[int, ...]:
-        axes = tuple(_axis(axis, x) for axis in self._axes)
+        axes = tuple(axis_of(axis, x) for axis in self._axes)
         if len(set(axes)) < len(axes):
             raise ShapeError(f"axes {self.axes} of {tuple(x.shape)} name one axis twice")
         return axes
@@ -254,37 +241,7 @@ class Mean(_Reduction):
         return (self._spread(saved, d_y / max(count, 1)),)
 
 
-# Borders: the places of x that the elements before and after it are copied from ---------------------------------------
-
-
-def _reflect(size: int, before: int, after: int) -> tuple[range, range]:
-    return range(before, 0, -1), range(size - 2, size - 2 - after, -1)
-
-
-def _replicate(size: int, before: int, after: int) -> tuple[list[int], list[int]]:
-    return [0] * before, [size - 1] * after
-
-
-def _circular(size: int, before: int, after: int) -> tuple[range, range]:
-    return range(size - before, size), range(after)
-
-
-_BORDERS: dict[str, Any] = {"reflect": _reflect, "replicate": _replicate, "circular": _circular}
-
-
-def _take(x: Tensor, axis: int, places: range | list[int]) -> Tensor:
-    return x.index_select(axis, torch.tensor(places, dtype=torch.long, device=x.device))
-
-
-def _give_back(d_x: Tensor, axis: int, places: range | list[int], d_border: Tensor) -> None:
-    """Add to d_x, in place, what was copied from these places: all different, or all one and the same."""
-    if isinstance(places, list):  # summed first, because CUDA adds to one place in no fixed order
-        places, d_border = places[:1], d_border.sum(axis, keepdim=True)
-    if len(places):
-        d_x.index_add_(axis, torch.tensor(places, device=d_x.device), d_border)
-
-
-def _axis(axis: int, x: Tensor) -> int:
+def axis_of(axis: int, x: Tensor) -> int:
     """The axis counted from the start; ShapeError if x lacks it."""
     if not -x.dim() <= axis < x.dim():
         raise ShapeError(f"expected an axis {axis}, came {tuple(x.shape)}")

@@ -3,10 +3,36 @@
 A row says three things: how to make the block, what goes in, and what torch gives for the same.
 """
 
-from tests.cases import arranging, elementwise, spatial
+from tests.cases import (
+    arranging,
+    choosing,
+    elementary,
+    elementwise,
+    folding,
+    gathering,
+    moving,
+    reducing,
+    sampling,
+    sequences,
+    spatial,
+    spatial3d,
+)
 from tests.cases.case import Case
 from tests.cases.objectives import OBJECTIVES, ObjectiveCase
 
-CASES: list[Case] = [*elementwise.CASES, *spatial.CASES, *arranging.CASES]
+CASES: list[Case] = [
+    *elementwise.CASES,
+    *spatial.CASES,
+    *arranging.CASES,
+    *elementary.CASES,
+    *choosing.CASES,
+    *gathering.CASES,
+    *reducing.CASES,
+    *moving.CASES,
+    *folding.CASES,
+    *spatial3d.CASES,
+    *sampling.CASES,
+    *sequences.CASES,
+]
 
 __all__ = ["CASES", "OBJECTIVES", "Case", "ObjectiveCase"]

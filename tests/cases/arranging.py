@@ -14,6 +14,36 @@ CASES = [
     Case(lambda: blocks.Flatten(0), ((3, 2, 4),), lambda _, x: x.flatten(), batch=None),
     Case(lambda: blocks.Reshape((4, 3)), ((2, 6, 2),), lambda _, x: x.reshape(-1, 4, 3), wrong=((2, 6, 3),)),
     Case(lambda: blocks.Reshape([3, -1]), ((2, 6, 2),), lambda _, x: x.reshape(-1, 3, 4), wrong=((2, 4),)),
+    Case(
+        lambda: blocks.Reshape(("a1*2", -1)),
+        ((2, 3, 4),),
+        lambda _, x: x.reshape(2, 6, 2),
+        wrong=((2, 3, 3),),
+        batch=None,
+    ),
+    Case(lambda: blocks.Reshape(("a0*a1", -1), 0), ((2, 3, 4),), lambda _, x: x.reshape(6, 4), batch=None),
+    Case(
+        lambda: blocks.Reshape(("a0", "b1 // 2 + 1", "-(2 - b1)"), start_axis=0),
+        ((2, 6), (1, 4)),
+        lambda _, x, _y: x.reshape(2, 3, 2),
+        batch=None,
+    ),
+    Case(lambda: blocks.Reshape((3, 4), 2), ((2, 3, 12),), lambda _, x: x.reshape(-1, 3, 3, 4), wrong=((2,),)),
+    Case(
+        lambda: blocks.Expand((2, -1, 4)), ((3, 1),), lambda _, x: x.expand(2, 3, 4), wrong=((2, 2, 3, 1),), batch=None
+    ),
+    Case(lambda: blocks.Expand([1, 3]), ((2, 1),), lambda _, x: x.expand(2, 3), wrong=((2, 2),), batch=None),
+    Case(lambda: blocks.Expand(("b0", 1, "b1*2")), ((1, 3, 1), (2, 2)), lambda _, x, _y: x.expand(2, 3, 4), batch=None),
+    Case(blocks.Detach, ((2, 3),), lambda _, x: x.detach() + 0 * x, differentiable=False),
+    Case(lambda: blocks.Parameter((2, 3)), (), lambda b: b.value + 0, batch=None),
+    Case(lambda: blocks.Constant([2, 3]), (), lambda b: b.value, batch=None, differentiable=False),
+    Case(
+        lambda: blocks.Filled(("a0", 3), 0.5, "float64"),
+        ((2, 4),),
+        lambda *_: torch.full((2, 3), 0.5, dtype=torch.float64),
+        batch=None,
+    ),
+    Case(lambda: blocks.Range(1, "a0*a1", 2), ((2, 4),), lambda *_: torch.arange(1, 8, 2), batch=None),
     Case(lambda: blocks.Transpose((0, 2, 1)), ((2, 3, 4),), lambda _, x: x.permute(0, 2, 1), wrong=((2, 3),)),
     Case(lambda: blocks.Transpose([0, 2, 3, 1]), ((2, 3, 4, 2),), lambda _, x: x.permute(0, 2, 3, 1)),
     Case(lambda: blocks.Transpose((0, -1, 1, 2)), ((2, 3, 4, 2),), lambda _, x: x.permute(0, 3, 1, 2)),
@@ -24,6 +54,13 @@ CASES = [
     Case(lambda: blocks.Slice(-2, 1), ((2, 5, 3),), lambda _, x: x[:, 1:]),
     Case(lambda: blocks.Slice(1, 4, 2), ((2, 5, 3),), lambda _, x: x[:, 4:2], title="Slice, empty"),
     Case(lambda: blocks.Slice(0, 1, 9), ((4, 3),), lambda _, x: x[1:9], batch=None),
+    Case(lambda: blocks.Slice(1, "b0", "a1 - 1"), ((2, 5), (1, 3)), lambda _, x, _y: x[:, 1:4], batch=None),
+    Case(
+        lambda: blocks.Pad((0, "b0 - a1"), "replicate"),
+        ((2, 3), (5,)),
+        lambda _, x, _y: F.pad(x[None], (0, 2), "replicate")[0],
+        batch=None,
+    ),
     *[
         Case(
             lambda given=given: blocks.Pad(*given),

@@ -16,6 +16,7 @@ class Case:
 
     wrong: shapes that the block must refuse with a ShapeError.
     training: run forward with training=True.
+    differentiable: False if nothing goes back on purpose, or there is nothing to go back to.
     batch: axis of the batch in every input; None if the inputs have none (then no empty batch, no batch of one).
     """
 
@@ -25,6 +26,7 @@ class Case:
     wrong: tuple[tuple[int, ...], ...] | None = None
     training: bool = False
     batch: int | None = 0
+    differentiable: bool = True
     title: str = ""
 
     def __str__(self) -> str:

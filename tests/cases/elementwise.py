@@ -17,6 +17,16 @@ def batch_norm(block: Any, x: Tensor, training: bool) -> Tensor:
     return F.batch_norm(x, *statistics, block.weight, block.bias, training, eps=block.epsilon)
 
 
+def hard_sigmoid(x: Tensor, alpha: float, beta: float) -> Tensor:
+    """ONNX's, by its definition."""
+    return (alpha * x + beta).clamp(0, 1)
+
+
+def shrink(x: Tensor, bias: float, lambd: float) -> Tensor:
+    """ONNX's, by its definition."""
+    return torch.where(x < -lambd, x + bias, torch.where(x > lambd, x - bias, 0))
+
+
 CASES = [
     # Linear
     Case(lambda: blocks.Linear(4, 3), ((5, 4),), lambda b, x: F.linear(x, b.weight, b.bias), wrong=((5, 3),)),
@@ -42,9 +52,25 @@ CASES = [
         wrong=((2, 2, 3, 3),),
         title="PReLU(3), 4 axes",
     ),
+    *[
+        Case(
+            lambda shape=shape: blocks.PReLU(shape=shape),
+            ((3, 2, 4),),
+            lambda b, x: torch.where(x > 0, x, b.weight * x),
+            wrong=((3, 2, 5, 3),),
+            batch=None if shape == (3, 1, 1) else 0,
+        )
+        for shape in ((2, 1), [1, 2, 4], (3, 1, 1))
+    ],
+    Case(lambda: blocks.PReLU(shape=()), ((3, 2),), lambda b, x: F.prelu(x, b.weight.view(1)), title="PReLU, no axis"),
     Case(blocks.ELU, ((3, 4),), of_x(F.elu)),
     Case(lambda: blocks.ELU(0.5), ((2, 3, 2, 2),), of_x(F.elu, 0.5)),
+    Case(blocks.CELU, ((3, 4),), of_x(F.celu)),
+    Case(  # torch's own F.celu is no oracle in float64: its backward rounds 1 / alpha to float32
+        lambda: blocks.CELU(0.4), ((2, 3, 2, 2),), of_x(lambda x: torch.where(x > 0, x, 0.4 * torch.expm1(x / 0.4)))
+    ),
     Case(blocks.SELU, ((3, 4),), of_x(F.selu)),
+    Case(lambda: blocks.SELU(0.5, 2.0), ((3, 4),), of_x(lambda x: 2 * F.elu(x, 0.5))),
     Case(blocks.GELU, ((3, 4),), of_x(F.gelu)),
     Case(lambda: blocks.GELU("tanh"), ((2, 3, 2, 2),), of_x(F.gelu, approximate="tanh")),
     Case(blocks.SiLU, ((3, 4),), of_x(F.silu)),
@@ -55,7 +81,14 @@ CASES = [
     Case(  # torch's own F.hardsigmoid is no oracle in float64: its backward rounds 1/6 to float32
         blocks.HardSigmoid, lambda g: (spread((3, 4), g, -5, 5),), of_x(lambda x: F.relu6(x + 3) / 6)
     ),
+    Case(lambda: blocks.HardSigmoid(0.2, 0.4), lambda g: (spread((3, 4), g, -5, 5),), of_x(hard_sigmoid, 0.2, 0.4)),
+    Case(lambda: blocks.HardSigmoid(-0.5), lambda g: (spread((3, 4), g, -5, 5),), of_x(hard_sigmoid, -0.5, 0.5)),
     Case(blocks.HardSwish, lambda g: (spread((3, 4), g, -5, 5),), of_x(F.hardswish)),
+    Case(blocks.ThresholdedReLU, ((3, 4),), of_x(F.threshold, 1.0, 0.0)),
+    Case(lambda: blocks.ThresholdedReLU(-0.5), ((2, 3, 2, 2),), of_x(F.threshold, -0.5, 0.0)),
+    Case(blocks.Shrink, ((3, 4),), of_x(F.hardshrink)),
+    Case(lambda: blocks.Shrink(0.7, 0.7), ((3, 4),), of_x(F.softshrink, 0.7)),
+    Case(lambda: blocks.Shrink(-0.3, 0.2), ((2, 3, 2, 2),), of_x(shrink, -0.3, 0.2)),
     Case(lambda: blocks.Clamp(0.0, 6.0), lambda g: (spread((3, 5), g, -4, 9),), of_x(F.relu6)),
     Case(lambda: blocks.Clamp(-1.0), ((2, 3, 2, 2),), of_x(torch.clamp, -1.0)),
     Case(lambda: blocks.Clamp(high=0.5), ((3, 4),), of_x(torch.clamp, max=0.5)),
@@ -151,4 +184,32 @@ CASES = [
         ((2, 3, 2, 2),),
         of_x(F.local_response_norm, 9, 0.5),
     ),
+    *[
+        Case(
+            lambda given=given: blocks.RMSNorm(*given),
+            ((2, 3, 4),),
+            lambda b, x: F.rms_norm(x, b.shape, b.weight, b.epsilon),
+            wrong=((2, 4, 3),),
+        )
+        for given in ((4,), ((3, 4), 0.1), ([4], 1e-6, False))
+    ],
+    *[
+        Case(
+            lambda given=given: blocks.MeanVarianceNorm(*given),
+            ((3, 2, 2, 4),),
+            lambda b, x: (x - x.mean(b.axes, keepdim=True)) / (x.std(b.axes, correction=0, keepdim=True) + b.epsilon),
+            wrong=((3,),),
+            batch=None if 0 in given[0] else 0,
+        )
+        for given in (((0, 2, 3),), ([-1, 1], 0.3), ((3,), 0.0))
+    ],
+    *[
+        Case(
+            lambda given=given: blocks.LpNorm(*given),
+            ((3, 4, 2),),
+            lambda b, x: F.normalize(x, b.order, b.axis),
+            wrong=((),),
+        )
+        for given in ((), (1, 1), (-1, 3), (1, 1.5))
+    ],
 ]

@@ -214,6 +214,11 @@ CASES = [
         )
     ],
     Case(
+        lambda: blocks.Resize(("b2", "b3*2"), mode="bilinear"),
+        ((2, 2, 4, 6), (2, 1, 5, 4)),
+        lambda _, x, _y: F.interpolate(x, (5, 8), mode="bilinear"),
+    ),
+    Case(
         lambda: blocks.Resize(scale=0.4),
         ((2, 2, 4, 6),),
         lambda _, x: F.interpolate(x, scale_factor=0.4),

@@ -1,0 +1,123 @@
+"""Blocks that divide their input by its own size: by a root mean square, a standard deviation, a norm."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blockprop.block import Block
+from blockprop.errors import SettingError, ShapeError
+
+
+class RMSNorm(Block):
+    """Divides the last axes by their root mean square:  y = weight · x̂,  x̂ = x / r,  r = √(mean(x²) + epsilon).
+
+    d_x = (d_x̂ − x̂ · mean(d_x̂ · x̂)) / r,  d_x̂ = weight · d_y     d_weight = Σ d_y · x̂
+
+    x, y: (..., *shape)     weight: shape, or None without affine
+    Half precision is computed in float32. epsilon: None stands for the spacing, at 1, of the numbers it is computed in,
+    as in torch.nn.RMSNorm.
+    Raises ShapeError if x does not end in shape; SettingError for a negative epsilon and sizes below 1.
+    Source: Zhang and Sennrich 2019, eq. 4.
+    """
+
+    parameter_names = ("weight",)
+
+    def __init__(self, shape: int | Sequence[int], epsilon: float | None = None, affine: bool = True):
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not self.shape or min(self.shape) < 1:
+            raise SettingError(f"shape must have sizes of at least 1, came {self.shape}")
+        if epsilon is not None and not epsilon >= 0:
+            raise SettingError(f"epsilon must be at least 0, came {epsilon}")
+        self.epsilon, self.affine = epsilon, affine
+        self._axes = tuple(range(-len(self.shape), 0))
+        self.weight = torch.ones(self.shape) if affine else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        if x.shape[-len(self.shape) :] != self.shape:
+            raise ShapeError(f"expected (..., {', '.join(map(str, self.shape))}), came {tuple(x.shape)}")
+        kind = torch.promote_types(x.dtype, torch.float32)
+        epsilon = torch.finfo(kind).eps if self.epsilon is None else self.epsilon
+        norm = torch.linalg.vector_norm(x, 2, self._axes, True, dtype=kind)
+        inverse = norm.mul_(math.prod(self.shape) ** -0.5).square_().add_(epsilon).rsqrt_()
+        y = x * inverse
+        y = y if self.weight is None else y.mul_(self.weight)
+        return y.to(x.dtype), (x, inverse)
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        x, inverse = saved
+        d_scaled = d_y * inverse  # d_x̂ / r
+        d_scaled = d_scaled if self.weight is None else d_scaled.mul_(self.weight)
+        mean = (d_scaled * x).mean(self._axes, keepdim=True).mul_(inverse).mul_(inverse)
+        return (d_scaled.addcmul_(x.to(mean.dtype), mean, value=-1).to(x.dtype),)
+
+    def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
+        if self.weight is None:
+            return {}
+        x, inverse = saved
+        return {"weight": (x * inverse).mul_(d_y).sum_to_size(self.shape).to(self.weight.dtype)}
+
+
+class MeanVarianceNorm(Block):
+    """Brings x to mean 0 and deviation 1 over some axes:  y = (x − mean) / s,  s = σ + epsilon,  σ = √variance.
+
+    d_x = (d_y − mean(d_y) − y · mean(d_y · y) · s / σ) / s, and without the last term where σ is 0
+
+    x, y: any shape that has the axes. The default is each channel over batch and places of (n, channels, h, w).
+    Raises ShapeError if x lacks an axis.
+    Source: ONNX, operator MeanVarianceNormalization; unlike the other norms, it adds epsilon outside of the root.
+    """
+
+    def __init__(self, axes: Sequence[int] = (0, 2, 3), epsilon: float = 1e-9):
+        if not epsilon >= 0:
+            raise SettingError(f"epsilon must be at least 0, came {epsilon}")
+        self.axes, self.epsilon = tuple(axes), epsilon
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        for axis in self.axes:
+            _check_axis(x, axis)
+        centered = x - x.mean(self.axes, keepdim=True)
+        sigma = centered.square().mean(self.axes, keepdim=True).sqrt_()
+        y = centered.div_(sigma + self.epsilon)
+        return y, (y, sigma)
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        y, sigma = saved
+        s = sigma + self.epsilon
+        share = (d_y * y).mean(self.axes, keepdim=True).mul_(s / sigma).masked_fill_(sigma == 0, 0)
+        return ((d_y - d_y.mean(self.axes, keepdim=True)).addcmul_(y, share, value=-1).div_(s),)
+
+
+class LpNorm(Block):
+    """Divides x by its norm along an axis:  y = x / ‖x‖,  ‖x‖ = (Σ |x|^order)^(1/order), and 0 where the norm is 0.
+
+    d_x = (d_y − sign(x) · |x / ‖x‖|^(order − 1) · Σ d_y · y) / ‖x‖, and 0 where the norm is 0
+
+    x, y: any shape that has the axis   order: a number from 1 on
+    Raises ShapeError if x lacks the axis, SettingError for another order.
+    Source: ONNX, operator LpNormalization, which has the orders 1 and 2.
+    """
+
+    def __init__(self, axis: int = -1, order: float = 2):
+        if not 1 <= order < math.inf:
+            raise SettingError(f"order must be a number from 1 on, came {order}")
+        self.axis, self.order = axis, order
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        _check_axis(x, self.axis)
+        norm = torch.linalg.vector_norm(x, self.order, self.axis, keepdim=True)
+        norm.masked_fill_(norm == 0, math.inf)  # so that all that is divided by it becomes 0
+        y = x / norm
+        return y, (y, norm)
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        y, norm = saved
+        slope = y if self.order == 2 else y.abs().pow_(self.order - 1).mul_(y.sign())
+        return (torch.addcmul(d_y, slope, (d_y * y).sum(self.axis, keepdim=True), value=-1).div_(norm),)
+
+
+def _check_axis(x: Tensor, axis: int) -> None:
+    if not -x.dim() <= axis < x.dim():
+        raise ShapeError(f"expected an input that has axis {axis}, came {tuple(x.shape)}")
