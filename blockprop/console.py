@@ -2,10 +2,19 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from blockprop.run import Record
 
@@ -35,6 +44,21 @@ def watched(title: str, quiet: bool = False) -> Callable[[Iterable[Record]], Ite
                 yield record
 
     return watch
+
+
+@contextmanager
+def watched_bytes(title: str, quiet: bool = False) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar for a download, and the function that moves it: told (bytes so far, bytes in all or None)."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=progress_console, disable=quiet) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _now(record: Record) -> str:
