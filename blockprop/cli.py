@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from blockprop.commands import evaluate, look, train
+from blockprop.commands import evaluate, inspect, look, train
 from blockprop.errors import BlockpropError
 from blockprop.version import __version__
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.command(epilog=train.EPILOG)(train.train)
 app.command(epilog=evaluate.EVALUATE_EPILOG)(evaluate.evaluate)
 app.command(epilog=evaluate.PREDICT_EPILOG)(evaluate.predict)
+app.command(epilog=inspect.INFO_EPILOG)(inspect.info)
 app.command(epilog=look.CHECK_EPILOG)(look.check)
 app.command(epilog=look.DIAGRAM_EPILOG)(look.diagram)
 app.command(epilog=look.DEMO_EPILOG)(look.demo)
