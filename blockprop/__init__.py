@@ -9,6 +9,7 @@ from blockprop.descent import GradientDescent
 from blockprop.diagram import diagram
 from blockprop.errors import BlockpropError
 from blockprop.evaluation import evaluate, predict
+from blockprop.interop import Opaque, to_torch
 from blockprop.network import Network, Sequential
 from blockprop.networks import build_network
 from blockprop.objectives import (
@@ -34,6 +35,7 @@ __all__ = [
     "Network",
     "Node",
     "Objective",
+    "Opaque",
     "Record",
     "Sequential",
     "Trace",
@@ -55,4 +57,5 @@ __all__ = [
     "predict",
     "read_data",
     "save",
+    "to_torch",
 ]

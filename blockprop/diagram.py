@@ -21,6 +21,7 @@ from torch import Tensor
 
 from blockprop.block import Block
 from blockprop.errors import GraphError, suggestion
+from blockprop.interop import Opaque
 from blockprop.layout import LANE, LINE, MARGIN, SPACE, Band, Box, Link, place, text_width
 from blockprop.network import Network
 from blockprop.trace import Trace
@@ -50,6 +51,7 @@ KIND_OF_MODULE = {
 }
 COUNTS = ("channels", "classes", "features", "groups", "heads", "units")
 LENGTHS = ("dilation", "padding", "size", "stride")
+OPAQUE, DASHES = "backward by torch's autograd", 'stroke-dasharray="5 3"'
 HARD_SPACE = "\u00a0"
 INK, GRAY, VALUE, GRADIENT, ALARM = "#1f2933", "#5b6672", "#4a78b5", "#c0566a", "#a30014"
 
@@ -90,6 +92,8 @@ def kind_of(block: Block) -> str:
 
 def describe(block: Block) -> str:
     """A block's type and key settings as people say it: "conv 5×5, 6 channels"."""
+    if isinstance(block, Opaque):
+        return block.operator.removesuffix(".default")
     name = type(block).__name__
     dimensions = int(match[1]) if (match := re.search(r"([123])d$", name)) else 2
     name = re.sub(r"[123]d$", "", name)
@@ -195,7 +199,9 @@ def _node_box(name: str, block: Block, is_shared: bool) -> Box:
     lines = lines if len(lines) <= 3 else [*lines[:2], f"{lines[2][:31]}…"]
     count = sum(tensor.numel() for tensor in block.parameters.values())
     note = f"{count:,} parameter{'s' * (count != 1)}{', shared' if is_shared else ''}" if count else ""
-    return Box(kind_of(block), _shortened(name), lines, note, about=f"{name}: {about}")
+    is_opaque = isinstance(block, Opaque)
+    about = f"{name}: {about}{f' ({OPAQUE})' if is_opaque else ''}"
+    return Box(kind_of(block), _shortened(name), lines, note, about=about, dashed=is_opaque)
 
 
 # Drawing --------------------------------------------------------------------------------------------------------------
@@ -206,7 +212,7 @@ def _drawing(network: Network, bands: list[Band], links: list[Link], sizes: list
     count = sum(tensor.numel() for tensor in network.parameters.values())
     used = max(box.x + box.width / 2 for band in bands for box in band.boxes)
     width = max(360.0, used) + 2 * MARGIN
-    legend, top = _legend({box.kind for box in boxes}, count, sizes, width)
+    legend, top = _legend(boxes, count, sizes, width)
     lanes = _lanes(bands, links)
     top += LANE * (1 + max(lanes.values(), default=-1))
     height = top + max(band.bottom for band in bands) + MARGIN + LANE * (1 + max(lanes.values(), default=-1))
@@ -227,17 +233,19 @@ def _drawing(network: Network, bands: list[Band], links: list[Link], sizes: list
     return "\n".join(parts)
 
 
-def _legend(kinds: set[str], count: int, sizes: list[dict[str, float]], width: float) -> tuple[list[str], float]:
+def _legend(boxes: list[Box], count: int, sizes: list[dict[str, float]], width: float) -> tuple[list[str], float]:
     """The legend's pieces, and the y below it."""
     parts, x, y = [], MARGIN, MARGIN
-    for kind, (fill, outline) in KINDS.items():
-        step = 34 + text_width(kind, 11)
-        if kind not in kinds:
-            continue
+    kinds = {box.kind for box in boxes}
+    entries = [(kind, f'fill="{f}" stroke="{outline}"') for kind, (f, outline) in KINDS.items() if kind in kinds]
+    if any(box.dashed for box in boxes):
+        entries.append((OPAQUE, f'fill="#ffffff" stroke="{GRAY}" {DASHES}'))
+    for text, style in entries:
+        step = 34 + text_width(text, 11)
         if x + step > width:
             x, y = MARGIN, y + 20
-        parts.append(f'<rect x="{x:.0f}" y="{y:.0f}" width="14" height="12" rx="3" fill="{fill}" stroke="{outline}"/>')
-        parts.append(f'<text x="{x + 20:.0f}" y="{y + 10:.0f}">{kind}</text>')
+        parts.append(f'<rect x="{x:.0f}" y="{y:.0f}" width="14" height="12" rx="3" {style}/>')
+        parts.append(f'<text x="{x + 20:.0f}" y="{y + 10:.0f}">{text}</text>')
         x += step
     notes = [f"{count:,} parameters"]
     for title, limits in zip(("value", "gradient"), _ranges(sizes), strict=True):
@@ -263,11 +271,11 @@ def _ranges(sizes: list[dict[str, float]]) -> list[tuple[float, float] | None]:
 def _box(box: Box, ranges: list[tuple[float, float] | None]) -> str:
     fill, outline = KINDS[box.kind]
     left, y = box.x - box.width / 2, box.y + 18
-    radius = 14 if box.kind == "input, output" else 6
+    radius, dashes = (14 if box.kind == "input, output" else 6), f" {DASHES}" if box.dashed else ""
     parts = [
         f"<g><title>{escape(box.about)}</title>",
         f'<rect x="{left:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="{radius}" '
-        f'fill="{fill}" stroke="{outline}" stroke-width="1.2"/>',
+        f'fill="{fill}" stroke="{outline}" stroke-width="1.2"{dashes}/>',
         f'<text x="{box.x:.1f}" y="{y:.1f}" text-anchor="middle" font-size="13" font-weight="600">'
         f"{escape(box.name)}</text>",
     ]

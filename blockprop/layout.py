@@ -36,6 +36,7 @@ class Box:
     ports: list[str] = field(default_factory=list)
     """The label at each output."""
     about: str = ""
+    dashed: bool = False
     width: float = 0.0
     height: float = 0.0
     layer: int = -1

@@ -33,6 +33,7 @@ from blockprop.files import (
     write_file,
     write_tensors,
 )
+from blockprop.interop import Opaque
 from blockprop.network import Network
 from blockprop.plan import Node
 
@@ -198,7 +199,7 @@ def _known_classes(own: Mapping[str, type[Block]]) -> dict[str, type[Block]]:
     for name, kind in own.items():
         if not (isinstance(kind, type) and issubclass(kind, Block)):
             raise SettingError(f"blocks: expected a subclass of Block under {name!r}, got {kind!r}")
-    return {**shipped.BLOCKS, **own}
+    return {**shipped.BLOCKS, Opaque.__name__: Opaque, **own}
 
 
 def _field(holder: Any, key: str, kind: type[T]) -> T:

@@ -1,0 +1,216 @@
+"""ATen operators as plain data: which may be called by name, and calls of them that JSON can hold.
+
+A network file may come from a stranger and name any operator of torch. Only those are called that compute tensors from
+tensors and numbers: none that changes its arguments, opens a file, takes text, a device or a random generator, or is
+torch's own business (private ones, backward kernels, those of one backend).
+"""
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload, OpOverloadPacket
+
+from blockprop.blocks.sizes import checked, size_of
+from blockprop.errors import SettingError, suggestion
+
+BACKENDS = ("cpu", "cuda", "cudnn", "fbgemm", "miopen", "mkldnn", "quantized", "sparse")
+"""Operators whose names begin so are kernels of one backend, with conditions that they do not check."""
+NAMED: dict[str, dict[str, Any]] = {
+    "dtype": {str(v).removeprefix("torch."): v for v in vars(torch).values() if isinstance(v, torch.dtype)},
+    "memory_format": {
+        str(v).removeprefix("torch."): v for v in vars(torch).values() if isinstance(v, torch.memory_format)
+    },
+}
+"""What a call names in text: {"dtype": "float32"}, {"memory_format": "channels_last"}."""
+PLACEHOLDERS = ("input", "size", *NAMED)
+LARGEST = 2**63
+"""Whole numbers in a call are below this: torch counts in 64 bits."""
+
+
+def operator_named(title: str) -> OpOverload:
+    """The operator "aten.<name>.<overload>". Raises SettingError if there is none, or it may not be called."""
+    if not isinstance(title, str):
+        raise SettingError(f"expected the name of an operator such as 'aten.cumsum.default', came {title!r}")
+    return _operator_named(title)
+
+
+@functools.lru_cache(1000)
+def _operator_named(title: str) -> OpOverload:
+    match = re.fullmatch(r"aten\.(\w+)\.(\w+)", title, re.ASCII)
+    if not match:
+        raise SettingError(f"expected the name of an operator such as 'aten.cumsum.default', came {title[:80]!r}")
+    packet = getattr(torch.ops.aten, match[1], None)
+    if not isinstance(packet, OpOverloadPacket):
+        raise SettingError(f"torch has no operator 'aten.{match[1]}'{suggestion(match[1], dir(torch.ops.aten))}")
+    operator = getattr(packet, match[2], None)
+    if not isinstance(operator, OpOverload):
+        raise SettingError(f"torch has no operator {title!r}{suggestion(match[2], packet.overloads())}")
+    if reason := _objection(operator):
+        raise SettingError(f"the operator {title!r} cannot be a block: {reason}")
+    return operator
+
+
+def _objection(operator: OpOverload) -> str:
+    """Why a network must not call it; nothing if it may."""
+    schema, name = operator._schema, operator._schema.name.removeprefix("aten::")
+    kinds = {argument.name: str(argument.real_type) for argument in schema.arguments}
+    results = [str(result.type) for result in schema.returns]
+    if schema.is_mutable or torch.Tag.out in operator.tags:
+        return "it changes its arguments"
+    if "backward" in name or torch.Tag.generated in operator.tags:
+        return "it is one that torch makes for itself"
+    if name.startswith("_") and torch.Tag.core not in operator.tags:
+        return "it is private to torch"
+    if name.startswith(BACKENDS):
+        return "it belongs to one backend of torch"
+    for argument, kind in kinds.items():
+        if _innermost(kind) not in _FITS:
+            return f"its argument {argument!r} is of the type {kind}, and tensors and numbers alone are allowed"
+    if not any(_innermost(kind) == "Tensor" for kind in kinds.values()):
+        return "it takes no tensor"
+    if not results or (set(results) != {"Tensor"} and results != ["List[Tensor]"]):
+        return f"it returns {', '.join(results) or 'nothing'}, and tensors alone are allowed"
+    return ""
+
+
+def result_count(operator: OpOverload) -> int | None:
+    """How many tensors the operator returns; None if that depends on its arguments (a list)."""
+    results = operator._schema.returns
+    return None if str(results[0].type) == "List[Tensor]" else len(results)
+
+
+# Random numbers -------------------------------------------------------------------------------------------------------
+
+
+def random_state(operator: OpOverload, device: torch.device) -> tuple[Tensor, Tensor | None] | None:
+    """Where torch's random numbers stand, if the operator draws any: propagate has to draw the same."""
+    if torch.Tag.nondeterministic_seeded not in operator.tags:
+        return None
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+@contextmanager
+def random_numbers(state: tuple[Tensor, Tensor | None] | None, device: torch.device) -> Iterator[None]:
+    """Draw from that state inside, and go on as if nothing had been drawn."""
+    if state is None:
+        yield
+        return
+    with torch.random.fork_rng([] if state[1] is None else [device]):
+        torch.set_rng_state(state[0])
+        if state[1] is not None:
+            torch.cuda.set_rng_state(state[1], device)
+        yield
+
+
+# Calls as plain data --------------------------------------------------------------------------------------------------
+
+
+def check_call(operator: OpOverload, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
+    """SettingError unless the operator takes these arguments: numbers, None, lists and placeholders.
+
+    {"input": i} stands for the i-th tensor, {"size": formula} for a size of the tensors (see blocks/sizes.py),
+    {"dtype": name} and {"memory_format": name} for those of torch.
+    """
+    schema = operator._schema
+    by_place = [argument for argument in schema.arguments if not argument.kwarg_only]
+    if len(arguments) > len(by_place):
+        raise SettingError(f"{schema} takes {len(by_place)} arguments by place, not {len(arguments)}")
+    given = {argument.name: value for argument, value in zip(by_place, arguments, strict=False)}
+    known = {argument.name: argument for argument in schema.arguments}
+    for name in keywords:
+        if name in given or name not in known:
+            raise SettingError(f"{schema} has no {name!r} left to be given as a keyword")
+    given |= keywords
+    for name, argument in known.items():
+        if name in given and not _fits(given[name], str(argument.real_type)):
+            raise SettingError(f"{name!r} of {schema} must be {argument.real_type}, came {given[name]!r}")
+        if name not in given and not argument.has_default_value():
+            raise SettingError(f"{schema} needs {name!r}, which is not given")
+
+
+def count_inputs(value: Any) -> int:
+    """How many inputs the placeholders in it need. SettingError if one is left out."""
+    used = set(_inputs_in(value))
+    if used != set(range(len(used))):
+        raise SettingError(f"expected placeholders for the inputs 0, 1, 2 …, came {', '.join(map(str, sorted(used)))}")
+    return len(used)
+
+
+def _inputs_in(value: Any) -> list[int]:
+    if isinstance(value, list | tuple):
+        return [i for item in value for i in _inputs_in(item)]
+    if not isinstance(value, dict):
+        return []
+    if _placeholder(value) == "size":
+        return [ord(letter) - ord("a") for letter in re.findall(r"[a-z](?=\d)", str(value["size"]))]
+    return [value["input"]] if _placeholder(value) == "input" else []
+
+
+def filled(value: Any, inputs: Sequence[Tensor]) -> Any:
+    """The value with tensors, sizes and torch's constants in place of their placeholders."""
+    if isinstance(value, tuple):
+        return [filled(item, inputs) for item in value]
+    if isinstance(value, dict):
+        kind = _placeholder(value)
+        named = value[kind]
+        return inputs[named] if kind == "input" else size_of(named, inputs) if kind == "size" else NAMED[kind][named]
+    return value
+
+
+def as_tuples(value: Any) -> Any:
+    """The value with tuples in place of lists, as JSON gives them."""
+    return tuple([as_tuples(item) for item in value]) if isinstance(value, list | tuple) else value
+
+
+def _placeholder(value: Any) -> str:
+    """Its only key: "input", "dtype" …; nothing if it is no placeholder."""
+    return next(iter(value)) if isinstance(value, dict) and len(value) == 1 and set(value) <= set(PLACEHOLDERS) else ""
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -LARGEST <= value < LARGEST
+
+
+def _is_size(value: Any) -> bool:
+    return _is_whole(value) or (_placeholder(value) == "size" and isinstance(checked(value["size"]), str | int))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or _is_size(value)
+
+
+def _is_input(value: Any) -> bool:
+    return _placeholder(value) == "input" and _is_whole(value["input"]) and value["input"] >= 0
+
+
+def _is_named(kind: str, value: Any) -> bool:
+    return _placeholder(value) == kind and isinstance(value[kind], str) and value[kind] in NAMED[kind]
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {  # for each type in a schema, what a call may have there
+    "Tensor": lambda value: _is_input(value) or _is_number(value),
+    "int": _is_size,
+    "float": _is_number,
+    "bool": lambda value: isinstance(value, bool),
+    "number": lambda value: isinstance(value, bool) or _is_number(value),
+    "ScalarType": functools.partial(_is_named, "dtype"),
+    "MemoryFormat": functools.partial(_is_named, "memory_format"),
+}
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if match := re.fullmatch(r"Optional\[(.*)\]", kind):
+        return value is None or _fits(value, match[1])
+    if match := re.fullmatch(r"List\[(.*)\]", kind):
+        return isinstance(value, tuple) and all(_fits(item, match[1]) for item in value)
+    return _FITS[kind](value)
+
+
+def _innermost(kind: str) -> str:
+    """What a type is made of: Tensor for Optional[List[Tensor]]."""
+    return re.sub(r"(Optional|List)\[|\]", "", kind)
