@@ -1,13 +1,9 @@
 """Networks by a short text: `mlp:128,64`, `lenet`, `cnn`, a function in a Python file, or a saved network's path."""
 
-import importlib.util
 import math
 import os
-import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
@@ -16,6 +12,7 @@ from blockprop.block import Block
 from blockprop.blocks import BatchNorm2d, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU
 from blockprop.errors import BlockpropError, SettingError, suggestion
 from blockprop.network import Network, Sequential
+from blockprop.python_files import call_in, line_of, run_file
 
 HIDDEN = (128, 64)
 """Widths of a plain `mlp`."""
@@ -155,37 +152,10 @@ BUILDERS: dict[str, Callable[[tuple[int, ...], int, str], Network]] = {"mlp": _m
 
 
 def _from_file(spec: str, shape: tuple[int, ...], outputs: int) -> Network:
-    name, _, function = (spec, "", "build") if spec.endswith(".py") else spec.rpartition(":")
-    path = Path(name).absolute()
-    if not path.is_file():
-        raise SettingError(f"{spec}: the file {name} does not exist")
-    try:
-        build = getattr(_module(path), function, None)
-        network = build(shape, outputs) if callable(build) else None
-    except (Exception, SystemExit) as error:  # whatever the user's code raises
-        line = _line(error, path)
-        where = f"{name}, line {line}" if line else f"{name}: {function}({shape}, {outputs})"
-        raise SettingError(f"{where}: {type(error).__name__}: {error}") from error
-    if not callable(build):
-        raise SettingError(f"{name}: expected a function {function}(shape, outputs), there is none")
+    network = call_in(spec, "build", shape, outputs)
     if not isinstance(network, Network):
-        raise SettingError(f"{name}: expected {function} to return a Network, it returned a {type(network).__name__}")
+        raise SettingError(f"{spec}: expected the function to return a Network, it returned a {type(network).__name__}")
     return network
-
-
-def _module(path: Path) -> ModuleType:
-    """The file's code, run as a module of its own."""
-    module_spec = importlib.util.spec_from_file_location(f"blockprop_file_{path.stem}", path)
-    if module_spec is None or module_spec.loader is None:
-        raise ImportError(f"cannot import {path}")
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[module.__name__] = module  # dataclasses look their module up there
-    sys.path.insert(0, str(path.parent))  # as if the file were run: it may import what lies beside it
-    try:
-        module_spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
 
 
 def blocks_in(file: str | os.PathLike[str]) -> dict[str, type[Block]]:
@@ -194,9 +164,9 @@ def blocks_in(file: str | os.PathLike[str]) -> dict[str, type[Block]]:
     if not path.is_file():
         raise SettingError(f"the file {file} does not exist")
     try:
-        names = vars(_module(path))
+        names = vars(run_file(path))
     except (Exception, SystemExit) as error:
-        raise SettingError(f"{file}, line {_line(error, path)}: {type(error).__name__}: {error}") from error
+        raise SettingError(f"{file}, line {line_of(error, path)}: {type(error).__name__}: {error}") from error
     found = {
         name: kind
         for name, kind in names.items()
@@ -205,14 +175,6 @@ def blocks_in(file: str | os.PathLike[str]) -> dict[str, type[Block]]:
     if not found:
         raise SettingError(f"{file} defines no block, that is, no class made from blockprop.Block")
     return found
-
-
-def _line(error: BaseException, path: Path) -> int | None:
-    """The last line of the file that had a part in the error."""
-    if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == path:
-        return error.lineno
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
-    return lines[-1] if lines else None
 
 
 def _check_fit(network: Network, spec: str, shape: tuple[int, ...], outputs: int) -> None:

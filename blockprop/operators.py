@@ -28,6 +28,8 @@ NAMED: dict[str, dict[str, Any]] = {
 }
 """What a call names in text: {"dtype": "float32"}, {"memory_format": "channels_last"}."""
 PLACEHOLDERS = ("input", "size", *NAMED)
+TEXTS = ("approximate", "equation", "indexing", "mode", "norm", "padding", "reduce", "rounding_mode", "side", "UPLO")
+"""Arguments that choose by text how an operator computes. Other texts, such as names of files, are refused."""
 LARGEST = 2**63
 """Whole numbers in a call are below this: torch counts in 64 bits."""
 
@@ -69,7 +71,7 @@ def _objection(operator: OpOverload) -> str:
     if name.startswith(BACKENDS):
         return "it belongs to one backend of torch"
     for argument, kind in kinds.items():
-        if _innermost(kind) not in _FITS:
+        if not (_innermost(kind) in _FITS or (_innermost(kind) == "str" and argument in TEXTS)):
             return f"its argument {argument!r} is of the type {kind}, and tensors and numbers alone are allowed"
     if not any(_innermost(kind) == "Tensor" for kind in kinds.values()):
         return "it takes no tensor"
@@ -127,7 +129,7 @@ def check_call(operator: OpOverload, arguments: Sequence[Any], keywords: Mapping
             raise SettingError(f"{schema} has no {name!r} left to be given as a keyword")
     given |= keywords
     for name, argument in known.items():
-        if name in given and not _fits(given[name], str(argument.real_type)):
+        if name in given and not (_fits(given[name], str(argument.real_type)) or _is_text(name, given[name])):
             raise SettingError(f"{name!r} of {schema} must be {argument.real_type}, came {given[name]!r}")
         if name not in given and not argument.has_default_value():
             raise SettingError(f"{schema} needs {name!r}, which is not given")
@@ -208,7 +210,11 @@ def _fits(value: Any, kind: str) -> bool:
         return value is None or _fits(value, match[1])
     if match := re.fullmatch(r"List\[(.*)\]", kind):
         return isinstance(value, tuple) and all(_fits(item, match[1]) for item in value)
-    return _FITS[kind](value)
+    return kind in _FITS and _FITS[kind](value)
+
+
+def _is_text(name: str, value: Any) -> bool:
+    return name in TEXTS and isinstance(value, str)
 
 
 def _innermost(kind: str) -> str:

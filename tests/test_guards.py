@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "blockprop"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    {"errors", "version"},
+    {"errors", "version", "python_files"},
     {"block", "products", "files", "differences", "nesting", "fetching", "published"},
     {"blocks", "plan", "trace"},
     {"network", "operators"},

@@ -175,7 +175,7 @@ def test_a_function_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("return 3", r"my_net\.py: expected other to return a Network, it returned a int"),
+        ("return 3", r"my_net\.py:other: expected the function to return a Network, it returned a int"),
         ("return 1 / 0", r"my_net\.py, line 15: ZeroDivisionError: division by zero"),
         ("raise SystemExit('stop')", r"my_net\.py, line 15: SystemExit: stop"),
         ("return Linear(0, -1)", r"my_net\.py, line 15: "),

@@ -1,0 +1,177 @@
+"""Handlers of operators that sum, average, choose along axes, and of those that make numbers."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from blockprop import blocks
+from blockprop.blocks.sources import name_of
+from blockprop.importers.aten.elementwise import cast
+from blockprop.importers.aten.table import aten
+from blockprop.importers.calls import Call, axes_of, axis_from_start
+from blockprop.importers.graph import Flow, Known, Value
+from blockprop.importers.symbols import Size, Symbol
+
+# Over axes ------------------------------------------------------------------------------------------------------------
+
+
+@aten("sum", "mean", "prod", "amax", "amin", "logsumexp", "nansum")
+def reduction(call: Call, self: Value, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Value:
+    kinds: dict[str, Any] = {
+        "sum": blocks.Sum,
+        "mean": blocks.Mean,
+        "prod": blocks.Product,
+        "amax": blocks.MaxOver,
+        "amin": blocks.MinOver,
+        "logsumexp": blocks.LogSumExp,
+    }
+    name = call.operator.split(".")[1]
+    if name not in kinds:
+        raise call.refuse("sums that leave out NaN")
+    if self.axes == 0:
+        return cast(call, self, dtype)
+    if name == "mean" and not keepdim and self.axes > 2 and axes_of(dim, self.axes) == tuple(range(2, self.axes)):
+        return call.add(blocks.GlobalAvgPool(), cast(call, self, dtype))
+    return call.add(kinds[name](axes_of(dim, self.axes), keepdim), cast(call, self, dtype))
+
+
+@aten("max", "min")
+def extreme_over(call: Call, self: Value, dim: Any = None, keepdim: bool = False, other: Value | None = None) -> Any:
+    larger = call.operator.startswith("aten.max")
+    if other is not None:
+        return call.add(blocks.Max() if larger else blocks.Min(), self, other)
+    axes = axes_of(dim, self.axes)
+    y = call.add((blocks.MaxOver if larger else blocks.MinOver)(axes, keepdim), self)
+    if dim is None:
+        return y
+    return y, call.add((blocks.ArgMax if larger else blocks.ArgMin)(axes[0], keepdim), self, part="index")
+
+
+@aten("argmax", "argmin")
+def argmax(call: Call, self: Value, dim: int | None = None, keepdim: bool = False) -> Value:
+    if dim is None:
+        self, dim = call.add(blocks.Flatten(0), self, part="flat"), 0
+    kind = blocks.ArgMax if "max" in call.operator else blocks.ArgMin
+    return call.add(kind(axis_from_start(dim, self.axes), keepdim), self)
+
+
+@aten("var", "std", "var_mean", "std_mean")
+def variance(
+    call: Call, self: Value, dim: Any = None, correction: Any = None, unbiased: bool = True, keepdim: bool = False
+) -> Any:
+    name, axes = call.operator.split(".")[1], axes_of(dim, self.axes)
+    if correction is None:
+        correction = 1 if unbiased else 0
+    root = name.startswith("std")
+    y = call.add(blocks.Variance(axes, correction, keepdim), self, part="variance" if root else "")
+    y = call.add(blocks.Sqrt(), y) if root else y
+    return (y, call.add(blocks.Mean(axes, keepdim), self, part="mean")) if name.endswith("mean") else y
+
+
+@aten("norm", "linalg_vector_norm")
+def norm(
+    call: Call, self: Value, p: Any = 2, ord: Any = None, dim: Any = None, keepdim: bool = False, dtype: Any = None
+) -> Value:
+    order = ord if ord is not None else p
+    if order not in (1, 2):
+        raise call.refuse(f"a norm of order {order}")
+    return call.add(blocks.Norm(axes_of(dim, self.axes), keepdim, int(order)), cast(call, self, dtype))
+
+
+@aten("cumsum")
+def cumsum(call: Call, self: Value, dim: int, dtype: Any = None) -> Value:
+    return call.add(blocks.CumSum(dim), cast(call, self, dtype))
+
+
+@aten("topk")
+def topk(call: Call, self: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    return call.add(blocks.TopK(k, dim, largest, sorted), self)
+
+
+@aten("sort")
+def sort(call: Call, self: Value, dim: int = -1, descending: bool = False, stable: Any = None) -> Any:
+    return call.add(blocks.Sort(dim, descending), self)
+
+
+@aten("one_hot")
+def one_hot(call: Call, self: Value, num_classes: int = -1) -> Value:
+    if num_classes < 0:
+        raise call.refuse("one_hot without a number of classes")
+    return call.add(blocks.Cast("int64"), call.add(blocks.OneHot(num_classes), self, part="float"))
+
+
+# Making numbers -------------------------------------------------------------------------------------------------------
+
+
+def filled(call: Call, shape: Sequence[Size], value: float, dtype: torch.dtype | None) -> Value:
+    """A tensor with one number everywhere: a constant, or made anew where a size is free."""
+    dtype = dtype or torch.get_default_dtype()
+    if not any(isinstance(size, Symbol) for size in shape):
+        return Known(torch.full(tuple(shape), value, dtype=dtype))  # type: ignore[arg-type]
+    sizes, others = call.graph.formulas(shape)
+    flow = call.add(blocks.Filled(sizes, value, name_of(dtype)), *others, part="filled")
+    return Flow(flow.key, flow.trials, filled=value)
+
+
+@aten("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty")
+def make(
+    call: Call, size: Sequence[Size], fill_value: Any = 0, dtype: Any = None, self: Value | None = None, **_: Any
+) -> Value:
+    value = 1 if "ones" in call.operator else fill_value
+    like = (
+        self.dtype if self is not None else torch.int64 if isinstance(value, int) and "full" in call.operator else None
+    )
+    return filled(call, size, value, dtype or like)
+
+
+@aten("zeros_like", "ones_like", "full_like", "empty_like", "fill", "zero")
+def make_like(call: Call, self: Value, fill_value: Any = 0, value: Any = None, dtype: Any = None, **_: Any) -> Value:
+    number = 1 if "ones" in call.operator else fill_value if value is None else value
+    if isinstance(number, Flow | Known):
+        number = call.constant(number).item()
+    return filled(call, self.shape, number, dtype or self.dtype)
+
+
+@aten("arange")
+def arange(call: Call, end: Any, start: Any = 0, step: Any = 1, dtype: Any = None, **_: Any) -> Value:
+    sizes = (start, end, step)
+    if any(isinstance(size, float) and not size.is_integer() for size in sizes):
+        return Known(torch.arange(start, end, step, dtype=dtype))
+    if dtype is None:
+        dtype = torch.get_default_dtype() if any(isinstance(size, float) for size in sizes) else torch.int64
+    if not any(isinstance(size, Symbol) for size in sizes):
+        return Known(torch.arange(start, end, step, dtype=dtype))
+    formulas, others = call.graph.formulas([int(s) if isinstance(s, float) else s for s in sizes])
+    return call.add(blocks.Range(*formulas, dtype=name_of(dtype)), *others)
+
+
+@aten("scalar_tensor")
+def scalar_tensor(call: Call, s: Any, dtype: Any = None, **_: Any) -> Value:
+    if isinstance(s, Symbol):
+        raise call.refuse("a free size as a number to compute with")
+    return Known(torch.tensor(s, dtype=dtype))
+
+
+@aten("rand", "randn", "randint", "rand_like", "randn_like", "bernoulli", "normal", "multinomial", "randperm")
+def random(call: Call, **_: Any) -> Value:
+    raise call.refuse("random numbers have no block; import the model in evaluation mode")
+
+
+@aten("linspace", "eye")
+def table(call: Call, **_: Any) -> Value:
+    raise call.refuse("its size is free")
+
+
+# Sizes ----------------------------------------------------------------------------------------------------------------
+
+
+@aten("sym_size", "size")
+def size(call: Call, self: Value, dim: int | None = None) -> Any:
+    return self.shape if dim is None else self.shape[dim]
+
+
+@aten("sym_numel", "numel")
+def count(call: Call, self: Value) -> Size:
+    return math.prod(self.shape)

@@ -1,0 +1,89 @@
+"""What a handler of an operator gets: the call, with the graph to add nodes to; and tables of handlers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blockprop.block import Block
+from blockprop.importers.graph import Flow, Graph, Known, UnsupportedError, Value
+from blockprop.importers.symbols import Size
+
+Handler = Callable[..., Any]
+
+
+class Call:
+    """One call of an operator in the model that is being imported.
+
+    name: for its node   operator: as the model calls it   where: the source line or the place in the file
+    """
+
+    def __init__(self, graph: Graph, name: str, operator: str, where: str = "", known: Tensor | None = None):
+        self.graph, self.name, self.operator, self.where, self.known = graph, name, operator, where, known
+
+    def add(self, block: Block, *operands: Value, part: str = "") -> Any:
+        """A node for the call; `part` names one of several."""
+        name = f"{self.name}.{part}" if part else self.name
+        return self.graph.add(name, block, *operands, known=None if part else self.known)
+
+    def block(self, kind: Callable[..., Block], settings: dict[str, Any], **tensors: Known | Tensor | None) -> Block:
+        """A block with these weights, shared with other calls that have the same."""
+        return self.graph.block(kind, settings, **tensors)
+
+    def sizes(self, wanted: Sequence[Size], *operands: Value) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
+        """Sizes as blocks take them, and the further operands that they need."""
+        return self.graph.sizes(wanted, *operands)
+
+    def weight(self, value: Value | None) -> Known | None:
+        """A weight that a block must hold itself; worked out now if it is computed from weights alone."""
+        if value is None or isinstance(value, Known):
+            return value
+        if value.known is None:
+            raise UnsupportedError("its weight is computed from the network's input")
+        return Known(value.known, value.key, trained=True)
+
+    def constant(self, value: Value) -> Tensor:
+        """A tensor that must be known at import, such as an index."""
+        known = value.tensor if isinstance(value, Known) else value.known
+        if known is None:
+            raise UnsupportedError("an operand that must be constant depends on the network's input")
+        return known
+
+    def refuse(self, why: str) -> UnsupportedError:
+        """The error for a setting that no block has."""
+        return UnsupportedError(why)
+
+
+def number(value: Any) -> int | float | None:
+    """The number that an operand stands for, if it is one and not trained; a bool counts as 0 or 1."""
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Known) and not value.trained and value.tensor.numel() == 1 and value.axes == 0:
+        found: Any = value.tensor.item()
+        return found if isinstance(found, bool | int | float) else None
+    return None
+
+
+def is_zero(value: Any) -> bool:
+    """Whether an operand is known to be 0 everywhere, and not trained."""
+    if isinstance(value, Known):
+        return not value.trained and not bool(value.tensor.any())
+    return value == 0 if isinstance(value, int | float) else False
+
+
+def axis_from_start(axis: int, axes: int) -> int:
+    """The axis counted from the start."""
+    return axis % axes if axes else 0
+
+
+def axes_of(given: int | Sequence[int] | None, axes: int) -> tuple[int, ...]:
+    """Axes counted from the start; None and () stand for all."""
+    if given is None or (not isinstance(given, int) and not given):
+        return tuple(range(axes))
+    return tuple(axis_from_start(axis, axes) for axis in ((given,) if isinstance(given, int) else given))
+
+
+def on_cpu(tensor: Tensor) -> Tensor:
+    """The tensor without a gradient history, on the CPU."""
+    return tensor.detach().to(torch.device("cpu"))

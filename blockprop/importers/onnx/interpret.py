@@ -1,0 +1,131 @@
+"""Walk over the operators of an ONNX model, and add blocks for them."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from onnx import NodeProto
+from torch import Tensor
+
+from blockprop.errors import BlockpropError, GraphError, SettingError
+from blockprop.files import short
+from blockprop.importers.graph import Flow, Graph, UnsupportedError
+from blockprop.importers.onnx import shape_arithmetic
+from blockprop.importers.onnx.call import OnnxCall, State
+from blockprop.importers.onnx.model import Model, branches, describe, local_tensors, needed_nodes
+from blockprop.importers.onnx.numbers import FreeSizeError
+from blockprop.importers.onnx.table import DOMAINS, Operator, attributes_of, find
+from blockprop.importers.problems import Problem
+
+_MISSING: Any = object()
+"""Stands for what an unsupported operator would have given, so that the walk can go on and find all of them."""
+LONGEST_NAME = 200
+
+
+class Interpreter:
+    """One walk over a model with its inputs in two trial sizes.
+
+    steps: how many nodes went well, to tell which of several failed walks came furthest
+    """
+
+    def __init__(self, model: Model, trials: Mapping[str, tuple[Tensor, ...]]):
+        self.model, self.graph = model, Graph(trials)
+        self.state = State(model.folder)
+        self.problems: list[Problem] = []
+        self.steps = 0
+
+    def run(self) -> list[Flow]:
+        """The outputs. Operators that are not supported are collected in `problems`; then there is no output."""
+        values: dict[str, Any] = {**self.model.tensors, **self.graph.inputs}
+        self._walk(self.model.nodes, values)
+        if self.problems:
+            return []
+        return [self._output(values[name], name) for name in self.model.outputs]
+
+    def _output(self, value: Any, name: str) -> Flow:
+        call = OnnxCall(self.graph, clean(name), "output", state=self.state)
+        flow = call.tensor(value)
+        return self.graph.lift(flow)
+
+    def _walk(self, nodes: Iterable[NodeProto], values: dict[str, Any]) -> None:
+        for node in nodes:
+            found = self._visit(node, values)
+            for name, value in zip(node.output, found, strict=False):
+                if isinstance(value, Flow) and value.known is not None and name in self.model.shared:
+                    self.state.ties.add(value.key)
+                values[name] = value
+            self.steps += 1
+
+    # One node ---------------------------------------------------------------------------------------------------------
+
+    def _visit(self, node: NodeProto, values: dict[str, Any]) -> tuple[Any, ...]:
+        domain = DOMAINS.get(node.domain, node.domain)
+        missing = (_MISSING,) * len(node.output)
+        try:
+            found = find(domain, node.op_type, self.model.opsets.get(domain, 0))
+            if isinstance(found, str) and (domain or node.op_type != "If"):
+                self._report(node, domain, found or "no block")
+                return missing
+            inputs = [values[name] if name else None for name in node.input]
+            if any(value is _MISSING for value in inputs):
+                return missing
+            if node.op_type == "If" and not domain:
+                return self._branch(node, inputs, values)
+            assert not isinstance(found, str)
+            outputs = self._called(node, found, inputs)
+        except FreeSizeError:
+            raise
+        except (UnsupportedError, SettingError) as error:  # a setting that the block does not take
+            self._report(node, domain, str(error))
+            return missing
+        except BlockpropError as error:
+            raise type(error)(f"{describe(node)}: {error}") from error
+        except Exception as error:  # whatever a nonsense node sets off in its handler is one and the same to the user
+            reason = short(f"{type(error).__name__}: {error}")
+            raise GraphError(f"{describe(node)}: its inputs and settings do not fit each other ({reason})") from error
+        if len([name for name in node.output if name]) > len(outputs):
+            self._report(node, domain, f"only {len(outputs)} of its outputs")
+            return missing
+        return outputs
+
+    def _report(self, node: NodeProto, domain: str, why: str) -> None:
+        operator = f"{domain}.{node.op_type}" if domain else node.op_type
+        opset = self.model.opsets.get(domain, 0)
+        self.problems.append(Problem(describe(node), f"{operator} (opset {opset})", why))
+
+    def _called(self, node: NodeProto, operator: Operator, inputs: list[Any]) -> tuple[Any, ...]:
+        schema = operator.schema
+        if schema and not schema.min_input <= len(inputs) <= schema.max_input:
+            raise GraphError(f"it takes {schema.min_input} to {schema.max_input} inputs, not {len(inputs)}")
+        attributes = attributes_of(node, operator)
+        outputs = tuple(node.output)
+        name = clean(node.name or next((each for each in outputs if each), node.op_type))
+        computed = shape_arithmetic.computed(
+            node.op_type, inputs, attributes | {"outputs": len(outputs)}, operator.version
+        )
+        if computed is not None:
+            return computed if isinstance(computed, tuple) else (computed,)
+        for unknown in attributes.keys() - operator.takes:
+            raise UnsupportedError(f"the attribute {unknown!r}")
+        call = OnnxCall(self.graph, name, node.op_type, "", operator.version, outputs, self.state)
+        found = operator.handler(call, *inputs, **attributes)
+        return found if isinstance(found, tuple) else (found,)
+
+    def _branch(self, node: NodeProto, inputs: list[Any], values: dict[str, Any]) -> tuple[Any, ...]:
+        """The outputs of the branch that a constant condition chooses."""
+        call = OnnxCall(self.graph, clean(node.name), node.op_type, state=self.state)
+        chosen = bool(call.number_in(inputs[0]))
+        wanted = "then_branch" if chosen else "else_branch"
+        graphs = {a.name: a.g for a in node.attribute if a.HasField("g")}
+        if wanted not in graphs or not branches(node):
+            raise GraphError(f"it has no {wanted}")
+        graph = graphs[wanted]
+        names = [each.name for each in graph.output]
+        inside = {**values, **local_tensors(graph, self.model.folder)}
+        self._walk(needed_nodes(graph.node, names, set(inside)), inside)
+        return tuple(inside[name] for name in names)
+
+
+def clean(name: str) -> str:
+    """A name for a node, without what other names are made with."""
+    return re.sub(r"[\s\[\]#]+", "_", name).strip("/_")[:LONGEST_NAME] or "node"

@@ -1,0 +1,258 @@
+"""An ONNX file, read and checked: what a walk over its operators starts from. Nothing in the file is believed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
+from torch import Tensor
+
+from blockprop.errors import BlockpropError, FormatError, GraphError, SettingError, suggestion
+from blockprop.files import StrPath, require_file, short
+from blockprop.importers.graph import MOST_NODES, Known, UnsupportedError
+from blockprop.importers.onnx.table import DOMAINS
+from blockprop.importers.onnx.tensors import dtype_of, tensor_of
+
+LARGEST_FILE = 2**31
+"""Bytes of a protobuf message."""
+
+
+@dataclass
+class Given:
+    """An input of the network. sizes: numbers, names of free sizes, None for free ones without a name."""
+
+    dtype: torch.dtype
+    sizes: tuple[int | str | None, ...] | None
+
+
+@dataclass
+class Model:
+    """What the file says.
+
+    nodes: those that the outputs depend on, in an order in which they can run   tensors: weights and constants
+    opsets: version of each domain   shared: values that differently used operators take
+    """
+
+    nodes: list[NodeProto]
+    tensors: dict[str, Known]
+    inputs: dict[str, Given]
+    outputs: list[str]
+    opsets: dict[str, int]
+    shared: set[str]
+    folder: Path
+    source: dict[str, Any]
+
+
+def read_model(path: StrPath, constants: Mapping[str, Any] | None = None) -> Model:
+    """Read the file. FormatError if it is not an ONNX file or damaged, GraphError if its graph is not one."""
+    proto = _parsed(Path(path))
+    opsets = _opsets(proto)
+    proto = _without_functions(proto)
+    graph = proto.graph
+    fixed = _fixed(constants or {}, graph)
+    tensors = local_tensors(graph, Path(path).parent, fixed)
+    nodes = needed_nodes(graph.node, [each.name for each in graph.output], {*tensors, *(i.name for i in graph.input)})
+    if not graph.output:
+        raise GraphError("the graph has no outputs")
+    inputs = {each.name: _given(each) for each in graph.input if each.name not in tensors}
+    if len(inputs) + len([each for each in graph.input if each.name in tensors]) < len(graph.input):
+        raise GraphError("the graph has two inputs of one name")
+    shared = _shared(nodes, [each.name for each in graph.output])
+    for name, known in tensors.items():
+        known.tied = known.trained and name in shared
+    source = {"format": "onnx", "opset": opsets[""], "producer": proto.producer_name}
+    return Model(nodes, tensors, inputs, [o.name for o in graph.output], opsets, shared, Path(path).parent, source)
+
+
+# The file -------------------------------------------------------------------------------------------------------------
+
+
+def _parsed(path: Path) -> ModelProto:
+    require_file(path)
+    try:
+        if path.stat().st_size >= LARGEST_FILE:
+            raise FormatError(f"{path.stat().st_size} bytes; an ONNX file has less than {LARGEST_FILE}")
+        proto = ModelProto.FromString(path.read_bytes())
+    except (DecodeError, OSError, ValueError, RecursionError) as error:
+        if isinstance(error, BlockpropError):
+            raise
+        raise FormatError(f"expected an ONNX model; this is none, or damaged ({error})") from None
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise FormatError("expected an ONNX model; this has no graph, or no opset")
+    return proto
+
+
+def _opsets(proto: ModelProto) -> dict[str, int]:
+    found = {DOMAINS.get(each.domain, each.domain): each.version for each in proto.opset_import}
+    newest = onnx.defs.onnx_opset_version()
+    if "" not in found:
+        found[""] = 1
+    if not 1 <= found[""] <= newest:
+        raise UnsupportedError(
+            f"it is written in opset {found['']}; the installed onnx {onnx.__version__} knows 1 to {newest}"
+        )
+    return found
+
+
+def _without_functions(proto: ModelProto) -> ModelProto:
+    """The model with the calls of its own functions replaced by what they do."""
+    if not proto.functions:
+        return proto
+    _check_functions(proto.functions)
+    try:
+        import onnx.inliner
+
+        return onnx.inliner.inline_local_functions(proto)
+    except Exception as error:  # the inliner is C++, which complains in its own ways
+        raise GraphError(f"its functions cannot be inlined ({short(error)})") from None
+
+
+def _check_functions(functions: Iterable[FunctionProto]) -> None:
+    """GraphError if a function calls itself, which would never end."""
+    calls = {(f.domain, f.name): {(n.domain, n.op_type) for n in f.node} for f in functions}
+    try:
+        TopologicalSorter(calls).prepare()
+    except CycleError as error:
+        raise GraphError(f"the function {error.args[1][0][1]!r} calls itself") from None
+    work: dict[tuple[str, str], int] = {}
+    for key in TopologicalSorter(calls).static_order():
+        nodes = [n for f in functions if (f.domain, f.name) == key for n in f.node]
+        work[key] = sum(work.get((n.domain, n.op_type), 1) for n in nodes)
+        if work[key] > MOST_NODES:
+            raise GraphError(f"the function {key[1]!r} consists of more than {MOST_NODES} nodes")
+
+
+# The graph ------------------------------------------------------------------------------------------------------------
+
+
+def local_tensors(graph: GraphProto, folder: Path, fixed: Mapping[str, Tensor] | None = None) -> dict[str, Known]:
+    """The graph's own weights and constants: trained are those of real numbers, but for single numbers."""
+    if graph.sparse_initializer:
+        raise UnsupportedError("sparse tensors")
+    found: dict[str, Known] = {}
+    for proto in graph.initializer:
+        if proto.name in found:
+            raise GraphError(f"two tensors are called {proto.name!r}")
+        tensor = tensor_of(proto, folder)
+        found[proto.name] = Known(tensor, proto.name, trained=tensor.is_floating_point() and tensor.dim() > 0)
+    for name, tensor in (fixed or {}).items():
+        found[name] = Known(tensor, name, trained=tensor.is_floating_point() and tensor.dim() > 0)
+    return found
+
+
+def needed_nodes(nodes: Iterable[NodeProto], outputs: Iterable[str], provided: set[str]) -> list[NodeProto]:
+    """The nodes that the outputs depend on, each after what it takes.
+
+    Raises GraphError for a value that two nodes provide, or none, and for a cycle.
+    """
+    makers: dict[str, int] = {}
+    nodes = list(nodes)
+    if len(nodes) > MOST_NODES:
+        raise GraphError(f"the graph has {len(nodes)} nodes; {MOST_NODES} are allowed")
+    for i, node in enumerate(nodes):
+        for name in node.output:
+            if name and (name in makers or name in provided):
+                raise GraphError(f"{name!r} is provided twice, by {describe(node)} and another")
+            makers[name] = i
+    makers.pop("", None)
+    taken = [[name for name in names_in(node) if name] for node in nodes]
+    order: dict[int, set[int]] = {}
+    waiting = [(name, None) for name in outputs]
+    while waiting:
+        name, taker = waiting.pop()
+        if name in makers:
+            maker = makers[name]
+            if maker not in order:
+                order[maker] = {makers[each] for each in taken[maker] if each in makers}
+                waiting += [(each, maker) for each in taken[maker]]  # type: ignore[misc]
+        elif name not in provided:
+            who = "an output of the graph" if taker is None else f"taken by {describe(nodes[taker])}"
+            raise GraphError(f"{name!r}, {who}, comes from nowhere{suggestion(name, [*makers, *provided])}")
+    if all(maker < taker for taker, sources in order.items() for maker in sources):
+        return [nodes[i] for i in sorted(order)]  # the usual case: the file has them in order
+    try:
+        return [nodes[i] for i in TopologicalSorter(order).static_order()]
+    except CycleError as error:
+        path = " -> ".join(describe(nodes[i]) for i in error.args[1][:6])
+        raise GraphError(f"the graph has a cycle: {path}") from None
+
+
+def names_in(node: NodeProto) -> list[str]:
+    """The values that a node takes, and those that its branches take from around it."""
+    found = list(node.input)
+    for graph in branches(node):
+        own = {o for n in graph.node for o in n.output} | {t.name for t in graph.initializer}
+        own |= {i.name for i in graph.input}
+        inside = [name for n in graph.node for name in names_in(n)] + [o.name for o in graph.output]
+        found += [name for name in inside if name not in own]
+    return found
+
+
+def branches(node: NodeProto) -> list[GraphProto]:
+    """The graphs among the node's attributes."""
+    found = [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
+    return found + [g for a in node.attribute if a.type == AttributeProto.GRAPHS for g in a.graphs]
+
+
+def describe(node: NodeProto) -> str:
+    """The node as messages call it."""
+    return f"{node.name or (node.output[0] if node.output else '')!r} ({node.op_type})"
+
+
+def _shared(nodes: list[NodeProto], outputs: Iterable[str]) -> set[str]:
+    """The values that differently used operators take, or that are outputs besides."""
+    uses: dict[str, set[bytes | str]] = {name: {"output"} for name in outputs}
+    for node in nodes:
+        settings = b"".join(sorted(a.SerializeToString(deterministic=True) for a in node.attribute))
+        for i, name in enumerate(node.input):
+            rest = ",".join(node.input[1:]) if i else ""
+            uses.setdefault(name, set()).add(f"{node.op_type} {i} {rest} ".encode() + settings)
+        for name in names_in(node)[len(node.input) :]:
+            uses.setdefault(name, set()).add("branch")
+    return {name for name, kinds in uses.items() if len(kinds) > 1}
+
+
+# Inputs ---------------------------------------------------------------------------------------------------------------
+
+
+def _given(value: ValueInfoProto) -> Given:
+    kind = value.type.WhichOneof("value")
+    if kind != "tensor_type":
+        raise UnsupportedError(f"the input {value.name!r} is no tensor, but a {_kind(value.type)}")
+    tensor = value.type.tensor_type
+    dtype = dtype_of(tensor.elem_type)
+    if not tensor.HasField("shape"):
+        return Given(dtype, None)
+    sizes = tuple(_size(dim) for dim in tensor.shape.dim)
+    if len(sizes) > 8:
+        raise UnsupportedError(f"the input {value.name!r} has {len(sizes)} axes")
+    return Given(dtype, sizes)
+
+
+def _size(dim: Any) -> int | str | None:
+    if dim.WhichOneof("value") == "dim_value":
+        # Older exporters write 0 or −1 for a free size.
+        return int(dim.dim_value) if dim.dim_value > 0 else None
+    return dim.dim_param or None
+
+
+def _kind(proto: TypeProto) -> str:
+    return str(proto.WhichOneof("value") or "value without a type").removesuffix("_type")
+
+
+def _fixed(constants: Mapping[str, Any], graph: GraphProto) -> dict[str, Tensor]:
+    """The inputs that the user gives a value, as tensors of the types that the model says."""
+    dtypes = {each.name: each.type.tensor_type.elem_type for each in graph.input}
+    found = {}
+    for name, value in constants.items():
+        if name not in dtypes:
+            raise SettingError(f"the model has no input {name!r} to be constant{suggestion(name, dtypes)}")
+        tensor = value.detach().clone() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+        found[name] = tensor.to(dtype_of(dtypes[name]))
+    return found

@@ -1,0 +1,220 @@
+"""Sizes for the free axes of a model's inputs: two trials each, so that the axes can be told from fixed ones.
+
+A file says which axes are free, but not which sizes the model can take: a network that ends in a fixed Reshape takes no
+other. So sizes are tried until a walk over the model succeeds, first with all axes free, then with fewer.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from blockprop.errors import BlockpropError, GraphError, SettingError, suggestion
+from blockprop.importers.graph import UnsupportedError
+from blockprop.importers.onnx.interpret import Interpreter
+from blockprop.importers.onnx.model import Given, Model
+
+BATCH = (3, 5)
+"""Sizes of the batch in the two trials: in a ratio that no other axis has."""
+FACTORS = (2, 3, 5, 7, 11, 13, 17, 19)
+"""By how much the second trial enlarges the other free axes."""
+STARTS = (224, 256, 299, 320, 32, 28, 64, 96, 512, 640, 16, 8, 1)
+"""Heights and widths that are tried for the first trial."""
+LENGTHS = (16, 32, 10, 128, 50, 100, 256, 8, 512, 1)
+"""Sizes that are tried for the axes of inputs with fewer than four: sequences."""
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+"""Sizes that are tried for a batch that turns out to be fixed."""
+MOST_STEPS = 200_000
+"""Nodes that are walked over at most, in all walks together."""
+LARGEST_INPUT = 2**32
+"""Elements of an input."""
+
+
+class Place(NamedTuple):
+    """An axis of an input."""
+
+    input: str
+    axis: int
+
+
+@dataclass
+class Free:
+    """A size that the file leaves free, at all places that share it. size: what the user said, or None."""
+
+    places: list[Place] = field(default_factory=list)
+    size: int | None = None
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it is the first axis of an input that has others."""
+        return all(place.axis == 0 for place in self.places)
+
+
+class Found(NamedTuple):
+    """A walk that succeeded, or got to the end but for operators that are not supported.
+
+    trials: the two shapes of each input   free: names of the sizes that may vary   start, batch: where it began
+    smaller: sizes that the second trial reduced, because the model has a largest one
+    """
+
+    interpreter: Interpreter
+    outputs: list[Any]
+    trials: dict[str, tuple[tuple[int, ...], ...]]
+    free: tuple[str, ...]
+    start: int
+    batch: int
+    smaller: AbstractSet[str]
+
+
+def search(model: Model, sizes: Mapping[str, Any]) -> Found:
+    """A walk over the model with as many free axes as it allows; the error of the walk that came furthest if none."""
+    givens = _with_shapes(model, sizes)
+    free = _free_sizes(givens, sizes)
+    tried = _Tries(model, givens)
+    for start in _starts(free):
+        found = tried.walk(free, tuple(free), start)
+        for batch in BATCHES if free and not found else ():
+            found = found or tried.walk(free, (), start, batch)
+        if found:
+            return found if found.free == tuple(free) else _loosened(tried, free, found)
+        if tried.steps > MOST_STEPS:
+            break
+    assert tried.furthest is not None
+    names = ", ".join(f"{name!r}: …" for name in free)
+    hint = f"; sizes={{{names}}} says which sizes to start with" if free else ""
+    raise type(tried.furthest)(f"{tried.furthest}{hint}")
+
+
+def _starts(free: Mapping[str, Free]) -> Iterable[int]:
+    """Which entry of STARTS and LENGTHS to begin with."""
+    searched = any(not each.is_batch and each.size is None for each in free.values())
+    return range(max(len(STARTS), len(LENGTHS)) if searched else 1)
+
+
+def _loosened(tried: "_Tries", free: Mapping[str, Free], found: Found) -> Found:
+    """Let one axis after the other vary, as long as the walk succeeds."""
+    for name in list(free)[:16]:
+        names = (*found.free, name)
+        larger = tried.walk(free, names, found.start, found.batch, found.smaller)
+        found = larger or tried.walk(free, names, found.start, found.batch, {*found.smaller, name}) or found
+    return found
+
+
+class _Tries:
+    """Walks over one model; remembers the error of the one that came furthest."""
+
+    def __init__(self, model: Model, givens: Mapping[str, Given]):
+        self.model, self.givens = model, givens
+        self.furthest: BlockpropError | None = None
+        self.steps, self._most = 0, -1
+
+    def walk(
+        self,
+        free: Mapping[str, Free],
+        names: tuple[str, ...],
+        start: int,
+        batch: int = 1,
+        smaller: AbstractSet[str] = frozenset(),
+    ) -> Found | None:
+        """A walk with these sizes free, the smaller ones reduced in the second trial, the others enlarged."""
+        shapes = self._shapes(free, names, start, batch, smaller)
+        interpreter = Interpreter(self.model, _meta(self.givens, shapes))
+        try:
+            outputs = interpreter.run()
+        except BlockpropError as error:
+            if interpreter.problems:
+                return Found(interpreter, [], shapes, names, start, batch, smaller)
+            self.steps += interpreter.steps
+            if interpreter.steps > self._most:
+                self._most, self.furthest = interpreter.steps, error
+            return None
+        return Found(interpreter, outputs, shapes, names, start, batch, smaller)
+
+    def _shapes(
+        self, free: Mapping[str, Free], names: tuple[str, ...], start: int, batch: int, smaller: AbstractSet[str]
+    ) -> dict[str, tuple[tuple[int, ...], ...]]:
+        """The shapes of each input in both trials, with these sizes free and the others fixed."""
+        factors = iter(FACTORS * (1 + len(free) // len(FACTORS)))
+        sizes: dict[Place, tuple[int, int]] = {}
+        for name, each in free.items():
+            first, second = self._pair(each, name in names, start, batch, factors)
+            pair = first, (max(first * first // second, 1) if name in smaller else second)
+            sizes.update(dict.fromkeys(each.places, pair))
+        found = {}
+        for name, given in self.givens.items():
+            assert given.sizes is not None
+            pairs = [sizes.get(Place(name, i), (size, size)) for i, size in enumerate(given.sizes)]
+            found[name] = (tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
+        return found  # type: ignore[return-value]
+
+    def _pair(self, each: Free, varies: bool, start: int, batch: int, factors: Iterator[int]) -> tuple[int, int]:
+        if each.is_batch:
+            first = each.size or (BATCH[0] if varies else batch)
+            return first, (first + 2 if varies else first)
+        pictures = all(len(self.givens[place.input].sizes or ()) > 3 for place in each.places)
+        starts = STARTS if pictures else LENGTHS
+        first = each.size or starts[min(start, len(starts) - 1)]
+        return first, first * next(factors) if varies else first
+
+
+def _meta(
+    givens: Mapping[str, Given], shapes: Mapping[str, tuple[tuple[int, ...], ...]]
+) -> dict[str, tuple[Tensor, ...]]:
+    found = {}
+    for name, given in givens.items():
+        for one in shapes[name]:
+            if torch.Size(one).numel() > LARGEST_INPUT or max(one, default=0) > LARGEST_INPUT:
+                raise GraphError(f"the input {name!r} of shape {one} is larger than any that can be meant")
+        found[name] = tuple(torch.empty(one, dtype=given.dtype, device="meta") for one in shapes[name])
+    return found
+
+
+# What is free ---------------------------------------------------------------------------------------------------------
+
+
+def _with_shapes(model: Model, sizes: Mapping[str, Any]) -> dict[str, Given]:
+    """The inputs, with the shapes that the user says for some."""
+    found = dict(model.inputs)
+    for name, given in model.inputs.items():
+        wanted = sizes.get(name)
+        if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+            if given.sizes is not None and len(wanted) != len(given.sizes):
+                raise SettingError(f"the input {name!r} has {len(given.sizes)} axes, came {tuple(wanted)}")
+            own = given.sizes or (None,) * len(wanted)
+            merged = [mine if isinstance(mine, int) else size for mine, size in zip(own, wanted, strict=True)]
+            found[name] = Given(given.dtype, tuple(merged))
+        elif given.sizes is None:
+            found[name] = Given(given.dtype, _guessed(model, name))
+    return found
+
+
+def _guessed(model: Model, name: str) -> tuple[int | str | None, ...]:
+    """A shape for an input without one: as many axes as the first operator with a kernel needs."""
+    for node in model.nodes:
+        if node.op_type == "Conv" and name == node.input[0] and node.input[1] in model.tensors:
+            return (None,) * model.tensors[node.input[1]].axes
+    raise UnsupportedError(
+        f"the model does not say how many axes {name!r} has; sizes={{{name!r}: (1, 3, 224, 224)}} does"
+    )
+
+
+def _free_sizes(givens: Mapping[str, Given], sizes: Mapping[str, Any]) -> dict[str, Free]:
+    """The free sizes by name. Those without a name are one wherever they are the same axis."""
+    found: dict[str, Free] = {}
+    for name, given in givens.items():
+        for axis, size in enumerate(given.sizes or ()):
+            if not isinstance(size, int):
+                key = size or f"axis {axis}"
+                found.setdefault(key, Free()).places.append(Place(name, axis))
+    for key, value in sizes.items():
+        if key in givens and not isinstance(value, int):
+            continue
+        if key not in found:
+            raise SettingError(f"the model has no free size {key!r}{suggestion(key, [*found, *givens])}")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise SettingError(f"expected a size of at least 1 for {key!r}, came {value!r}")
+        found[key].size = value
+    return found

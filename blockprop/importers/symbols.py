@@ -1,0 +1,112 @@
+"""Sizes that are known only when the network runs, computed with like numbers while it is imported."""
+
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
+
+
+class Leaf(NamedTuple):
+    """The size of one axis of a value in the network."""
+
+    key: str
+    axis: int
+
+
+class Symbol:
+    """A whole number that depends on the sizes of the network's inputs: a formula over leaves.
+
+    `text` has {0}, {1}, … for the leaves; `trials` are its values in the two trial runs of the importer (graph.py).
+    Symbols add, multiply and divide like whole numbers and with them.
+    """
+
+    __slots__ = ("leaves", "text", "trials")
+
+    def __init__(self, text: str, leaves: tuple[Leaf, ...], trials: tuple[int, ...]):
+        self.text, self.leaves, self.trials = text, leaves, trials
+
+    @classmethod
+    def of(cls, key: str, axis: int, trials: tuple[int, ...]) -> Self:
+        """The size of one axis."""
+        return cls("{0}", (Leaf(key, axis),), trials)
+
+    def formula(self, names: dict[Leaf, str]) -> str:
+        """The formula with a name for each leaf, as the blocks take it (blocks/sizes.py)."""
+        text = self.text.format(*(names[leaf] for leaf in self.leaves))
+        return text[1:-1] if text.startswith("(") and _closes_at_end(text) else text
+
+    def _with(self, other: Any, sign: str, operate: Callable[[int, int], int], swapped: bool = False) -> Any:
+        if isinstance(other, float) and other.is_integer():
+            other = int(other)
+        if not isinstance(other, int | Symbol):
+            return NotImplemented
+        a, b = (other, self) if swapped else (self, other)
+        trials = tuple(operate(x, y) for x, y in zip(_trials(a), _trials(b), strict=True))
+        leaves = list(self.leaves)
+        parts = []
+        for each in (a, b):
+            if isinstance(each, Symbol):
+                places = []
+                for leaf in each.leaves:
+                    if leaf not in leaves:
+                        leaves.append(leaf)
+                    places.append(f"{{{leaves.index(leaf)}}}")
+                parts.append(each.text.format(*places))
+            else:
+                parts.append(str(each) if each >= 0 else f"({each})")
+        return Symbol(f"({parts[0]}{sign}{parts[1]})", tuple(leaves), trials)
+
+    def __add__(self, other: Any) -> Any:
+        return self if other == 0 else self._with(other, "+", operator.add)
+
+    def __radd__(self, other: Any) -> Any:
+        return self if other == 0 else self._with(other, "+", operator.add, swapped=True)
+
+    def __sub__(self, other: Any) -> Any:
+        return self if other == 0 else self._with(other, "-", operator.sub)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._with(other, "-", operator.sub, swapped=True)
+
+    def __mul__(self, other: Any) -> Any:
+        return self if other == 1 else self._with(other, "*", operator.mul)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self if other == 1 else self._with(other, "*", operator.mul, swapped=True)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self if other == 1 else self._with(other, "//", operator.floordiv)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self._with(other, "//", operator.floordiv, swapped=True)
+
+    def __mod__(self, other: Any) -> Any:
+        return self._with(other, "%", operator.mod)
+
+    def __neg__(self) -> "Symbol":
+        return Symbol(f"(-{self.text})", self.leaves, tuple(-value for value in self.trials))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Symbol) and (self.text, self.leaves) == (other.text, other.leaves)
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.leaves))
+
+    def __repr__(self) -> str:
+        return self.formula({leaf: f"{leaf.key}.size({leaf.axis})" for leaf in self.leaves})
+
+
+Size = int | Symbol
+
+
+def _trials(value: Any) -> tuple[int, ...]:
+    return value.trials if isinstance(value, Symbol) else (value, value)
+
+
+def _closes_at_end(text: str) -> bool:
+    """Whether the bracket that opens the text closes at its end."""
+    depth = 0
+    for i, sign in enumerate(text):
+        depth += (sign == "(") - (sign == ")")
+        if depth == 0:
+            return i == len(text) - 1
+    return False
