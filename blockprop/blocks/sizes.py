@@ -86,7 +86,7 @@ def _check(tree: ast.expr) -> None:
 def _value(tree: Any, inputs: Sequence[Tensor]) -> int:
     match tree:
         case ast.Constant(value):
-            return value
+            return value  # type: ignore[return-value]  # checked to be a whole number
         case ast.Name(name):
             return inputs[ord(name[0]) - ord("a")].shape[int(name[1:])]
         case ast.UnaryOp(_, operand):
