@@ -97,7 +97,7 @@ def test_settings_that_make_no_sense(make: object, says: str) -> None:
     ("block", "shape", "says"),
     [
         (Flatten(), (3,), r"expected an axis 1, came \(3,\)"),
-        (Reshape((4, 3)), (2, 6, 3), r"expected examples that fit \(4, 3\), came \(2, 6, 3\)"),
+        (Reshape((4, 3)), (2, 6, 3), r"expected elements that fit \(4, 3\), came \(2, 6, 3\)"),
         (Split((1, 2)), (2, 4), r"expected 3 elements along axis 1, came \(2, 4\)"),
         (Pad((3, 0), "reflect"), (2, 3), "too few elements"),
         (Sum((0, -2)), (2, 3), "name one axis twice"),
