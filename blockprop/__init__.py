@@ -10,6 +10,7 @@ from blockprop.descent import GradientDescent
 from blockprop.diagram import diagram
 from blockprop.errors import BlockpropError
 from blockprop.evaluation import evaluate, predict
+from blockprop.exporters import to_onnx
 from blockprop.fetching import fetch, fetch_published
 from blockprop.importers import from_onnx, from_torch
 from blockprop.interop import Opaque, to_torch
@@ -71,6 +72,7 @@ __all__ = [
     "read_data",
     "read_photo",
     "save",
+    "to_onnx",
     "to_torch",
     "with_preprocessing",
 ]

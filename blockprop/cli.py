@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from blockprop.commands import bring, evaluate, inspect, look, train
+from blockprop.commands import bring, evaluate, export, inspect, look, train
 from blockprop.errors import BlockpropError
 from blockprop.version import __version__
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 
 app.command(epilog=train.EPILOG)(train.train)
 app.command("import", epilog=bring.EPILOG)(bring.import_)
+app.command(epilog=export.EPILOG)(export.export)
 app.command(epilog=evaluate.EVALUATE_EPILOG)(evaluate.evaluate)
 app.command(epilog=evaluate.PREDICT_EPILOG)(evaluate.predict)
 app.command(epilog=inspect.INFO_EPILOG)(inspect.info)
