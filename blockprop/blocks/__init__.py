@@ -44,6 +44,7 @@ from blockprop.blocks.normalizing import (
 )
 from blockprop.blocks.norms import LpNorm, MeanVarianceNorm, RMSNorm
 from blockprop.blocks.padding import Pad
+from blockprop.blocks.painting import Blur, ColorMix, Spectrum
 from blockprop.blocks.pointwise import (
     CELU,
     ELU,
@@ -77,6 +78,7 @@ from blockprop.blocks.reshaping import Expand, Flatten, Mean, Reshape, Slice, Sp
 from blockprop.blocks.sampling import AffineGrid, GridSample, RoiAlign
 from blockprop.blocks.sources import Constant, Filled, Parameter, Range
 from blockprop.blocks.thresholds import Shrink, ThresholdedReLU
+from blockprop.blocks.transforms import Jitter, Noise, RandomAffine, RandomCrop
 
 _ALL: list[type[Block]] = [
     Abs,
@@ -98,10 +100,12 @@ _ALL: list[type[Block]] = [
     BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
+    Blur,
     Cast,
     CELU,
     ChannelOrder,
     Clamp,
+    ColorMix,
     Compare,
     Concat,
     Constant,
@@ -138,6 +142,7 @@ _ALL: list[type[Block]] = [
     HardSigmoid,
     HardSwish,
     InstanceNorm,
+    Jitter,
     LayerNorm,
     LeakyReLU,
     Linear,
@@ -162,6 +167,7 @@ _ALL: list[type[Block]] = [
     Min,
     MinOver,
     Mul,
+    Noise,
     Norm,
     OneHot,
     Pad,
@@ -172,6 +178,8 @@ _ALL: list[type[Block]] = [
     Power,
     PReLU,
     Product,
+    RandomAffine,
+    RandomCrop,
     Range,
     ReLU,
     Remainder,
@@ -195,6 +203,7 @@ _ALL: list[type[Block]] = [
     Softmax,
     Softplus,
     Sort,
+    Spectrum,
     Split,
     Sqrt,
     Squeeze,
@@ -242,9 +251,11 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Blur",
     "Cast",
     "ChannelOrder",
     "Clamp",
+    "ColorMix",
     "Compare",
     "Concat",
     "Constant",
@@ -278,6 +289,7 @@ __all__ = [
     "HardSigmoid",
     "HardSwish",
     "InstanceNorm",
+    "Jitter",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -301,6 +313,7 @@ __all__ = [
     "Min",
     "MinOver",
     "Mul",
+    "Noise",
     "Norm",
     "OneHot",
     "PReLU",
@@ -312,6 +325,8 @@ __all__ = [
     "Power",
     "Product",
     "RMSNorm",
+    "RandomAffine",
+    "RandomCrop",
     "Range",
     "ReLU",
     "Remainder",
@@ -332,6 +347,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Sort",
+    "Spectrum",
     "Split",
     "Sqrt",
     "Squeeze",

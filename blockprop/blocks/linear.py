@@ -65,13 +65,16 @@ class Embedding(Block):
     d_weight[i] = sum of d_y where x = i     x is of integers, so nothing propagates to it
 
     x: (...) int64, 0…rows − 1   y: (..., features)   weight: (rows, features), from N(0, 1)
+    padding: a row that stands for no word: its derivative is 0
     Raises ShapeError for a number outside the table or x not of integers.
     """
 
     parameter_names = ("weight",)
 
-    def __init__(self, rows: int, features: int):
-        self.rows, self.features = rows, features
+    def __init__(self, rows: int, features: int, padding: int | None = None):
+        if padding is not None and not 0 <= padding < rows:
+            raise SettingError(f"padding must be a row, 0…{rows - 1}, or None, came {padding}")
+        self.rows, self.features, self.padding = rows, features, padding
         self.weight = torch.randn(rows, features)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
@@ -84,7 +87,10 @@ class Embedding(Block):
 
     def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
         d_weight = torch.zeros_like(self.weight)
-        return {"weight": d_weight.index_add_(0, saved.flatten(), d_y.reshape(-1, self.features))}
+        d_weight.index_add_(0, saved.flatten(), d_y.reshape(-1, self.features))
+        if self.padding is not None:
+            d_weight[self.padding] = 0
+        return {"weight": d_weight}
 
 
 def he_uniform(shape: tuple[int, ...], inputs: int) -> Tensor:

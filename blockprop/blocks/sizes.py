@@ -1,7 +1,7 @@
 """Sizes that follow the input: a setting such as "a0*a1" is worked out anew from the sizes of a block's inputs.
 
 The letters stand for the block's inputs in their order, the number behind for an axis: "a0" is the first axis of the
-first input, "b2" the third axis of the second. Whole numbers, + − * // % and brackets are allowed.
+first input, "b2" the third axis of the second. Whole numbers, + − * // %, brackets, and max and min of two are allowed.
 So a network that was imported with free batch, height and width stays free.
 """
 
@@ -79,6 +79,9 @@ def _check(tree: ast.expr) -> None:
             _check(right)
         case ast.UnaryOp(ast.USub(), operand):
             _check(operand)
+        case ast.Call(ast.Name("max" | "min"), [left, right], []):
+            _check(left)
+            _check(right)
         case _:
             raise ValueError(f"{type(tree).__name__} is not allowed")
 
@@ -91,5 +94,7 @@ def _value(tree: Any, inputs: Sequence[Tensor]) -> int:
             return inputs[ord(name[0]) - ord("a")].shape[int(name[1:])]
         case ast.UnaryOp(_, operand):
             return -_value(operand, inputs)
+        case ast.Call(ast.Name(name), [left, right]):
+            return (max if name == "max" else min)(_value(left, inputs), _value(right, inputs))
         case _:
             return _OPERATORS[type(tree.op)](_value(tree.left, inputs), _value(tree.right, inputs))

@@ -180,9 +180,10 @@ class Recurrent(Block):
         walk = Walk(suffix, x, gates, states)
         for state, start in zip(states, starts, strict=True):
             state[-1 if walk.reverse else 0] = start
-        step = self.stepper(walk)
-        for t in walk.order:
-            step(t)
+        if not x.is_meta:  # where there are no numbers, the shapes are all there is to know
+            step = self.stepper(walk)
+            for t in walk.order:
+                step(t)
         return walk
 
     def weight(self, kind: str, suffix: str) -> Tensor:

@@ -11,6 +11,7 @@ from tests.cases import (
     folding,
     gathering,
     moving,
+    painting,
     reducing,
     sampling,
     sequences,
@@ -33,6 +34,7 @@ CASES: list[Case] = [
     *spatial3d.CASES,
     *sampling.CASES,
     *sequences.CASES,
+    *painting.CASES,
 ]
 
 __all__ = ["CASES", "OBJECTIVES", "Case", "ObjectiveCase"]

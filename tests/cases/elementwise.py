@@ -38,6 +38,12 @@ CASES = [
         lambda b, x: F.embedding(x, b.weight),
         wrong=((4, 3),),
     ),
+    Case(
+        lambda: blocks.Embedding(5, 3, padding=2),
+        lambda _: (torch.tensor([[0, 1], [4, 3], [4, 4]]),),
+        lambda b, x: F.embedding(x, b.weight, padding_idx=2),
+        wrong=((4, 3),),
+    ),
     # Pointwise
     Case(blocks.ReLU, ((3, 4),), of_x(F.relu)),
     Case(blocks.ReLU, ((2, 3, 2, 2),), of_x(F.relu), title="ReLU, 4 axes"),
