@@ -48,6 +48,12 @@ def to_torch(network: Network | Block, share: bool = False) -> nn.Module:
     return BlockModule(network, share) if isinstance(network, Block) else NetworkModule(network, share)
 
 
+def frozen(module: nn.Module) -> set[str]:
+    """Names of the parameters that the module does not train; one with several names has all of them here."""
+    named = module.named_parameters(remove_duplicate=False)
+    return {name for name, parameter in named if not parameter.requires_grad}
+
+
 # Modules --------------------------------------------------------------------------------------------------------------
 
 # Each call of a block is a function of its own to autograd, rather than the whole network one: then autograd frees what

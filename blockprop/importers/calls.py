@@ -17,10 +17,20 @@ class Call:
     """One call of an operator in the model that is being imported.
 
     name: for its node   operator: as the model calls it   where: the source line or the place in the file
+    training: whether the model is imported as it is in training
     """
 
-    def __init__(self, graph: Graph, name: str, operator: str, where: str = "", known: Tensor | None = None):
-        self.graph, self.name, self.operator, self.where, self.known = graph, name, operator, where, known
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        operator: str,
+        where: str = "",
+        known: Tensor | None = None,
+        training: bool = False,
+    ):
+        self.graph, self.name, self.operator, self.where = graph, name, operator, where
+        self.known, self.training = known, training
 
     def add(self, block: Block, *operands: Value, part: str = "") -> Any:
         """A node for the call; `part` names one of several."""
@@ -69,6 +79,8 @@ def is_zero(value: Any) -> bool:
     """Whether an operand is known to be 0 everywhere, and not trained."""
     if isinstance(value, Known):
         return not value.trained and not bool(value.tensor.any())
+    if isinstance(value, Flow):
+        return value.filled == 0
     return value == 0 if isinstance(value, int | float) else False
 
 

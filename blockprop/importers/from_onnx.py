@@ -40,21 +40,26 @@ def from_onnx(
             raise refuse(Path(path).name, found.interpreter.problems, HINT)
         network = found.interpreter.graph.network(found.outputs, {})
     except BlockpropError as error:
-        text = str(error)
-        raise error if text.startswith(Path(path).name) else type(error)(f"{path}: {text}") from None
+        if str(error).startswith((str(path), Path(path).name)):
+            raise
+        raise type(error)(f"{path}: {error}") from error
     network.meta.update(_meta(found, model.source))
     return network
 
 
 def _meta(found: "Found", source: dict[str, Any]) -> dict[str, Any]:
+    names = found.interpreter.input_names
     free = {
-        name: [axis for axis, (a, b) in enumerate(zip(*shapes, strict=True)) if a != b]
+        names[name]: [axis for axis, (a, b) in enumerate(zip(*shapes, strict=True)) if a != b]
         for name, shapes in found.trials.items()
     }
     meta: dict[str, Any] = {"source": source, "free": free}
     if found.trials:
         first = next(iter(found.trials.values()))[0]
         meta["shape"] = list(first[1:])
+    renamed = {own: theirs for own, theirs in found.interpreter.graph.parameter_names.items() if own != theirs}
+    if renamed:
+        meta["parameter_names"] = renamed
     if found.interpreter.state.untied:
         meta["untied"] = found.interpreter.state.untied
     return meta

@@ -1,21 +1,21 @@
 """torch.nn.Module -> Network, through torch.export: every operator that the module runs becomes a node."""
 
-import copy
 import inspect
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
-from blockprop.errors import BlockpropError, SettingError, ShapeError, shape
+from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError, shape
 from blockprop.importers.aten.interpret import Interpreter
 from blockprop.importers.free_axes import Exported, export
-from blockprop.importers.graph import Flow, Graph, Known
+from blockprop.importers.graph import Flow, Graph, Known, UnsupportedError
 from blockprop.importers.problems import refuse
+from blockprop.importers.twin import inputs_of, outputs_of, twin_of
+from blockprop.interop import frozen
 from blockprop.network import Network
 
 HINT = "CONTRIBUTING.md says how to add one; with opaque=True torch's own backward pass is taken for them."
@@ -36,7 +36,13 @@ def from_torch(
 
     One node for each call of an operator, however it is written: nn.ReLU, F.relu, x.relu_() and x.clamp(min=0) all
     give a ReLU. Nodes are named after the module's parts: "layer1.0.relu", "layer1.0.relu#2" for the second call.
-    Weights are copied. network.meta["free"] says which axes of which input may have any size.
+    Outputs are those of the module in their order, taken out of whatever tuples and dicts it puts them in.
+
+    Weights are copied; all of them are parameters of the network, frozen ones, too. What is computed from weights alone
+    and then held by a block, as by weight_norm, is worked out now. Hooks are not called. network.meta says more:
+    "free": which axes of which input may have any size   "parameter_names": what the module calls a parameter that has
+    another name here   "computed": parameters that the module computes from others   "frozen": those that it does not
+    train   "untied": its parameters that became several, because blocks of different kinds hold them
 
     example: an input, or several, as the module takes them; keywords: those that it takes by name.
     training: needed if a part of the module is in training mode. False imports it as in evaluation mode, True as in
@@ -44,87 +50,110 @@ def from_torch(
     opaque: make operators without a block into Opaque blocks, whose backward pass is torch's own; a warning lists them.
     free: whether to look for axes that may vary; without, all sizes are those of the example.
     Raises UnsupportedError listing every operator without a block, ShapeError if the module refuses the example,
-    SettingError for a module in training mode.
+    SettingError for a module in training mode, and for one that torch.export cannot read.
     """
-    inputs = _inputs(module, example, keywords or {})
-    twin = _twin(module, training)
-    names = list(keywords or {})
-    expected = [] if training else _outputs(twin, inputs, names)  # in training it would change running statistics
-    try:
-        exported = export(twin, inputs, dict.fromkeys(names), free)
-    except BlockpropError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        raise SettingError(
-            f"{type(module).__name__}: torch.export cannot read it ({reason}); control flow that depends on values has "
-            "to be written with torch.where"
-        ) from error
-    network = _network(module, twin, exported, _input_names(module, inputs, names), opaque)
-    if not training:
-        _verify(module, network, inputs, expected)
+    with torch.inference_mode(False), torch.no_grad():
+        names = list(keywords or {})
+        inputs = inputs_of(module, example, keywords or {})
+        twin = twin_of(module, training)
+        expected = outputs_of(twin, inputs, names)
+        importer = _Importer(module, twin, inputs, expected, names, opaque)
+        network, found_opaque = importer.run(free)
+    if found_opaque:
+        warnings.warn(f"opaque, with torch's own backward pass: {', '.join(found_opaque)}", stacklevel=2)
     return network
 
 
-def _inputs(module: nn.Module, example: Tensor | Sequence[Tensor], keywords: Mapping[str, Tensor]) -> list[Tensor]:
-    if not isinstance(module, nn.Module):
-        raise SettingError(f"expected a torch.nn.Module, came a {type(module).__name__}")
-    positional = [example] if isinstance(example, Tensor) else list(example)
-    for x in (*positional, *keywords.values()):
-        if not isinstance(x, Tensor):
-            raise SettingError(f"expected a tensor or several as the example, came a {type(x).__name__}")
-    if not positional and not keywords:
-        raise SettingError("expected an example input of the module, came none")
-    return [x.detach() for x in (*positional, *keywords.values())]
+class _Importer:
+    """One import, with as many free axes as can be had."""
 
+    def __init__(
+        self,
+        module: nn.Module,
+        twin: nn.Module,
+        inputs: list[Tensor],
+        expected: list[Tensor],
+        names: list[str],
+        opaque: bool,
+    ):
+        self.module, self.twin, self.inputs, self.expected = module, twin, inputs, expected
+        self.names, self.opaque = names, opaque
 
-def _twin(module: nn.Module, training: bool | None) -> nn.Module:
-    """Another module with the same parameters, in the wanted mode: so the user's own is never touched."""
-    parts = module.named_modules()
-    in_training = [name or type(part).__name__ for name, part in parts if part.training and _has_mode(part)]
-    if training is None and in_training:
-        some = ", ".join(in_training[:3]) + ", …" * (len(in_training) > 3)
-        raise SettingError(
-            f"{type(module).__name__} is in training mode ({some}): call its eval() first or pass training=False to "
-            "import it as it is in evaluation; pass training=True to import what it does in training"
+    def run(self, free: bool) -> tuple[Network, list[str]]:
+        """(network, names of its opaque nodes); with fewer free axes if that proves wrong, or cannot be had."""
+        attempts = [("all", False), ("all", True), ("batch", False), ("nothing", False)]
+        for vary, formulas in attempts if free else attempts[-1:]:
+            exported = self._export(vary, formulas)
+            is_last = not any(a != b for shapes in exported.trials for a, b in [shapes])
+            try:
+                found = self._network(exported)
+            except (GraphError, UnsupportedError):
+                if is_last:
+                    raise
+                continue
+            difference = "" if self.twin.training else _difference(found[0], self.inputs, self.expected)
+            if difference and is_last:
+                name = type(self.module).__name__
+                raise BlockpropError(
+                    f"{name}: {difference}; this is an error of the importer, or {name} gives something else each time"
+                )
+            if is_last or (not difference and self._holds(found[0], exported)):
+                return found
+        raise AssertionError("the last attempt has no free axes")
+
+    def _export(self, vary: str, formulas: bool) -> Exported:
+        try:
+            return export(self.twin, self.inputs, self.names, vary, formulas)
+        except BlockpropError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            raise SettingError(
+                f"{type(self.module).__name__}: torch.export cannot read it ({reason}); control flow that depends on "
+                "values has to be written with torch.where"
+            ) from error
+
+    def _network(self, exported: Exported) -> tuple[Network, list[str]]:
+        program, signature = exported.program, exported.program.graph_signature
+        names = _input_names(self.module, self.inputs, self.names)
+        placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
+        graph = Graph(
+            {
+                name: tuple(torch.empty(size, dtype=x.dtype, device="meta") for size in trials)
+                for name, trials, x in zip(names, exported.trials, self.inputs, strict=True)
+            }
         )
-    try:
-        twin = copy.deepcopy(module, {id(parameter): parameter for parameter in module.parameters()})
-    except Exception as error:
-        raise SettingError(f"{type(module).__name__} cannot be copied ({error})") from error
-    for part in twin.modules():  # what was called with hooks must not call them
-        for hooks in (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks):
-            hooks.clear()
-    return twin.train(bool(training))
+        known = _known_tensors(exported, placeholders)
+        flows = iter(graph.inputs.values())
+        own = [node for node in placeholders if node.name in signature.user_inputs]
+        given = {node.name: next(flows) for node in own if isinstance(node.meta.get("val"), Tensor)}
+        values = [known.get(node.name) or given.get(node.name) for node in placeholders]
+        leaves = {name for name, part in self.twin.named_modules() if _is_leaf(part)}
+        interpreter = Interpreter(graph, leaves, self.opaque, exported.explanations, self.twin.training)
+        found = interpreter.run(program.graph, values)
+        if interpreter.problems:
+            raise refuse(type(self.module).__name__, interpreter.problems, HINT)
+        outputs = found[-len(signature.user_outputs) :] if signature.user_outputs else []
+        wanted = [graph.lift(value) for value in outputs if isinstance(value, Flow | Known)]
+        network = graph.network(wanted, {}).to(self.inputs[0].device)
+        network.meta.update(_meta(self.module, network, graph, exported, names))
+        return network, interpreter.opaque_names
 
-
-def _has_mode(part: nn.Module) -> bool:
-    """Whether the module itself does something else in training: by its type, or because its code asks."""
-    if isinstance(part, _BatchNorm):
-        return part.track_running_stats
-    if isinstance(part, _DropoutNd):
-        return part.p > 0
-    if type(part).__module__.startswith("torch.nn"):
-        return getattr(part, "dropout", 0) not in (0, 0.0)
-    try:
-        return "training" in inspect.getsource(type(part).forward)
-    except (OSError, TypeError):
+    def _holds(self, network: Network, exported: Exported) -> bool:
+        """Whether the network equals the module at other sizes, too."""
+        if self.twin.training:
+            return True
+        for sizes in exported.others:
+            others = [_resized(x, size) for x, size in zip(self.inputs, sizes, strict=True)]
+            try:
+                expected = outputs_of(self.twin, others, self.names)
+            except ShapeError:
+                continue
+            try:
+                return not _difference(network, others, expected)
+            except BlockpropError:
+                return False
         return True
-
-
-def _outputs(twin: nn.Module, inputs: list[Tensor], names: list[str]) -> list[Tensor]:
-    """What the module gives for the example."""
-    count = len(inputs) - len(names)
-    given = [x.clone() for x in inputs]
-    keywords = dict(zip(names, given[count:], strict=True))
-    try:
-        with torch.no_grad():
-            found = twin(*given[:count], **keywords)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        shapes = " and ".join(shape(x) for x in inputs)
-        raise ShapeError(f"{type(twin).__name__} refuses the example of {shapes} ({reason})") from error
-    return [y for y in torch.utils._pytree.tree_leaves(found) if isinstance(y, Tensor)]
 
 
 def _input_names(module: nn.Module, inputs: list[Tensor], names: list[str]) -> list[str]:
@@ -139,54 +168,34 @@ def _input_names(module: nn.Module, inputs: list[Tensor], names: list[str]) -> l
     return [f"{name}_in" if name in taken else name for name in (*own, *names)]
 
 
-def _network(module: nn.Module, twin: nn.Module, exported: Exported, names: list[str], opaque: bool) -> Network:
-    program = exported.program
-    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
-    signature = program.graph_signature
-    own = set(signature.user_inputs)
-    dtypes = [n.meta["val"].dtype for n in placeholders if n.name in own and isinstance(n.meta.get("val"), Tensor)]
-    inputs = {
-        name: tuple(torch.empty(size, dtype=dtype, device="meta") for size in trials)
-        for name, trials, dtype in zip(names, exported.trials, dtypes, strict=True)
-    }
-    graph = Graph(inputs)
-    known = _known_tensors(program, placeholders)
-    flows = iter(graph.inputs.values())
-    values = [
-        known[node.name] if node.name in known else next(flows) if isinstance(node.meta.get("val"), Tensor) else None
-        for node in placeholders
-    ]
-    interpreter = Interpreter(graph, {name for name, part in twin.named_modules() if _is_leaf(part)}, opaque)
-    found = interpreter.run(program.graph, values)
-    if interpreter.problems:
-        raise refuse(type(module).__name__, interpreter.problems, HINT)
-    if interpreter.opaque_names:
-        warnings.warn(f"opaque, with torch's own backward pass: {', '.join(interpreter.opaque_names)}", stacklevel=3)
-    outputs = found[-len(signature.user_outputs) :] if signature.user_outputs else []
-    wanted = [graph.lift(value) for value in outputs if isinstance(value, Flow | Known)]
-    return _with_meta(graph.network(wanted, {}), graph, module, exported, names)
-
-
 def _is_leaf(part: nn.Module) -> bool:
-    return not list(part.children()) and type(part).__module__.startswith("torch.nn")
+    return not {name for name, _ in part.named_children()} - {"parametrizations"} and type(part).__module__.startswith("torch.nn")
 
 
-def _with_meta(network: Network, graph: Graph, module: nn.Module, exported: Exported, names: list[str]) -> Network:
-    network.meta["source"] = {"format": "torch", "class": type(module).__name__}
-    network.meta["free"] = {
+def _meta(module: nn.Module, network: Network, graph: Graph, exported: Exported, names: list[str]) -> dict[str, Any]:
+    meta: dict[str, Any] = {"source": {"format": "torch", "class": type(module).__name__}}
+    meta["free"] = {
         name: [axis for axis, (a, b) in enumerate(zip(*trials, strict=True)) if a != b]
         for name, trials in zip(names, exported.trials, strict=True)
     }
-    network.meta["shape"] = list(exported.trials[0][0][1:])
-    renamed = {own: theirs for own, theirs in graph.parameter_names.items() if own != theirs}
-    if renamed:
-        network.meta["parameter_names"] = renamed
-    return network
+    meta["shape"] = list(exported.trials[0][0][1:])
+    theirs = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    theirs |= {name for name, _ in module.named_buffers(remove_duplicate=False)}
+    titles = {own: name for own, name in graph.parameter_names.items() if name in theirs}
+    untrained, trained = frozen(module), network.parameters.keys()
+    uses = Counter(name for own, name in titles.items() if own in trained)
+    more = {
+        "parameter_names": {own: name for own, name in titles.items() if own != name},
+        "computed": sorted(trained - titles.keys()),
+        "frozen": sorted(own for own in trained & titles.keys() if titles[own] in untrained),
+        "untied": sorted(name for name, count in uses.items() if count > 1),
+    }
+    return meta | {key: value for key, value in more.items() if value}
 
 
-def _known_tensors(program: torch.export.ExportedProgram, placeholders: Sequence[Any]) -> dict[str, Known]:
+def _known_tensors(exported: Exported, placeholders: Sequence[Any]) -> dict[str, Known]:
     """Parameters, buffers and constants by the name of their placeholder; tied ones once."""
-    signature = program.graph_signature
+    program, signature = exported.program, exported.program.graph_signature
     constants = signature.inputs_to_lifted_tensor_constants
     titles = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **constants}
     found: dict[str, Known] = {}
@@ -211,18 +220,25 @@ def _use(user: Any, weight: Any) -> str:
     return f"{user.target} {rest} {user.kwargs}"
 
 
-def _verify(module: nn.Module, network: Network, inputs: list[Tensor], expected: list[Tensor]) -> None:
-    """Compare with the module on the example: an importer that is wrong must not be so silently."""
+def _resized(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """The tensor cut, or repeated, to another size."""
+    for axis, (own, wanted) in enumerate(zip(x.shape, size, strict=True)):
+        if own != wanted:
+            x = x.index_select(axis, torch.arange(wanted, device=x.device) % own)
+    return x
+
+
+def _difference(network: Network, inputs: list[Tensor], expected: list[Tensor]) -> str:
+    """How the network's outputs differ from the module's, in words; "" if they agree."""
     found = network(*inputs)
-    found = found if isinstance(found, tuple) else (found,)
-    for name, mine, theirs in zip(network.outputs, found, expected, strict=True):
-        if mine.shape != theirs.shape:
-            raise BlockpropError(f"the imported {name} is {shape(mine)}, {type(module).__name__} gives {shape(theirs)}")
+    for name, mine, theirs in zip(
+        network.outputs, found if isinstance(found, tuple) else (found,), expected, strict=True
+    ):
+        if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
+            return f"the imported {name} is {shape(mine)} {mine.dtype}, the module's is {shape(theirs)} {theirs.dtype}"
         mine, theirs = (y.double().nan_to_num(1e30, 1e30, -1e30) for y in (mine, theirs))
         scale = max(theirs.abs().max().item(), 1e-30) if theirs.numel() else 1.0
         error = (mine - theirs).abs().max().item() / scale if theirs.numel() else 0.0
-        if error > TOLERANCE.get(expected[0].dtype, 1e-4):
-            raise BlockpropError(
-                f"the imported {name} differs from what {type(module).__name__} gives by {error:.2g} of the largest "
-                "value: this is an error of the importer, please report it"
-            )
+        if error > max(TOLERANCE.get(y.dtype, 0.0) for y in (*inputs, *expected)):
+            return f"the imported {name} differs from the module's by {error:.2g} of the largest value"
+    return ""

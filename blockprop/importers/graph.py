@@ -7,6 +7,7 @@ different sizes for the free axes of the network's inputs. An axis whose size di
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +34,14 @@ class Flow:
     """A value that the network computes.
 
     known: what it is, if it depends on weights and constants alone   filled: the number that it holds at every place
+    sign_of: (x, kind) if it is x compared with 0
     """
 
     key: str
     trials: tuple[Tensor, ...]
     known: Tensor | None = None
     filled: float | None = None
+    sign_of: tuple["Flow", str] | None = None
 
     @property
     def shape(self) -> tuple[Size, ...]:
@@ -136,9 +139,10 @@ class Graph:
         twin = self._twins.get(id(block))
         if twin is None:
             twin = self._twins[id(block)] = copy.copy(block)
+            self._kept.append(block)  # keeps the id its own
             for name, tensor in (block.parameters | block.buffers).items():
                 setattr(twin, name, tensor.to("meta"))
-        with torch.no_grad():
+        with torch.no_grad(), torch.device("meta") if not inputs else nullcontext():
             return twin.forward(*inputs)[0]
 
     def lift(self, value: Value) -> Flow:

@@ -40,20 +40,7 @@ class Symbol:
         if not isinstance(other, int | Symbol):
             return NotImplemented
         a, b = (other, self) if swapped else (self, other)
-        trials = tuple(operate(x, y) for x, y in zip(_trials(a), _trials(b), strict=True))
-        leaves = list(self.leaves)
-        parts = []
-        for each in (a, b):
-            if isinstance(each, Symbol):
-                places = []
-                for leaf in each.leaves:
-                    if leaf not in leaves:
-                        leaves.append(leaf)
-                    places.append(f"{{{leaves.index(leaf)}}}")
-                parts.append(each.text.format(*places))
-            else:
-                parts.append(str(each) if each >= 0 else f"({each})")
-        return Symbol(f"({parts[0]}{sign}{parts[1]})", tuple(leaves), trials)
+        return _joined(a, b, f"({{}}{sign}{{}})", operate)
 
     def __add__(self, other: Any) -> Any:
         return self if other == 0 else self._with(other, "+", operator.add)
@@ -68,10 +55,17 @@ class Symbol:
         return self._with(other, "-", operator.sub, swapped=True)
 
     def __mul__(self, other: Any) -> Any:
+        if isinstance(other, float) and not other.is_integer():
+            return Ratio(self, 1) * other
         return self if other == 1 else self._with(other, "*", operator.mul)
 
     def __rmul__(self, other: Any) -> Any:
+        if isinstance(other, float) and not other.is_integer():
+            return Ratio(self, 1) * other
         return self if other == 1 else self._with(other, "*", operator.mul, swapped=True)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self if other == 1 else Ratio(self, 1) / other
 
     def __floordiv__(self, other: Any) -> Any:
         return self if other == 1 else self._with(other, "//", operator.floordiv)
@@ -96,6 +90,68 @@ class Symbol:
 
 
 Size = int | Symbol
+
+
+class Ratio:
+    """A Symbol divided by a whole number, on its way to being rounded: ceil(height / 2)."""
+
+    __slots__ = ("above", "below")
+
+    def __init__(self, above: Symbol, below: int):
+        self.above, self.below = above, below
+
+    def __mul__(self, other: Any) -> Any:
+        above, below = _fraction(other)
+        return Ratio(self.above * above, self.below * below) if below else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        above, below = _fraction(other)
+        return Ratio(self.above * below, self.below * above) if above > 0 else NotImplemented
+
+    def __floor__(self) -> Any:
+        return self.above // self.below
+
+    def __ceil__(self) -> Any:
+        return (self.above + (self.below - 1)) // self.below
+
+    __trunc__ = __floor__  # sizes are not negative
+
+
+def larger(a: Any, b: Any) -> Any:
+    """max(a, b)"""
+    return _joined(a, b, "max({},{})", max)
+
+
+def smaller(a: Any, b: Any) -> Any:
+    """min(a, b)"""
+    return _joined(a, b, "min({},{})", min)
+
+
+FINEST = 1024
+"""The largest denominator of a factor: 0.3 is none that torch would round as a fraction does."""
+
+
+def _fraction(value: Any) -> tuple[int, int]:
+    """A number as a fraction; (0, 0) if it has none that is exact."""
+    if isinstance(value, int | float) and float(value).as_integer_ratio()[1] <= FINEST:
+        return float(value).as_integer_ratio()
+    return 0, 0
+
+
+def _joined(a: Any, b: Any, template: str, operate: Callable[[int, int], int]) -> Symbol:
+    """A formula of two, at least one of which is a Symbol; they may have leaves in common."""
+    trials = tuple(operate(x, y) for x, y in zip(_trials(a), _trials(b), strict=True))
+    leaves: list[Leaf] = []
+    parts = []
+    for each in (a, b):
+        if isinstance(each, Symbol):
+            leaves += [leaf for leaf in each.leaves if leaf not in leaves]
+            parts.append(each.text.format(*(f"{{{leaves.index(leaf)}}}" for leaf in each.leaves)))
+        else:
+            parts.append(str(each) if each >= 0 else f"({each})")
+    return Symbol(template.format(*parts), tuple(leaves), trials)
 
 
 def _trials(value: Any) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """Handlers of operators that work element by element: activations, arithmetic, comparisons, choices."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ def threshold(call: Call, self: Value, threshold: float, value: float) -> Value:
 
 @aten("leaky_relu")
 def leaky_relu(call: Call, self: Value, negative_slope: float) -> Value:
-    return call.add(blocks.LeakyReLU(negative_slope), self)
+    return call.add(blocks.LeakyReLU(negative_slope) if negative_slope else blocks.ReLU(), self)
 
 
 @aten("rrelu")
@@ -134,8 +135,10 @@ def glu(call: Call, self: Value, dim: int) -> Value:
 @aten("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 def dropout(call: Call, input: Value, p: float, train: bool) -> Value:
     if not call.operator.startswith("aten.dropout"):
-        if train:
+        if train and p:
             raise call.refuse("this kind of dropout in training mode has no block; import the model in evaluation mode")
+        return input
+    if call.training and not train:  # F.dropout(x, training=False): it never drops
         return input
     return call.add(blocks.Dropout(p), input)
 
@@ -144,33 +147,9 @@ def dropout(call: Call, input: Value, p: float, train: bool) -> Value:
 
 _SINGLE: dict[str, Block] = {"exp": blocks.Exp(), "log": blocks.Log(), "sqrt": blocks.Sqrt(), "abs": blocks.Abs()}
 _FUNCTIONS = [
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "sinh",
-    "cosh",
-    "asinh",
-    "acosh",
-    "atanh",
-    "erf",
-    "exp2",
-    "expm1",
-    "log1p",
-    "log2",
-    "log10",
-    "reciprocal",
-    "rsqrt",
-    "neg",
-    "sign",
-    "floor",
-    "ceil",
-    "round",
-    "trunc",
-    "mish",
-]
+    "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "exp2", "expm1",
+    "log1p", "log2", "log10", "reciprocal", "rsqrt", "neg", "sign", "floor", "ceil", "round", "trunc", "mish",
+]  # fmt: skip
 _ALIASES = {
     "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
     "negative": "neg", "absolute": "abs", "special_erf": "erf", "special_exp2": "exp2", "special_expm1": "expm1",
@@ -187,12 +166,22 @@ def function(call: Call, self: Value, decimals: int = 0) -> Value:
     return call.add(type(_SINGLE[name])() if name in _SINGLE else blocks.Function(name), self)
 
 
+@aten("erfc", "special_erfc")
+def erfc(call: Call, self: Value) -> Value:
+    return call.add(blocks.Affine(-1, 1), call.add(blocks.Function("erf"), self, part="erf"))
+
+
+@aten("hardshrink", "softshrink")
+def shrink(call: Call, self: Value, lambd: float = 0.5) -> Value:
+    return call.add(blocks.Shrink(lambd if "soft" in call.operator else 0.0, lambd), self)
+
+
 @aten("square")
 def square(call: Call, self: Value) -> Value:
     return call.add(blocks.Pow(2), self)
 
 
-@aten("pow", "float_power")
+@aten("pow")
 def power(call: Call, self: Any, exponent: Any) -> Value:
     fixed, base = number(exponent), number(self)
     if fixed is not None:
@@ -234,6 +223,9 @@ def rsub(call: Call, self: Value, other: Any, alpha: float = 1) -> Value:
 @aten("mul", "multiply")
 def mul(call: Call, self: Value, other: Any) -> Value:
     factor, own = number(other), number(self)
+    for x, mask in ((self, other), (other, self)):
+        if isinstance(mask, Flow) and (found := rectified(call, mask, x, 0)) is not None:
+            return found
     if factor is not None:
         return call.add(blocks.Affine(factor), self)
     if own is not None:
@@ -247,7 +239,7 @@ def div(call: Call, self: Value, other: Any, rounding_mode: str | None = None) -
         rounding_mode = "floor"
     part = "quotient" if rounding_mode else ""
     divisor = number(other)
-    if divisor is not None and divisor != 0 and self.dtype.is_floating_point:
+    if divisor and rounding_mode is None and self.dtype.is_floating_point:
         y = call.add(blocks.Affine(1 / divisor), self, part=part)
     else:
         y = call.add(blocks.Div(), self, other if divisor is None else constant(divisor, self), part=part)
@@ -266,12 +258,16 @@ def remainder(call: Call, self: Value, other: Any) -> Value:
 
 @aten("maximum", "minimum", "fmax", "fmin")
 def extreme(call: Call, self: Value, other: Value) -> Value:
-    larger = "max" in call.operator.split(".")[1]
-    if larger and is_zero(other):
-        return call.add(blocks.ReLU(), self)
-    if larger and is_zero(self):
-        return call.add(blocks.ReLU(), other)
-    return call.add(blocks.Max() if larger else blocks.Min(), self, other)
+    return larger_or_smaller(call, self, other, "max" in call.operator.split(".")[1])
+
+
+def larger_or_smaller(call: Call, a: Value, b: Value, larger: bool) -> Value:
+    """The larger of two, or the smaller; ReLU where one of them is 0."""
+    if larger and is_zero(b) and covers(a, b):
+        return call.add(blocks.ReLU(), a)
+    if larger and is_zero(a) and covers(b, a):
+        return call.add(blocks.ReLU(), b)
+    return call.add(blocks.Max() if larger else blocks.Min(), a, b)
 
 
 @aten("addcmul", "addcdiv")
@@ -301,9 +297,12 @@ _COMPARED = {
 @aten(*_COMPARED)
 def compare(call: Call, self: Value, other: Any) -> Value:
     kind, value = _COMPARED[call.operator.split(".")[1].rstrip("_")], number(other)
-    if value is not None:
-        return call.add(blocks.Compare(kind, value), self)
-    return call.add(blocks.Compare(kind), self, other)
+    if value is None and is_zero(other) and covers(self, other):
+        value = 0
+    if value is None:
+        return call.add(blocks.Compare(kind), self, other)
+    y = call.add(blocks.Compare(kind, value), self)
+    return replace(y, sign_of=(self, kind)) if value == 0 and isinstance(self, Flow) else y
 
 
 _LOGIC = {"and": "and", "or": "or", "xor": "xor", "not": "not"}
@@ -312,6 +311,11 @@ _LOGIC = {"and": "and", "or": "or", "xor": "xor", "not": "not"}
 @aten(*(f"{kind}_{name}" for kind in ("logical", "bitwise") for name in _LOGIC), "__and__", "__or__", "__xor__")
 def logic(call: Call, self: Value, other: Any = None) -> Value:
     name = call.operator.split(".")[1].strip("_").split("_")[-1]
+    if "logical" in call.operator:
+        self = cast(call, self, torch.bool)
+        other = cast(call, other, torch.bool) if isinstance(other, Flow | Known) else other
+    if other is not None and not isinstance(other, Flow | Known):
+        other = constant(other, self)
     return call.add(blocks.Logic(name), *([self] if other is None else [self, other]))
 
 
@@ -319,6 +323,8 @@ def logic(call: Call, self: Value, other: Any = None) -> Value:
 def where(call: Call, condition: Value, self: Any = None, other: Any = None) -> Value:
     if self is None:
         raise call.refuse("the places where a condition holds are as many as they happen to be")
+    if (found := rectified(call, condition, self, other)) is not None:
+        return found
     a, b = (value if number(value) is None else number(value) for value in (self, other))
     like = next((value for value in (a, b) if isinstance(value, Flow | Known)), condition)
     return call.add(blocks.Where(), condition, constant(a, like), constant(b, like))
@@ -327,12 +333,14 @@ def where(call: Call, condition: Value, self: Any = None, other: Any = None) -> 
 @aten("masked_fill")
 def masked_fill(call: Call, self: Value, mask: Value, value: Any) -> Value:
     filled = number(value)
+    if filled == 0 and (found := rectified(call, mask, 0, self)) is not None:
+        return found
     return call.add(blocks.Where(), mask, constant(filled, self) if filled is not None else value, self)
 
 
-@aten("isnan", "isinf", "isfinite", "any", "all")
-def never(call: Call, **_: Any) -> Value:
-    raise call.refuse("it decides on values, not sizes")
+@aten("isnan")
+def isnan(call: Call, self: Value) -> Value:
+    return call.add(blocks.Compare("not_equal"), self, self)
 
 
 # Helpers --------------------------------------------------------------------------------------------------------------
@@ -346,6 +354,23 @@ def constant(value: Any, like: Value) -> Value:
     return Known(torch.tensor(value, dtype=torch.float32 if floating else like.dtype))
 
 
+def covers(x: Value, other: Value) -> bool:
+    """Whether x keeps its shape if the other is broadcast to it."""
+    front = x.axes - other.axes
+    return front >= 0 and all(size in (1, x.shape[front + i]) for i, size in enumerate(other.shape))
+
+
+def rectified(call: Call, condition: Value, inside: Any, outside: Any) -> Value | None:
+    """A ReLU, if this is one written out: x where x > 0, else 0."""
+    if not isinstance(condition, Flow) or condition.sign_of is None:
+        return None
+    x, kind = condition.sign_of
+    kept, cleared = (inside, outside) if kind in ("greater", "greater_equal") else (outside, inside)
+    if kind in ("equal", "not_equal") or kept is not x or not is_zero(cleared):
+        return None
+    return call.add(blocks.ReLU(), x)
+
+
 def scaled(call: Call, value: Value, factor: float) -> Value:
     """The value times a number, without a node for 1."""
     return value if factor == 1 else call.add(blocks.Affine(factor), value, part="scaled")
@@ -355,4 +380,5 @@ def cast(call: Call, value: Value, dtype: torch.dtype | None) -> Value:
     """The value in another type of number, without a node if it has it."""
     if dtype is None or dtype == value.dtype:
         return value
-    return call.add(blocks.Cast(name_of(dtype)), value, part="cast")
+    y = call.add(blocks.Cast(name_of(dtype)), value, part="cast")
+    return replace(y, sign_of=value.sign_of) if isinstance(value, Flow) else y

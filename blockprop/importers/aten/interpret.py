@@ -1,9 +1,8 @@
 """Walk the graph that torch.export made of a module, and add blocks for its operators."""
 
 import itertools
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,21 +12,23 @@ from torch.utils import _pytree as pytree
 from blockprop import blocks
 from blockprop.errors import BlockpropError, GraphError
 from blockprop.importers.aten import ATEN
+from blockprop.importers.aten.decomposing import decomposed
+from blockprop.importers.aten.elementwise import cast
+from blockprop.importers.aten.naming import IGNORED, Names, place_of
 from blockprop.importers.aten.views import VIEWS, Cell
 from blockprop.importers.calls import Call
+from blockprop.importers.explaining import Explanations
 from blockprop.importers.graph import Flow, Graph, Known, UnsupportedError, Value
 from blockprop.importers.problems import Problem
-from blockprop.importers.symbols import Symbol
+from blockprop.importers.symbols import Ratio, Symbol, larger, smaller
 from blockprop.interop import Opaque
 
-_IGNORED = {
-    "_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range", "sym_constrain_range_for_size",
-}  # fmt: skip
 _UNIMPORTANT = {
     "layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "generator", "inplace", "sparse", "path",
     "scale_grad_by_freq", "padding_idx", "benchmark", "deterministic", "cudnn_enabled", "allow_tf32", "sparse_grad",
 }  # fmt: skip
-_NAMELESS = {"sym_size", "getitem", "zeros", "contiguous", "detach", "alias", "clone", *_IGNORED}
+_SYMBOLIC: dict[str, Callable[..., Any]] = {"sym_max": larger, "sym_min": smaller, "sym_float": lambda size: size}
+"""Functions of torch on sizes that are not those of Python."""
 _MISSING: Any = object()
 """Stands for what an unsupported operator would have given, so that the walk can go on and find all of them."""
 
@@ -36,23 +37,35 @@ class Interpreter:
     """One walk over the operators of a module.
 
     values: what the graph's placeholders stand for   paths: names of modules without children   opaque: whether an
-    operator without a block becomes an Opaque block
+    operator without a block becomes an Opaque block   explanations: which numbers in the graph are sizes
+    training: whether the module is imported as it is in training
     """
 
-    def __init__(self, graph: Graph, leaves: set[str], opaque: bool):
-        self.graph, self.leaves, self.opaque = graph, leaves, opaque
+    def __init__(
+        self,
+        graph: Graph,
+        leaves: set[str],
+        opaque: bool,
+        explanations: Explanations | None = None,
+        training: bool = False,
+    ):
+        self.graph, self.leaves, self.opaque, self.training = graph, leaves, opaque, training
+        self.explanations = explanations or {}
         self.problems: list[Problem] = []
         self.opaque_names: list[str] = []
 
     def run(self, program: fx.Graph, values: list[Any], detached: bool = False) -> list[Any]:
         """The values that the graph gives for these values of its placeholders."""
         cells: dict[fx.Node, Any] = {}
+        self._by_name: dict[str, Any] = {}
+        self._owners: dict[int, Cell] = {}
         given = iter(values)
-        self._names = _Names(program, self.leaves)
+        self._names = Names(program, self.leaves)
         for node in program.nodes:
             if node.op == "placeholder":
                 value = next(given)
                 cells[node] = value if isinstance(value, Cell) else Cell(value)
+                self._owner(node, cells[node])
             elif node.op == "get_attr":
                 cells[node] = Cell(_attribute(program.owning_module, node.target))
             elif node.op == "output":
@@ -62,19 +75,23 @@ class Interpreter:
                 ]
             else:
                 self._visit(node, cells)
+            if node in cells:
+                self._by_name[node.name] = cells[node]
         return []
 
     # One node ---------------------------------------------------------------------------------------------------------
 
     def _visit(self, node: fx.Node, cells: dict[fx.Node, Any]) -> None:
         target: Any = node.target
-        read = pytree.tree_map(lambda a: cells[a].read() if isinstance(a, fx.Node) else a, (node.args, node.kwargs))
+        read = self._read(node, cells)
         missing = any(each is _MISSING for each in pytree.tree_leaves(read))
         if isinstance(target, torch._ops.OpOverload):
-            if target._schema.name.split("::")[1] in _IGNORED:
+            if target._schema.name.split("::")[1] in IGNORED:
                 return
-            if missing and self._handler(target):
+            if missing:
                 cells[node] = Cell(_MISSING)
+                if self._handler(target) is None:
+                    self._note(node, str(target), "it has no block")
             else:
                 self._operator(node, target, read, cells)
         elif isinstance(target, torch._ops.HigherOrderOperator):
@@ -82,31 +99,48 @@ class Interpreter:
         else:
             cells[node] = Cell(_MISSING if missing else self._python(node, target, *read[0]))
 
+    def _read(self, node: fx.Node, cells: dict[fx.Node, Any]) -> Any:
+        """(arguments, keywords) of the node as they are now."""
+        given, structure = pytree.tree_flatten((node.args, node.kwargs))
+        for place, each in enumerate(given):
+            reference = self.explanations.get((node.name, place))
+            if reference is not None:
+                value = self._by_name[reference.node].read()
+                given[place] = value if value is _MISSING else value.shape[reference.axis] * reference.factor
+            elif isinstance(each, fx.Node):
+                given[place] = cells[each].read()
+        return pytree.tree_unflatten(given, structure)
+
     def _python(self, node: fx.Node, target: Callable[..., Any], *given: Any) -> Any:
         """Arithmetic with sizes, and taking one of several outputs."""
-        if not any(isinstance(each, Symbol) for each in given):
-            return target(*given)
+        symbols = [each for each in given if isinstance(each, Symbol | Ratio)]
         if target.__name__ in ("ge", "le", "gt", "lt", "eq", "ne"):  # what torch.export only asserts
             return target(*(each.trials[0] if isinstance(each, Symbol) else each for each in given))
-        if target.__name__ in ("sym_max", "sym_min", "sym_float", "truediv", "pow"):
+        try:
+            return _SYMBOLIC.get(target.__name__, target)(*given) if symbols else target(*given)
+        except TypeError:
             self._note(node, target.__name__, "arithmetic of this kind with a free size")
             return _MISSING
-        return target(*given)
 
     def _region(self, node: fx.Node, target: Any, *given: Any) -> Any:
         """The operators under a `with torch.no_grad()`, or under autocast, of the module."""
         if target.__name__ == "wrap_with_set_grad_enabled":
             enabled, body, *values = given
         elif target.__name__ == "wrap_with_autocast":
-            _, _, _, _, body, *values = given
+            _, _, autocast, _, body, *values = given
             enabled = True
+            if autocast:
+                self._note(node, "torch.autocast", "types of number that torch chooses while it runs")
         else:
             self._note(node, str(target), "control flow inside the network")
             return _MISSING
-        inner = Interpreter(self.graph, self.leaves, self.opaque)
-        found = inner.run(body.graph, values)
+        inner = Interpreter(self.graph, self.leaves, self.opaque, training=self.training)
+        cells = [Cell(value) for value in values]
+        found = inner.run(body.graph, cells)
         self.problems += inner.problems
         self.opaque_names += inner.opaque_names
+        if any(cell.is_written for cell in cells):
+            self._note(node, "torch.no_grad", "it writes into a tensor from outside")
         if enabled:
             return found
         return [
@@ -122,6 +156,8 @@ class Interpreter:
         first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
         value = self._converted(node, target, given, bool(written))
         if written and first is not None:
+            if name != "detach_" and self._owner(first, cells[first]) is not cells[first].root:
+                self._note(node, str(target), "writing through a view of this kind")
             if value is not _MISSING:
                 cells[first].write(value)
             cells[node] = cells[first]
@@ -134,11 +170,20 @@ class Interpreter:
             )
         else:
             cells[node] = Cell(value)
+        self._owner(node, cells[node])
+
+    def _owner(self, node: fx.Node, cell: Cell) -> Cell:
+        """The tensor whose memory the node's output shares: the first one that had it."""
+        val = node.meta.get("val")
+        if not isinstance(val, Tensor):
+            return cell.root
+        return self._owners.setdefault(val.untyped_storage()._cdata, cell.root)
 
     def _converted(self, node: fx.Node, target: Any, given: dict[str, Any], in_place: bool) -> Any:
         """What the operator gives: computed now if it is constant, else by new nodes of the graph."""
+        given = self._with_numbers(node, target, given)
         tensors = [each for each in pytree.tree_leaves(given) if isinstance(each, Flow | Known)]
-        symbols = any(isinstance(each, Symbol) for each in pytree.tree_leaves(given))
+        symbols = any(isinstance(each, Symbol | Ratio) for each in pytree.tree_leaves(given))
         known = None
         if tensors and not symbols and all(isinstance(t, Known) or t.known is not None for t in tensors):
             known = _computed(target, given)
@@ -152,24 +197,53 @@ class Interpreter:
         try:
             handler = self._handler(target)
             if handler is None and call.known is not None:  # a weight computed from weights: worked out once, here
-                return Known(call.known, call.name, trained=True)
+                return Known(call.known, trained=True)
             if handler is None:
                 raise UnsupportedError("it has no block")
-            return handler(call, **_accepted(handler, target._schema, given))
+            value = handler(call, **_accepted(handler, target._schema, given))
+            return _checked(call, value, node.meta.get("val"), in_place)
         except UnsupportedError as error:
-            return self._opaque(node, target, given, call, str(error))
-        except (BlockpropError, RuntimeError, TypeError, IndexError) as error:
+            return self._otherwise(node, target, given, call, str(error))
+        except (BlockpropError, RuntimeError, TypeError, IndexError, AttributeError, ValueError) as error:
             raise GraphError(
                 f"{call.name} ({call.operator}{', ' + call.where if call.where else ''}): {error}"
             ) from error
 
+    def _with_numbers(self, node: fx.Node, target: Any, given: dict[str, Any]) -> dict[str, Any]:
+        """The arguments, where a free size as a number to compute with (x / height) is a node of the graph."""
+        found = dict(given)
+        for argument in target._schema.arguments:
+            value = given.get(argument.name)
+            is_number = str(argument.type) in ("Tensor", "number", "Optional[Tensor]", "Optional[number]")
+            if isinstance(value, Symbol) and is_number and argument.name not in ("start", "end", "step"):
+                (first, last), others = self.graph.formulas([value, value + 1])
+                call = self._call(node, target, {})
+                row = call.add(blocks.Range(first, last), *others, part="size")
+                found[argument.name] = call.add(blocks.Squeeze((0,)), row, part="number")
+        return found
+
+    def _otherwise(self, node: fx.Node, target: Any, given: dict[str, Any], call: Call, why: str) -> Any:
+        """For an operator without a block: those that torch makes of it; else an Opaque block, or a problem."""
+        try:
+            found = decomposed(target, given, node)
+        except UnsupportedError as error:
+            found, why = None, str(error)
+        if found is not None:
+            inner = Interpreter(self.graph, self.leaves, opaque=False, training=self.training)
+            outputs = inner.run(found[0], found[1])
+            if not inner.problems:
+                value = outputs if isinstance(node.meta.get("val"), tuple | list) else outputs[0]
+                with suppress(UnsupportedError):
+                    return _checked(call, value, node.meta.get("val"), False)
+        return self._opaque(node, target, given, call, why)
+
     def _opaque(self, node: fx.Node, target: Any, given: dict[str, Any], call: Call, why: str) -> Any:
         if self.opaque:
             try:
-                block, operands = opaque_block(target, given, self.graph)
+                block, operands = opaque_block(target, given, self.graph, node.meta.get("val"))
                 self.opaque_names.append(call.name)
                 return call.add(block, *operands)
-            except (BlockpropError, RuntimeError, TypeError) as error:
+            except (BlockpropError, RuntimeError, TypeError, ValueError) as error:
                 why = f"{why}, and cannot be opaque: {error}"
         self._note(node, call.operator, why)
         return _MISSING
@@ -184,64 +258,10 @@ class Interpreter:
 
     def _call(self, node: fx.Node, target: Any, given: Mapping[str, Any]) -> Call:
         weights = [each.name for each in given.values() if isinstance(each, Known) and each.name]
-        return Call(self.graph, self._names.of(node, weights), str(target), _place(node))
+        return Call(self.graph, self._names.of(node, weights), str(target), place_of(node), training=self.training)
 
     def _note(self, node: fx.Node, operator: str, why: str) -> None:
-        self.problems.append(Problem(self._names.of(node, []), operator, why, _place(node)))
-
-
-class _Names:
-    """Names of nodes by the path of the module that calls the operator."""
-
-    def __init__(self, program: fx.Graph, leaves: set[str]):
-        self._leaves = leaves
-        self._counts = Counter(_stack(node) for node in program.nodes if _operator_name(node) not in _NAMELESS)
-
-    def of(self, node: fx.Node, weights: list[str]) -> str:
-        """ "layer1.0.relu" for a module's only operator or the one that has its weights, else "layer1.0.add"."""
-        key, path = _stack(node), _path(_stack(node))
-        for weight in weights:
-            owner = re.sub(r"[._]?(weight|weight_ih_l0|running_mean)$", "", weight)
-            if owner != weight and (owner == path or owner.startswith(f"{path}." if path else "")):
-                return owner
-        if path in self._leaves and self._counts[key] == 1:
-            return path
-        name = _operator_name(node).strip("_")
-        return f"{path}.{name}" if path else name
-
-
-def _operator_name(node: fx.Node) -> str:
-    if node.op != "call_function":
-        return "getitem"
-    target: Any = node.target
-    return target._schema.name.split("::")[1] if hasattr(target, "_schema") else target.__name__
-
-
-def _stack(node: fx.Node) -> str:
-    """The innermost module's call: its path, with "@1" and so on for further calls."""
-    stack = node.meta.get("nn_module_stack") or {}
-    last = list(stack.items())[-1:]
-    return last[0][0].rsplit("__", 1)[-1] + "|" + last[0][1][0] + _call_number(last[0]) if last else "|"
-
-
-def _call_number(entry: Any) -> str:
-    found = re.search(r"@\d+$", entry[0])
-    return found.group() if found else ""
-
-
-def _path(stack: str) -> str:
-    path = re.sub(r"@\d+", "", stack.split("|")[1])
-    return "" if path.startswith("_empty") else path.removeprefix("L['self'].").removeprefix("L['self']")
-
-
-def _place(node: fx.Node) -> str:
-    """The source line of the module: file:line and its text."""
-    lines = (node.meta.get("stack_trace") or "").rstrip().splitlines()
-    for i in range(len(lines) - 1, -1, -1):
-        if found := re.match(r'\s*File "(.+)", line (\d+)', lines[i]):
-            text = lines[i + 1].strip() if i + 1 < len(lines) else ""
-            return f"{found[1]}:{found[2]} `{text}`"
-    return ""
+        self.problems.append(Problem(self._names.of(node, []), operator, why, place_of(node)))
 
 
 # Arguments ------------------------------------------------------------------------------------------------------------
@@ -266,12 +286,29 @@ def _accepted(handler: Callable[..., Any], schema: Any, given: dict[str, Any]) -
     takes_all = bool(code.co_flags & 0x08)
     defaults = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
     kept = {}
+    needed = set(code.co_varnames[1 : code.co_argcount - len(handler.__defaults__ or ())])
+    if lacking := needed - given.keys():
+        raise UnsupportedError(f"this form of it, without {', '.join(sorted(lacking))}")
     for name, value in given.items():
         if name in names or (takes_all and name not in _UNIMPORTANT):
             kept[name] = value
         elif name not in _UNIMPORTANT and not (name in defaults and _equal(defaults[name], value)):
             raise UnsupportedError(f"its setting {name}={value!r} has no block")
     return kept
+
+
+def _checked(call: Call, value: Any, val: Any, in_place: bool) -> Any:
+    """The handler's output, if it is of the type and number of axes that torch's operator gives."""
+    if isinstance(value, tuple | list) and isinstance(val, tuple | list):
+        return type(value)(_checked(call, one, other, in_place) for one, other in zip(value, val, strict=False))
+    if isinstance(value, Flow) and isinstance(val, Tensor):
+        if in_place:
+            value = cast(call, value, val.dtype)
+        if (value.dtype, value.axes) != (val.dtype, val.dim()):
+            raise UnsupportedError(
+                f"its blocks give {value.dtype} with {value.axes} axes in place of {val.dtype} with {val.dim()}"
+            )
+    return value
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -303,8 +340,11 @@ def _attribute(module: Any, target: Any) -> Any:
     return Known(module, str(target)) if isinstance(module, Tensor) else module
 
 
-def opaque_block(target: Any, given: dict[str, Any], graph: Graph) -> tuple[Opaque, list[Value]]:
+def opaque_block(target: Any, given: dict[str, Any], graph: Graph, val: Any) -> tuple[Opaque, list[Value]]:
     """The operator as an Opaque block, and its operands. What has its default is left out."""
+    name = target._schema.name.split("::")[1]
+    if name.endswith("_"):  # what would change its operand gives a new tensor here
+        target = getattr(getattr(torch.ops.aten, name.rstrip("_")), target._overloadname)
     operands: list[Value] = [each for each in pytree.tree_leaves(given) if isinstance(each, Flow | Known)]
     places = itertools.count()
     _, others = graph.formulas([each for each in pytree.tree_leaves(given) if isinstance(each, Symbol)], *operands)
@@ -327,4 +367,5 @@ def opaque_block(target: Any, given: dict[str, Any], graph: Graph) -> tuple[Opaq
     }
     leading = list(itertools.takewhile(lambda a: a.name in named and not a.kwarg_only, schema.arguments))
     positional = tuple(named.pop(argument.name) for argument in leading)
-    return Opaque(str(target), positional, named), [*operands, *others]
+    count = len(val) if isinstance(val, tuple | list) else 1
+    return Opaque(str(target), positional, named, count), [*operands, *others]

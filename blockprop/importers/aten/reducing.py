@@ -8,7 +8,7 @@ import torch
 
 from blockprop import blocks
 from blockprop.blocks.sources import name_of
-from blockprop.importers.aten.elementwise import cast
+from blockprop.importers.aten.elementwise import cast, larger_or_smaller
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, axes_of, axis_from_start
 from blockprop.importers.graph import Flow, Known, Value
@@ -41,7 +41,7 @@ def reduction(call: Call, self: Value, dim: Any = None, keepdim: bool = False, d
 def extreme_over(call: Call, self: Value, dim: Any = None, keepdim: bool = False, other: Value | None = None) -> Any:
     larger = call.operator.startswith("aten.max")
     if other is not None:
-        return call.add(blocks.Max() if larger else blocks.Min(), self, other)
+        return larger_or_smaller(call, self, other, larger)
     axes = axes_of(dim, self.axes)
     y = call.add((blocks.MaxOver if larger else blocks.MinOver)(axes, keepdim), self)
     if dim is None:
@@ -75,7 +75,7 @@ def norm(
     call: Call, self: Value, p: Any = 2, ord: Any = None, dim: Any = None, keepdim: bool = False, dtype: Any = None
 ) -> Value:
     order = ord if ord is not None else p
-    if order not in (1, 2):
+    if order not in (1, 2):  # None is 2 for torch.norm alone, whose p has that default
         raise call.refuse(f"a norm of order {order}")
     return call.add(blocks.Norm(axes_of(dim, self.axes), keepdim, int(order)), cast(call, self, dtype))
 
@@ -120,9 +120,11 @@ def make(
     call: Call, size: Sequence[Size], fill_value: Any = 0, dtype: Any = None, self: Value | None = None, **_: Any
 ) -> Value:
     value = 1 if "ones" in call.operator else fill_value
-    like = (
-        self.dtype if self is not None else torch.int64 if isinstance(value, int) and "full" in call.operator else None
-    )
+    like = None
+    if self is not None:
+        like = self.dtype
+    elif "full" in call.operator and isinstance(value, int):
+        like = torch.bool if isinstance(value, bool) else torch.int64
     return filled(call, size, value, dtype or like)
 
 
@@ -144,13 +146,14 @@ def arange(call: Call, end: Any, start: Any = 0, step: Any = 1, dtype: Any = Non
     if not any(isinstance(size, Symbol) for size in sizes):
         return Known(torch.arange(start, end, step, dtype=dtype))
     formulas, others = call.graph.formulas([int(s) if isinstance(s, float) else s for s in sizes])
-    return call.add(blocks.Range(*formulas, dtype=name_of(dtype)), *others)
+    first, last, width = formulas
+    return call.add(blocks.Range(first, last, width, name_of(dtype)), *others)
 
 
 @aten("scalar_tensor")
 def scalar_tensor(call: Call, s: Any, dtype: Any = None, **_: Any) -> Value:
-    if isinstance(s, Symbol):
-        raise call.refuse("a free size as a number to compute with")
+    if isinstance(s, Flow):
+        return cast(call, s, dtype)
     return Known(torch.tensor(s, dtype=dtype))
 
 

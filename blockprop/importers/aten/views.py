@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from blockprop import blocks
-from blockprop.importers.aten.arranging import permute, reshape_to, slice_of
+from blockprop.importers.aten.arranging import permute, reshape_to
+from blockprop.importers.aten.joining import slice_of
 from blockprop.importers.calls import Call, axis_from_start
 from blockprop.importers.graph import Value
 
@@ -22,16 +23,22 @@ class Cell:
     def __init__(self, value: Any, base: "Cell | None" = None, take: Any = None, put: Any = None):
         self._value, self._base, self._take, self._put = value, base, take, put
         self._writes = 0
-        self._seen = self._root._writes
+        self._seen = self.root._writes
 
     @property
-    def _root(self) -> "Cell":
-        return self if self._base is None else self._base._root
+    def root(self) -> "Cell":
+        """What it is a view of, or it itself."""
+        return self if self._base is None else self._base.root
+
+    @property
+    def is_written(self) -> bool:
+        """Whether anything has been written into it, or into what shares its memory."""
+        return self.root._writes > 0
 
     def read(self) -> Any:
         """The value now."""
-        if self._base is not None and self._seen != self._root._writes:
-            self._value, self._seen = self._take(self._base.read()), self._root._writes
+        if self._base is not None and self._seen != self.root._writes:
+            self._value, self._seen = self._take(self._base.read()), self.root._writes
         return self._value
 
     def write(self, value: Any) -> None:
@@ -40,7 +47,7 @@ class Cell:
             self._writes += 1
         else:
             self._base.write(self._put(self._base.read(), value))
-        self._value, self._seen = value, self._root._writes
+        self._value, self._seen = value, self.root._writes
 
 
 def _into_slice(call: Call, base: Value, new: Value, given: Mapping[str, Any]) -> Value:
@@ -91,7 +98,7 @@ VIEWS: dict[str, Put] = {
     **dict.fromkeys(
         ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as"), _into_shape
     ),
-    **dict.fromkeys(("contiguous", "alias", "to", "expand_as", "type_as"), _whole),
+    **dict.fromkeys(("contiguous", "alias", "to", "expand_as", "type_as", "dropout", "feature_dropout"), _whole),
 }
 """Operators whose result shares its elements with their first argument, and how to write through it.
 

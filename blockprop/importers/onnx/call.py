@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ class OnnxCall(Call):
     def _worked_out(self, block: Block, tensors: list[Any]) -> Any:
         """What the block makes of these tensors; None if that is too much to keep."""
         with torch.no_grad():
-            trial = block.forward(*(tensor.to("meta") for tensor in tensors))[0]
+            with torch.device("meta") if not tensors else nullcontext():
+                trial = block.forward(*(tensor.to("meta") for tensor in tensors))[0]
             if not self.state.take(sum(t.numel() for t in (trial if isinstance(trial, tuple) else (trial,)))):
                 return None
             found = block.forward(*tensors)[0]

@@ -44,9 +44,6 @@ def constant_of_shape(call: OnnxCall, shape: Input, *, value: TensorProto | None
     if filling.numel() != 1:
         raise call.broken(f"a value of {filling.numel()} elements")
     wanted = call.sizes_in(shape)
-    known = [size for size in wanted if isinstance(size, int)]
-    if any(size < 0 for size in known) or (len(known) == len(wanted) and math.prod(known) > LARGEST_FOLD):
-        raise call.broken(f"a constant of the shape {wanted}")
     sizes, others = call.formulas(wanted)
     return call.add(blocks.Filled(sizes, filling.item(), name_of(filling.dtype)), *others)
 

@@ -59,7 +59,7 @@ def windows(
         before, after = [0] * axes, [0] * axes
     elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         for i, size in enumerate(x.shape[2:]):
-            total = _same_total(call, size, stride[i], dilation[i] * (kernel[i] - 1) + 1)
+            total = _same_total(size, stride[i], dilation[i] * (kernel[i] - 1) + 1)
             half = total // 2
             before[i], after[i] = (half, total - half) if auto_pad == "SAME_UPPER" else (total - half, half)
     elif auto_pad != "NOTSET":
@@ -67,15 +67,14 @@ def windows(
     return Windows(tuple(kernel), tuple(stride), tuple(dilation), tuple(before), tuple(after))
 
 
-def _same_total(call: OnnxCall, size: Size, stride: int, reach: int) -> Size:
-    """The padding that makes ⌈size / stride⌉ windows: max((⌈size / stride⌉ − 1) stride + reach − size, 0)."""
-    if isinstance(size, int):
-        return max((-(-size // stride) - 1) * stride + reach - size, 0)
-    if stride == 1:
-        return reach - 1
-    if reach < stride:  # the formula has no maximum
-        raise call.free("the padding of windows with gaps")
-    return ((size + (stride - 1)) // stride - 1) * stride + reach - size
+def _same_total(size: Size, stride: int, reach: int) -> Size:
+    """The padding that makes ⌈size / stride⌉ windows: max((⌈size / stride⌉ − 1) stride + reach − size, 0).
+
+    The difference is reach − 1 − (size − 1) % stride. It is negative only if windows leave gaps, and above −stride then,
+    so that (difference + stride) // stride is 0 where it is negative, and 1 elsewhere.
+    """
+    difference = -((size - 1) % stride) + (reach - 1)
+    return difference if reach >= stride else difference * ((difference + stride) // stride)
 
 
 def padded(call: OnnxCall, x: Input, w: Windows, value: float = 0.0) -> Any:

@@ -20,23 +20,28 @@ from blockprop.importers.problems import Problem
 _MISSING: Any = object()
 """Stands for what an unsupported operator would have given, so that the walk can go on and find all of them."""
 LONGEST_NAME = 200
+RESERVED = ("inputs", "parameters")
+"""What these names stand for in a network: all of them."""
 
 
 class Interpreter:
     """One walk over a model with its inputs in two trial sizes.
 
-    steps: how many nodes went well, to tell which of several failed walks came furthest
+    input_names: the network's for the model's   steps: how many nodes went well, to tell which of several failed walks came furthest
     """
 
     def __init__(self, model: Model, trials: Mapping[str, tuple[Tensor, ...]]):
-        self.model, self.graph = model, Graph(trials)
+        self.model = model
+        self.input_names = {name: f"{name}#2" if name in RESERVED else name for name in trials}
+        self.graph = Graph({self.input_names[name]: given for name, given in trials.items()})
         self.state = State(model.folder)
         self.problems: list[Problem] = []
         self.steps = 0
 
     def run(self) -> list[Flow]:
         """The outputs. Operators that are not supported are collected in `problems`; then there is no output."""
-        values: dict[str, Any] = {**self.model.tensors, **self.graph.inputs}
+        values: dict[str, Any] = dict(self.model.tensors)
+        values.update(zip(self.input_names, self.graph.inputs.values(), strict=True))
         self._walk(self.model.nodes, values)
         if self.problems:
             return []

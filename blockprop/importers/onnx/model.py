@@ -1,6 +1,6 @@
 """An ONNX file, read and checked: what a walk over its operators starts from. Nothing in the file is believed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -55,6 +55,9 @@ def read_model(path: StrPath, constants: Mapping[str, Any] | None = None) -> Mod
     opsets = _opsets(proto)
     proto = _without_functions(proto)
     graph = proto.graph
+    for name in _names(graph):
+        if not isinstance(name, str):  # protobuf gives the bytes of what is no UTF-8
+            raise FormatError(f"expected names in UTF-8; one of them is {name!r}")
     fixed = _fixed(constants or {}, graph)
     tensors = local_tensors(graph, Path(path).parent, fixed)
     nodes = needed_nodes(graph.node, [each.name for each in graph.output], {*tensors, *(i.name for i in graph.input)})
@@ -86,6 +89,19 @@ def _parsed(path: Path) -> ModelProto:
     if not proto.HasField("graph") or not proto.opset_import:
         raise FormatError("expected an ONNX model; this has no graph, or no opset")
     return proto
+
+
+def _names(graph: GraphProto) -> Iterator[str]:
+    """All names in the graph and the graphs within it."""
+    for given in (*graph.input, *graph.output):
+        yield given.name
+        yield from (dim.dim_param for dim in given.type.tensor_type.shape.dim)
+    yield from (tensor.name for tensor in graph.initializer)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+        for inner in branches(node):
+            yield from _names(inner)
 
 
 def _opsets(proto: ModelProto) -> dict[str, int]:
@@ -123,6 +139,8 @@ def _check_functions(functions: Iterable[FunctionProto]) -> None:
     work: dict[tuple[str, str], int] = {}
     for key in TopologicalSorter(calls).static_order():
         nodes = [n for f in functions if (f.domain, f.name) == key for n in f.node]
+        if key not in calls:
+            continue
         work[key] = sum(work.get((n.domain, n.op_type), 1) for n in nodes)
         if work[key] > MOST_NODES:
             raise GraphError(f"the function {key[1]!r} consists of more than {MOST_NODES} nodes")

@@ -89,7 +89,8 @@ def average_pool(
     kind = _AVERAGES[len(kernel_shape)]
     shape = plain(seen.kernel), plain(seen.stride)
     if _fits(seen):
-        return call.add(kind(*shape, plain(_numbers(seen)), bool(ceil_mode), bool(count_include_pad)), x)
+        padding = _numbers(seen)
+        return call.add(kind(*shape, plain(padding), bool(ceil_mode), bool(count_include_pad) or not any(padding)), x)
     # Sums of the padded input, over sums of ones where an element counts.
     wide = _without_rounding(call, x, seen) if ceil_mode else seen
     inner = seen if count_include_pad else None
@@ -130,11 +131,12 @@ def lp_pool(
     seen = _seen(call, x, _NORMS, kernel_shape, strides, pads, dilations, auto_pad)
     if max(seen.dilation) > 1:
         raise call.refuse("norms of windows with dilation")
-    padding = _numbers(seen)
+    padding, rounds_up = _numbers(seen), bool(ceil_mode)
     if not _fits(seen):
+        seen, rounds_up = _without_rounding(call, x, seen) if rounds_up else seen, False
         x, padding = padded(call, x, seen), (0,) * len(kernel_shape)
     kind = _NORMS[len(kernel_shape)]
-    return call.add(kind(p, plain(seen.kernel), plain(seen.stride), plain(padding), bool(ceil_mode)), x)
+    return call.add(kind(p, plain(seen.kernel), plain(seen.stride), plain(padding), rounds_up), x)
 
 
 @operator("GlobalAveragePool", 1, 22)
@@ -149,7 +151,11 @@ def global_max_pool(call: OnnxCall, x: Input) -> Any:
 
 @operator("GlobalLpPool", 2, 22)
 def global_lp_pool(call: OnnxCall, x: Input, *, p: int) -> Any:
-    return call.add(blocks.Norm(_places(call, x), keep=True, order=p), x)
+    axes = _places(call, x)
+    if p in (1, 2):
+        return call.add(blocks.Norm(axes, keep=True, order=p), x)
+    powers = call.add(blocks.Pow(p), call.add(blocks.Abs(), x, part="abs"), part="powers")
+    return call.add(blocks.Pow(1 / p), call.add(blocks.Sum(axes, keep=True), powers, part="sum"))
 
 
 def _places(call: OnnxCall, x: Input) -> tuple[int, ...]:

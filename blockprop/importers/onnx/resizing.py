@@ -27,7 +27,14 @@ def upsample(call: OnnxCall, x: Input, scales: Input, *, mode: str) -> Any:
 
 @operator("Resize", 10)
 def resize_asymmetric(call: OnnxCall, x: Input, scales: Input, *, mode: str) -> Any:
-    return _resized(call, x, _scales(call, scales), None, mode, "asymmetric", "floor")
+    """How the nearest is found was left open in this version; onnxruntime rounds up along the axes that shrink."""
+    found = _scales(call, scales)
+    shrinking = [min(numbers.trials_of(scale)) < 1 for scale in found]
+    if mode == "linear" or not any(shrinking):
+        return _resized(call, x, found, None, mode, "asymmetric", "floor")
+    if not all(small or scale == 1 for small, scale in zip(shrinking, found, strict=True)):
+        raise call.refuse("one axis that shrinks and one that grows")
+    return _resized(call, x, found, None, mode, "asymmetric", "ceil")
 
 
 @operator("Resize", 11, 13, 18, 19)

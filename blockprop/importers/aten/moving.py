@@ -1,0 +1,100 @@
+"""Handlers of operators that move, pad and cut out elements."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from blockprop import blocks
+from blockprop.importers.aten.arranging import permute, reshape_to
+from blockprop.importers.aten.sizes import batched
+from blockprop.importers.aten.table import aten
+from blockprop.importers.calls import Call, axis_from_start, number
+from blockprop.importers.graph import Known, Value
+from blockprop.importers.symbols import Symbol
+
+
+@aten("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d",
+      "replication_pad3d", "reflection_pad3d")  # fmt: skip
+def pad(
+    call: Call, self: Value, pad: Any = None, padding: Any = None, mode: str = "constant", value: Any = 0.0
+) -> Value:
+    name = call.operator.split(".")[1]
+    if name.startswith("refl"):
+        mode = "reflect"
+    if name.startswith("repl"):
+        mode = "replicate"
+    pads = list(pad if pad is not None else padding)
+    if all(isinstance(p, int) and p == 0 for p in pads):
+        return self
+    if value is not None and number(value) is None:
+        raise call.refuse("a border of numbers that are computed")
+    formulas, others = call.graph.formulas(pads, self)
+    return call.add(blocks.Pad(formulas, mode, float(number(value) or 0.0)), self, *others)
+
+
+@aten("roll")
+def roll(call: Call, self: Value, shifts: Any, dims: Any = ()) -> Value:
+    if any(isinstance(shift, Symbol) for shift in shifts) or not dims:
+        raise call.refuse("rolling by a free number of places, or all axes as one")
+    return call.add(blocks.Roll(tuple(shifts), tuple(dims)), self)
+
+
+@aten("flip")
+def flip(call: Call, self: Value, dims: Sequence[int]) -> Value:
+    return call.add(blocks.Flip(tuple(dims)), self)
+
+
+@aten("tril", "triu")
+def triangle(call: Call, self: Value, diagonal: int = 0) -> Value:
+    return call.add(blocks.Triangle("tril" in call.operator, diagonal), self)
+
+
+@aten("diagonal")
+def diagonal(call: Call, self: Value, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Value:
+    return call.add(blocks.Diagonal(offset, dim1, dim2), self)
+
+
+@aten("pixel_shuffle")
+def pixel_shuffle(call: Call, self: Value, upscale_factor: int) -> Value:
+    return batched(call, blocks.PixelShuffle(upscale_factor), self, 4)
+
+
+@aten("pixel_unshuffle")
+def pixel_unshuffle(call: Call, self: Value, downscale_factor: int) -> Value:
+    return batched(call, blocks.PixelUnshuffle(downscale_factor), self, 4)
+
+
+@aten("channel_shuffle")
+def channel_shuffle(call: Call, self: Value, groups: int) -> Value:
+    n, c, *rest = self.shape
+    parted = reshape_to(call, self, (n, groups, c // groups, *rest), part="groups")
+    order = (0, 2, 1, *range(3, 3 + len(rest)))
+    return reshape_to(call, call.add(blocks.Transpose(order), parted, part="transpose"), (n, c, *rest))
+
+
+@aten("unfold")
+def windows(call: Call, self: Value, dimension: int, size: int, step: int) -> Value:
+    axis = axis_from_start(dimension, self.axes)
+    whole = self.shape[axis]
+    if not isinstance(whole, int):
+        raise call.refuse("windows along a free axis")
+    places = torch.arange(0, whole - size + 1, step)[:, None] + torch.arange(size)
+    y = call.add(blocks.Gather(axis), self, Known(places), part="windows")
+    order = [each for each in range(self.axes + 1) if each != axis + 1]
+    return permute(call, y, [*order, axis + 1])
+
+
+@aten("im2col")
+def unfold(call: Call, self: Value, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Value:
+    return call.add(blocks.Unfold(tuple(kernel_size), tuple(dilation), tuple(padding), tuple(stride)), self)
+
+
+@aten("col2im")
+def fold(
+    call: Call, self: Value, output_size: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any
+) -> Value:
+    if any(isinstance(size, Symbol) for size in output_size):
+        raise call.refuse("folding to a free size")
+    settings = (tuple(each) for each in (output_size, kernel_size, dilation, padding, stride))
+    return call.add(blocks.Fold(*settings), self)

@@ -1,0 +1,68 @@
+"""Names of nodes, and the source line of an operator, from what torch.export notes about it."""
+
+import re
+from collections import Counter
+from typing import Any
+
+from torch import fx
+
+IGNORED = {
+    "_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range", "sym_constrain_range_for_size",
+}  # fmt: skip
+"""Operators that only check something."""
+NAMELESS = {"sym_size", "getitem", "zeros", "contiguous", "detach", "alias", "clone", *IGNORED}
+"""Operators that do not count when a module has one operator alone."""
+
+
+class Names:
+    """Names of nodes by the path of the module that calls the operator."""
+
+    def __init__(self, program: fx.Graph, leaves: set[str]):
+        self._leaves = leaves
+        self._counts = Counter(stack_of(node) for node in program.nodes if operator_name(node) not in NAMELESS)
+
+    def of(self, node: fx.Node, weights: list[str]) -> str:
+        """ "layer1.0.relu" for a module's only operator or the one that has its weights, else "layer1.0.add"."""
+        key, path = stack_of(node), path_of(stack_of(node))
+        for weight in weights:
+            owner = re.sub(r"[._]?(weight|weight_ih_l0|running_mean)$", "", weight)
+            if owner != weight and (owner == path or owner.startswith(f"{path}." if path else "")):
+                return owner
+        if path in self._leaves and self._counts[key] == 1:
+            return path
+        name = operator_name(node).strip("_")
+        return f"{path}.{name}" if path else name
+
+
+def operator_name(node: fx.Node) -> str:
+    if node.op != "call_function":
+        return "getitem"
+    target: Any = node.target
+    return target._schema.name.split("::")[1] if hasattr(target, "_schema") else target.__name__
+
+
+def stack_of(node: fx.Node) -> str:
+    """The innermost module's call: its path, with "@1" and so on for further calls."""
+    stack = node.meta.get("nn_module_stack") or {}
+    last = list(stack.items())[-1:]
+    return last[0][0].rsplit("__", 1)[-1] + "|" + last[0][1][0] + _call_number(last[0]) if last else "|"
+
+
+def _call_number(entry: Any) -> str:
+    found = re.search(r"@\d+$", entry[0])
+    return found.group() if found else ""
+
+
+def path_of(stack: str) -> str:
+    path = re.sub(r"@\d+", "", stack.split("|")[1])
+    return "" if path.startswith("_empty") else path.removeprefix("L['self'].").removeprefix("L['self']")
+
+
+def place_of(node: fx.Node) -> str:
+    """The source line of the module: file:line and its text."""
+    lines = (node.meta.get("stack_trace") or "").rstrip().splitlines()
+    for i in range(len(lines) - 1, -1, -1):
+        if found := re.match(r'\s*File "(.+)", line (\d+)', lines[i]):
+            text = lines[i + 1].strip() if i + 1 < len(lines) else ""
+            return f"{found[1]}:{found[2]} `{text}`"
+    return ""
