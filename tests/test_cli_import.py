@@ -121,7 +121,7 @@ def test_published_weights(capsys: Output) -> None:
     weights, names = DATA / "weights" / "squeezenet1_1.safetensors", DATA / "imagenet_classes.txt"
     run_json(capsys, "import", "squeezenet1_1", "--weights", str(weights), "--classes", str(names), "-o", "net")
     found = run_json(capsys, "predict", "net", str(DATA / "photos" / "n01855672_goose.jpg"))
-    assert [each["class"] for each in found["predictions"][0]["classes"]][0] == "goose"
+    assert found["predictions"][0]["classes"][0]["class"] == "goose"
     assert len(found["predictions"][0]["classes"]) == 5
     run_json(capsys, "import", "vgg19", "--weights", *_vgg(), "--until", "conv2_1", "-o", "vgg")
     assert load("vgg").outputs == ("conv2_1",)

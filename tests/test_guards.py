@@ -14,7 +14,8 @@ LAYERS = [
     {"blocks", "plan", "trace"},
     {"network", "operators"},
     {"interop"},
-    {"architectures", "objectives", "rules", "storage", "data", "dataset", "encoding", "arrays", "tables", "image_files"},
+    {"architectures", "objectives", "rules", "rectifiers", "storage", "data", "dataset", "encoding", "arrays", "tables"}
+    | {"image_files"},
     {"check", "networks", "evaluation", "descent", "checkpoints", "interruption", "layout", "diagram", "weights"}
     | {"costs", "pictures", "preprocessing"},
     {"run", "plots", "report", "importers", "exporters", "visualize"},

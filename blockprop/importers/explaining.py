@@ -1,5 +1,7 @@
 """Two graphs of one module, at different sizes of its inputs: which numbers in them follow which size."""
 
+import itertools
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,13 +14,23 @@ from blockprop.importers.exporting import Program, input_values
 
 
 class Reference(NamedTuple):
-    """factor · the size of an axis of a node's output."""
+    """factor · the product of the sizes of some axes // divisor: axes[i] = (node, axis of its output)."""
 
-    node: str
-    axis: int
+    axes: tuple[tuple[str, int], ...]
     factor: int = 1
+    divisor: int = 1
 
 
+class _Sizes(NamedTuple):
+    """The size of an axis in both graphs."""
+
+    axis: tuple[str, int]
+    here: int
+    there: int
+
+
+MOST_AXES = 3
+"""Axes whose product explains a number: batch · height · width."""
 Explanations = Mapping[tuple[str, int], Reference]
 """(node, place among its flattened arguments) -> what the number there is."""
 
@@ -45,7 +57,11 @@ def explain(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> Expla
         for place, x, y in _changes(mine, theirs):
             if type(x) is not int or type(y) is not int or mine.graph is not a.graph:
                 return None
-            reference = _own_size(mine, theirs, place, x, y) or _multiple(inputs, x, y)
+            operands = _operand_sizes(mine, theirs, place)
+            reference = None
+            for most, divided in ((1, False), (MOST_AXES, False), (MOST_AXES, True)):
+                for candidates in (operands, inputs):
+                    reference = reference or _multiple(candidates, x, y, most, divided)
             if reference is None:
                 return None
             found[mine.name, place] = reference
@@ -105,27 +121,32 @@ def _plain(value: Any) -> Any:
     return f"%{value.name}" if isinstance(value, fx.Node) else value
 
 
-def _own_size(a: fx.Node, b: fx.Node, place: int, x: int, y: int) -> Reference | None:
-    """An axis of one of the node's operands that has this size in both: one at the same place, if there is one."""
+def _operand_sizes(a: fx.Node, b: fx.Node, place: int) -> list[_Sizes]:
+    """Axes of the node's operands that differ; those that stand at the same place as the number come first."""
     found = []
     for i, (mine, theirs) in enumerate(zip(leaves(a), leaves(b), strict=True)):
         if isinstance(mine, fx.Node):
-            for axis, sizes in enumerate(zip(_shape(mine), _shape(theirs), strict=False)):
-                if sizes == (x, y):
-                    found.append((axis != place - i - 1, Reference(mine.name, axis)))
-    return min(found)[1] if found else None
+            for axis, (x, y) in enumerate(zip(_shape(mine), _shape(theirs), strict=False)):
+                if x != y:
+                    found.append((axis != place - i - 1, _Sizes((mine.name, axis), x, y)))
+    return [sizes for _, sizes in sorted(found, key=lambda pair: pair[0])]
 
 
-def _multiple(inputs: Sequence[tuple[str, int, int, int]], x: int, y: int) -> Reference | None:
-    """An input's axis whose size times a whole number it is."""
-    for node, axis, mine, theirs in inputs:
-        if x % mine == 0 and x // mine * theirs == y:
-            return Reference(node, axis, x // mine)
+def _multiple(candidates: Sequence[_Sizes], x: int, y: int, most: int, divided: bool) -> Reference | None:
+    """The axes, up to `most`, to the product of whose sizes the number has one ratio, here and there: a whole number,
+    or any if `divided`.
+    """
+    for count in range(1, most + 1):
+        for axes in itertools.combinations(candidates, count):
+            mine, theirs = math.prod(each.here for each in axes), math.prod(each.there for each in axes)
+            if x and x * theirs == y * mine and (divided or x % mine == 0):
+                common = math.gcd(x, mine)
+                return Reference(tuple(each.axis for each in axes), x // common, mine // common)
     return None
 
 
-def _input_sizes(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> list[tuple[str, int, int, int]]:
-    """(node, axis, size in one, size in the other) of the inputs' axes that differ."""
+def _input_sizes(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> list[_Sizes]:
+    """The inputs' axes that differ; of those that have the same sizes the first."""
     own = set(a.graph_signature.user_inputs)
     names = [
         node.name
@@ -133,7 +154,11 @@ def _input_sizes(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> 
         if node.op == "placeholder" and node.name in own and isinstance(node.meta.get("val"), Tensor)
     ]
     mine, theirs = input_values(a), input_values(b)
-    return [(names[i], axis, int(mine[i].shape[axis]), int(theirs[i].shape[axis])) for i, axis in changed]
+    found: dict[tuple[int, int], _Sizes] = {}
+    for i, axis in changed:
+        x, y = int(mine[i].shape[axis]), int(theirs[i].shape[axis])
+        found.setdefault((x, y), _Sizes((names[i], axis), x, y))
+    return list(found.values())
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:

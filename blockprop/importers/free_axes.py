@@ -99,10 +99,13 @@ def export(
     groups = _groups(inputs) if vary != "nothing" else []
     if vary == "batch":
         groups = [group for group in groups if group.is_batch]
+    base = None
     if groups and groups[0].is_batch and inputs[0].shape[0] == 1:  # torch takes a size of 1 for a fixed one
         larger = _resized(sizes, groups[0].axes, BATCH[0])
-        sizes, groups = (larger, groups) if exporter.accepts(larger) else (sizes, groups[1:])
-    base = exporter.static(sizes)
+        with suppress(Exception):  # the module refuses it in whatever way it likes
+            base = exporter.static(larger)
+        sizes, groups = (larger, groups) if base else (sizes, groups[1:])
+    base = base or exporter.static(sizes)
     first = [(group, next(group.other_sizes(sizes))) for group in groups]
     varied = [] if formulas or not groups else _all_at_once(exporter, first, base, sizes)
     if not varied:

@@ -52,9 +52,11 @@ def from_torch(
     Raises UnsupportedError listing every operator without a block, ShapeError if the module refuses the example,
     SettingError for a module in training mode, and for one that torch.export cannot read.
     """
+    names = list(keywords or {})
     with torch.inference_mode(False), torch.no_grad():
-        names = list(keywords or {})
         inputs = inputs_of(module, example, keywords or {})
+    used = {x.device for x in inputs if x.is_cuda}
+    with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng([device.index for device in used]):
         twin = twin_of(module, training)
         expected = outputs_of(twin, inputs, names)
         importer = _Importer(module, twin, inputs, expected, names, opaque)
@@ -78,6 +80,7 @@ class _Importer:
     ):
         self.module, self.twin, self.inputs, self.expected = module, twin, inputs, expected
         self.names, self.opaque = names, opaque
+        self.training = any(part.training for part in twin.modules())
 
     def run(self, free: bool) -> tuple[Network, list[str]]:
         """(network, names of its opaque nodes); with fewer free axes if that proves wrong, or cannot be had."""
@@ -91,7 +94,7 @@ class _Importer:
                 if is_last:
                     raise
                 continue
-            difference = "" if self.twin.training else _difference(found[0], self.inputs, self.expected)
+            difference = "" if self.training else _difference(found[0], self.inputs, self.expected)
             if difference and is_last:
                 name = type(self.module).__name__
                 raise BlockpropError(
@@ -129,7 +132,7 @@ class _Importer:
         given = {node.name: next(flows) for node in own if isinstance(node.meta.get("val"), Tensor)}
         values = [known.get(node.name) or given.get(node.name) for node in placeholders]
         leaves = {name for name, part in self.twin.named_modules() if _is_leaf(part)}
-        interpreter = Interpreter(graph, leaves, self.opaque, exported.explanations, self.twin.training)
+        interpreter = Interpreter(graph, leaves, self.opaque, exported.explanations, self.training)
         found = interpreter.run(program.graph, values)
         if interpreter.problems:
             raise refuse(type(self.module).__name__, interpreter.problems, HINT)
@@ -141,7 +144,7 @@ class _Importer:
 
     def _holds(self, network: Network, exported: Exported) -> bool:
         """Whether the network equals the module at other sizes, too."""
-        if self.twin.training:
+        if self.training:
             return True
         for sizes in exported.others:
             others = [_resized(x, size) for x, size in zip(self.inputs, sizes, strict=True)]
@@ -169,7 +172,9 @@ def _input_names(module: nn.Module, inputs: list[Tensor], names: list[str]) -> l
 
 
 def _is_leaf(part: nn.Module) -> bool:
-    return not {name for name, _ in part.named_children()} - {"parametrizations"} and type(part).__module__.startswith("torch.nn")
+    return not {name for name, _ in part.named_children()} - {"parametrizations"} and type(part).__module__.startswith(
+        "torch.nn"
+    )
 
 
 def _meta(module: nn.Module, network: Network, graph: Graph, exported: Exported, names: list[str]) -> dict[str, Any]:

@@ -47,6 +47,8 @@ def twin_of(module: nn.Module, training: bool | None) -> nn.Module:
         for key, hook in list(part._forward_pre_hooks.items()):
             if not type(hook).__module__.startswith("torch.nn.utils"):  # those compute weights: weight_norm, pruning
                 del part._forward_pre_hooks[key]
+    if training and any(part.training for part in module.modules()):
+        return twin  # parts that stay in evaluation mode do so
     return twin.train(bool(training))
 
 
@@ -77,14 +79,12 @@ def _has_mode(part: nn.Module) -> bool:
 def outputs_of(twin: nn.Module, inputs: Sequence[Tensor], names: Sequence[str]) -> list[Tensor]:
     """What the module gives, all tensors of it in order; ShapeError if it refuses the inputs, or gives none.
 
-    names: of the last inputs, which it takes as keywords. Copies run, since a module may write into what it has, and
-    with random numbers of their own.
+    names: of the last inputs, which it takes as keywords. Copies run, since a module may write into what it has.
     """
     count = len(inputs) - len(names)
     given = [x.clone() for x in inputs]
     try:
-        with torch.random.fork_rng():
-            found = copy.deepcopy(twin)(*given[:count], **dict(zip(names, given[count:], strict=True)))
+        found = copy.deepcopy(twin)(*given[:count], **dict(zip(names, given[count:], strict=True)))
     except Exception as error:
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         shapes = " and ".join(f"{shape(x)} {str(x.dtype).removeprefix('torch.')}" for x in inputs)

@@ -356,8 +356,8 @@ def constant(value: Any, like: Value) -> Value:
 
 def covers(x: Value, other: Value) -> bool:
     """Whether x keeps its shape if the other is broadcast to it."""
-    front = x.axes - other.axes
-    return front >= 0 and all(size in (1, x.shape[front + i]) for i, size in enumerate(other.shape))
+    pairs = [[v.trials[i].shape if isinstance(v, Flow) else v.shape for v in (x, other)] for i in range(2)]
+    return all(torch.broadcast_shapes(mine, theirs) == mine for mine, theirs in pairs)
 
 
 def rectified(call: Call, condition: Value, inside: Any, outside: Any) -> Value | None:

@@ -1,6 +1,7 @@
 """Walk the graph that torch.export made of a module, and add blocks for its operators."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -14,10 +15,10 @@ from blockprop.errors import BlockpropError, GraphError
 from blockprop.importers.aten import ATEN
 from blockprop.importers.aten.decomposing import decomposed
 from blockprop.importers.aten.elementwise import cast
-from blockprop.importers.aten.naming import IGNORED, Names, place_of
+from blockprop.importers.aten.naming import IGNORED, Names, operator_name, place_of
 from blockprop.importers.aten.views import VIEWS, Cell
 from blockprop.importers.calls import Call
-from blockprop.importers.explaining import Explanations
+from blockprop.importers.explaining import Explanations, Reference
 from blockprop.importers.graph import Flow, Graph, Known, UnsupportedError, Value
 from blockprop.importers.problems import Problem
 from blockprop.importers.symbols import Ratio, Symbol, larger, smaller
@@ -105,11 +106,17 @@ class Interpreter:
         for place, each in enumerate(given):
             reference = self.explanations.get((node.name, place))
             if reference is not None:
-                value = self._by_name[reference.node].read()
-                given[place] = value if value is _MISSING else value.shape[reference.axis] * reference.factor
+                given[place] = self._size(reference)
             elif isinstance(each, fx.Node):
                 given[place] = cells[each].read()
         return pytree.tree_unflatten(given, structure)
+
+    def _size(self, reference: Reference) -> Any:
+        values = [self._by_name[name].read() for name, _ in reference.axes]
+        if any(value is _MISSING for value in values):
+            return _MISSING
+        sizes = [value.shape[axis] for value, (_, axis) in zip(values, reference.axes, strict=True)]
+        return math.prod(sizes) * reference.factor // reference.divisor
 
     def _python(self, node: fx.Node, target: Callable[..., Any], *given: Any) -> Any:
         """Arithmetic with sizes, and taking one of several outputs."""
@@ -156,7 +163,7 @@ class Interpreter:
         first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
         value = self._converted(node, target, given, bool(written))
         if written and first is not None:
-            if name != "detach_" and self._owner(first, cells[first]) is not cells[first].root:
+            if self._owner(first, cells[first]) is not cells[first].root and not _is_harmless(name, first):
                 self._note(node, str(target), "writing through a view of this kind")
             if value is not _MISSING:
                 cells[first].write(value)
@@ -325,6 +332,14 @@ def _computed(target: Any, given: dict[str, Any]) -> Any:
 
     with torch.no_grad():
         return target(**pytree.tree_map(known, given))
+
+
+def _is_harmless(name: str, written: fx.Node) -> bool:
+    """Whether nobody sees what is written into a part of another tensor: torch's own unsafe_split promises that."""
+    source: Any = written
+    while isinstance(source, fx.Node) and source.args and operator_name(source).endswith(("_", "getitem")):
+        source = source.args[0]
+    return name == "detach_" or (isinstance(source, fx.Node) and operator_name(source).startswith("unsafe_"))
 
 
 def _shares_memory(node: fx.Node, other: fx.Node) -> bool:

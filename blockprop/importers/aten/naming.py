@@ -14,6 +14,13 @@ NAMELESS = {"sym_size", "getitem", "zeros", "contiguous", "detach", "alias", "cl
 """Operators that do not count when a module has one operator alone."""
 
 
+WEIGHTED = {
+    "linear", "embedding", "batch_norm", "layer_norm", "group_norm", "instance_norm", "lstm", "gru", "prelu",
+    *(f"conv{kind}{axes}d" for kind in ("", "_transpose") for axes in (1, 2, 3)),
+}  # fmt: skip
+"""Operators for which the module that calls them is named, even if it works out its weight with others before."""
+
+
 class Names:
     """Names of nodes by the path of the module that calls the operator."""
 
@@ -28,9 +35,9 @@ class Names:
             owner = re.sub(r"[._]?(weight|weight_ih_l0|running_mean)$", "", weight)
             if owner != weight and (owner == path or owner.startswith(f"{path}." if path else "")):
                 return owner
-        if path in self._leaves and self._counts[key] == 1:
-            return path
         name = operator_name(node).strip("_")
+        if path in self._leaves and (self._counts[key] == 1 or name in WEIGHTED):
+            return path
         return f"{path}.{name}" if path else name
 
 

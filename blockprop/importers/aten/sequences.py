@@ -83,9 +83,9 @@ def recurrent(
     if name.startswith("rnn"):
         settings["nonlinearity"] = name.removeprefix("rnn_")
     kind: Any = {"lstm": blocks.LSTM, "gru": blocks.GRU}.get(name, blocks.RNN)
-    titles = kind(
-        **{key: 1 if key.startswith(("features", "proj")) else v for key, v in settings.items()}
-    ).parameter_names
+    sizes = {key: 1 if key.startswith(("features", "proj")) else value for key, value in settings.items()}
+    with torch.device("meta"):
+        titles = kind(**sizes).parameter_names
     block = call.block(kind, settings, **dict(zip(titles, weights, strict=True)))
     if all(is_zero(state) for state in states):
         states = []

@@ -70,8 +70,8 @@ def windows(
 def _same_total(size: Size, stride: int, reach: int) -> Size:
     """The padding that makes ⌈size / stride⌉ windows: max((⌈size / stride⌉ − 1) stride + reach − size, 0).
 
-    The difference is reach − 1 − (size − 1) % stride. It is negative only if windows leave gaps, and above −stride then,
-    so that (difference + stride) // stride is 0 where it is negative, and 1 elsewhere.
+    The difference is reach − 1 − (size − 1) % stride. It is negative only if windows leave gaps, but not below −stride:
+    then (difference + stride) // stride is 0 where it is negative, and 1 elsewhere.
     """
     difference = -((size - 1) % stride) + (reach - 1)
     return difference if reach >= stride else difference * ((difference + stride) // stride)

@@ -27,7 +27,8 @@ RESERVED = ("inputs", "parameters")
 class Interpreter:
     """One walk over a model with its inputs in two trial sizes.
 
-    input_names: the network's for the model's   steps: how many nodes went well, to tell which of several failed walks came furthest
+    input_names: the network's for the model's
+    steps: how many nodes went well, to tell which of several failed walks came furthest
     """
 
     def __init__(self, model: Model, trials: Mapping[str, tuple[Tensor, ...]]):
@@ -96,7 +97,8 @@ class Interpreter:
     def _report(self, node: NodeProto, domain: str, why: str) -> None:
         operator = f"{domain}.{node.op_type}" if domain else node.op_type
         opset = self.model.opsets.get(domain, 0)
-        self.problems.append(Problem(describe(node), f"{operator} (opset {opset})", why))
+        name = node.name or next((each for each in node.output if each), "")
+        self.problems.append(Problem(repr(name), f"{operator} (opset {opset})", why))
 
     def _called(self, node: NodeProto, operator: Operator, inputs: list[Any]) -> tuple[Any, ...]:
         schema = operator.schema

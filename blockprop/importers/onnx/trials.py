@@ -4,6 +4,7 @@ A file says which axes are free, but not which sizes the model can take: a netwo
 other. So sizes are tried until a walk over the model succeeds, first with all axes free, then with fewer.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -75,13 +76,16 @@ def search(model: Model, sizes: Mapping[str, Any]) -> Found:
     free = _free_sizes(givens, sizes)
     tried = _Tries(model, givens)
     for start in _starts(free):
-        found = tried.walk(free, tuple(free), start)
-        for batch in BATCHES if free and not found else ():
-            found = found or tried.walk(free, (), start, batch)
+        found = tried.walk(free, tuple(free), start) or (tried.walk(free, (), start) if free else None)
         if found:
             return found if found.free == tuple(free) else _loosened(tried, free, found)
-        if tried.steps > MOST_STEPS:
+        if tried.is_hopeless:
             break
+    batches = BATCHES[1:] if any(each.is_batch for each in free.values()) else ()
+    for start, batch in itertools.product(range(3), batches):
+        found = None if tried.is_hopeless else tried.walk(free, (), start, batch)
+        if found:
+            return _loosened(tried, free, found)
     assert tried.furthest is not None
     names = ", ".join(f"{name!r}: …" for name in free)
     hint = f"; sizes={{{names}}} says which sizes to start with" if free else ""
@@ -109,7 +113,13 @@ class _Tries:
     def __init__(self, model: Model, givens: Mapping[str, Given]):
         self.model, self.givens = model, givens
         self.furthest: BlockpropError | None = None
-        self.steps, self._most = 0, -1
+        self._texts: list[str] = []
+        self._steps, self._most = 0, -1
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether other sizes do not help: three times in turn the error was the same to the letter."""
+        return self._steps > MOST_STEPS or (len(self._texts) > 2 and len(set(self._texts[-3:])) == 1)
 
     def walk(
         self,
@@ -121,17 +131,23 @@ class _Tries:
     ) -> Found | None:
         """A walk with these sizes free, the smaller ones reduced in the second trial, the others enlarged."""
         shapes = self._shapes(free, names, start, batch, smaller)
-        interpreter = Interpreter(self.model, _meta(self.givens, shapes))
+        interpreter = None
         try:
+            interpreter = Interpreter(self.model, _meta(self.givens, shapes))
             outputs = interpreter.run()
         except BlockpropError as error:
-            if interpreter.problems:
+            if interpreter and interpreter.problems:
                 return Found(interpreter, [], shapes, names, start, batch, smaller)
-            self.steps += interpreter.steps
-            if interpreter.steps > self._most:
-                self._most, self.furthest = interpreter.steps, error
+            self._note(error, interpreter.steps if interpreter else 0, fixed=not names)
             return None
         return Found(interpreter, outputs, shapes, names, start, batch, smaller)
+
+    def _note(self, error: BlockpropError, steps: int, fixed: bool) -> None:
+        self._steps += steps + 1
+        if fixed:
+            self._texts.append(str(error))
+        if steps > self._most:
+            self._most, self.furthest = steps, error
 
     def _shapes(
         self, free: Mapping[str, Free], names: tuple[str, ...], start: int, batch: int, smaller: AbstractSet[str]
