@@ -15,6 +15,7 @@ from blockprop.objectives import (
     mean_squared_error,
     negative_log_likelihood,
 )
+from blockprop.visualize.penalties import Penalty, diversity, doubt, l2, total_variation
 from tests.cases.case import spread
 
 
@@ -98,3 +99,75 @@ OBJECTIVES = [
         lambda y, t: 2 * F.mse_loss(y, t) - 0.5 * F.huber_loss(y, t),
     ),
 ]
+
+
+# Penalties ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PenaltyCase:
+    """A penalty of node "y"; made(generator) -> that node's output; reference(y) by torch."""
+
+    penalty: Penalty
+    made: Callable[[torch.Generator], Tensor]
+    reference: Callable[[Tensor], Tensor]
+    title: str = ""
+
+    def __str__(self) -> str:
+        return self.title or repr(self.penalty)
+
+
+def variation(power: float) -> Callable[[Tensor], Tensor]:
+    """Pixel by pixel, from the paper."""
+
+    def reference(y: Tensor) -> Tensor:
+        total = y.new_zeros(())
+        height, width = y.shape[2:]
+        for i in range(height):
+            for j in range(width):
+                down = (y[:, :, i + 1, j] - y[:, :, i, j]).square() if i + 1 < height else 0
+                right = (y[:, :, i, j + 1] - y[:, :, i, j]).square() if j + 1 < width else 0
+                if i + 1 < height or j + 1 < width:
+                    total = total + (down + right).pow(power / 2).sum()
+        return total / y[0].numel()
+
+    return reference
+
+
+def alikeness(groups: int) -> Callable[[Tensor], Tensor]:
+    """Pair by pair."""
+
+    def reference(y: Tensor) -> Tensor:
+        total = y.new_zeros(())
+        for run in y.chunk(groups):
+            grams = [(f.flatten(1) @ f.flatten(1).t()).flatten() for f in run]
+            pairs = [(a, b) for a in range(len(grams)) for b in range(a)]
+            total = total + sum(F.cosine_similarity(grams[a], grams[b], dim=0) for a, b in pairs) / max(len(pairs), 1)
+        return total
+
+    return reference
+
+
+def pictures(*shape: int) -> Callable[[torch.Generator], Tensor]:
+    return lambda generator: spread(shape, generator)
+
+
+PENALTIES = [
+    PenaltyCase(l2("y"), pictures(2, 3, 4, 5), lambda y: (y - 0.5).square().mean((1, 2, 3)).sum()),
+    PenaltyCase(l2("y", 0.0), pictures(2, 3, 4, 5), lambda y: y.square().mean((1, 2, 3)).sum()),
+    PenaltyCase(total_variation("y"), pictures(2, 3, 4, 5), variation(2)),
+    PenaltyCase(total_variation("y", 1.0), pictures(2, 3, 4, 5), variation(1)),
+    PenaltyCase(total_variation("y", 1.5), pictures(2, 1, 4, 3), variation(1.5)),
+    PenaltyCase(total_variation("y"), pictures(2, 1, 1, 3), variation(2), "total_variation of a row"),
+    PenaltyCase(diversity("y"), pictures(3, 4, 2, 3), alikeness(1)),
+    PenaltyCase(diversity("y", groups=2), pictures(4, 3, 2, 2), alikeness(2), "diversity in two runs"),
+    PenaltyCase(diversity("y"), pictures(3, 2, 5), alikeness(1), "diversity along one axis"),
+    PenaltyCase(doubt("y", [2]), pictures(3, 4), lambda y: -y.log_softmax(1)[:, 2].sum()),
+    PenaltyCase(
+        doubt("y", [2, None, 0]),
+        pictures(6, 4, 2, 3),
+        lambda y: -(y[:2].mean((2, 3)).log_softmax(1)[:, 2].sum() + y[4:].mean((2, 3)).log_softmax(1)[:, 0].sum()),
+    ),
+    PenaltyCase(doubt("y", [1]), pictures(2, 1, 1, 4), lambda y: -y[:, 0, 0].log_softmax(1)[:, 1].sum(), "on axis 3"),
+]
+"""They need no target; checked by test_penalties.py."""

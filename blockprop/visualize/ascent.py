@@ -1,0 +1,286 @@
+"""Ascent: the numbers that a picture is made from go up the gradient of an objective, all weights staying fixed.
+
+    run = ascend(graph, canvas.start(1), score(network, "goose") - l2(), steps=256)
+    for step in run:
+        print(step.step, step.value, step.parts)
+    run.picture()
+
+The loop draws, prints and saves nothing but the state that it is asked for.
+"""
+
+import math
+import os
+import time
+from collections.abc import Generator, Iterator
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from blockprop.checkpoints import read_checkpoint, write_checkpoint
+from blockprop.errors import FormatError, GraphError, NotFiniteError, SettingError, suggestion
+from blockprop.evaluation import first_not_finite, fitting
+from blockprop.files import StrPath, require_writable
+from blockprop.interruption import Interruption
+from blockprop.network import Network
+from blockprop.objectives import Objective, Seeds, WeightedSum
+from blockprop.plan import plan_backward
+from blockprop.rules import Rules, redirected
+from blockprop.visualize.picture_files import fingerprint
+from blockprop.visualize.pipeline import IMAGE, beyond_image, with_generators
+from blockprop.visualize.updates import OPTIMIZERS, Optimizer, from_torch
+
+
+class Step(NamedTuple):
+    """One step of an ascent.
+
+    step: from 1 on; steps: how many there will be.
+    value: the objective before this step's update, on the picture as the transforms changed it this time.
+    parts: what each term adds to the value, by name.   seconds: since the first step began, earlier runs included.
+    picture: (n, c, h, w), after the update; at every `preview_every`th step and the last one, else None.
+    best, best_step: the highest value so far, and the step that had it.
+    """
+
+    step: int
+    steps: int
+    value: float
+    parts: dict[str, float]
+    seconds: float
+    picture: Tensor | None
+    best: float
+    best_step: int
+
+
+def ascend(
+    pipeline: Network,
+    parameters: Tensor,
+    objective: Objective,
+    steps: int,
+    rate: float = 0.05,
+    optimizer: Optimizer = "adam",
+    *,
+    redirect_steps: int = 16,
+    preview_every: int | None = None,
+    seed: int = 0,
+    state: StrPath | None = None,
+    state_seconds: float = 60.0,
+    resume: bool = False,
+) -> "Ascent":
+    """Maximize an objective of a pipeline by its input; an iterator of Step records, see `Ascent` for more.
+
+    parameters θ: what the pipeline takes, (n, …), to start from. The tensor itself stays as it is.
+    optimizer, with d = ∂objective/∂θ:
+        "adam"         torch.optim.Adam, with its other settings as they are
+        "plain"        θ ← θ + rate · d                          (Simonyan, Vedaldi and Zisserman 2013, section 2)
+        "normalized"   θ ← θ + rate · d / |d|, for each example by itself
+        or a function that makes an optimizer of torch.optim from [θ]; `rate` is then not used
+    redirect_steps: in so many steps at the start, error passes through rectifiers that are closed for a whole example
+        (`rules.redirected`).
+    seed: of all random transforms; the same seed gives the same bits.
+    state: a file written atomically every `state_seconds`, at Ctrl-C and at the end.
+    resume: go on from the state if it exists; the picture becomes bit for bit that of an uninterrupted run.
+    Ctrl-C takes effect between two steps.
+    Raises SettingError for settings that make no sense and an objective that the input cannot influence (its gradient
+    is zero in all of the first steps), NotFiniteError if something overflows, FormatError for a state of another run.
+    """
+    if isinstance(optimizer, str) and optimizer not in OPTIMIZERS:
+        raise SettingError(f"there is no optimizer {optimizer!r}{suggestion(optimizer, OPTIMIZERS)}")
+    if steps < 1 or redirect_steps < 0 or not (0 < rate < math.inf):
+        raise SettingError(
+            f"expected steps of 1 or more, redirect_steps of 0 or more and a rate above 0; came {steps}, "
+            f"{redirect_steps} and {rate}"
+        )
+    if preview_every is not None and preview_every < 1:
+        raise SettingError(f"preview_every must be at least 1, came {preview_every}")
+    if resume and state is None:
+        raise SettingError("resume needs the path of a state")
+    run = Ascent(pipeline, parameters, objective, steps, rate, optimizer, redirect_steps, seed)
+    run.preview_every, run.state, run.state_seconds = preview_every, state, state_seconds
+    if state is not None:
+        require_writable(state)
+        if resume and os.path.exists(state):
+            run.restore(read_checkpoint(state))
+    return run
+
+
+class Ascent(Iterator[Step]):
+    """A run of `ascend`: its records, and at any time, also after Ctrl-C, what it has come to.
+
+    parameters: now.   best: those that had the highest value; it depends on what the transforms did in that step.
+    step: how many steps were made.
+    """
+
+    preview_every: int | None = None
+    state: StrPath | None = None
+    state_seconds = 60.0
+
+    def __init__(
+        self,
+        pipeline: Network,
+        parameters: Tensor,
+        objective: Objective,
+        steps: int,
+        rate: float,
+        optimizer: Optimizer,
+        redirect_steps: int,
+        seed: int,
+    ):
+        self.network, self.objective, self.steps = with_generators(pipeline, seed), objective, steps
+        self.parameters = fitting(parameters.detach(), pipeline).clone()
+        self.terms = objective.terms if isinstance(objective, WeightedSum) else [(1.0, objective)]
+        self.redirect_steps, self.seed, self.kind, self.rate = redirect_steps, seed, optimizer, rate
+        self.nodes = objective.nodes or pipeline.outputs
+        self.keep = tuple(dict.fromkeys(self.nodes))
+        (self.input,) = pipeline.inputs
+        if not plan_backward(pipeline.nodes, self.nodes, (self.input,), {}, {}):
+            raise SettingError(f"{objective!r} does not depend on {self.input!r}: no picture can influence it")
+        self.telling = beyond_image(pipeline, self.nodes)
+        self.rules = _redirecting(self.network, self.nodes) if redirect_steps else None
+        made = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else from_torch(optimizer)
+        self.optimizer = made(self.parameters, rate)
+        self.step, self.best_value, self.best_step, self.best = 0, -math.inf, 0, self.parameters.clone()
+        self.influenced = torch.zeros(len(parameters), dtype=torch.bool)
+        self.seconds_before = 0.0
+        self._records = self._made()
+
+    def __next__(self) -> Step:
+        return next(self._records)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def close(self) -> None:
+        """Stop here; writes the state if there is one."""
+        self._records.close()
+
+    def picture(self) -> Tensor:
+        """What the numbers give now: (n, c, h, w)."""
+        return self._painted(self.parameters)
+
+    def best_picture(self) -> Tensor:
+        """The picture that had the highest value so far."""
+        return self._painted(self.best)
+
+    @torch.no_grad()
+    def _painted(self, parameters: Tensor) -> Tensor:
+        return self.network.record((parameters,), (IMAGE,), False)[IMAGE]
+
+    def _made(self) -> Generator[Step, None, None]:
+        started = saved = time.perf_counter()
+        with Interruption() as interruption:
+            try:
+                while self.step < self.steps:
+                    interruption.busy = True
+                    value, parts = self._ascend()
+                    now = time.perf_counter()
+                    seconds = self.seconds_before + now - started
+                    shown = self.step == self.steps or (self.preview_every and self.step % self.preview_every == 0)
+                    picture = self.picture() if shown else None
+                    if self.state and (self.step == self.steps or now - saved >= self.state_seconds):
+                        self._save(seconds)
+                        saved = now
+                    interruption.release()
+                    yield Step(self.step, self.steps, value, parts, seconds, picture, self.best_value, self.best_step)
+            except (KeyboardInterrupt, GeneratorExit):
+                if self.state and self.step:
+                    self._save(self.seconds_before + time.perf_counter() - started)
+                raise
+
+    @torch.no_grad()
+    def _ascend(self) -> tuple[float, dict[str, float]]:
+        """Forward, objective, backward, update; return the value and its parts."""
+        wanted = (self.input,) if self.telling is None or bool(self.influenced.all()) else (self.input, self.telling)
+        trace = self.network.record((self.parameters,), (*self.keep, *wanted[1:]), False)
+        seeds: Seeds = {}
+        parts: dict[str, float] = {}
+        for factor, term in self.terms:
+            part, own = term.evaluate({name: trace[name] for name in term.nodes or self.network.outputs})
+            title = repr(term if factor == 1 else WeightedSum([(factor, term)]))
+            parts[title] = parts.get(title, 0.0) + factor * float(part)
+            for name, seed in own.items():
+                seeds[name] = seeds[name] + factor * seed if name in seeds else factor * seed
+        value = math.fsum(parts.values())
+        if not math.isfinite(value):
+            raise NotFiniteError(f"step {self.step + 1}: the objective became {value}: {self._culprit()}")
+        if value > self.best_value:
+            self.best_value, self.best_step = value, self.step + 1
+            self.best.copy_(self.parameters)
+        rules = self.rules if self.step < self.redirect_steps else None
+        found = self.network.backward(trace, seeds, wrt=wanted, rules=rules)
+        self._check(found[self.input], found[wanted[-1]])
+        self.optimizer.ascend(found[self.input])
+        self.step += 1
+        return value, parts
+
+    def _check(self, d: Tensor, telling: Tensor) -> None:
+        """That the gradient is a number everywhere, and that each example had one that is not zero by now."""
+        if not bool(d.isfinite().all()):
+            raise NotFiniteError(f"step {self.step + 1}: the gradient of {self.objective!r} is not finite")
+        if bool(self.influenced.all()):
+            return
+        self.influenced |= telling.flatten(1).any(1).cpu()
+        if self.step + 1 >= max(self.redirect_steps, 1) and not bool(self.influenced.all()):
+            row = int(self.influenced.logical_not().nonzero()[0])
+            where = f" in picture {row + 1} of {len(d)}" if len(d) > 1 else ""
+            raise SettingError(
+                f"no picture near this one can influence {self.objective!r}{where}: the gradient was zero everywhere "
+                f"in all {self.step + 1} steps so far; choose another target or start, or more redirect_steps"
+            )
+
+    def _culprit(self) -> str:
+        if not bool(self.parameters.isfinite().all()):
+            return "the last update overflowed; try a smaller rate"
+        return first_not_finite(self.network, self.parameters, training=False, updated=False)
+
+    # The state --------------------------------------------------------------------------------------------------------
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "objective": repr(self.objective),
+            "pipeline": fingerprint(self.network),
+            "numbers": [str(self.parameters.dtype), *self.parameters.shape],
+            "optimizer": self.kind if isinstance(self.kind, str) else type(self.optimizer.inner).__name__,
+            "rate": self.rate,
+            "redirect_steps": self.redirect_steps,
+            "seed": self.seed,
+        }
+
+    def _generators(self) -> dict[str, torch.Generator]:
+        blocks = self.network.unique_blocks.items()
+        found = {name: getattr(block, "generator", None) for name, block in blocks}
+        return {name: generator for name, generator in found.items() if generator is not None}
+
+    def _save(self, seconds: float) -> None:
+        assert self.state is not None
+        document = {
+            "identity": self._identity(),
+            "parameters": self.parameters,
+            "optimizer": self.optimizer.state(),
+            "generators": {name: generator.get_state() for name, generator in self._generators().items()},
+            "progress": [self.step, seconds, self.influenced],
+            "best": [self.best_value, self.best_step, self.best],
+        }
+        write_checkpoint(self.state, document)
+
+    def restore(self, document: dict[str, Any]) -> None:
+        """Take over what a state file holds; FormatError if it is of another run."""
+        for name, mine in self._identity().items():
+            theirs = document.get("identity", {}).get(name)
+            if mine != theirs:
+                told = f"of {theirs}, here it is {mine}" if name != "pipeline" else "of another network or canvas"
+                raise FormatError(f"{self.state}: cannot resume, the {name} in the file is {told}")
+        self.parameters.copy_(document["parameters"])
+        self.optimizer.restore(document["optimizer"])
+        for name, generator in self._generators().items():
+            generator.set_state(document["generators"][name])
+        self.step, self.seconds_before, self.influenced = document["progress"]
+        self.best_value, self.best_step, best = document["best"]
+        self.best.copy_(best)
+
+
+def _redirecting(pipeline: Network, nodes: tuple[str, ...]) -> Rules | None:
+    """The rules for the first steps; None for a network that rectifies nothing."""
+    try:
+        return redirected(pipeline, seeds=nodes, wrt=pipeline.inputs)
+    except GraphError:
+        return None

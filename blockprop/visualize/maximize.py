@@ -1,0 +1,294 @@
+"""Inputs that maximize a class score, or that of any unit, channel, layer or direction; and how good they are.
+
+run = maximize(network, "goose")
+for step in run:
+    print(step.step, step.value)
+judge(network, step.picture, "goose").confidence
+"""
+
+import io
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from blockprop.block import Block
+from blockprop.blocks import Jitter, Pad, RandomCrop, Resize
+from blockprop.errors import SettingError, ShapeError, shape
+from blockprop.files import StrPath
+from blockprop.network import Network
+from blockprop.objectives import Objective, Seeds
+from blockprop.pictures import preprocessing_of
+from blockprop.visualize.ascent import Ascent, ascend
+from blockprop.visualize.penalties import by_class
+from blockprop.visualize.penalties import diversity as alikeness
+from blockprop.visualize.penalties import doubt as unsureness
+from blockprop.visualize.penalties import l2 as squares
+from blockprop.visualize.penalties import total_variation as roughness
+from blockprop.visualize.picture_files import from_pixels, to_pixels
+from blockprop.visualize.pipeline import Canvas, Start, canvas_by_name, pipeline, resized, robust
+from blockprop.visualize.question import picture as checked
+from blockprop.visualize.scores import ClassScore, Target, score
+from blockprop.visualize.updates import Optimizer
+
+SIDE = 224
+"""Pixels of a picture for a network that does not say which size it wants."""
+STEPS = 128
+DRAWS = 16
+QUALITY = 75
+
+
+def maximize(
+    network: Network,
+    target: Target,
+    size: int | tuple[int, int] | None = None,
+    steps: int = STEPS,
+    *,
+    start: Start = "noise",
+    canvas: str | Canvas = "fourier",
+    transforms: Iterable[Block] | None = None,
+    l2: float = 100.0,
+    total_variation: float = 1000.0,
+    doubt: float = 3.0,
+    count: int = 1,
+    diversity: float = 0.0,
+    diversity_node: str | None = None,
+    seed: int = 0,
+    rate: float = 0.05,
+    optimizer: Optimizer = "adam",
+    redirect_steps: int = 16,
+    preview_every: int | None = None,
+    state: StrPath | None = None,
+    resume: bool = False,
+    output: str | None = None,
+) -> Ascent:
+    """Make pictures that a network sees the target in:  arg max S(I) − penalties, by gradient ascent.
+
+    Returns the run, an iterator of `Step` records; the last one holds the picture, and `picture()` gives it any time.
+    Canvas, transforms, rate and redirection are those of Olah et al. 2017 (lucid). The penalties are in favor of gray
+    and smooth (Simonyan et al. 2013, eq. 1; Mahendran and Vedaldi 2015, eq. 4), and of one class over its likes.
+
+    network: takes pictures in 0…1; its weights stay fixed
+    target: what is maximized, see `score`; `each(network, targets)` gives every one of several targets its own picture
+    size: of the picture, (h, w) or one number for both; by default that of `start`, or what the network was made for
+    start: "noise", "gray" or a picture, (1, channels, h, w), which is resized to `size`
+    canvas: "fourier", "pixels" or one of pipeline.py's
+    transforms: what the picture should survive; by default `robust`. () for none: then it is usually noise to us
+    l2 λ, total_variation, doubt: factors of these penalties, see penalties.py; doubt is for classes only
+    count: so many pictures (of every target)
+    diversity: factor of how alike pictures of one target may be to `diversity_node`, a node with height and width
+    rate, optimizer, redirect_steps, preview_every, state, resume: see `ascend`.   output: see `score`.
+    Raises SettingError and GraphError for what makes no sense; and what `ascend` raises.
+    """
+    objective = score(network, target, output)
+    targets = len(_parts(objective))
+    if count < 1:
+        raise SettingError(f"expected at least one picture of a target, came count={count}")
+    if isinstance(start, Tensor):
+        start = checked(start, network)
+    if not isinstance(canvas, Canvas):
+        channels = _channels(network)
+        canvas = canvas_by_name(canvas, *_size(network, size, start), channels)
+    height, width = canvas.shape[1:]
+    start = resized(start, height, width) if isinstance(start, Tensor) else start
+    graph = pipeline(network, canvas, robust(height, width) if transforms is None else transforms)
+    if doubt and (node := _scores_node(objective)):
+        objective = objective - doubt * unsureness(node, [_number(each) for each in _parts(objective)])
+    if l2:
+        objective = objective - l2 * squares()
+    if total_variation:
+        objective = objective - total_variation * roughness()
+    if diversity:
+        if diversity_node is None or count < 2:
+            raise SettingError(
+                "diversity needs count=2 or more pictures, and diversity_node=…, a node to compare them in"
+            )
+        objective = objective - diversity * alikeness(diversity_node, targets)
+    return ascend(
+        graph,
+        canvas.start(targets * count, start, seed),
+        objective,
+        steps,
+        rate,
+        optimizer,
+        redirect_steps=redirect_steps,
+        preview_every=preview_every,
+        seed=seed,
+        state=state,
+        resume=resume,
+    )
+
+
+def each(network: Network, targets: Sequence[Target], output: str | None = None) -> "Each":
+    """One target for each picture of a batch; with more pictures than targets, for each run of them. See `score`."""
+    if isinstance(targets, str) or not targets:
+        raise SettingError(f"expected several targets, one for each picture, came {targets!r}")
+    return Each([score(network, target, output) for target in targets])
+
+
+class Each(Objective):
+    """The sum over objectives that look at one run of the examples each:  L = Σ_i L_i(y of run i).
+
+    Its seeds are theirs, each at its run. The batch is a multiple of the number of objectives.
+    """
+
+    def __init__(self, objectives: Sequence[Objective]):
+        self.objectives = tuple(objectives)
+        self.nodes = tuple(dict.fromkeys(name for objective in self.objectives for name in objective.nodes))
+
+    def evaluate(self, outputs: Mapping[str, Tensor], target: object = None) -> tuple[Tensor, Seeds]:
+        runs, total = len(self.objectives), torch.zeros(())
+        seeds: Seeds = {}
+        for i, objective in enumerate(self.objectives):
+            rows = {name: _run(outputs[name], i, runs) for name in objective.nodes or outputs}
+            value, found = objective.evaluate(rows, target)
+            total = value if i == 0 else total + value
+            for name, seed in found.items():
+                if name not in seeds:
+                    seeds[name] = torch.zeros_like(outputs[name])
+                _run(seeds[name], i, runs).add_(seed)
+        return total, seeds
+
+    def __repr__(self) -> str:
+        return f"each({', '.join(map(repr, self.objectives))})"
+
+
+def _run(y: Tensor, i: int, runs: int) -> Tensor:
+    """The i-th of so many equal runs of examples; a view."""
+    if len(y) % runs or not len(y):
+        raise ShapeError(f"{runs} targets need as many pictures, or a multiple of that, came {len(y)}")
+    return y[i * len(y) // runs : (i + 1) * len(y) // runs]
+
+
+def _parts(objective: Objective) -> tuple[Objective, ...]:
+    """What is maximized in each run of the examples."""
+    return objective.objectives if isinstance(objective, Each) else (objective,)
+
+
+def _number(objective: Objective) -> int | None:
+    """Which class the objective is the score of, if it is one's."""
+    return objective.numbers if isinstance(objective, ClassScore) and isinstance(objective.numbers, int) else None
+
+
+def _scores_node(objective: Objective) -> str | None:
+    """The node that gives the scores, if some part is a class."""
+    nodes = [part.node for part in _parts(objective) if isinstance(part, ClassScore) and _number(part) is not None]
+    return nodes[0] if nodes else None
+
+
+def _channels(network: Network) -> int:
+    known = preprocessing_of(network)
+    if known is not None:
+        return known.count
+    return int(network.meta["shape"][0]) if len(network.meta.get("shape", ())) == 3 else 3
+
+
+def _size(network: Network, size: int | tuple[int, int] | None, start: Start) -> tuple[int, int]:
+    if isinstance(size, int):
+        return size, size
+    if size is not None:
+        return size
+    if isinstance(start, Tensor):
+        return start.shape[2], start.shape[3]
+    known = preprocessing_of(network)
+    if known is not None and known.height_width:
+        return known.height_width
+    given = network.meta.get("shape", ())
+    return (given[1], given[2]) if len(given) == 3 else (SIDE, SIDE)
+
+
+# How good it is -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How sure networks are of a class in a picture, as probabilities after softmax.
+
+    confidence: of the network, for the picture as it is.
+    cropped: the median over random crops and shifts.   jpeg: after JPEG.
+    agrees: whether another network has the class among its best five; with which probability: `transferred`.
+    """
+
+    confidence: float
+    cropped: float
+    jpeg: float
+    agrees: bool | None = None
+    transferred: float | None = None
+
+
+@torch.no_grad()
+def judge(
+    network: Network,
+    picture: Tensor,
+    target: Target,
+    other: Network | None = None,
+    *,
+    draws: int = DRAWS,
+    quality: int = QUALITY,
+    seed: int = 0,
+) -> Judgement:
+    """Measure how well a picture shows a class: to the network, when it is cropped or compressed, and to another one.
+
+    picture: (1, channels, h, w) in 0…1, rounded to 8 bits before all   target: a class, by name or number
+    crops: shifted by up to 1/16 of the sides, then 7/8 of the sides cut out at a random place and scaled to the full
+        size again (bilinear); `draws` of them.   quality: of JPEG, its colors at half the resolution.
+    other: another network that knows the class by the same name or number.
+    Raises SettingError for a target that is no class, ShapeError for several pictures.
+    """
+    picture = checked(picture, network)
+    if len(picture) != 1:
+        raise ShapeError(f"expected one picture to judge, came {shape(picture)}")
+    levels = to_pixels(picture[0])
+    picture = from_pixels(levels)[None].to(picture)
+    compressed = _compressed(levels, quality)[None].to(picture)
+    node, number = _class(network, target)
+    cropped = _probabilities(network, _crops(picture, draws, seed), node)[:, number]
+    agrees = transferred = None
+    if other is not None:
+        other_node, other_number = _class(other, target)
+        seen = _probabilities(other, picture, other_node)[0]
+        agrees, transferred = bool((seen > seen[other_number]).sum() < 5), float(seen[other_number])
+    return Judgement(
+        float(_probabilities(network, picture, node)[0, number]),
+        statistics.median(cropped.tolist()),
+        float(_probabilities(network, compressed, node)[0, number]),
+        agrees,
+        transferred,
+    )
+
+
+def _class(network: Network, target: Target) -> tuple[str, int]:
+    objective = score(network, target)
+    node, number = _scores_node(objective), _number(objective)
+    if node is None or number is None:
+        raise SettingError(f"only how sure a network is of a class can be judged; {target!r} is none")
+    return node, number
+
+
+def _probabilities(network: Network, pictures: Tensor, node: str) -> Tensor:
+    """(n, classes): softmax of the scores at a node; further axes are averaged over. One picture at a time."""
+    scores = [network.forward(checked(each, network), keep=(node,))[node] for each in pictures.split(1)]
+    y = by_class(torch.cat(scores).float())
+    return y.flatten(2).mean(2).softmax(1) if y.dim() > 2 else y.softmax(1)
+
+
+def _crops(picture: Tensor, draws: int, seed: int) -> Tensor:
+    """The picture, shifted and cropped at random, `draws` times: (draws, channels, h, w)."""
+    height, width = picture.shape[2:]
+    reach = max(1, min(height, width) // 16)
+    jitter, crop = Jitter(reach), RandomCrop((max(1, height * 7 // 8), max(1, width * 7 // 8)))
+    jitter.generator = crop.generator = torch.Generator().manual_seed(seed)
+    x = Pad((reach,) * 4, value=0.5)(picture.expand(draws, *picture.shape[1:]))
+    cropped: Tensor = Resize((height, width), mode="bilinear")(crop(jitter(x)))
+    return cropped
+
+
+def _compressed(levels: np.ndarray, quality: int) -> Tensor:
+    """What is left of a picture after JPEG."""
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "JPEG", quality=quality, subsampling=2 if levels.ndim == 3 else -1)
+    return from_pixels(np.asarray(Image.open(file)))
