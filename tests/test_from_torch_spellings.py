@@ -38,7 +38,13 @@ def test_outputs_and_gradients_equal_torchs(name: str) -> None:
     assert_gradients_equal(network, module, inputs, tolerance)
 
 
-@pytest.mark.parametrize("name", SPELLINGS)
+ALIKE = ("relu_", "end_", "add_", "sub_", "mul_", "div_", "cat_", "float16", "bfloat16")
+"""Beginnings of names of modules with the same free axes."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name.startswith(ALIKE) else name for name in SPELLINGS]
+)
 def test_free_axes_are_free(name: str) -> None:
     dtype, tolerance = precision(name)
     architecture, network, inputs = SPELLINGS[name], network_of(name, dtype), inputs_of(name, dtype)

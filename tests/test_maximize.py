@@ -104,6 +104,13 @@ def test_the_best_step_is_kept_when_the_rate_overshoots() -> None:
     assert torch.equal(run.picture(), steps[-1].picture)
 
 
+def test_the_best_step_may_lie_in_the_middle() -> None:
+    run = ascend(straight(), torch.tensor([[0.9, 0.5]]), -1 * l2(), 3, 0.3, "normalized")
+    *_, last = run
+    assert last.best_step == 2
+    torch.testing.assert_close(run.best_picture(), torch.tensor([[0.6, 0.5]]))
+
+
 def test_parts_add_up_to_the_value() -> None:
     step = next(start(l2=3.0, total_variation=2.0, doubt=0.1, diversity=0.5, diversity_node="relu"))
     names = ["score('goose')", "-0.1 * doubt(2)", "-3 * l2()", "-2 * total_variation()", "-0.5 * diversity('relu')"]
@@ -239,6 +246,10 @@ def test_the_same_seed_gives_the_same_bits(optimizer: str) -> None:
     assert values == again
     assert torch.equal(picture, same)
     assert not torch.equal(picture, bits(start(seed=1, optimizer=optimizer))[1])
+
+
+def test_another_seed_draws_other_transforms() -> None:
+    assert not torch.equal(bits(start(start="gray"))[1], bits(start(start="gray", seed=1))[1])
 
 
 def test_two_runs_at_once_do_not_disturb_each_other() -> None:

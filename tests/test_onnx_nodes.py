@@ -56,6 +56,7 @@ def test_outputs_are_those_of_the_package(operator: str, tmp_path: Path) -> None
             verify(run(imported(case.model, case.inputs, tmp_path), case.inputs), case.outputs)
 
 
+@pytest.mark.slow
 def test_operators_written_out_as_others(tmp_path: Path) -> None:
     """Half of the package's cases define operators by simpler ones: whole graphs, with arithmetic of shapes."""
     done = Counter[str]()
@@ -80,6 +81,7 @@ def is_departure(name: str) -> bool:
     return any(re.search(pattern, name) for pattern in DEPARTURES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", [name for name in MINE if name in SUPPORTED])
 def test_older_versions_agree_with_onnxruntime(operator: str, tmp_path: Path) -> None:
     for case in MINE[operator]:

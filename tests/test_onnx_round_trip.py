@@ -57,6 +57,7 @@ def same_derivatives(network: Network, other: Network, *inputs: Tensor, toleranc
 # Every block ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ROWS, ids=str)
 def test_every_block_comes_back(case: Case, tmp_path: Path) -> None:
     network, inputs = network_of(case)
@@ -122,6 +123,7 @@ def test_networks_by_name(tmp_path: Path) -> None:
         same_derivatives(network, other, x, tolerance=1e-3, names={"x"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "vit_sdpa", "gpt", "lstm", "unet_bilinear"])
 def test_torch_modules_come_back(name: str, tmp_path: Path) -> None:
     architecture = ARCHITECTURES[name]

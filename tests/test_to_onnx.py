@@ -128,7 +128,9 @@ def network_of(case: Case) -> tuple[Network, tuple[Tensor, ...]]:
     return Network([Node("node", block, names)], names, meta={"free": free}), inputs
 
 
-@pytest.mark.parametrize("opset", [17, 18, 21])
+@pytest.mark.parametrize(
+    "opset", [pytest.param(17, marks=pytest.mark.slow), 18, pytest.param(21, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_onnxruntime_computes_what_the_block_does(case: Case, opset: int, tmp_path: Path) -> None:
     network, inputs = network_of(case)
@@ -142,6 +144,7 @@ def test_onnxruntime_computes_what_the_block_does(case: Case, opset: int, tmp_pa
         compare(network, run(model, *fewer), *fewer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [19, 20])
 def test_the_opsets_between_write_the_same(opset: int, tmp_path: Path) -> None:
     for case in CASES[::7]:
@@ -181,6 +184,7 @@ def test_networks_by_name_with_free_height_and_width(make: Any, tmp_path: Path) 
 MODULES = ("resnet18", "mobilenet_v3_small", "vit_sdpa", "gpt", "lstm", "unet_bilinear")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("opset", [17, 21])
 def test_imported_torch_modules(name: str, opset: int, tmp_path: Path) -> None:

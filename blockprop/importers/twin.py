@@ -70,10 +70,9 @@ def _has_mode(part: nn.Module) -> bool:
         return part.p > 0
     if type(part).__module__.startswith("torch.nn"):
         return getattr(part, "dropout", 0) not in (0, 0.0)
-    try:
-        return "training" in inspect.getsource(type(part).forward)
-    except (OSError, TypeError):
-        return True
+    own = [kind for kind in type(part).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module]
+    methods = [method for kind in own for method in vars(kind).values() if inspect.isfunction(method)]
+    return any("training" in method.__code__.co_names for method in methods)
 
 
 def outputs_of(twin: nn.Module, inputs: Sequence[Tensor], names: Sequence[str]) -> list[Tensor]:

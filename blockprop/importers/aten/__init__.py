@@ -1,6 +1,7 @@
 """ATen operators, the vocabulary of torch.export: one handler for each, by subject."""
 
 from blockprop.importers.aten import (
+    activations,
     arranging,
     elementwise,
     indexing,
@@ -17,6 +18,7 @@ from blockprop.importers.aten.table import ATEN
 
 __all__ = [
     "ATEN",
+    "activations",
     "arranging",
     "elementwise",
     "indexing",

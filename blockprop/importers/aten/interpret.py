@@ -1,6 +1,5 @@
 """Walk the graph that torch.export made of a module, and add blocks for its operators."""
 
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,21 +12,17 @@ from torch.utils import _pytree as pytree
 from blockprop import blocks
 from blockprop.errors import BlockpropError, GraphError
 from blockprop.importers.aten import ATEN
+from blockprop.importers.aten.arguments import accepted, bound, computed, first_of, opaque_block
 from blockprop.importers.aten.decomposing import decomposed
 from blockprop.importers.aten.elementwise import cast
 from blockprop.importers.aten.naming import IGNORED, Names, operator_name, place_of
 from blockprop.importers.aten.views import VIEWS, Cell
 from blockprop.importers.calls import Call
 from blockprop.importers.explaining import Explanations, Reference
-from blockprop.importers.graph import Flow, Graph, Known, UnsupportedError, Value
+from blockprop.importers.graph import Flow, Graph, Known, UnsupportedError
 from blockprop.importers.problems import Problem
 from blockprop.importers.symbols import Ratio, Symbol, larger, smaller
-from blockprop.interop import Opaque
 
-_UNIMPORTANT = {
-    "layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "generator", "inplace", "sparse", "path",
-    "scale_grad_by_freq", "padding_idx", "benchmark", "deterministic", "cudnn_enabled", "allow_tf32", "sparse_grad",
-}  # fmt: skip
 _SYMBOLIC: dict[str, Callable[..., Any]] = {"sym_max": larger, "sym_min": smaller, "sym_float": lambda size: size}
 """Functions of torch on sizes that are not those of Python."""
 _MISSING: Any = object()
@@ -157,7 +152,7 @@ class Interpreter:
 
     def _operator(self, node: fx.Node, target: Any, read: Any, cells: dict[fx.Node, Any]) -> None:
         schema = target._schema
-        given = _bound(schema, *read)
+        given = bound(schema, *read)
         written = [a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
         name = schema.name.split("::")[1]
         first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
@@ -172,7 +167,7 @@ class Interpreter:
             cells[node] = Cell(
                 value,
                 cells[first],
-                lambda base: self._converted(node, target, given | {_first(schema): base}, False),
+                lambda base: self._converted(node, target, given | {first_of(schema): base}, False),
                 lambda base, new: VIEWS[name](self._call(node, target, {}), base, new, given),
             )
         else:
@@ -193,7 +188,7 @@ class Interpreter:
         symbols = any(isinstance(each, Symbol | Ratio) for each in pytree.tree_leaves(given))
         known = None
         if tensors and not symbols and all(isinstance(t, Known) or t.known is not None for t in tensors):
-            known = _computed(target, given)
+            known = computed(target, given)
             if all(isinstance(t, Known) and not t.trained for t in tensors):
                 return pytree.tree_map(Known, known) if isinstance(known, list | tuple) else Known(known)
         if not tensors and not symbols and all(r.type.kind() == "TensorType" for r in target._schema.returns):
@@ -207,7 +202,7 @@ class Interpreter:
                 return Known(call.known, trained=True)
             if handler is None:
                 raise UnsupportedError("it has no block")
-            value = handler(call, **_accepted(handler, target._schema, given))
+            value = handler(call, **accepted(handler, target._schema, given))
             return _checked(call, value, node.meta.get("val"), in_place)
         except UnsupportedError as error:
             return self._otherwise(node, target, given, call, str(error))
@@ -271,39 +266,6 @@ class Interpreter:
         self.problems.append(Problem(self._names.of(node, []), operator, why, place_of(node)))
 
 
-# Arguments ------------------------------------------------------------------------------------------------------------
-
-
-def _bound(schema: Any, args: Any, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments by name, defaults among them."""
-    given = {argument.name: argument.default_value for argument in schema.arguments if argument.has_default_value()}
-    positional = {argument.name: value for argument, value in zip(schema.arguments, args, strict=False)}
-    ordered = given | positional | dict(keywords)
-    return {argument.name: ordered[argument.name] for argument in schema.arguments}
-
-
-def _first(schema: Any) -> str:
-    return schema.arguments[0].name
-
-
-def _accepted(handler: Callable[..., Any], schema: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that the handler takes; UnsupportedError if it lacks one that matters."""
-    code: Any = handler.__code__
-    names = set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-    takes_all = bool(code.co_flags & 0x08)
-    defaults = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
-    kept = {}
-    needed = set(code.co_varnames[1 : code.co_argcount - len(handler.__defaults__ or ())])
-    if lacking := needed - given.keys():
-        raise UnsupportedError(f"this form of it, without {', '.join(sorted(lacking))}")
-    for name, value in given.items():
-        if name in names or (takes_all and name not in _UNIMPORTANT):
-            kept[name] = value
-        elif name not in _UNIMPORTANT and not (name in defaults and _equal(defaults[name], value)):
-            raise UnsupportedError(f"its setting {name}={value!r} has no block")
-    return kept
-
-
 def _checked(call: Call, value: Any, val: Any, in_place: bool) -> Any:
     """The handler's output, if it is of the type and number of axes that torch's operator gives."""
     if isinstance(value, tuple | list) and isinstance(val, tuple | list):
@@ -316,22 +278,6 @@ def _checked(call: Call, value: Any, val: Any, in_place: bool) -> Any:
                 f"its blocks give {value.dtype} with {value.axes} axes in place of {val.dtype} with {val.dim()}"
             )
     return value
-
-
-def _equal(a: Any, b: Any) -> bool:
-    return a is b or (not isinstance(b, Flow | Known | Symbol) and bool(a == b))
-
-
-def _computed(target: Any, given: dict[str, Any]) -> Any:
-    """What the operator gives for known tensors."""
-
-    def known(value: Any) -> Any:
-        if isinstance(value, Known):
-            return value.tensor.detach().clone()
-        return value.known if isinstance(value, Flow) else value
-
-    with torch.no_grad():
-        return target(**pytree.tree_map(known, given))
 
 
 def _is_harmless(name: str, written: fx.Node) -> bool:
@@ -353,34 +299,3 @@ def _attribute(module: Any, target: Any) -> Any:
     for part in str(target).split("."):
         module = getattr(module, part)
     return Known(module, str(target)) if isinstance(module, Tensor) else module
-
-
-def opaque_block(target: Any, given: dict[str, Any], graph: Graph, val: Any) -> tuple[Opaque, list[Value]]:
-    """The operator as an Opaque block, and its operands. What has its default is left out."""
-    name = target._schema.name.split("::")[1]
-    if name.endswith("_"):  # what would change its operand gives a new tensor here
-        target = getattr(getattr(torch.ops.aten, name.rstrip("_")), target._overloadname)
-    operands: list[Value] = [each for each in pytree.tree_leaves(given) if isinstance(each, Flow | Known)]
-    places = itertools.count()
-    _, others = graph.formulas([each for each in pytree.tree_leaves(given) if isinstance(each, Symbol)], *operands)
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Flow | Known):
-            return {"input": next(places)}
-        if isinstance(value, torch.dtype):
-            return {"dtype": str(value).removeprefix("torch.")}
-        if isinstance(value, Symbol):
-            return {"size": graph.formulas([value], *operands, *others)[0][0]}
-        return tuple(plain(each) for each in value) if isinstance(value, list | tuple) else value
-
-    schema = target._schema
-    defaults = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
-    named = {
-        name: plain(value)
-        for name, value in given.items()
-        if not (name in defaults and _equal(defaults[name], value)) and name not in _UNIMPORTANT
-    }
-    leading = list(itertools.takewhile(lambda a: a.name in named and not a.kwarg_only, schema.arguments))
-    positional = tuple(named.pop(argument.name) for argument in leading)
-    count = len(val) if isinstance(val, tuple | list) else 1
-    return Opaque(str(target), positional, named, count), [*operands, *others]

@@ -1,0 +1,205 @@
+"""Modules in training and in evaluation mode, in low precision; weights that are frozen, tied or computed."""
+
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blockprop import blocks
+from blockprop.errors import SettingError
+from blockprop.importers import from_torch
+from tests.against_torch import (
+    assert_gradients_equal,
+    assert_outputs_equal,
+    distance,
+    inputs_of,
+)
+from tests.architectures import ARCHITECTURES
+
+X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def small(*parts: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), *parts, nn.Conv2d(4, 2, 3)).eval()
+
+
+# Modes ----------------------------------------------------------------------------------------------------------------
+
+
+class Modes(nn.Module):
+    """Batch norm, dropout, and a branch for training only."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.conv, self.norm, self.drop = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=0.3), nn.Dropout(p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.drop(self.norm(self.conv(x)))
+        return 2 * x if self.training else x
+
+
+def test_a_module_in_training_mode_must_be_told_what_is_meant() -> None:
+    with pytest.raises(SettingError, match=r"training mode \(Modes, norm, drop\): call its eval\(\)"):
+        from_torch(Modes(), X)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Dropout(0.0)).train()
+    assert len(from_torch(module, X).nodes) == 3  # nothing in it that training changes
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_batch_norm_acts_in_training_as_torchs(training: bool) -> None:
+    module = Modes(p=0.0).double().train()
+    network = from_torch(module, X.double(), training=training)
+    scale = 1 if training else 2
+    theirs = module(X.double())
+    trace = network.forward(X.double(), training=True)
+    assert distance(trace[network.outputs[0]] * scale, theirs.detach()) < 1e-12
+    norm = network.blocks["norm"]
+    norm.remember(trace.saved["norm"])
+    assert torch.allclose(norm.buffers["running_mean"], module.norm.running_mean)
+    assert torch.allclose(norm.buffers["running_variance"], module.norm.running_var)
+    expected = 2 * module.norm.eval()(module.conv(X.double())) if training else module.eval()(X.double())
+    assert distance(network(X.double()), expected.detach()) < 1e-12
+
+
+@pytest.mark.parametrize("training", [None, False, True])
+def test_dropout_drops_in_training_alone(training: bool | None) -> None:
+    module = Modes().train(training is not None)
+    network = from_torch(module, X, training=training)
+    plain, dropped = network(X), network.forward(X, training=True)["drop"]
+    assert 0.3 < (dropped == 0).float().mean() < 0.7
+    assert (plain == 0).float().mean() < 0.01
+
+
+def test_a_batch_norm_that_stays_in_evaluation_mode_stays_so() -> None:
+    module = Modes(p=0.0).double().train()
+    module.norm.running_mean += 0.5
+    module.norm.eval()
+    network = from_torch(module, X.double(), training=True)
+    assert distance(network.forward(X.double(), training=True)[network.outputs[0]], module(X.double()).detach()) < 1e-12
+    assert_gradients_equal(network, module, (X.double(),), 1e-9)
+
+
+def test_googlenet_has_its_auxiliary_outputs_in_training_alone() -> None:
+    module, inputs = ARCHITECTURES["googlenet"].make().train(), inputs_of("googlenet", torch.float32)
+    assert len(from_torch(module, inputs, training=False, free=False).outputs) == 1
+    network = from_torch(module, inputs, training=True, free=False)
+    assert len(network.outputs) == 3
+    assert any(name.startswith("aux1") for name in network.blocks)
+
+
+def test_attention_drops_in_training() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.4, batch_first=True).train()
+    network = from_torch(layer, torch.randn(2, 5, 8), training=True)
+    assert sum(isinstance(block, blocks.Dropout) for block in network.blocks.values()) == 4
+    x = torch.randn(3, 7, 8)
+    assert distance(network(x), layer.eval()(x).detach()) < 1e-5
+
+
+class HalfWithoutGradient(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            y = torch.tanh(self.a(x))
+        return self.b(x) * y + y.detach()
+
+
+def test_no_gradient_passes_what_the_module_computes_under_no_grad() -> None:
+    module, x = HalfWithoutGradient().double().eval(), torch.randn(3, 4, dtype=torch.float64)
+    network = from_torch(module, x)
+    assert_outputs_equal(network, module, (x,), 1e-12)
+    assert_gradients_equal(network, module, (x,), 1e-12)
+
+
+def test_frozen_weights_are_named() -> None:
+    module = small(nn.BatchNorm2d(4))
+    module[0].weight.requires_grad_(False)
+    module[1].requires_grad_(False)
+    network = from_torch(module, X)
+    assert network.meta["frozen"] == ["0.weight", "1.bias", "1.weight"]
+    assert "frozen" not in from_torch(small(), X).meta
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 1e-2), (torch.bfloat16, 1e-1)])
+def test_half_precision(dtype: torch.dtype, tolerance: float) -> None:
+    module = small(nn.BatchNorm2d(4), nn.ReLU()).to(dtype)
+    network = from_torch(module, X.to(dtype))
+    assert {tensor.dtype for tensor in network.parameters.values()} == {dtype}
+    assert_outputs_equal(network, module, (X.to(dtype),), tolerance)
+    assert_gradients_equal(network, module, (X.to(dtype),), tolerance)
+
+
+# Weights --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_derivative_of_a_row_for_padding_is_0() -> None:
+    module = nn.Sequential(nn.Embedding(6, 3, padding_idx=-2), nn.Linear(3, 2)).double().eval()
+    with torch.no_grad():
+        module[0].weight[4] = 1.0
+    words = torch.tensor([[0, 4, 5], [4, 4, 1]])
+    network = from_torch(module, words)
+    assert_gradients_equal(network, module, (words,), 1e-12)
+
+
+def test_a_layer_norm_without_a_bias_gets_none() -> None:
+    module = nn.LayerNorm(5, bias=False).double().eval()
+    network = from_torch(module, torch.randn(2, 5, dtype=torch.float64))
+    assert len(network.parameters) == 1
+    assert_gradients_equal(network, module, (torch.randn(2, 5, dtype=torch.float64),), 1e-9)
+
+
+class TiedConvolutions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(torch.tanh(self.conv(x)), self.conv.weight)
+
+
+def test_a_weight_that_became_two_is_named() -> None:
+    module = TiedConvolutions().double().eval()
+    network = from_torch(module, X.double())
+    assert network.meta["untied"] == ["conv.weight"]
+    assert_gradients_equal(network, module, (X.double(),), 1e-9)
+
+
+@pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm", "prune"])
+def test_weights_that_hooks_compute_are_worked_out(kind: str) -> None:
+    conv = nn.Conv2d(3, 4, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if kind == "prune":
+            from torch.nn.utils import prune
+
+            prune.random_unstructured(conv, "weight", 0.5)
+        else:
+            conv = getattr(nn.utils, kind)(conv)
+    module = nn.Sequential(conv, nn.ReLU()).eval()
+    network = from_torch(module, X)
+    assert_outputs_equal(network, module, (X,), 1e-5)
+    assert network.meta["computed"] == ["0.weight"]
+
+
+def test_a_recurrent_cell_in_a_loop() -> None:
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.other = nn.LSTMCell(3, 4), nn.GRUCell(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = c = g = x.new_zeros(x.shape[0], 4)
+            for i in range(x.shape[1]):
+                h, c = self.cell(x[:, i], (h, c))
+                g = self.other(h, g)
+            return g
+
+    module, x = Loop().double().eval(), torch.randn(2, 3, 3, dtype=torch.float64)
+    network = from_torch(module, x)
+    assert network.meta["free"]["x"] == [0]
+    assert_gradients_equal(network, module, (x,), 1e-9)
+    assert "untied" not in network.meta
