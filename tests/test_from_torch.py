@@ -126,6 +126,13 @@ class Wide(nn.Module):
         return x * 2 if x.shape[-1] > 9 else x
 
 
+class BetweenIsDifferent(nn.Module):
+    """As at the example's size at those where the graphs are compared, but not in between."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if 10 <= x.shape[-1] < 20 else x
+
+
 class Halved(nn.Module):
     """An even number of rows: h // 2 * 2 is h for the example."""
 
@@ -139,6 +146,7 @@ class Halved(nn.Module):
         (nn.Sequential(SamePadding(3, 4, 3, 2), SamePadding(4, 4, 3, 2), SamePadding(4, 4, 2, 1)), [0, 2, 3]),
         (OddAreDifferent(), [0]),
         (Wide(), [0]),
+        (BetweenIsDifferent(), [0]),
         (Halved(), [0, 2, 3]),
     ],
 )
@@ -278,3 +286,11 @@ def test_back_to_torch_and_in_again(name: str) -> None:
     for own, d in found.items():
         title = network.meta.get("parameter_names", {}).get(own, own)
         assert (d - expected[title]).abs().max() <= 1e-9 * expected[title].abs().max().clamp(min=1e-6), own
+
+
+def test_local_response_normalization_is_one_node_and_torchs_own_afterwards() -> None:
+    before = F.local_response_norm
+    network = from_torch(nn.Sequential(nn.LocalResponseNorm(3, 0.5), nn.ReLU()).eval(), torch.randn(2, 4, 5, 6))
+    assert [type(node.block) for node in network.nodes] == [blocks.LocalResponseNorm, blocks.ReLU]
+    assert network.meta["free"] == {"input": [0, 2, 3]}
+    assert F.local_response_norm is before

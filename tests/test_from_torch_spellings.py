@@ -107,6 +107,7 @@ MORE: dict[str, Callable[[Tensor], Any]] = {
     # arithmetic of other types of number
     "int_floor": lambda x: x * (torch.arange(6) // 3 + torch.arange(49)[:6] // 7),
     "floor_exact": lambda x: x * torch.div(torch.full((6,), 49.0), 49, rounding_mode="floor"),
+    "floor_exact_of_input": lambda x: x * torch.div(torch.full_like(x, 49.0), 49, rounding_mode="floor"),
     "trunc": lambda x: x + torch.div(7 * x, 2, rounding_mode="trunc"),
     "int_plus_float": lambda x: x * (torch.arange(6) + 0.5),
     "booleans": lambda x: x * ((x > 0.1) | ~(x < 0.5)) + x * torch.logical_and(x > 0, x),
@@ -204,6 +205,18 @@ def test_which_axes_stay_free(name: str, free: list[int]) -> None:
 def written(view: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     view(x).mul_(2)
     return x
+
+
+def test_a_view_follows_what_it_looks_at() -> None:
+    def changed_below(x: Tensor) -> Tensor:
+        first, rows = x[:, 0], x.permute(0, 2, 3, 1)
+        x.mul_(2)
+        return rows + first.sum((1, 2), keepdim=True)[..., None]
+
+    module, x = Arranged(changed_below).double().eval(), torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    network = from_torch(module, x)
+    assert_outputs_equal(network, module, (x,), 1e-9)
+    assert_gradients_equal(network, module, (x,), 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,18 @@ def state_of(module: nn.Module) -> list[Any]:
     return [*found, logging.root.level, list(warnings.filters)]
 
 
+@pytest.fixture(autouse=True)
+def _known_settings() -> Iterator[None]:
+    """Those that an earlier import could have left otherwise."""
+    logger = logging.getLogger("torch")
+    level, fast = logger.level, torch.backends.mha.get_fastpath_enabled()
+    logger.setLevel(logging.ERROR)
+    torch.backends.mha.set_fastpath_enabled(True)
+    yield
+    logger.setLevel(level)
+    torch.backends.mha.set_fastpath_enabled(fast)
+
+
 def same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor):
         return isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)

@@ -263,7 +263,9 @@ def test_two_runs_at_once_do_not_disturb_each_other() -> None:
     assert all(torch.equal(run.picture(), alone[1]) for run in runs)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "normalized", lambda p: torch.optim.RMSprop(p, 0.01)], ids=str)
+@pytest.mark.parametrize(
+    "optimizer", ["adam", "normalized", lambda p: torch.optim.RMSprop(p, 0.01)], ids=["adam", "normalized", "own"]
+)
 def test_resumed_it_gives_the_same_bits(optimizer: Any, tmp_path: Path) -> None:
     whole = start(optimizer=optimizer, redirect_steps=4)
     values, picture = bits(whole)

@@ -8,9 +8,23 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Program = torch.export.ExportedProgram
+
+_plain_response_norm = F.local_response_norm
+
+
+@torch.library.custom_op("blockprop::local_response_norm", mutates_args=())
+def _response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """One operator for what torch composes of nine, with sizes among their arguments that make an export slow."""
+    return _plain_response_norm(input, size, alpha, beta, k)
+
+
+@_response_norm.register_fake
+def _(input: Tensor, *_: Any, **__: Any) -> Tensor:
+    return torch.empty_like(input)
 
 
 class Exporter:
@@ -90,6 +104,7 @@ def _undisturbed() -> Iterator[None]:
     logger, fast = logging.getLogger("torch"), torch.backends.mha.get_fastpath_enabled()
     level = logger.level
     logger.setLevel(logging.CRITICAL)
+    F.local_response_norm = _response_norm
     torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole layer of a transformer: nothing to see
     try:
         with warnings.catch_warnings(), torch.inference_mode(False):
@@ -97,4 +112,5 @@ def _undisturbed() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        F.local_response_norm = _plain_response_norm
         logger.setLevel(level)

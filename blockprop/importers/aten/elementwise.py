@@ -61,7 +61,7 @@ def div(call: Call, self: Value, other: Any, rounding_mode: str | None = None) -
         rounding_mode = "floor"
     part = "quotient" if rounding_mode else ""
     divisor = number(other)
-    if divisor and self.dtype.is_floating_point:
+    if divisor and rounding_mode is None and self.dtype.is_floating_point:
         y = call.add(blocks.Affine(1 / divisor), self, part=part)
     else:
         y = call.add(blocks.Div(), self, other if divisor is None else constant(divisor, self), part=part)

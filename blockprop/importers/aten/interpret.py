@@ -254,7 +254,7 @@ class Interpreter:
 
     def _handler(self, target: Any) -> Any:
         name = target._schema.name.split("::")[1]
-        if target.namespace != "aten":
+        if target.namespace not in ("aten", "blockprop"):
             return None
         return ATEN.get(name) or ATEN.get(name.rstrip("_"))
 

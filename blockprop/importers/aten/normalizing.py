@@ -103,11 +103,15 @@ def layer_norm(
     return y if bias is None else call.add(blocks.Add(), y, bias)
 
 
+@aten("local_response_norm")
+def local_response_norm(call: Call, input: Value, size: int, alpha: float, beta: float, k: float) -> Value:
+    return call.add(blocks.LocalResponseNorm(size, alpha, beta, k), input)
+
+
 @aten("rms_norm")
 def rms_norm(
     call: Call, input: Value, normalized_shape: Sequence[int], weight: Value | None = None, eps: float | None = None
 ) -> Value:
-
     epsilon = torch.finfo(input.dtype).eps if eps is None else eps
     settings = {"shape": tuple(normalized_shape), "epsilon": epsilon, "affine": weight is not None}
     return call.add(call.block(blocks.RMSNorm, settings, weight=call.weight(weight)), input)
