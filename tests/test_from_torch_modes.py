@@ -72,6 +72,18 @@ def test_dropout_drops_in_training_alone(training: bool | None) -> None:
     assert (plain == 0).float().mean() < 0.01
 
 
+class NeverDropping(Modes):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(super().forward(x), 0.5, training=False)
+
+
+def test_dropout_that_is_switched_off_by_hand_never_drops() -> None:
+    module = NeverDropping(p=0.0).train()
+    network = from_torch(module, X, training=True)
+    assert sum(isinstance(block, blocks.Dropout) for block in network.blocks.values()) == 1
+    assert distance(network.forward(X, training=True)[network.outputs[0]], module(X).detach()) < 1e-5
+
+
 def test_a_batch_norm_that_stays_in_evaluation_mode_stays_so() -> None:
     module = Modes(p=0.0).double().train()
     module.norm.running_mean += 0.5

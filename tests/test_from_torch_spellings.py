@@ -11,6 +11,7 @@ from torch import Tensor
 
 from blockprop import blocks
 from blockprop.importers import from_torch
+from blockprop.importers.graph import UnsupportedError
 from tests.against_torch import (
     assert_gradients_equal,
     assert_outputs_equal,
@@ -190,6 +191,7 @@ def test_more_operators_equal_torchs(name: str) -> None:
         ("halves_of_a_free_axis", [0, 2, 3]),
         ("size_as_number", [0, 2, 3]),
         ("where_by_size", [0, 2, 3]),
+        ("floor_exact_of_input", [0, 2, 3]),
         ("flattened_maps", [0, 2, 3]),
         ("resized_exact", [0, 2, 3]),
         ("resized_again", [0, 2, 3]),
@@ -238,3 +240,9 @@ def test_writing_through_a_view_changes_the_whole(view: Callable[[Tensor], Tenso
     network = from_torch(module, x)
     assert_outputs_equal(network, module, (x,), 1e-9)
     assert_gradients_equal(network, module, (x,), 1e-9)
+
+
+def test_writing_through_other_views_is_refused() -> None:
+    module = Arranged(partial(written, lambda x: x.swapaxes(1, 2))).eval()
+    with pytest.raises(UnsupportedError, match=r"aten.mul_.Tensor: writing through a view of this kind"):
+        from_torch(module, torch.randn(2, 3, 6, 6))
