@@ -288,6 +288,7 @@ def test_help_has_examples(capsys: Output) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.slow
 def test_ctrl_c_saves_the_network_and_resume_goes_on() -> None:
     command = [
         sys.executable,

@@ -312,6 +312,7 @@ def started(site: Site, cache: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True)
 
 
+@pytest.mark.slow
 def test_two_processes_fetch_once(site: Site, tmp_path: Path) -> None:
     site.slow = 0.05
     first, second = started(site, tmp_path), started(site, tmp_path)

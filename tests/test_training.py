@@ -312,6 +312,7 @@ def child(path: Path) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_killed_at_random_times_and_resumed_gives_the_same_bits(tmp_path: Path) -> None:
     whole = child(tmp_path / "whole.safetensors").communicate(timeout=120)[0].splitlines()[-1]
     assert whole.startswith("weights")
