@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from blockprop.block import Block
-from blockprop.blocks.joining import _require_broadcast, unbroadcast
+from blockprop.blocks.joining import require_broadcast, unbroadcast
 from blockprop.blocks.pointwise import where_above
 from blockprop.blocks.reshaping import axis_of
 from blockprop.errors import SettingError, ShapeError
@@ -25,7 +25,7 @@ class Where(Block):
     def forward(self, condition: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         if condition.dtype != torch.bool:
             raise ShapeError(f"expected a condition of booleans, came {condition.dtype}")
-        _require_broadcast(condition, a, b)
+        require_broadcast(condition, a, b)
         return torch.where(condition, a, b), (condition, a, b)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
@@ -260,7 +260,7 @@ _TYPES: dict[str, torch.dtype] = {
 def _require_count(x: tuple[Tensor, ...], count: int, block: Block) -> None:
     if len(x) != count:
         raise ShapeError(f"{block!r} expected {count} inputs, came {len(x)}")
-    _require_broadcast(*x)
+    require_broadcast(*x)
 
 
 def _where(chosen: Tensor, d_y: Tensor, x: Tensor) -> Tensor | None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.block import Block
-from blockprop.blocks.joining import _require_broadcast, unbroadcast
+from blockprop.blocks.joining import require_broadcast, unbroadcast
 from blockprop.errors import SettingError
 
 
@@ -117,7 +117,7 @@ class Power(Block):
     """
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
-        _require_broadcast(a, b)
+        require_broadcast(a, b)
         y = a.pow(b)
         return y, (a, b, y)
 
@@ -144,7 +144,7 @@ class Remainder(Block):
         self.truncated = truncated
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
-        _require_broadcast(a, b)
+        require_broadcast(a, b)
         return (a.fmod(b) if self.truncated else a.remainder(b)), (a, b)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -44,7 +44,7 @@ class Add(Block):
     """
 
     def forward(self, *x: Tensor) -> tuple[Tensor, Any]:
-        _require_broadcast(*x)
+        require_broadcast(*x)
         return functools.reduce(torch.add, x), [a.shape for a in x]
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, ...]:
@@ -60,7 +60,7 @@ class Sub(Block):
     """
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
-        _require_broadcast(a, b)
+        require_broadcast(a, b)
         return a - b, (a.shape, b.shape)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +76,7 @@ class Mul(Block):
     """
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
-        _require_broadcast(a, b)
+        require_broadcast(a, b)
         return a * b, (a, b)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +93,7 @@ class Div(Block):
     """
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
-        _require_broadcast(a, b)
+        require_broadcast(a, b)
         y = a / b
         return y, (b, y, a.shape)
 
@@ -113,7 +113,7 @@ class Max(Block):
     """
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
-        _require_broadcast(a, b)
+        require_broadcast(a, b)
         return torch.maximum(a, b), ((a >= b).logical_or_(a.isnan()), a.shape, b.shape)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,7 +130,7 @@ class Min(Block):
     """
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
-        _require_broadcast(a, b)
+        require_broadcast(a, b)
         return torch.minimum(a, b), ((a <= b).logical_or_(a.isnan()), a.shape, b.shape)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,7 +152,7 @@ class MatMul(Block):
         if a.dim() == b.dim() == 2:
             return product(a, b), (a, b)
         if a.shape[:-2] != b.shape[:-2]:
-            _require_broadcast(a[..., 0, 0], b[..., 0, 0])
+            require_broadcast(a[..., 0, 0], b[..., 0, 0])
         return a @ b, (a, b)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,7 +179,8 @@ def _to_chosen(d_y: Tensor, chosen: Tensor, shape_a: torch.Size, shape_b: torch.
     return unbroadcast(d_a, shape_a), unbroadcast(d_y.masked_fill(chosen, 0), shape_b)
 
 
-def _require_broadcast(*x: Tensor) -> None:
+def require_broadcast(*x: Tensor) -> None:
+    """ShapeError unless the shapes can be broadcast to one."""
     if not x:
         raise ShapeError("expected at least one input")
     if any(a.shape != x[0].shape for a in x):

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from blockprop.block import Block
-from blockprop.blocks.reshaping import Axes, _Reduction, axis_of
+from blockprop.blocks.reshaping import Axes, Reduction, axis_of
 from blockprop.errors import SettingError, ShapeError
 
 
-class _Extreme(_Reduction):
+class _Extreme(Reduction):
     value: ClassVar[Callable[..., Tensor]]
     place: ClassVar[Callable[..., Tensor]]
 
@@ -56,7 +56,7 @@ class MinOver(_Extreme):
     value, place = torch.amin, torch.argmin
 
 
-class Product(_Reduction):
+class Product(Reduction):
     """The product over some axes:  y = Π x, 1 over no elements.
 
     d_x_i = d_y Π_{j<i} x_j Π_{j>i} x_j     (and not y / x_i, so that zeros do no harm)
@@ -78,7 +78,7 @@ class Product(_Reduction):
         return (_from_rows(others.mul_(d_y.reshape(*rows.shape[:-1], 1)), saved.shape, axes),)
 
 
-class LogSumExp(_Reduction):
+class LogSumExp(Reduction):
     """The logarithm of a sum of exponentials, a smooth maximum:  y = log Σ exp(x).
 
     d_x = exp(x − y) · d_y, which is 0 if every x is −∞
@@ -98,7 +98,7 @@ class LogSumExp(_Reduction):
         return (shares.mul_(self._spread(x.shape, d_y)),)
 
 
-class Variance(_Reduction):
+class Variance(Reduction):
     """The mean squared distance from the mean over some axes:  y = Σ (x − mean)² / (count − correction).
 
     d_x = 2 (x − mean) / (count − correction) · d_y
@@ -127,7 +127,7 @@ class Variance(_Reduction):
         return ((x - mean).mul_(self._spread(x.shape, d_y * (2 / count))),)
 
 
-class Norm(_Reduction):
+class Norm(Reduction):
     """The length of vectors along some axes:  y = Σ |x| for order 1, √Σ x² for order 2.
 
     d_x = sign(x) · d_y for order 1     d_x = x / y · d_y for order 2     0 where y is 0

@@ -188,7 +188,9 @@ class Split(Block):
         return (torch.cat(parts, axis),)
 
 
-class _Reduction(Block):
+class Reduction(Block):
+    """What blocks that sum up or choose over some axes share."""
+
     def __init__(self, axes: Axes, keep: bool = False):
         self.axes, self.keep = tuple(axes) if isinstance(axes, list) else axes, keep
         self._axes = (axes,) if isinstance(axes, int) else tuple(axes)
@@ -209,7 +211,7 @@ class _Reduction(Block):
         return d_y.expand(shape)
 
 
-class Sum(_Reduction):
+class Sum(Reduction):
     """The sum over some axes:  y = Σ x.
 
     d_x = d_y at every place that was summed
@@ -224,7 +226,7 @@ class Sum(_Reduction):
         return (self._spread(saved, d_y),)
 
 
-class Mean(_Reduction):
+class Mean(Reduction):
     """The mean over some axes:  y = Σ x / count.
 
     d_x = d_y / count at every place that was averaged
