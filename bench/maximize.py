@@ -15,7 +15,8 @@ from torch import Tensor
 
 from blockprop.network import Network
 from blockprop.pictures import read_classes, with_preprocessing
-from blockprop.visualize.maximize import Judgement, each, judge, maximize
+from blockprop.visualize.judging import Judgement, judge
+from blockprop.visualize.maximize import each, maximize
 from blockprop.visualize.picture_files import write_picture
 from blockprop.visualize.sheets import sheet
 from blockprop.weights import pretrained

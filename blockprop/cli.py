@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from blockprop.commands import bring, evaluate, export, inspect, look, train
+from blockprop.commands import (
+    bring,
+    contact_sheet,
+    evaluate,
+    export,
+    inspect,
+    look,
+    maximize,
+    replay,
+    saliency,
+    sanity,
+    segment,
+    train,
+)
 from blockprop.errors import BlockpropError
 from blockprop.version import __version__
 
@@ -33,6 +46,12 @@ app.command(epilog=export.EPILOG)(export.export)
 app.command(epilog=evaluate.EVALUATE_EPILOG)(evaluate.evaluate)
 app.command(epilog=evaluate.PREDICT_EPILOG)(evaluate.predict)
 app.command(epilog=inspect.INFO_EPILOG)(inspect.info)
+app.command("saliency", epilog=saliency.EPILOG)(saliency.saliency_)
+app.command("segment", epilog=segment.EPILOG)(segment.segment_)
+app.command("sanity", epilog=sanity.EPILOG)(sanity.sanity_)
+app.command("maximize", epilog=maximize.EPILOG)(maximize.maximize_)
+app.command("sheet", epilog=contact_sheet.EPILOG)(contact_sheet.sheet_)
+app.command(epilog=replay.EPILOG)(replay.replay)
 app.command(epilog=look.CHECK_EPILOG)(look.check)
 app.command(epilog=look.DIAGRAM_EPILOG)(look.diagram)
 app.command(epilog=look.DEMO_EPILOG)(look.demo)

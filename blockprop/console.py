@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -19,19 +19,41 @@ from rich.progress import (
 from blockprop.run import Record
 
 progress_console = Console(stderr=True, highlight=False)
+OTHER_COLUMNS = 42
+"""Characters of a bar, its count, speed and remaining time."""
 
 
-def watched(title: str, quiet: bool = False) -> Callable[[Iterable[Record]], Iterator[Record]]:
-    """A wrapper that draws a progress bar for the records passing through: rate, remaining time, current loss."""
+class Timed(Protocol):
+    """What a progress bar needs of a step's record."""
 
-    def watch(records: Iterable[Record]) -> Iterator[Record]:
+    @property
+    def step(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+Step = TypeVar("Step", bound=Timed)
+
+
+def watched(
+    title: str, quiet: bool = False, now: Callable[[Any], str] | None = None
+) -> Callable[[Iterable[Step]], Iterator[Step]]:
+    """A wrapper that draws a progress bar for the records passing through: rate, remaining time, current loss.
+
+    now: what stands behind the bar, made from a record; by default epoch, loss and accuracy of a training step.
+    """
+    told: Callable[[Any], str] = _now if now is None else now
+
+    def watch(records: Iterable[Step]) -> Iterator[Step]:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[now]}"),
+            TextColumn("{task.fields[now]}", markup=False),
         )
         with Progress(*columns, console=progress_console, disable=quiet) as bar:
             task = bar.add_task(title, total=None, speed="", now="")
@@ -39,11 +61,28 @@ def watched(title: str, quiet: bool = False) -> Callable[[Iterable[Record]], Ite
             for record in records:
                 if record.seconds - shown > 0.1 or record.step == record.steps:
                     shown = record.seconds
-                    speed = f"{record.step / max(record.seconds, 1e-9):.0f}/s"
-                    bar.update(task, completed=record.step, total=record.steps, speed=speed, now=_now(record))
+                    speed = f"{record.step / max(record.seconds, 1e-9):.{0 if record.step > 10 * shown else 1}f}/s"
+                    bar.update(
+                        task, completed=record.step, total=record.steps, speed=speed, now=_cut(told(record), title)
+                    )
                 yield record
 
     return watch
+
+
+@contextmanager
+def counted(title: str, total: int, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A progress bar for so many passes, and the function that moves it by one: told what is being worked on."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[now]}", markup=False),
+    )
+    with Progress(*columns, console=progress_console, disable=quiet) as bar:
+        task = bar.add_task(title, total=total, now="")
+        yield lambda now: bar.update(task, advance=1, now=_cut(now, title))
 
 
 @contextmanager
@@ -59,6 +98,12 @@ def watched_bytes(title: str, quiet: bool = False) -> Iterator[Callable[[int, in
     with Progress(*columns, console=progress_console, disable=quiet) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _cut(text: str, title: str) -> str:
+    """As much of a text as there is room for behind a bar; else the other columns would shrink."""
+    room = max(12, progress_console.width - len(title) - OTHER_COLUMNS)
+    return text if len(text) <= room else text[: room - 1] + "…"
 
 
 def _now(record: Record) -> str:
@@ -92,7 +137,7 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def readable(name: str, value: Any) -> str:
     """A fact as people read it: shares in percent, numbers with three or four digits, counts with thousands."""
-    if name == "accuracy" and isinstance(value, float):
+    if name.startswith(("accuracy", "confidence")) and isinstance(value, float):
         return f"{value:.2%}"
     if name == "seconds":
         return f"{value:.1f}"

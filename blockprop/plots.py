@@ -96,7 +96,7 @@ def learning_curves(records: Iterable[Record]) -> Figure:
     losses = np.array([record.value for record in records], float)
     tested = [(r.step, r.validation_value) for r in records if r.validation_value is not None]
     rated = [(r.step, r.validation_accuracy) for r in records if r.validation_accuracy is not None]
-    figure, panels = _figure(9 if rated else 5.5, 3.4, columns=2 if rated else 1)
+    figure, panels = styled(9 if rated else 5.5, 3.4, columns=2 if rated else 1)
     axes = panels[0]
     axes.plot(steps, losses, color=COLORS[0], alpha=0.25, linewidth=0.8, marker="o" if len(steps) == 1 else "")
     axes.plot(steps, _running_mean(losses, max(1, len(losses) // 25)), color=COLORS[0], label="training")
@@ -106,7 +106,7 @@ def learning_curves(records: Iterable[Record]) -> Figure:
     _log_if_wide(axes, [*losses, *(value for _, value in tested)])
     epochs = max(record.epoch for record in records)
     label = f"step ({epochs:,} epoch{'s' * (epochs != 1)})"
-    _titled(axes, "loss", label)
+    titled(axes, "loss", label)
     if rated:
         _accuracy_curve(panels[1], rated, label)
     return figure
@@ -118,7 +118,7 @@ def _accuracy_curve(axes: Axes, rated: list[tuple[int, float]], label: str) -> N
     axes.plot([step], [100 * best], "o", color="none", markeredgecolor=COLORS[3], markersize=9)
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g} %"))
     axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
-    _titled(axes, f"validation accuracy, best {100 * best:.2f} % at step {step:,}", label)
+    titled(axes, f"validation accuracy, best {100 * best:.2f} % at step {step:,}", label)
 
 
 def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -150,7 +150,7 @@ def confusion_matrix(truth: Any, predicted: Any, classes: Sequence[str]) -> Figu
     counts = np.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(12.0, max(3.6, 1.8 + 0.36 * k if k <= MOST_NUMBERS else 2 + 0.1 * k))
-    figure, (axes,) = _figure(side, side + 1)
+    figure, (axes,) = styled(side, side + 1)
     axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     if k <= MOST_NUMBERS:
         for row, column in np.argwhere(counts > (0 if k > 12 else -1)):
@@ -163,7 +163,7 @@ def confusion_matrix(truth: Any, predicted: Any, classes: Sequence[str]) -> Figu
     axes.set_yticks(range(k), names, fontsize=size)
     axes.set_ylabel("truth", color=GRAY, fontsize=10)
     right = int(np.trace(counts))
-    _titled(axes, f"accuracy {100 * right / len(truth):.2f} %: {right:,} of {len(truth):,}", _mistakes(counts, names))
+    titled(axes, f"accuracy {100 * right / len(truth):.2f} %: {right:,} of {len(truth):,}", _mistakes(counts, names))
     axes.tick_params(length=0)
     axes.grid(False)
     return figure
@@ -197,7 +197,7 @@ def representations(values: Tensor, labels: Any, classes: Sequence[str]) -> Figu
     if values.ndim < 2 or len(values) != len(labels) or len(values) < 2:
         raise ShapeError(f"expected (n, units) with n = {len(labels)} labels, at least 2; got {tuple(values.shape)}")
     points, shares = principal_axes(values.flatten(1))
-    figure, (axes,) = _figure(7.2 if len(classes) <= 20 else 8.4, 5.4)
+    figure, (axes,) = styled(7.2 if len(classes) <= 20 else 8.4, 5.4)
     size = min(30.0, max(3.0, 12000 / len(labels)))
     for number in np.unique(labels):
         color, mine = _color(int(number), len(classes)), points[labels == number]
@@ -211,7 +211,7 @@ def representations(values: Tensor, labels: Any, classes: Sequence[str]) -> Figu
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), ncols=columns, markerscale=scale, **LEGEND)
     axes.set_ylabel(f"second axis: {100 * shares[1]:.1f} % of the variance", color=GRAY, fontsize=9)
     both = f"two axes hold {100 * (shares[0] + shares[1]):.1f} % of the variance"
-    _titled(axes, f"{len(labels):,} examples, {values[0].numel():,} units; {both}", "")
+    titled(axes, f"{len(labels):,} examples, {values[0].numel():,} units; {both}", "")
     axes.set_xlabel(f"first axis: {100 * shares[0]:.1f} % of the variance", color=GRAY, fontsize=9)
     return figure
 
@@ -258,7 +258,7 @@ def weight_pictures(weight: Tensor, shape: Sequence[int] | None = None) -> Figur
         cells = pictures[: min(32, MOST_PICTURES // columns), :columns].reshape(-1, *shape[1:])
     sheet = _mosaic(cells, columns)
     width = min(10.0, max(3.0, 0.5 * columns + 0.5))
-    figure, (axes,) = _figure(width + (c != 3), width * sheet.shape[0] / sheet.shape[1] + 0.6)
+    figure, (axes,) = styled(width + (c != 3), width * sheet.shape[0] / sheet.shape[1] + 0.6)
     limit = float(np.quantile(abs(pictures), 0.998)) or 1.0
     drawn = axes.imshow(sheet, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     if c != 3:
@@ -268,7 +268,7 @@ def weight_pictures(weight: Tensor, shape: Sequence[int] | None = None) -> Figur
     rows = (
         "" if c in (1, 3) else f"; a row per unit, its first {columns} channels" if c > columns else "; a row per unit"
     )
-    _titled(axes, f"weights of {few} units{rows}", "")
+    titled(axes, f"weights of {few} units{rows}", "")
     axes.axis("off")
     return figure
 
@@ -300,12 +300,12 @@ def saliency_sheet(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figur
     maps = maps.detach().cpu().abs()
     maps = maps.amax(1) if maps.ndim == 4 else maps
     n = len(images)
-    figure, panels = _figure(1.5 * n + 1.1, 3.7, rows=2, columns=n)
+    figure, panels = styled(1.5 * n + 1.1, 3.7, rows=2, columns=n)
     for i, (image, values, title) in enumerate(zip(images.detach().cpu(), maps, titles, strict=True)):
         above, below = panels[i], panels[n + i]
         picture = image.clamp(0, 1).permute(1, 2, 0).squeeze(-1).numpy()
         above.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        _titled(above, textwrap.fill(str(title), 18), "", size=9)
+        titled(above, textwrap.fill(str(title), 18), "", size=9)
         largest = float(values.max())
         drawn = below.imshow((values / (largest or 1.0)).numpy(), cmap="magma", vmin=0, vmax=1)
         below.set_title(f"largest {largest:.2g}", color=GRAY, fontsize=8)
@@ -326,7 +326,7 @@ def code_over_time(codes: Any, steps: Sequence[int] | None = None) -> Figure:
         raise ShapeError(f"expected codes (steps, patterns, units) and as many steps; got {codes.shape}")
     patterns, units = codes.shape[1:]
     rows = math.ceil(patterns / 4)
-    figure, panels = _figure(9, 1.7 * rows + 0.7, rows=rows, columns=min(4, patterns), share=True)
+    figure, panels = styled(9, 1.7 * rows + 0.7, rows=rows, columns=min(4, patterns), share=True)
     is_code = codes.min() >= 0 and codes.max() <= 1
     for i, axes in enumerate(panels):
         if i >= patterns:
@@ -336,14 +336,14 @@ def code_over_time(codes: Any, steps: Sequence[int] | None = None) -> Figure:
             line = codes[:, i, unit]
             axes.plot(range(len(line)) if steps is None else steps, line, color=_color(unit, units), linewidth=1.6)
         final = " ".join(f"{x:.0f}" for x in codes[-1, i]) if is_code else ""
-        _titled(axes, f"pattern {i + 1}" + (f"  →  {final}" if final else ""), "step" if i + 4 >= patterns else "", 9)
+        titled(axes, f"pattern {i + 1}" + (f"  →  {final}" if final else ""), "step" if i + 4 >= patterns else "", 9)
     handles = panels[0].lines
     names = [f"hidden unit {unit + 1}" for unit in range(units)]
     figure.legend(handles, names, loc="outside lower center", ncols=units, **LEGEND)
     return figure
 
 
-def _figure(
+def styled(
     width: float, height: float, rows: int = 1, columns: int = 1, share: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """A figure in the common style, sizes in inches, and its axes row by row."""
@@ -361,7 +361,8 @@ def _figure(
     return figure, panels
 
 
-def _titled(axes: Axes, title: str, label: str, size: float = 10) -> None:
+def titled(axes: Axes, title: str, label: str, size: float = 10) -> None:
+    """Name the axes, and what runs along them."""
     axes.set_title(title, loc="left" if size == 10 else "center", color=INK, fontsize=size)
     axes.set_xlabel(label, color=GRAY, fontsize=9)
 

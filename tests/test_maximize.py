@@ -16,7 +16,8 @@ from blockprop.objectives import Objective
 from blockprop.pictures import Preprocessing, read_classes, with_preprocessing
 from blockprop.visualize import ascent as ascent_module
 from blockprop.visualize.ascent import Ascent, Step, ascend
-from blockprop.visualize.maximize import each, judge, maximize
+from blockprop.visualize.judging import judge
+from blockprop.visualize.maximize import each, maximize
 from blockprop.visualize.penalties import l2
 from blockprop.visualize.pipeline import fourier, pipeline, pixels, robust
 from blockprop.visualize.scores import score
@@ -356,7 +357,7 @@ def test_without_redirection_a_dead_rectifier_is_told() -> None:
 def test_penalties_do_not_hide_that_nothing_comes_back() -> None:
     network = dead()
     network.parameters["conv.weight"].zero_()
-    with pytest.raises(SettingError, match="gradient was zero everywhere in all 16 steps"):
+    with pytest.raises(SettingError, match="gradient was zero everywhere in all 20 steps"):
         list(maximize(network, "flat", 8, start="noise"))
 
 

@@ -66,7 +66,7 @@ def import_(
     require_writable(out)
     start = time.perf_counter()
     network, file = _read(model, weights, until, shape, opaque, fetch, as_json)
-    network = _with_picture(network, file, preprocessing, classes)
+    network = with_picture(network, file, preprocessing, classes)
     save(network, out)
     result = {
         "network": str(out),
@@ -141,7 +141,7 @@ def _published(name: str, fetch: bool, quiet: bool) -> tuple[Network, str | None
     return network, None
 
 
-def _with_picture(network: Network, file: str | None, given: str | None, classes: str | None) -> Network:
+def with_picture(network: Network, file: str | None, given: str | None = None, classes: str | None = None) -> Network:
     """The network with what it expects of a picture in front, if that is known."""
     source: Any = given or (beside(file) if file else None)
     found, names = read_preprocessing(source) if source else (None, None)

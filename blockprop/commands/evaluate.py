@@ -110,7 +110,7 @@ def predict(
     """Say what a saved network makes of photographs or of the rows of a table."""
     sources = [file for given in data for file in _files(given)]
     net = with_one_output(load_network(network, own_blocks, device), output)
-    net = _seeing(net, network, preprocessing, any(is_image(Path(source)) for source in sources))
+    net = seeing(net, network, preprocessing, any(is_image(Path(source)) for source in sources))
     if out is not None:
         require_writable(out)
     count = top or (5 if "picture" in net.meta else 3)
@@ -141,7 +141,7 @@ def with_one_output(network: Network, name: str | None) -> Network:
     return Network(network.nodes, network.inputs, (name,), network.meta)
 
 
-def _seeing(network: Network, path: str, settings: Path | None, photos: bool) -> Network:
+def seeing(network: Network, path: str, settings: Path | None = None, photos: bool = True) -> Network:
     """The network with the preprocessing that a file says, if that is wanted or needed."""
     trained_here = not network.meta.keys().isdisjoint(("data", "spec"))
     if settings is None and (not photos or trained_here or "picture" in network.meta):

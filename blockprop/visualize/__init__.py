@@ -1,7 +1,26 @@
 """Seeing what a network sees: attribution, and inputs that are made for it."""
 
+from blockprop.visualize.judging import Judgement, judge
+from blockprop.visualize.maximize import each, maximize
+from blockprop.visualize.picture_files import read_picture, read_settings, write_picture
 from blockprop.visualize.saliency import Saliency, saliency
 from blockprop.visualize.sanity import SanityRecord, sanity
 from blockprop.visualize.scores import score
+from blockprop.visualize.segmentation import Segmentation, segment
 
-__all__ = ["Saliency", "SanityRecord", "saliency", "sanity", "score"]
+__all__ = [
+    "Judgement",
+    "Saliency",
+    "SanityRecord",
+    "Segmentation",
+    "each",
+    "judge",
+    "maximize",
+    "read_picture",
+    "read_settings",
+    "saliency",
+    "sanity",
+    "score",
+    "segment",
+    "write_picture",
+]

@@ -30,6 +30,9 @@ from blockprop.visualize.picture_files import fingerprint
 from blockprop.visualize.pipeline import IMAGE, beyond_image, with_generators
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, from_torch
 
+TRIES = 4
+"""Steps after the redirected ones in which some gradient must come back by itself."""
+
 
 class Step(NamedTuple):
     """One step of an ascent.
@@ -218,13 +221,17 @@ class Ascent(Iterator[Step]):
             raise NotFiniteError(f"step {self.step + 1}: the gradient of {self.objective!r} is not finite")
         if bool(self.influenced.all()):
             return
-        self.influenced |= telling.flatten(1).any(1).cpu()
-        if self.step + 1 >= max(self.redirect_steps, 1) and not bool(self.influenced.all()):
+        made = self.step + 1
+        if self.step >= self.redirect_steps or made == self.steps:  # before, what comes back may be owed to redirection
+            self.influenced |= telling.flatten(1).any(1).cpu()
+        if made < min(self.steps, self.redirect_steps + TRIES if self.redirect_steps else 1):
+            return
+        if not bool(self.influenced.all()):
             row = int(self.influenced.logical_not().nonzero()[0])
             where = f" in picture {row + 1} of {len(d)}" if len(d) > 1 else ""
             raise SettingError(
                 f"no picture near this one can influence {self.objective!r}{where}: the gradient was zero everywhere "
-                f"in all {self.step + 1} steps so far; choose another target or start, or more redirect_steps"
+                f"in all {made} steps so far; choose another target or start, or more redirect_steps"
             )
 
     def _culprit(self) -> str:

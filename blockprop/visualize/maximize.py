@@ -1,35 +1,26 @@
-"""Inputs that maximize a class score, or that of any unit, channel, layer or direction; and how good they are.
+"""Inputs that maximize a class score, or that of any unit, channel, layer or direction.
 
 run = maximize(network, "goose")
 for step in run:
     print(step.step, step.value)
-judge(network, step.picture, "goose").confidence
 """
 
-import io
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from blockprop.block import Block
-from blockprop.blocks import Jitter, Pad, RandomCrop, Resize
-from blockprop.errors import SettingError, ShapeError, shape
+from blockprop.errors import SettingError, ShapeError
 from blockprop.files import StrPath
 from blockprop.network import Network
 from blockprop.objectives import Objective, Seeds
 from blockprop.pictures import preprocessing_of
 from blockprop.visualize.ascent import Ascent, ascend
-from blockprop.visualize.penalties import by_class
 from blockprop.visualize.penalties import diversity as alikeness
 from blockprop.visualize.penalties import doubt as unsureness
 from blockprop.visualize.penalties import l2 as squares
 from blockprop.visualize.penalties import total_variation as roughness
-from blockprop.visualize.picture_files import from_pixels, to_pixels
 from blockprop.visualize.pipeline import Canvas, Start, canvas_by_name, pipeline, resized, robust
 from blockprop.visualize.question import picture as checked
 from blockprop.visualize.scores import ClassScore, Target, score
@@ -38,8 +29,6 @@ from blockprop.visualize.updates import Optimizer
 SIDE = 224
 """Pixels of a picture for a network that does not say which size it wants."""
 STEPS = 128
-DRAWS = 16
-QUALITY = 75
 
 
 def maximize(
@@ -92,7 +81,7 @@ def maximize(
         start = checked(start, network)
     if not isinstance(canvas, Canvas):
         channels = _channels(network)
-        canvas = canvas_by_name(canvas, *_size(network, size, start), channels)
+        canvas = canvas_by_name(canvas, *picture_size(network, size, start), channels)
     height, width = canvas.shape[1:]
     start = resized(start, height, width) if isinstance(start, Tensor) else start
     graph = pipeline(network, canvas, robust(height, width) if transforms is None else transforms)
@@ -187,7 +176,10 @@ def _channels(network: Network) -> int:
     return int(network.meta["shape"][0]) if len(network.meta.get("shape", ())) == 3 else 3
 
 
-def _size(network: Network, size: int | tuple[int, int] | None, start: Start) -> tuple[int, int]:
+def picture_size(
+    network: Network, size: int | tuple[int, int] | None = None, start: Start = "noise"
+) -> tuple[int, int]:
+    """(h, w) of a picture that is made for a network, if nothing else is said."""
     if isinstance(size, int):
         return size, size
     if size is not None:
@@ -199,96 +191,3 @@ def _size(network: Network, size: int | tuple[int, int] | None, start: Start) ->
         return known.height_width
     given = network.meta.get("shape", ())
     return (given[1], given[2]) if len(given) == 3 else (SIDE, SIDE)
-
-
-# How good it is -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """How sure networks are of a class in a picture, as probabilities after softmax.
-
-    confidence: of the network, for the picture as it is.
-    cropped: the median over random crops and shifts.   jpeg: after JPEG.
-    agrees: whether another network has the class among its best five; with which probability: `transferred`.
-    """
-
-    confidence: float
-    cropped: float
-    jpeg: float
-    agrees: bool | None = None
-    transferred: float | None = None
-
-
-@torch.no_grad()
-def judge(
-    network: Network,
-    picture: Tensor,
-    target: Target,
-    other: Network | None = None,
-    *,
-    draws: int = DRAWS,
-    quality: int = QUALITY,
-    seed: int = 0,
-) -> Judgement:
-    """Measure how well a picture shows a class: to the network, when it is cropped or compressed, and to another one.
-
-    picture: (1, channels, h, w) in 0…1, rounded to 8 bits before all   target: a class, by name or number
-    crops: shifted by up to 1/16 of the sides, then 7/8 of the sides cut out at a random place and scaled to the full
-        size again (bilinear); `draws` of them.   quality: of JPEG, its colors at half the resolution.
-    other: another network that knows the class by the same name or number.
-    Raises SettingError for a target that is no class, ShapeError for several pictures.
-    """
-    picture = checked(picture, network)
-    if len(picture) != 1:
-        raise ShapeError(f"expected one picture to judge, came {shape(picture)}")
-    levels = to_pixels(picture[0])
-    picture = from_pixels(levels)[None].to(picture)
-    compressed = _compressed(levels, quality)[None].to(picture)
-    node, number = _class(network, target)
-    cropped = _probabilities(network, _crops(picture, draws, seed), node)[:, number]
-    agrees = transferred = None
-    if other is not None:
-        other_node, other_number = _class(other, target)
-        seen = _probabilities(other, picture, other_node)[0]
-        agrees, transferred = bool((seen > seen[other_number]).sum() < 5), float(seen[other_number])
-    return Judgement(
-        float(_probabilities(network, picture, node)[0, number]),
-        statistics.median(cropped.tolist()),
-        float(_probabilities(network, compressed, node)[0, number]),
-        agrees,
-        transferred,
-    )
-
-
-def _class(network: Network, target: Target) -> tuple[str, int]:
-    objective = score(network, target)
-    node, number = _scores_node(objective), _number(objective)
-    if node is None or number is None:
-        raise SettingError(f"only how sure a network is of a class can be judged; {target!r} is none")
-    return node, number
-
-
-def _probabilities(network: Network, pictures: Tensor, node: str) -> Tensor:
-    """(n, classes): softmax of the scores at a node; further axes are averaged over. One picture at a time."""
-    scores = [network.forward(checked(each, network), keep=(node,))[node] for each in pictures.split(1)]
-    y = by_class(torch.cat(scores).float())
-    return y.flatten(2).mean(2).softmax(1) if y.dim() > 2 else y.softmax(1)
-
-
-def _crops(picture: Tensor, draws: int, seed: int) -> Tensor:
-    """The picture, shifted and cropped at random, `draws` times: (draws, channels, h, w)."""
-    height, width = picture.shape[2:]
-    reach = max(1, min(height, width) // 16)
-    jitter, crop = Jitter(reach), RandomCrop((max(1, height * 7 // 8), max(1, width * 7 // 8)))
-    jitter.generator = crop.generator = torch.Generator().manual_seed(seed)
-    x = Pad((reach,) * 4, value=0.5)(picture.expand(draws, *picture.shape[1:]))
-    cropped: Tensor = Resize((height, width), mode="bilinear")(crop(jitter(x)))
-    return cropped
-
-
-def _compressed(levels: np.ndarray, quality: int) -> Tensor:
-    """What is left of a picture after JPEG."""
-    file = io.BytesIO()
-    Image.fromarray(levels).save(file, "JPEG", quality=quality, subsampling=2 if levels.ndim == 3 else -1)
-    return from_pixels(np.asarray(Image.open(file)))

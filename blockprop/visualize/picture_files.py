@@ -54,13 +54,14 @@ def read_picture(path: StrPath, longest: int | None = None) -> Tensor:
         raise SettingError(f"expected a longest side of at least {SMALLEST_SIDE} pixels, got {longest}")
     _require_picture(path)
     pixels = read_image(Path(path), channels=3)
-    if longest is not None and max(pixels.shape) > longest:
+    too_large = longest is not None and max(pixels.shape) > longest
+    if longest is not None and too_large:
         ratio = longest / max(pixels.shape)
         height, width = (max(1, round(side * ratio)) for side in pixels.shape[:2])
         pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST_SIDE:
-        scaled = "" if longest is None else f" with its longer side scaled to {longest}"
+        scaled = f" with its longer side scaled to {longest}" if too_large else ""
         raise DataError(f"{path}: {width} x {height} pixels{scaled}; each side needs at least {SMALLEST_SIDE}")
     return from_pixels(pixels)[None]
 
@@ -155,6 +156,11 @@ def from_pixels(pixels: np.ndarray) -> Tensor:
     """(3, h, w) in 0…1 from uint8 (h, w, 3); (1, h, w) from (h, w)."""
     x = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1).copy())
     return x.to(torch.float32).div_(255)
+
+
+def as_png(picture: Tensor) -> bytes:
+    """A PNG file's content of a picture without settings, for a page."""
+    return _encoded(Image.fromarray(to_pixels(picture)), "PNG", None, 95, "the picture")
 
 
 def _encoded(image: Image.Image, kind: str, text: str | None, quality: int, path: StrPath) -> bytes:

@@ -1,6 +1,6 @@
 """One question to a network, "how does this score change with the input?", asked as often as a method needs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -17,10 +17,10 @@ from blockprop.visualize.scores import fixed, titles, values
 class Question:
     """A network, what is looked at in it, and the rules by which the error goes back. Weights are never touched."""
 
-    def __init__(self, network: Network, objective: Objective):
+    def __init__(self, network: Network, objective: Objective, progress: Callable[[], None] | None = None):
         if len(network.inputs) != 1:
             raise SettingError(f"expected a network with one input, the picture; this one has {len(network.inputs)}")
-        self.network, self.objective = network, objective
+        self.network, self.objective, self.progress = network, objective, progress
         self.input = network.inputs[0]
         self.nodes = objective.nodes or network.outputs
         if not plan_backward(network.nodes, self.nodes, (self.input,), {}, {}) and self.input not in self.nodes:
@@ -50,7 +50,10 @@ class Question:
     def gradient(self, x: Tensor, rules: Mapping[type | str, Rule] | None = None) -> Tensor:
         """∂S/∂x, the error at the input alone."""
         trace, seeds = self.ask(x)
-        return self.network.backward(trace, seeds, wrt=self.input, rules=rules)[self.input]
+        d_x = self.network.backward(trace, seeds, wrt=self.input, rules=rules)[self.input]
+        if self.progress:
+            self.progress()
+        return d_x
 
     def require_influence(self, d: Tensor, place: str = "") -> None:
         """Raise if nothing came back for some example, or what came back is no number."""

@@ -56,6 +56,7 @@ def saliency(
     rules: RuleSet = None,
     strict: bool = False,
     output: str | None = None,
+    progress: Callable[[], None] | None = None,
     **settings: Any,
 ) -> Saliency:
     """Explain what the network sees in pictures, back-propagating to the input with all weights fixed.
@@ -71,7 +72,7 @@ def saliency(
     target: what is looked at, see `score`; "top": each picture's own best class   output: see `score`
     rules: replace error propagation, with any method but grad_cam: "guided", "deconvnet", or what `Network.backward`
         takes; together with those of the method
-    strict: raise if named rules do not cover all that rectifies
+    strict: raise if named rules do not cover all that rectifies   progress: called after each gradient
     settings: the method's own; and seed=0 for all, though only noise needs it
     Raises SettingError for a target that a picture cannot influence (its gradient is zero everywhere), for unknown
     methods and settings, and as `score` does; ShapeError for what is no picture.
@@ -79,7 +80,7 @@ def saliency(
     if method not in METHODS:
         raise SettingError(f"there is no method {method!r}{suggestion(method, METHODS)}")
     x = picture(image, network)
-    question = Question(network, score(network, target, output))
+    question = Question(network, score(network, target, output), progress)
     own = RULED.get(method)
     replaced = _rules(question, own, rules, strict)
     found = METHODS[method](question, x, replaced, **_settings(method, settings))
@@ -150,6 +151,12 @@ METHODS: dict[str, Callable[..., Found]] = {
     "guided_grad_cam": _guided_grad_cam,
 }
 """All methods by name: (question, x, rules, …) -> attribution, map, and perhaps the residual."""
+SAMPLING = {
+    "smooth_grad": "samples",
+    "smooth_grad_squared": "samples",
+    "integrated_gradients": "steps",
+}
+"""The methods that need many gradients, and the setting that says how many."""
 RULED = {"guided": "guided", "deconvnet": "deconvnet", "guided_grad_cam": "guided"}
 """The rules that belong to a method."""
 

@@ -22,6 +22,8 @@ from blockprop.visualize.class_names import all_names, find_class
 
 Target = Any
 """int, str, (node, Tensor), Objective, a sequence of these, or a mapping of int and str to weights; see `score`."""
+NAMED = 24
+"""Nodes that an error names."""
 ARRANGING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 """Blocks that leave every number as it is, and in its order."""
 
@@ -242,7 +244,7 @@ def _by_name(network: Network, target: str, output: str | None) -> Objective:
     if number is None:
         lack = "" if classes else "; the network has no names of classes, so give their numbers"
         near = suggestion(target, [*all_names(classes), *network.keys])
-        raise SettingError(f"there is no class and no node {target!r}{near}{lack}")
+        raise SettingError(f"there is no class and no node {target!r}{near}{lack}; {_nodes(network)}")
     return _class(network, number, target, output)
 
 
@@ -269,8 +271,16 @@ def _classes(network: Network) -> list[str]:
 
 def _node(network: Network, name: Any) -> str:
     if name not in network.keys:
-        raise GraphError(f"the network has no node {name!r}{suggestion(str(name), network.keys)}")
+        near = suggestion(str(name), network.keys)
+        raise GraphError(f"the network has no node {name!r}{near}; {_nodes(network)}")
     return str(name)
+
+
+def _nodes(network: Network) -> str:
+    """The network's nodes by name, or as many as an error can hold."""
+    keys = list(network.keys)
+    rest = f", … ({len(keys)} in all; `blockprop info` lists them)" if len(keys) > NAMED else ""
+    return f"its nodes are {', '.join(keys[:NAMED])}{rest}"
 
 
 def scores_node(network: Network, output: str | None = None) -> str:

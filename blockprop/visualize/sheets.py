@@ -89,7 +89,7 @@ def sheet(
     subtitle: str = "",
     dark: bool = False,
     side: int = 256,
-    scale: Scale | None = None,
+    scale: Scale | Sequence[Scale] | None = None,
 ) -> Tensor:
     """Pictures side by side, each with its caption below, as one picture.
 
@@ -97,7 +97,7 @@ def sheet(
         shortened in the middle. Pictures of different sizes are fitted into equal cells, whole and undistorted.
     columns: by default so many that the sheet is rather wide than high and its last row as full as can be.
     side: pixels of a cell's longer side; the margins and letters grow with it.
-    scale: (low, high, title) or (low, high, title, quantile) of a legend at the foot.
+    scale: (low, high, title) or (low, high, title, quantile) of a legend at the foot; or several of these.
     Raises SettingError without tiles.
     """
     if not tiles:
@@ -114,18 +114,25 @@ def sheet(
     head = _head(width, title, subtitle, dark, side)
     top = margin + (head.height if head else 0)
     height = top + math.ceil(len(tiles) / columns) * (cell_height + gap) - gap + margin
-    bar = None
-    if scale is not None:
-        bar = as_image(legend(min(columns, 3) * (cell_width + gap) - gap, *scale, dark=dark))
-        height += bar.height + 2 * gap
+    bars = [as_image(legend(min(columns, 3) * (cell_width + gap) - gap, *each, dark=dark)) for each in _scales(scale)]
+    foot = height - margin + gap
+    height += sum(bar.height + gap for bar in bars) + (gap if bars else 0)
     page = Image.new("RGB", (width, height), GROUNDS[dark][0])
     if head:
         page.paste(head, (0, margin))
     for i, cell in enumerate(drawn):
         page.paste(cell, (margin + i % columns * (cell_width + gap), top + i // columns * (cell_height + gap)))
-    if bar:
-        page.paste(bar, (margin, height - margin - bar.height))
+    for bar in bars:
+        foot += gap
+        page.paste(bar, (margin, foot))
+        foot += bar.height
     return as_tensor(page)
+
+
+def _scales(scale: Scale | Sequence[Scale] | None) -> Sequence[Scale]:
+    if not scale:
+        return ()
+    return scale if isinstance(scale[0], tuple) else (scale,)  # type: ignore[return-value]
 
 
 def _cells(tiles: Sequence[tuple[Tensor, str]], side: int, dark: bool) -> list[Image.Image]:

@@ -1,0 +1,201 @@
+"""How a command makes a picture: from settings alone, so that `replay` can do it again.
+
+A maker is a function (network, around, *, its settings) -> Made. Its settings are plain data, and stand in the file of
+the picture; what is around a run changes nothing in the picture.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from blockprop.commands.photos import open_network
+from blockprop.console import readable, say, show, show_table, watched
+from blockprop.errors import SettingError
+from blockprop.files import require_writable, write_file
+from blockprop.network import Network
+from blockprop.plots import svg
+from blockprop.report import Picture, Section, page
+from blockprop.visualize.ascent import Ascent, Step
+from blockprop.visualize.curves import ascent_curves, part_name
+from blockprop.visualize.picture_files import as_png, how_made, write_picture
+
+ENTRIES = 14
+"""Of a list of settings, as many as a page shows."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """What surrounds a run without changing its picture.
+
+    out: where the picture will go.   preview_every: steps between two previews beside it.   keep_state: whether to keep
+    a state beside it, to go on from.   resume: go on from that.
+    """
+
+    out: Path
+    own_blocks: str | None = None
+    device: str = "cpu"
+    quiet: bool = False
+    preview_every: int | None = None
+    keep_state: bool = False
+    resume: bool = False
+    also: Path | None = None
+    other: str | None = None
+
+    @property
+    def state(self) -> Path:
+        return self.out.with_name(self.out.name + ".state")
+
+    @property
+    def preview(self) -> Path:
+        return self.out.with_name(f"{self.out.stem}.preview{self.out.suffix}")
+
+
+@dataclass
+class Made:
+    """What a command has made: the picture, facts and a table to print, and sections for a page.
+
+    stopped: after how many steps Ctrl-C ended the run; None if nothing did.
+    """
+
+    picture: Tensor
+    facts: dict[str, Any] = field(default_factory=dict)
+    table: Sequence[Sequence[str]] = ()
+    sections: list[Section] = field(default_factory=list)
+    notes: Sequence[str] = ()
+    stopped: int | None = None
+
+
+Maker = Callable[..., Made]
+
+
+def deliver(
+    command: str,
+    maker: Maker,
+    settings: Mapping[str, Any],
+    around: Around,
+    report: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """Make a picture, write it with all settings, and the page if wanted, and say what came out of it.
+
+    settings: with "network", its file, and "seed"; "pictures", the files that it is made from, if there are any.
+    """
+    for path in (around.out, report / "index.html" if report else around.out):
+        require_writable(path)
+    made, how = produce(command, maker, settings, around)
+    facts = made.facts | {"picture": str(around.out)}
+    if report is not None:
+        write_file(report / "index.html", _page(command, made, how))
+        facts["report"] = str(report / "index.html")
+    tell(made, facts, around, as_json)
+
+
+def produce(
+    command: str,
+    maker: Maker,
+    settings: Mapping[str, Any],
+    around: Around,
+    expect: Callable[[Network], None] | None = None,
+) -> tuple[Made, dict[str, Any]]:
+    """Make a picture and write it with all settings: (what was made, how).
+
+    expect: raises if it is not the right network.
+    """
+    network = open_network(settings["network"], around.own_blocks, around.device)
+    if expect is not None:
+        expect(network)
+    made = maker(network, around, **{name: value for name, value in settings.items() if name != "network"})
+    kept = {name: value for name, value in settings.items() if name != "seed"}
+    if made.stopped is not None:
+        kept["stop"] = made.stopped
+    how = how_made(command, kept, settings["seed"], network, settings.get("pictures", ()))
+    write_picture(around.out, made.picture, how)
+    return made, how
+
+
+def tell(made: Made, facts: Mapping[str, Any], around: Around, as_json: bool) -> None:
+    """Print what came out; KeyboardInterrupt if that is how it ended."""
+    if as_json:
+        show(facts, as_json)
+    else:
+        if made.table:
+            show_table(made.table[0], made.table[1:])
+            print()
+        show({name: value for name, value in facts.items() if not isinstance(value, list | dict)}, as_json)
+    for note in made.notes:
+        say(note, around.quiet)
+    if made.stopped is not None:
+        raise KeyboardInterrupt
+
+
+def follow(run: Ascent, title: str, around: Around, stop: int | None = None) -> tuple[list[Step], bool]:
+    """Run to the end, or so many steps, with a progress bar and previews: (its records, whether Ctrl-C ended it)."""
+    done: list[Step] = []
+    shown = around.preview_every
+    try:
+        with closing(run):
+            for step in watched(title, around.quiet, told)(run):
+                done.append(step)
+                if shown and step.step % shown == 0 and step.picture is not None:
+                    write_picture(around.preview, step.picture[:1] if len(step.picture) > 1 else step.picture)
+                if step.step == stop:
+                    break
+    except KeyboardInterrupt:
+        if not run.step:
+            raise
+        say(f"stopped after {run.step} of {run.steps} steps; {around.out} gets the best picture so far", around.quiet)
+        if around.keep_state:
+            say("the same command with --resume goes on", around.quiet)
+        return done, True
+    finally:
+        around.preview.unlink(missing_ok=True)
+    if around.keep_state:
+        around.state.unlink(missing_ok=True)
+    return done, False
+
+
+def told(step: Step) -> str:
+    """The value of a step and its parts, in a line."""
+    parts = ", ".join(f"{part_name(title)} {value:.3g}" for title, value in step.parts.items())
+    return f"{step.value:.4g} = {parts}" if len(step.parts) > 1 else f"{step.value:.4g}"
+
+
+def run_section(done: Sequence[Step]) -> Section:
+    """How an ascent went."""
+    text = "The value that was maximized, and what adds up to it, at every step."
+    return Section("How it went", text, [svg(ascent_curves(done))])
+
+
+def _page(command: str, made: Made, how: Mapping[str, Any]) -> str:
+    picture = Picture(as_png(made.picture))
+    facts = {name.replace("_", " "): readable(name, value) for name, value in made.facts.items() if _is_fact(value)}
+    rows = [[name, _entry(value)] for name, value in (*how["arguments"].items(), ("seed", how["seed"]))]
+    settings = Section(
+        "Settings",
+        "They stand in the picture's file, too: `blockprop replay` makes the same picture from them.",
+        table=[["setting", "value"], *rows],
+    )
+    tables = [Section("Numbers", table=made.table)] if made.table else []
+    title = f"blockprop {command}"
+    return page(title, [Section("Picture", "", [picture]), *made.sections, *tables, settings], facts)
+
+
+def _is_fact(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) < 40)
+
+
+def _entry(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        more = "" if len(value) <= ENTRIES else f" … ({len(value)} in all)"
+        return ", ".join(map(str, value[:ENTRIES])) + more
+    return "–" if value is None else str(value)
+
+
+def require_one(what: str, values: Sequence[Any], option: str) -> None:
+    """SettingError unless there is exactly one."""
+    if len(values) != 1:
+        raise SettingError(f"{option} is for one {what}, came {len(values)}")

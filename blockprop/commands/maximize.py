@@ -1,0 +1,260 @@
+"""`blockprop maximize`: a picture in which a network sees a class, a unit, a channel or a layer at its strongest."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from torch import Tensor
+
+from blockprop.block import Block
+from blockprop.commands.making import Around, Made, deliver, follow, run_section
+from blockprop.commands.options import Blocks, Device, Json, block_named
+from blockprop.commands.photos import NetworkFile, Output, Report, open_network, picture_file
+from blockprop.errors import SettingError
+from blockprop.network import Network
+from blockprop.visualize.judging import class_probabilities, judge
+from blockprop.visualize.maximize import STEPS, maximize
+from blockprop.visualize.picture_files import read_picture
+from blockprop.visualize.pipeline import CANVASES
+from blockprop.visualize.scores import Target
+from blockprop.visualize.sheets import sheet
+from blockprop.visualize.updates import OPTIMIZERS
+
+EPILOG = (
+    "Examples:\n\n"
+    "blockprop maximize goose --network squeezenet.safetensors\n\n"
+    "blockprop maximize fire5:17 --size 160 --steps 256 --out unit.png\n\n"
+    "blockprop maximize goose 'fire8=-0.5' --count 4 --diversity 5 --diversity-node fire8"
+)
+CELL = 256
+"""Pixels of a picture on a sheet."""
+
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIDE or WIDTHxHEIGHT", help="Pixels of the picture; by default what the network was made for."
+    ),
+]
+Steps = Annotated[int, typer.Option(min=1, help="Steps up the gradient.")]
+Rate = Annotated[float, typer.Option(help="Step size.")]
+CanvasName = Annotated[str, typer.Option(help=f"What the picture is made from: {', '.join(CANVASES)}.")]
+L2 = Annotated[float, typer.Option("--l2", help="How strongly gray is preferred.")]
+Smooth = Annotated[float, typer.Option(help="How strongly smooth pictures are preferred.")]
+Doubt = Annotated[float, typer.Option(help="How strongly the class is set apart from others.")]
+Transforms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--transform",
+        help="What the picture should survive, a block such as 'Jitter(8)'; repeat it for several, or none. By default "
+        "padded, shifted, scaled and turned at random.",
+    ),
+]
+PictureSeed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Decides everything random.")]
+PreviewEvery = Annotated[
+    int | None, typer.Option(min=1, help="Write a preview beside --out every so many steps; it vanishes in the end.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the state beside --out that Ctrl-C left.")]
+
+
+def make_maximize(
+    network: Network,
+    around: Around,
+    targets: list[str],
+    pictures: list[str] | None = None,
+    start: str = "noise",
+    size: str | None = None,
+    steps: int = STEPS,
+    rate: float = 0.05,
+    canvas: str = "fourier",
+    optimizer: str = "adam",
+    transforms: list[str] | None = None,
+    l2: float = 100.0,
+    total_variation: float = 1000.0,
+    doubt: float = 3.0,
+    count: int = 1,
+    diversity: float = 0.0,
+    diversity_node: str | None = None,
+    redirect_steps: int = 16,
+    output: str | None = None,
+    seed: int = 0,
+    stop: int | None = None,
+) -> Made:
+    """One picture of the sum of the targets, or several on a sheet."""
+    target = weighted(targets)
+    run = maximize(
+        network,
+        target,
+        size_named(size),
+        steps,
+        start=read_picture(pictures[0]) if pictures else start,
+        canvas=canvas,
+        transforms=blocks_named(transforms),
+        l2=l2,
+        total_variation=total_variation,
+        doubt=doubt,
+        count=count,
+        diversity=diversity,
+        diversity_node=diversity_node,
+        seed=seed,
+        rate=rate,
+        optimizer=optimizer,
+        redirect_steps=redirect_steps,
+        preview_every=around.preview_every,
+        state=around.state if around.keep_state else None,
+        resume=around.resume,
+        output=output,
+    )
+    done, stopped = follow(run, "Maximizing", around, stop)
+    found = run.best_picture() if stopped or stop is not None else run.picture()
+    facts: dict[str, Any] = {"target": ", ".join(targets), "steps": run.step, "best": run.best_value}
+    facts |= _judged(network, found, target, around, output)
+    captions = [f"{i}\n{share}" for i, share in enumerate(sure(network, found, [target] * count, output), 1)]
+    picture = found[0] if count == 1 else sheet(list(zip(found, captions, strict=True)), side=CELL)
+    sections = [run_section(done)] if done else []
+    return Made(picture, facts, sections=sections, stopped=run.step if stopped else None)
+
+
+def _judged(network: Network, found: Tensor, target: Target, around: Around, output: str | None) -> dict[str, Any]:
+    """How good the first picture of a class is, as facts; nothing for another target."""
+    if not isinstance(target, str) or not class_probabilities(network, found[:1], target, output):
+        return {}
+    other = open_network(around.other, around.own_blocks, around.device) if around.other else None
+    seen = asdict(judge(network, found[:1], target, other, output=output))
+    names = {
+        "confidence": "confidence",
+        "cropped": "confidence_in_crops",
+        "jpeg": "confidence_after_jpeg",
+        "transferred": "confidence_of_the_other",
+        "agrees": "among_the_best_five_of_the_other",
+    }
+    return {name: seen[key] for key, name in names.items() if seen[key] is not None}
+
+
+def sure(network: Network, found: Tensor, targets: Sequence[Target], output: str | None) -> list[str]:
+    """How sure the network is of the target in each picture, in percent; nothing for what is no class."""
+    shares = [
+        class_probabilities(network, picture, target, output)
+        for picture, target in zip(found.split(1), targets, strict=True)
+    ]
+    return [f"{sum(share):.1%}" if share else "" for share in shares]
+
+
+def weighted(targets: Sequence[str]) -> Target:
+    """["goose", "fire5:17=-0.5"] as {"goose": 1, "fire5:17": -0.5}; a single one without a weight as itself."""
+    if len(targets) == 1 and "=" not in targets[0]:
+        return targets[0]
+    found: dict[str, float] = {}
+    for text in targets:
+        name, equals, weight = text.rpartition("=")
+        try:
+            found[name if equals else text] = float(weight) if equals else 1.0
+        except ValueError:
+            raise SettingError(f"expected target=weight such as goose=0.5, came {text!r}") from None
+    return found
+
+
+def size_named(text: str | None) -> int | tuple[int, int] | None:
+    """ "320x240" as (240, 320), height first; "224" as 224."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise SettingError(f"expected a size such as 224 or 320x240 (width x height), came {text!r}")
+    if len(parts) == 1:
+        return int(parts[0])
+    return int(parts[1]), int(parts[0])
+
+
+def blocks_named(texts: Sequence[str] | None) -> tuple[Block, ...] | None:
+    """The blocks that the texts describe; none for "none", and None if nothing is said."""
+    if not texts:
+        return None
+    if list(texts) == ["none"]:
+        return ()
+    found = []
+    for text in texts:
+        block = block_named(text)
+        if block is None:
+            raise SettingError(f"expected a block such as 'Jitter(8)' as transform, or none, came {text!r}")
+        found.append(block)
+    return tuple(found)
+
+
+def maximize_(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET...",
+            help="A class by name or number, a node, node:channel or node:channel,y,x; several are added up, each with "
+            "a weight if wanted: fire5:17=-0.5.",
+        ),
+    ],
+    network: NetworkFile = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; by default TARGET.png.")] = None,
+    size: Size = None,
+    steps: Steps = STEPS,
+    start: Annotated[str, typer.Option(help="noise, gray, or the file of a picture to start from.")] = "noise",
+    count: Annotated[int, typer.Option(min=1, help="So many pictures, on one sheet.")] = 1,
+    diversity: Annotated[float, typer.Option(help="How strongly they are kept apart, at --diversity-node.")] = 0.0,
+    diversity_node: Annotated[str | None, typer.Option(help="A node with height and width.")] = None,
+    rate: Rate = 0.05,
+    canvas: CanvasName = "fourier",
+    optimizer: Annotated[str, typer.Option(help=f"{', '.join(OPTIMIZERS)}.")] = "adam",
+    transform: Transforms = None,
+    l2: L2 = 100.0,
+    total_variation: Smooth = 1000.0,
+    doubt: Doubt = 3.0,
+    redirect_steps: Annotated[
+        int, typer.Option(min=0, help="In so many first steps error passes through ReLUs that are all closed.")
+    ] = 16,
+    other: Annotated[str | None, typer.Option(help="Another network, to ask what it sees in the picture.")] = None,
+    preview_every: PreviewEvery = None,
+    resume: Resume = False,
+    output: Output = None,
+    report: Report = None,
+    own_blocks: Blocks = None,
+    seed: PictureSeed = 0,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Make a picture in which a network sees the target as strongly as it can."""
+    path = picture_file(out, f"{file_name(targets)}.png")
+    words = ("noise", "gray")
+    settings = {
+        "network": network,
+        "targets": targets,
+        "pictures": [] if start in words else [start],
+        "start": start if start in words else "picture",
+        "size": size,
+        "steps": steps,
+        "rate": rate,
+        "canvas": canvas,
+        "optimizer": optimizer,
+        "transforms": transform,
+        "l2": l2,
+        "total_variation": total_variation,
+        "doubt": doubt,
+        "count": count,
+        "diversity": diversity,
+        "diversity_node": diversity_node,
+        "redirect_steps": redirect_steps,
+        "output": output,
+        "seed": seed,
+    }
+    around = Around(path, own_blocks, device, as_json, preview_every, True, resume, other=other)
+    require_state(around)
+    deliver("maximize", make_maximize, settings, around, report, as_json)
+
+
+def require_state(around: Around) -> None:
+    """SettingError if there is nothing to go on from."""
+    if around.resume and not around.state.exists():
+        raise SettingError(f"there is no state {around.state} to go on from; leave out --resume")
+
+
+def file_name(targets: Sequence[str]) -> str:
+    """A name of letters, digits and underscores for a picture of these targets."""
+    text = "_and_".join(targets[:3])
+    return "".join(c if c.isalnum() or c in "-." else "_" for c in text).strip("_.")[:60] or "picture"

@@ -1,0 +1,127 @@
+"""What the commands that look into a network share: the network, and photographs as it sees them and as people do."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+from torch import Tensor
+
+from blockprop.commands.bring import with_picture
+from blockprop.commands.evaluate import seeing
+from blockprop.commands.options import device_named, load_network
+from blockprop.errors import SettingError
+from blockprop.importers import from_onnx
+from blockprop.network import Network
+from blockprop.pictures import Preprocessing, preprocessing_of, read_photo
+from blockprop.visualize.picture_files import KINDS, read_picture
+
+VARIABLE = "BLOCKPROP_NETWORK"
+SIDE = 256
+"""Pixels of the shorter side of a photograph, for a network that takes any size and names none."""
+SHOWN = 1024
+"""Pixels of the longer side of a photograph that is shown."""
+FINER = 3
+"""So many times finer than the network sees it is a photograph shown whose center was cut out."""
+
+NetworkFile = Annotated[
+    str | None,
+    typer.Option("--network", "-n", envvar=VARIABLE, help="A saved network, or an .onnx file.", show_default=False),
+]
+Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photographs: PNG, JPEG, TIFF, WebP, …")]
+Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="A photograph: PNG, JPEG, TIFF, WebP, …")]
+LookedAt = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        "-t",
+        help="What is looked at: a class by name or number; top, top3: the likeliest; a node; node:channel; "
+        "node:channel,y,x.",
+    ),
+]
+Output = Annotated[
+    str | None, typer.Option(help="Which output holds the scores of the classes, if the network has several.")
+]
+Side = Annotated[
+    int | None,
+    typer.Option(
+        "--side",
+        min=2,
+        help="Pixels of the shorter side of what the network sees, if it takes any size; by default as it was made.",
+    ),
+]
+Report = Annotated[Path | None, typer.Option(metavar="FOLDER", help="A folder for a page about the result.")]
+
+
+class Seen(NamedTuple):
+    """A photograph: x as the network takes it, (1, c, h, w), and finer as people see it, (3, h, w); equally framed."""
+
+    name: str
+    x: Tensor
+    shown: Tensor
+
+
+def open_network(path: str | None, own_blocks: str | None = None, device: str = "cpu") -> Network:
+    """The network of a file, with what it expects of pictures in front."""
+    if not path:
+        raise SettingError(
+            f"say which network: --network FILE, or {VARIABLE}=FILE in the environment (`blockprop import` makes one)"
+        )
+    if path.lower().endswith(".onnx"):
+        network = with_picture(from_onnx(path), path).to(device_named(device))
+    else:
+        network = load_network(path, own_blocks, device)
+    return seeing(network, path)
+
+
+def read_seen(path: str, network: Network, side: int | None = None) -> Seen:
+    """A photograph as the network sees it: whole, if it takes any size; else its center.
+
+    side: pixels of its shorter side; SettingError if the network takes only one size.
+    """
+    shown = read_picture(path, longest=SHOWN)[0]
+    known = _sight(network)
+    if not takes_any_size(network):
+        if side is not None:
+            height, width = known.height_width or (0, 0)
+            raise SettingError(f"the network takes pictures of {width} x {height} pixels alone; leave out --side")
+        return Seen(os.path.basename(path), read_photo(path, known), _finer(path, known))
+    whole = replace(known, size=None, shorter_side=side or known.reading_side or SIDE)
+    return Seen(os.path.basename(path), read_photo(path, whole), shown)
+
+
+def takes_any_size(network: Network) -> bool:
+    """Whether pictures of any height and width go in, without being brought to one size by the network itself."""
+    meta = network.meta
+    if "picture" not in meta:
+        return False
+    free = meta.get("free")
+    resized = any(node.name == "picture.size" for node in network.nodes)
+    return not resized and (free is None or {2, 3} <= set(free.get(network.inputs[0], ())))
+
+
+def _sight(network: Network) -> Preprocessing:
+    """What the network wants of a picture; one that was trained here takes its training examples' shape, in 0…1."""
+    known = preprocessing_of(network)
+    if known is not None:
+        return known
+    size = network.meta.get("shape") or []
+    if len(size) != 3 or size[0] not in (1, 3):
+        raise SettingError(f"the network takes no pictures: its examples are {tuple(size) or 'of unknown shape'}")
+    return Preprocessing((size[1], size[2]), channels="gray" if size[0] == 1 else "RGB", shorter_side=min(size[1:]))
+
+
+def _finer(path: str, known: Preprocessing) -> Tensor:
+    height, width = known.height_width or (SIDE, SIDE)
+    side = known.reading_side or min(height, width)
+    finer = replace(known, size=(FINER * height, FINER * width), shorter_side=FINER * side)
+    return read_photo(path, finer)[0]
+
+
+def picture_file(path: Path | None, name: str) -> Path:
+    """Where the picture goes: `path`, or `name` in this folder. SettingError for a kind that is not written."""
+    path = Path(name) if path is None else path
+    if path.suffix.lower() not in KINDS:
+        raise SettingError(f"{path}: pictures are written as {', '.join(KINDS)}, not as {path.suffix!r}")
+    return path

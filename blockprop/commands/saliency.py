@@ -1,0 +1,242 @@
+"""`blockprop saliency`: which pixels of photographs speak for what a network sees in them."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from torch import Tensor
+
+from blockprop.commands.making import Around, Made, deliver, require_one
+from blockprop.commands.options import Blocks, Device, Json
+from blockprop.commands.photos import (
+    LookedAt,
+    NetworkFile,
+    Output,
+    Photos,
+    Report,
+    Seen,
+    Side,
+    picture_file,
+    read_seen,
+)
+from blockprop.console import counted
+from blockprop.errors import SettingError, suggestion
+from blockprop.files import require_writable, write_file
+from blockprop.network import Network
+from blockprop.visualize.judging import class_probabilities
+from blockprop.visualize.overlays import heat, limits, overlay
+from blockprop.visualize.saliency import METHODS, SAMPLING, Saliency, saliency
+from blockprop.visualize.scores import score
+from blockprop.visualize.sheets import sheet
+
+EPILOG = (
+    "Examples:\n\n"
+    "blockprop saliency goose.jpg --network squeezenet.safetensors\n\n"
+    "blockprop saliency goose.jpg cat.jpg -m gradient -m guided -m grad_cam\n\n"
+    "blockprop saliency goose.jpg --target 'Egyptian cat' --as overlay --out why_cat.png"
+)
+
+KINDS = ("sheet", "overlay", "map")
+CELL = 384
+"""Pixels of a picture on a sheet."""
+
+MethodNames = Annotated[
+    list[str] | None, typer.Option("--method", "-m", help=f"{', '.join(METHODS)}; repeat it for several, or all.")
+]
+Samples = Annotated[
+    int, typer.Option(min=1, help="Gradients of smooth_grad, smooth_grad_squared and integrated_gradients.")
+]
+Sigma = Annotated[float, typer.Option(help="Noise of smooth_grad, as a share of the picture's range.")]
+NoiseSeed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Decides everything random.")]
+CamNode = Annotated[str | None, typer.Option("--node", help="Where grad_cam looks; by default the last such node.")]
+
+
+def make_saliency(
+    network: Network,
+    around: Around,
+    pictures: list[str],
+    target: str = "top",
+    methods: list[str] | None = None,
+    kind: str = "sheet",
+    samples: int = 50,
+    sigma: float = 0.15,
+    node: str | None = None,
+    strict: bool = False,
+    side: int | None = None,
+    output: str | None = None,
+    seed: int = 0,
+) -> Made:
+    """Photographs beside what speaks for the target in them, a row each."""
+    methods = method_names(methods or ["gradient"])
+    if kind not in KINDS:
+        raise SettingError(f"there is no kind of picture {kind!r}{suggestion(kind, KINDS)}")
+    if kind != "sheet" or around.also:
+        what = "--raw" if around.also else f"--as {kind}"
+        require_one("photograph", pictures, what)
+        require_one("method", methods, what)
+    seen = [read_seen(path, network, side) for path in pictures]
+    looked = look(network, around, seen, methods, target, output, samples, sigma, node, strict, seed)
+    shares = [sureness(network, each.x, target, output) for each in seen]
+    if around.also is not None:
+        write_file(around.also, _npy(looked[0][0].attribution[0]))
+    rows = [["picture", "target", "probability", "method"]]
+    notes = []
+    for each, found, share in zip(seen, looked, shares, strict=True):
+        rows += [[each.name, one.targets[0], share, one.method] for one in found]
+        notes += [f"{each.name}, {one.coverage}" for one in found if one.coverage and not one.coverage.complete]
+    facts: dict[str, Any] = {
+        "saliency": [dict(zip(rows[0], row, strict=True)) for row in rows[1:]],
+        "coverage": sorted({str(one.coverage).splitlines()[0] for found in looked for one in found if one.coverage}),
+    }
+    if kind == "sheet":
+        picture = _saliency_sheet(seen, looked, shares)
+    else:
+        map = looked[0][0].map
+        picture = overlay(seen[0].shown, map) if kind == "overlay" else heat(map)
+    return Made(picture, facts, rows, notes=[*facts["coverage"], *notes])
+
+
+def look(
+    network: Network,
+    around: Around,
+    seen: Sequence[Seen],
+    methods: Sequence[str],
+    target: str,
+    output: str | None,
+    samples: int,
+    sigma: float,
+    node: str | None,
+    strict: bool,
+    seed: int,
+) -> list[list[Saliency]]:
+    """For each photograph, what each method finds."""
+    score(network, target, output)  # raises before the bar is drawn
+    passes = {method: samples if method in SAMPLING else 1 for method in methods}
+    found: list[list[Saliency]] = []
+    with counted("Looking", len(seen) * sum(passes.values()), around.quiet) as advance:
+        for each in seen:
+            found.append([])
+            for method in methods:
+                settings: dict[str, Any] = {SAMPLING[method]: samples} if method in SAMPLING else {}
+                settings |= {"sigma": sigma} if method.startswith("smooth_grad") else {}
+                settings |= {"node": node} if method.endswith("grad_cam") else {}
+                bar = Passes(advance, f"{each.name}, {method}", passes[method])
+                one = saliency(
+                    network, each.x, target, method, output=output, strict=strict, seed=seed, progress=bar, **settings
+                )
+                bar.finish()
+                found[-1].append(one)
+    return found
+
+
+class Passes:
+    """Advances a progress bar by one for each call, and at the end by what is missing of `total`."""
+
+    def __init__(self, advance: Callable[[str], None], text: str, total: int):
+        self.advance, self.text, self.left = advance, text, total
+
+    def __call__(self) -> None:
+        if self.left:
+            self.left -= 1
+            self.advance(self.text)
+
+    def finish(self) -> None:
+        while self.left:
+            self()
+
+
+def _saliency_sheet(seen: Sequence[Seen], looked: Sequence[Sequence[Saliency]], shares: Sequence[str]) -> Tensor:
+    tiles, alone = [], len(seen) == len(looked[0]) == 1
+    for each, found, share in zip(seen, looked, shares, strict=True):
+        tiles.append((each.shown, f"{each.name}\n"))
+        for one in found:
+            caption = f"{one.method.replace('_', ' ')}\n{one.targets[0]}{share and f', {share}'}"
+            tiles.append((overlay(each.shown, one.map), caption))
+    if alone:
+        one = looked[0][0]
+        return sheet(tiles, 2, side=CELL, scale=(*limits(one.map), _formula(one.method)))
+    signs = sorted({limits(one.map)[0] < 0 for found in looked for one in found})
+    words = {False: "for the target, each map to its 99 % quantile", True: "against and for the target, likewise"}
+    scale = [(-1.0 if signed else 0.0, 1.0, words[signed], None) for signed in signs]
+    columns = 1 + len(looked[0]) if len(looked[0]) < 5 else None
+    return sheet(tiles, columns, side=CELL, scale=scale)
+
+
+def _formula(method: str) -> str:
+    return {
+        "gradient": "max over colors of |∂S/∂x|",
+        "gradient_times_input": "x ∂S/∂x, summed over colors",
+        "integrated_gradients": "share of the score, summed over colors",
+    }.get(method, method.replace("_", " "))
+
+
+def sureness(network: Network, x: Tensor, target: str, output: str | None) -> str:
+    """How likely the target is to the network, in percent; nothing for what is no class."""
+    shares = class_probabilities(network, x, target, output)
+    return f"{sum(shares):.1%}" if shares else ""
+
+
+def method_names(given: Sequence[str]) -> list[str]:
+    """The methods that are meant; SettingError for an unknown one."""
+    if "all" in given:
+        return list(METHODS)
+    for method in given:
+        if method not in METHODS:
+            raise SettingError(f"there is no method {method!r}{suggestion(method, [*METHODS, 'all'])}")
+    return list(dict.fromkeys(given))
+
+
+def _npy(values: Tensor) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values.cpu().numpy())
+    return file.getvalue()
+
+
+def saliency_(
+    photos: Photos,
+    network: NetworkFile = None,
+    target: LookedAt = "top",
+    method: MethodNames = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; by default PHOTO_saliency.png.")] = None,
+    kind: Annotated[
+        str,
+        typer.Option("--as", help="sheet: photographs and maps; overlay: the map on the photograph; map: it alone."),
+    ] = "sheet",
+    samples: Samples = 50,
+    sigma: Sigma = 0.15,
+    node: CamNode = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse if guided or deconvnet cannot reach all that rectifies.")
+    ] = False,
+    side: Side = None,
+    output: Output = None,
+    raw: Annotated[Path | None, typer.Option(help="A .npy file for the attribution, (channels, h, w).")] = None,
+    report: Report = None,
+    own_blocks: Blocks = None,
+    seed: NoiseSeed = 0,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Show which pixels of photographs speak for what a network sees in them."""
+    path = picture_file(out, f"{Path(photos[0]).stem}_saliency.png")
+    if raw is not None:
+        require_writable(raw)
+    settings = {
+        "network": network,
+        "pictures": photos,
+        "target": target,
+        "methods": method or ["gradient"],
+        "kind": kind,
+        "samples": samples,
+        "sigma": sigma,
+        "node": node,
+        "strict": strict,
+        "side": side,
+        "output": output,
+        "seed": seed,
+    }
+    around = Around(path, own_blocks, device, as_json, also=raw)
+    deliver("saliency", make_saliency, settings, around, report, as_json)

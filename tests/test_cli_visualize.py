@@ -1,0 +1,386 @@
+"""`blockprop saliency`, `segment`, `sanity`, `maximize`, `sheet` and `replay`: what they write, print and refuse."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU
+from blockprop.cli import main
+from blockprop.network import Network, Sequential
+from blockprop.pictures import Preprocessing, with_preprocessing
+from blockprop.storage import save
+from blockprop.visualize import read_picture, read_settings, saliency, write_picture
+from blockprop.visualize.picture_files import how_made
+from tests.test_cli import Output, run_json, sentence
+
+PHOTO = "photo.png"
+CLASSES = ["red fox", "green frog", "blue whale", "gray wolf"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def small(seed: int = 0, dead: bool = False) -> Network:
+    """Takes pictures of any size; the score of a class is that of its color, more or less."""
+    torch.manual_seed(seed)
+    blocks = {
+        "conv1": Conv2d(3, 8, 3, padding=1),
+        "relu1": ReLU(),
+        "pool1": MaxPool2d(2),
+        "conv2": Conv2d(8, 8, 3, padding=1),
+        "relu2": ReLU(),
+        "pool": GlobalAvgPool(),
+        "flat": Flatten(),
+        "scores": Linear(8, 4),
+    }
+    blocks["scores"].weight.mul_(50.0)
+    if dead:  # nothing gets through conv2's ReLU
+        blocks["conv2"].bias.fill_(-100.0)
+    return with_preprocessing(Sequential(blocks), Preprocessing(24, 2.0, 1.0, 0.5), CLASSES)
+
+
+@pytest.fixture(autouse=True)
+def _network_and_photo(_in_a_folder_of_its_own: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """net.safetensors, which commands take by default, and a red disc on green, 60 x 40."""
+    save(small(), "net.safetensors")
+    monkeypatch.setenv("BLOCKPROP_NETWORK", "net.safetensors")
+    y, x = np.mgrid[:40, :60]
+    pixels = np.full((40, 60, 3), (40, 160, 60), np.uint8)
+    pixels[(y - 20) ** 2 + (x - 25) ** 2 < 120] = (220, 30, 40)
+    Image.fromarray(pixels).save(PHOTO)
+
+
+# What is written ------------------------------------------------------------------------------------------------------
+
+
+def test_saliency_writes_the_map_that_python_gives(capsys: Output) -> None:
+    found = run_json(capsys, "saliency", PHOTO, "-t", "green frog", "--as", "overlay", "--raw", "map.npy")
+    assert found["picture"] == "photo_saliency.png"
+    (row,) = found["saliency"]
+    assert (row["picture"], row["target"], row["method"]) == ("photo.png", "green frog", "gradient")
+    assert row["probability"].endswith("%")
+    raw = np.load("map.npy")
+    assert raw.shape == (3, 27, 40)  # 24 · 256/224 for the shorter side, and the whole photograph
+    assert raw.dtype == np.float32
+    from blockprop.pictures import read_photo
+
+    x = read_photo(PHOTO, Preprocessing(None, shorter_side=27))
+    expected = saliency(small(), x, "green frog").attribution[0]
+    torch.testing.assert_close(torch.from_numpy(raw), expected)
+    assert read_picture(found["picture"]).shape == (1, 3, 40, 60)
+
+
+def test_a_sheet_has_a_row_for_each_photograph_and_a_column_for_each_method(capsys: Output) -> None:
+    found = run_json(capsys, "saliency", PHOTO, PHOTO, "-m", "all", "--samples", "2", "--report", "page")
+    assert len(found["saliency"]) == 2 * 9
+    assert found["coverage"] == [
+        "deconvnet: replaced 2 of 2 nodes that rectify or gate",
+        "guided: replaced 2 of 2 nodes that rectify or gate",
+    ]
+    _, _, height, width = read_picture("photo_saliency.png").shape
+    assert height > 384
+    assert width > 3 * 384
+    page = Path("page/index.html").read_text()
+    assert "smooth_grad" in page
+    assert "data:image/png" in page
+
+
+def test_segment_finds_the_disc(capsys: Output) -> None:
+    found = run_json(capsys, "segment", PHOTO, "--mask", "mask.png", "-m", "grad_cam")
+    mask = read_picture("mask.png")[0, 0]
+    assert mask.shape == (40, 60)
+    assert set(mask.unique().tolist()) <= {0.0, 1.0}
+    left, top, right, bottom = found["boxes"][0]["box"]
+    assert bool(mask[top:bottom, left:right].any())
+    assert float(mask.sum()) == float(mask[top:bottom, left:right].sum())
+
+
+def test_sanity_draws_a_curve_for_each_method(capsys: Output) -> None:
+    found = run_json(capsys, "sanity", PHOTO, "-m", "gradient", "-m", "guided")
+    assert found["layers"] == 3
+    assert {method: len(values) for method, values in found["correlations"].items()} == {"gradient": 3, "guided": 3}
+    assert min(read_picture("photo_sanity.png").shape[2:]) > 300
+
+
+def test_maximize_makes_the_network_sure(capsys: Output) -> None:
+    save(small(1), "other.safetensors")
+    found = run_json(
+        capsys,
+        *("maximize", "red fox", "--l2", "0", "--total-variation", "0", "--rate", "0.2"),
+        *("--other", "other.safetensors", "--report", "page"),
+    )
+    assert found["picture"] == "red_fox.png"
+    assert found["confidence"] > 0.9
+    assert isinstance(found["among_the_best_five_of_the_other"], bool)
+    assert read_picture("red_fox.png").shape == (1, 3, 24, 24)
+    assert "How it went" in Path("page/index.html").read_text()
+    assert sorted(os.listdir()) == ["net.safetensors", "other.safetensors", "page", PHOTO, "red_fox.png"]
+
+
+def test_maximize_a_weighted_sum_from_a_picture_with_own_transforms(capsys: Output) -> None:
+    arguments = ["blue whale=2", "relu2:3=-0.5", "--start", PHOTO, "--transform", "Jitter(2)", "--size", "32x16"]
+    run_json(capsys, "maximize", *arguments, "--steps", "3", "--out", "a.tif", "--canvas", "pixels")
+    assert read_picture("a.tif").shape == (1, 3, 16, 32)
+    kept = read_settings("a.tif")
+    assert kept["arguments"]["transforms"] == ["Jitter(2)"]
+    assert list(kept["pictures"]) == [PHOTO]
+    assert run_json(capsys, "replay", "a.tif")["same_pixels"]
+
+
+def test_several_diverse_pictures_stand_on_one_sheet(capsys: Output) -> None:
+    run_json(
+        capsys,
+        *("maximize", "gray wolf", "--count", "3", "--diversity", "2", "--diversity-node", "relu1", "--steps", "2"),
+    )
+    assert read_picture("gray_wolf.png").shape[3] > 3 * 128
+
+
+def test_a_sheet_over_classes_layers_and_ranges(capsys: Output) -> None:
+    found = run_json(capsys, "sheet", "classes", "layers", "relu1:2-4", "--steps", "2", "--most", "3", "--at-once", "2")
+    named = list(found["pictures"])
+    assert named == ["red fox", "green frog", "blue whale", "relu1", "relu2", "relu1:2", "relu1:3", "relu1:4"]
+
+
+# Again ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["saliency", "photo.png", "-m", "smooth_grad", "--samples", "3", "--seed", "5", "--out", "a.png"],
+        ["saliency", "photo.png", "-m", "guided", "--strict", "--out", "a.jpg"],
+        ["segment", "photo.png", "--out", "a.png"],
+        ["sanity", "photo.png", "-m", "gradient", "--out", "a.png"],
+        ["maximize", "gray wolf", "--steps", "4", "--seed", "3", "--out", "a.png"],
+        ["sheet", "0-2", "--steps", "3", "--at-once", "2", "--out", "a.tiff"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_replay_makes_the_same_pixels(arguments: list[str], capsys: Output) -> None:
+    run_json(capsys, *arguments)
+    again = run_json(capsys, "replay", arguments[-1])
+    assert again["same_pixels"] is True
+    name = Path(arguments[-1])
+    assert again["picture"] == f"a_again{name.suffix}"
+    assert read_settings(again["picture"])["arguments"] == read_settings(name)["arguments"]
+
+
+def test_another_seed_makes_another_picture(capsys: Output) -> None:
+    for seed in ("1", "2"):
+        run_json(capsys, "maximize", "gray wolf", "--steps", "3", "--seed", seed, "--out", f"{seed}.png")
+    assert not torch.equal(read_picture("1.png"), read_picture("2.png"))
+
+
+def test_replay_finds_what_has_moved_and_refuses_what_has_changed(capsys: Output) -> None:
+    run_json(capsys, "saliency", PHOTO, "--out", "a.png")
+    os.rename("net.safetensors", "moved.safetensors")
+    assert run_json(capsys, "replay", "a.png", "-n", "moved.safetensors")["same_pixels"]
+    save(small(7), "net.safetensors")
+    assert "was made with another network than net.safetensors" in sentence(capsys, "replay", "a.png")
+    Image.new("RGB", (60, 40)).save(PHOTO)
+    assert "photo.png is another picture" in sentence(capsys, "replay", "a.png", "-n", "moved.safetensors")
+
+
+def test_replay_shows_the_settings_and_looks_for_pictures_beside(capsys: Output) -> None:
+    run_json(capsys, "saliency", PHOTO, "--out", "a.png")
+    assert main(["replay", "a.png", "--show"]) == 0
+    assert "saliency" in capsys.readouterr().out
+    Path("deep").mkdir()
+    for name in ("a.png", PHOTO):
+        os.rename(name, f"deep/{name}")
+    assert run_json(capsys, "replay", "deep/a.png")["same_pixels"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"command": "format"}, "made by a command that is not known here, 'format'"),
+        ({"arguments": {"network": "net.safetensors", "steps": "many", "targets": []}}, "steps is 'many'"),
+        ({"arguments": {"network": "net.safetensors", "stepz": 3}}, "maximize has no setting 'stepz'"),
+        ({"arguments": {"around": 3, "network": "net.safetensors"}}, "maximize has no setting 'around'"),
+        ({"arguments": None}, "there is no network among them"),
+        ({"seed": None}, "seed is None"),
+    ],
+    ids=lambda case: "" if isinstance(case, str) else next(iter(case)),
+)
+def test_spoiled_settings_are_not_run(change: dict, reason: str, capsys: Output) -> None:
+    good = how_made("maximize", {"network": "net.safetensors", "targets": ["gray wolf"], "steps": 2}, 0)
+    write_picture("a.png", torch.rand(3, 24, 24), {**good, **change})
+    assert reason in sentence(capsys, "replay", "a.png")
+    assert not Path("a_again.png").exists()
+
+
+# Ctrl-C ---------------------------------------------------------------------------------------------------------------
+
+
+def interrupted(arguments: list[str], state: str) -> str:
+    """Run a command, press Ctrl-C after a while, and return what it said."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from blockprop.cli import run; run()", *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 100
+    while not Path(state).exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=100)
+    assert process.returncode in (130, -signal.SIGINT), told
+    return told
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_best_picture_and_resume_goes_on(capsys: Output) -> None:
+    arguments = ["maximize", "gray wolf", "--steps", "4000", "--preview-every", "1", "--out", "a.png"]
+    told = interrupted(arguments, "a.preview.png")
+    assert "a.png gets the best picture so far" in told
+    kept = read_settings("a.png")["arguments"]
+    assert 1 <= kept["stop"] < 4000
+    assert run_json(capsys, "replay", "a.png")["same_pixels"]
+    assert Path("a.png.state").exists()
+    assert not Path("a.preview.png").exists()
+    more = str(kept["stop"] + 5)
+    run_json(capsys, "maximize", "gray wolf", "--steps", more, "--resume", "--out", "a.png")
+    run_json(capsys, "maximize", "gray wolf", "--steps", more, "--out", "b.png")
+    assert torch.equal(read_picture("a.png"), read_picture("b.png"))
+    assert not Path("a.png.state").exists()
+
+
+@pytest.mark.slow
+def test_an_interrupted_sheet_keeps_its_pictures_and_goes_on(capsys: Output) -> None:
+    arguments = ["sheet", "0-3", "--steps", "300", "--at-once", "1", "--out", "a.png"]
+    interrupted(arguments, "a.png.state")
+    assert run_json(capsys, "replay", "a.png")["same_pixels"]
+    run_json(capsys, *arguments, "--resume")
+    run_json(capsys, *arguments[:-1], "b.png")
+    assert torch.equal(read_picture("a.png"), read_picture("b.png"))
+    assert not Path("a.png.state").exists()
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def strange(name: str) -> str:
+    """A file that is hard to read as a picture."""
+    if name == "text.jpg":
+        Path(name).write_text("no picture")
+    elif name == "cut.png":
+        Image.effect_noise((90, 90), 50).convert("RGB").save("whole.png")
+        Path(name).write_bytes(Path("whole.png").read_bytes()[:3000])
+    elif name == "dot.png":
+        Image.new("RGB", (1, 1)).save(name)
+    elif name == "bomb.png":
+        Image.new("1", (30_000, 30_000)).save(name)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("text.jpg", "cannot be read as a picture"),
+        ("cut.png", "cannot be read as a picture"),
+        ("dot.png", "dot.png: 1 x 1 pixels; each side needs at least 2"),
+        ("bomb.png", "900000000 pixels"),
+        ("missing.jpg", "missing.jpg does not exist"),
+    ],
+)
+@pytest.mark.parametrize("command", ["saliency", "segment", "sanity", "maximize"])
+def test_what_is_no_picture(command: str, name: str, reason: str, capsys: Output) -> None:
+    file = strange(name)
+    Path("out.png").write_text("what was there before")
+    arguments = [command, "gray wolf", "--start", file] if command == "maximize" else [command, file]
+    assert reason in sentence(capsys, *arguments, "--out", "out.png")
+    assert Path("out.png").read_text() == "what was there before"
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "I;16", "LA", "L", "P", "1", "RGBA"])
+def test_every_kind_of_picture_is_seen(mode: str, capsys: Output) -> None:
+    picture = Image.open(PHOTO)
+    if mode == "I;16":
+        deep = np.asarray(picture.convert("L")).astype(np.uint16) * 257
+        Image.fromarray(deep).save("kind.tif")
+    else:
+        picture.convert(mode).save("kind.tif" if mode == "CMYK" else "kind.png")
+    run_json(capsys, "saliency", "kind.tif" if mode in ("CMYK", "I;16") else "kind.png", "--out", "a.png")
+    assert read_picture("a.png").shape[1] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["saliency", "photo.png", "-t", "gren frog"], "did you mean 'green frog'"),
+        (["saliency", "photo.png", "-t", "relu9"], "its nodes are x, picture.scale, conv1, relu1"),
+        (["saliency", "photo.png", "-t", "relu1:99"], "'relu1' has 8 channels; there is no channel 99"),
+        (["saliency", "photo.png", "-m", "grad-cam"], "did you mean 'grad_cam'"),
+        (["saliency", "photo.png", "--as", "overly"], "did you mean 'overlay'"),
+        (["saliency", "photo.png", "photo.png", "--as", "map"], "--as map is for one photograph, came 2"),
+        (["saliency", "photo.png", "--out", "a.gif"], "pictures are written as .png"),
+        (["saliency", "photo.png", "-n", "none.safetensors"], "none.safetensors does not exist"),
+        (["maximize", "purple cow"], "there is no class and no node 'purple cow'"),
+        (["maximize", "gray wolf", "--size", "big"], "expected a size such as 224"),
+        (["maximize", "gray wolf", "--transform", "Blurr(3)"], "expected a block such as 'Jitter(8)'"),
+        (["maximize", "gray wolf", "--resume"], "there is no state gray_wolf.png.state"),
+        (["maximize", "gray wolf=x"], "expected target=weight"),
+        (["sheet", "gray wolf", "cow"], "there is no class and no node 'cow'"),
+        (["sheet", "8-5"], "expected the smaller number first"),
+        (["replay", "photo.png"], "does not say how it was made"),
+        (["segment", "photo.png", "--foreground", "0.2"], "expected 0 ≤ background ≤ foreground ≤ 1"),
+    ],
+    ids=lambda case: "" if isinstance(case, str) else " ".join(case[-2:]),
+)
+def test_wrong_use_says_what_to_do_and_writes_nothing(arguments: list[str], reason: str, capsys: Output) -> None:
+    before = sorted(os.listdir())
+    capsys.readouterr()
+    assert main(arguments) == 1
+    assert reason in " ".join(capsys.readouterr().err.split())
+    assert sorted(os.listdir()) == before
+
+
+def test_a_network_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.delenv("BLOCKPROP_NETWORK")
+    assert "say which network: --network FILE, or BLOCKPROP_NETWORK" in sentence(capsys, "saliency", PHOTO)
+
+
+@pytest.mark.parametrize("command", ["saliency", "maximize"])
+def test_a_target_that_the_picture_cannot_influence(command: str, capsys: Output) -> None:
+    save(small(dead=True), "dead.safetensors")
+    what = ["saliency", PHOTO, "-t", "gray wolf"] if command == "saliency" else ["maximize", "gray wolf"]
+    capsys.readouterr()
+    more = [] if command == "saliency" else ["--redirect-steps", "2"]
+    assert main([*what, "-n", "dead.safetensors", "--out", "a.png", *more]) == 1
+    assert "the gradient" in (told := capsys.readouterr().err)
+    assert "zero everywhere" in " ".join(told.split())
+    assert not Path("a.png").exists()
+
+
+def test_a_full_disk_loses_nothing() -> None:
+    Path("a.png").write_text("what was there before")
+    code = (  # no file may be larger than 4 KiB: what the operating system then says is what it says of a full disk
+        "import resource, sys; from blockprop.cli import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
+        f"sys.exit(main(['saliency', '{PHOTO}', '--out', 'a.png']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "a.png" in done.stderr
+    assert "this should not have happened" not in done.stderr
+    assert Path("a.png").read_text() == "what was there before"
+    assert sorted(os.listdir()) == ["a.png", "net.safetensors", "photo.png"]
+
+
+def test_json_is_one_object_also_for_errors(capsys: Output) -> None:
+    assert main(["maximize", "purple cow", "--json"]) == 1
+    assert "purple cow" in json.loads(capsys.readouterr().out)["error"]
