@@ -18,11 +18,13 @@ from blockprop.errors import SettingError
 from blockprop.files import require_writable, write_file
 from blockprop.network import Network
 from blockprop.plots import svg
-from blockprop.report import Picture, Section, page
+from blockprop.report import Section, page
 from blockprop.visualize.ascent import Ascent, Step
 from blockprop.visualize.curves import ascent_curves, part_name
 from blockprop.visualize.picture_files import as_png, how_made, write_picture
 
+WIDE = 640
+"""Pixels."""
 ENTRIES = 14
 """Of a list of settings, as many as a page shows."""
 
@@ -171,17 +173,23 @@ def run_section(done: Sequence[Step]) -> Section:
 
 
 def _page(command: str, made: Made, how: Mapping[str, Any]) -> str:
-    picture = Picture(as_png(made.picture))
     facts = {name.replace("_", " "): readable(name, value) for name, value in made.facts.items() if _is_fact(value)}
-    rows = [[name, _entry(value)] for name, value in (*how["arguments"].items(), ("seed", how["seed"]))]
+    rows = [[name.replace("_", " "), _entry(value)] for name, value in how["arguments"].items() if value or value == 0]
     settings = Section(
         "Settings",
-        "They stand in the picture's file, too: `blockprop replay` makes the same picture from them.",
-        table=[["setting", "value"], *rows],
+        "They stand in the picture's file, too: blockprop replay makes the same picture from them.",
+        table=[["setting", "value"], *rows, ["seed", str(how["seed"])]],
     )
     tables = [Section("Numbers", table=made.table)] if made.table else []
-    title = f"blockprop {command}"
-    return page(title, [Section("Picture", "", [picture]), *made.sections, *tables, settings], facts)
+    title = " ".join(["blockprop", command, *how["arguments"].get("targets", [])[:3]])
+    picture = Section("Picture", "\n\n".join(made.notes), [as_png(_enlarged(made.picture))])
+    return page(title, [picture, *made.sections, *tables, settings], facts)
+
+
+def _enlarged(picture: Tensor) -> Tensor:
+    """A small picture by a whole factor, so that a page shows it about as wide as others."""
+    factor = max(1, WIDE // max(picture.shape[1:]))
+    return picture.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
 
 
 def _is_fact(value: Any) -> bool:
@@ -192,7 +200,7 @@ def _entry(value: Any) -> str:
     if isinstance(value, list | tuple):
         more = "" if len(value) <= ENTRIES else f" … ({len(value)} in all)"
         return ", ".join(map(str, value[:ENTRIES])) + more
-    return "–" if value is None else str(value)
+    return str(value)
 
 
 def require_one(what: str, values: Sequence[Any], option: str) -> None:

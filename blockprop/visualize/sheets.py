@@ -42,7 +42,7 @@ def legend(
         raise SettingError(f"expected a legend of at least {NARROWEST} pixels, got {width}")
     scaled(torch.zeros(1, 1), (low, high))
     ground, ink, gray = GROUNDS[dark]
-    font = _font(max(11, min(15, width // 22)))
+    font = _font(max(11, min(20, width // 22)))
     line = _line_height(font)
     reach = f"colors end at the {100 * quantile:g} % quantile" if quantile else ""
     words = [text for text in _wrapped(" · ".join(filter(None, (title, reach))), font, width, 2) if text]
