@@ -146,6 +146,10 @@ of quality 75; and of the other network.
 
 {table(heads, overview)}
 
+What falls short is GoogLeNet's academic gown: mortarboard, which is in most photographs of gowns, keeps the rest. Made
+alone it has 0.69, and with ten times the doubt 0.97. Twenty classes between these (25, 75, …), looked at once, all had
+0.99 on GoogLeNet, and 0.998 or more for the crops.
+
 ![the pictures](pictures/{SHEET.name})
 
 {single}

@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from blockprop.commands import (
     bring,
     contact_sheet,
+    dream,
     evaluate,
     export,
     inspect,
@@ -23,8 +24,10 @@ from blockprop.commands import (
     saliency,
     sanity,
     segment,
+    stylize,
     train,
 )
+from blockprop.console import printable
 from blockprop.errors import BlockpropError
 from blockprop.version import __version__
 
@@ -51,6 +54,8 @@ app.command("segment", epilog=segment.EPILOG)(segment.segment_)
 app.command("sanity", epilog=sanity.EPILOG)(sanity.sanity_)
 app.command("maximize", epilog=maximize.EPILOG)(maximize.maximize_)
 app.command("sheet", epilog=contact_sheet.EPILOG)(contact_sheet.sheet_)
+app.command("dream", epilog=dream.EPILOG)(dream.dream_)
+app.command("stylize", epilog=stylize.EPILOG)(stylize.stylize_)
 app.command(epilog=replay.EPILOG)(replay.replay)
 app.command(epilog=look.CHECK_EPILOG)(look.check)
 app.command(epilog=look.DIAGRAM_EPILOG)(look.diagram)
@@ -100,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _failed(sentence: str, code: int, arguments: list[str]) -> int:
-    print(f"blockprop: {sentence}", file=sys.stderr)
+    print(f"blockprop: {printable(sentence)}", file=sys.stderr)
     if "--json" in arguments:
         print(json.dumps({"error": sentence}, ensure_ascii=False))
     return code

@@ -127,9 +127,14 @@ def show(result: Mapping[str, Any], as_json: bool) -> None:
     show_table([], [[name.replace("_", " "), readable(name, value)] for name, value in result.items()])
 
 
+def printable(text: str) -> str:
+    """The text with control characters spelled out, which in a stranger's file could move the cursor or worse."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns for people, never wrapped: what stands there can be copied."""
-    lines = [list(line) for line in ([heads] if heads else []) + list(rows)]
+    lines = [[printable(cell) for cell in line] for line in ([heads] if heads else []) + list(rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))] if lines else []
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

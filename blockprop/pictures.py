@@ -155,17 +155,32 @@ def _moved(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
     return tuple(new if name == old else name for name in names)
 
 
+def reading_frame(known: Preprocessing, height: int, width: int) -> tuple[float, float, float, float]:
+    """(top, left, h, w): which part of a photograph of this size `read_photo` gives, in its own pixels."""
+    own = known.height_width
+    if own is None or (own == (height, width) and known.shorter_side is None):
+        return 0.0, 0.0, float(height), float(width)
+    scaled = _reading_size(known, height, width) if known.reading_side is not None else (height, width)
+    rows, columns = height / scaled[0], width / scaled[1]
+    top, left = round((scaled[0] - own[0]) / 2), round((scaled[1] - own[1]) / 2)
+    return top * rows, left * columns, own[0] * rows, own[1] * columns
+
+
+def _reading_size(known: Preprocessing, height: int, width: int) -> tuple[int, int]:
+    """The size that a photograph of this size is brought to, before its center is cut out."""
+    side = known.reading_side or min(height, width)
+    least_h, least_w = known.height_width or (1, 1)
+    least_h, least_w = least_h * side // min(least_h, least_w), least_w * side // min(least_h, least_w)
+    if least_h * width >= least_w * height:  # the height decides, the width follows, rounded down
+        return least_h, max(least_w, least_h * width // height)
+    return max(least_h, least_w * height // width), least_w
+
+
 def _scaled(image: Image.Image, known: Preprocessing, path: StrPath) -> Image.Image:
     """The image just large enough to cover the box whose shorter side is known.shorter_side."""
-    side = known.reading_side
-    if side is None:
+    if known.reading_side is None:
         return image
-    height, width = known.height_width or (1, 1)
-    height, width = height * side // min(height, width), width * side // min(height, width)
-    if height * image.width >= width * image.height:  # the height decides, the width follows, rounded down
-        width = max(width, height * image.width // image.height)
-    else:
-        height = max(height, width * image.height // image.width)
+    height, width = _reading_size(known, image.height, image.width)
     if height * width > MOST_PIXELS:
         raise DataError(f"{path}: {image.width} x {image.height} pixels are too long and thin for this network")
     return image.resize((width, height), Image.Resampling.BILINEAR)

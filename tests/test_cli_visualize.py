@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +16,7 @@ from blockprop.cli import main
 from blockprop.network import Network, Sequential
 from blockprop.pictures import Preprocessing, with_preprocessing
 from blockprop.storage import save
-from blockprop.visualize import read_picture, read_settings, saliency, write_picture
-from blockprop.visualize.picture_files import how_made
+from blockprop.visualize import read_picture, read_settings, saliency
 from tests.test_cli import Output, run_json, sentence
 
 PHOTO = "photo.png"
@@ -70,7 +67,7 @@ def test_saliency_writes_the_map_that_python_gives(capsys: Output) -> None:
     assert found["picture"] == "photo_saliency.png"
     (row,) = found["saliency"]
     assert (row["picture"], row["target"], row["method"]) == ("photo.png", "green frog", "gradient")
-    assert row["probability"].endswith("%")
+    assert 0 < row["probability"] < 1
     raw = np.load("map.npy")
     assert raw.shape == (3, 27, 40)  # 24 · 256/224 for the shorter side, and the whole photograph
     assert raw.dtype == np.float32
@@ -149,125 +146,8 @@ def test_several_diverse_pictures_stand_on_one_sheet(capsys: Output) -> None:
 
 def test_a_sheet_over_classes_layers_and_ranges(capsys: Output) -> None:
     found = run_json(capsys, "sheet", "classes", "layers", "relu1:2-4", "--steps", "2", "--most", "3", "--at-once", "2")
-    named = list(found["pictures"])
+    named = [picture["title"] for picture in found["pictures"]]
     assert named == ["red fox", "green frog", "blue whale", "relu1", "relu2", "relu1:2", "relu1:3", "relu1:4"]
-
-
-# Again ----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["saliency", "photo.png", "-m", "smooth_grad", "--samples", "3", "--seed", "5", "--out", "a.png"],
-        ["saliency", "photo.png", "-m", "guided", "--strict", "--out", "a.jpg"],
-        ["segment", "photo.png", "--out", "a.png"],
-        ["sanity", "photo.png", "-m", "gradient", "--out", "a.png"],
-        ["maximize", "gray wolf", "--steps", "4", "--seed", "3", "--out", "a.png"],
-        ["sheet", "0-2", "--steps", "3", "--at-once", "2", "--out", "a.tiff"],
-    ],
-    ids=lambda arguments: arguments[0],
-)
-def test_replay_makes_the_same_pixels(arguments: list[str], capsys: Output) -> None:
-    run_json(capsys, *arguments)
-    again = run_json(capsys, "replay", arguments[-1])
-    assert again["same_pixels"] is True
-    name = Path(arguments[-1])
-    assert again["picture"] == f"a_again{name.suffix}"
-    assert read_settings(again["picture"])["arguments"] == read_settings(name)["arguments"]
-
-
-def test_another_seed_makes_another_picture(capsys: Output) -> None:
-    for seed in ("1", "2"):
-        run_json(capsys, "maximize", "gray wolf", "--steps", "3", "--seed", seed, "--out", f"{seed}.png")
-    assert not torch.equal(read_picture("1.png"), read_picture("2.png"))
-
-
-def test_replay_finds_what_has_moved_and_refuses_what_has_changed(capsys: Output) -> None:
-    run_json(capsys, "saliency", PHOTO, "--out", "a.png")
-    os.rename("net.safetensors", "moved.safetensors")
-    assert run_json(capsys, "replay", "a.png", "-n", "moved.safetensors")["same_pixels"]
-    save(small(7), "net.safetensors")
-    assert "was made with another network than net.safetensors" in sentence(capsys, "replay", "a.png")
-    Image.new("RGB", (60, 40)).save(PHOTO)
-    assert "photo.png is another picture" in sentence(capsys, "replay", "a.png", "-n", "moved.safetensors")
-
-
-def test_replay_shows_the_settings_and_looks_for_pictures_beside(capsys: Output) -> None:
-    run_json(capsys, "saliency", PHOTO, "--out", "a.png")
-    assert main(["replay", "a.png", "--show"]) == 0
-    assert "saliency" in capsys.readouterr().out
-    Path("deep").mkdir()
-    for name in ("a.png", PHOTO):
-        os.rename(name, f"deep/{name}")
-    assert run_json(capsys, "replay", "deep/a.png")["same_pixels"]
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"command": "format"}, "made by a command that is not known here, 'format'"),
-        ({"arguments": {"network": "net.safetensors", "steps": "many", "targets": []}}, "steps is 'many'"),
-        ({"arguments": {"network": "net.safetensors", "stepz": 3}}, "maximize has no setting 'stepz'"),
-        ({"arguments": {"around": 3, "network": "net.safetensors"}}, "maximize has no setting 'around'"),
-        ({"arguments": None}, "there is no network among them"),
-        ({"seed": None}, "seed is None"),
-    ],
-    ids=lambda case: "" if isinstance(case, str) else next(iter(case)),
-)
-def test_spoiled_settings_are_not_run(change: dict, reason: str, capsys: Output) -> None:
-    good = how_made("maximize", {"network": "net.safetensors", "targets": ["gray wolf"], "steps": 2}, 0)
-    write_picture("a.png", torch.rand(3, 24, 24), {**good, **change})
-    assert reason in sentence(capsys, "replay", "a.png")
-    assert not Path("a_again.png").exists()
-
-
-# Ctrl-C ---------------------------------------------------------------------------------------------------------------
-
-
-def interrupted(arguments: list[str], state: str) -> str:
-    """Run a command, press Ctrl-C after a while, and return what it said."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from blockprop.cli import run; run()", *arguments],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    end = time.monotonic() + 100
-    while not Path(state).exists() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=100)
-    assert process.returncode in (130, -signal.SIGINT), told
-    return told
-
-
-@pytest.mark.slow
-def test_ctrl_c_keeps_the_best_picture_and_resume_goes_on(capsys: Output) -> None:
-    arguments = ["maximize", "gray wolf", "--steps", "4000", "--preview-every", "1", "--out", "a.png"]
-    told = interrupted(arguments, "a.preview.png")
-    assert "a.png gets the best picture so far" in told
-    kept = read_settings("a.png")["arguments"]
-    assert 1 <= kept["stop"] < 4000
-    assert run_json(capsys, "replay", "a.png")["same_pixels"]
-    assert Path("a.png.state").exists()
-    assert not Path("a.preview.png").exists()
-    more = str(kept["stop"] + 5)
-    run_json(capsys, "maximize", "gray wolf", "--steps", more, "--resume", "--out", "a.png")
-    run_json(capsys, "maximize", "gray wolf", "--steps", more, "--out", "b.png")
-    assert torch.equal(read_picture("a.png"), read_picture("b.png"))
-    assert not Path("a.png.state").exists()
-
-
-@pytest.mark.slow
-def test_an_interrupted_sheet_keeps_its_pictures_and_goes_on(capsys: Output) -> None:
-    arguments = ["sheet", "0-3", "--steps", "300", "--at-once", "1", "--out", "a.png"]
-    interrupted(arguments, "a.png.state")
-    assert run_json(capsys, "replay", "a.png")["same_pixels"]
-    run_json(capsys, *arguments, "--resume")
-    run_json(capsys, *arguments[:-1], "b.png")
-    assert torch.equal(read_picture("a.png"), read_picture("b.png"))
-    assert not Path("a.png.state").exists()
 
 
 # What is refused ------------------------------------------------------------------------------------------------------
@@ -322,7 +202,7 @@ def test_every_kind_of_picture_is_seen(mode: str, capsys: Output) -> None:
     ("arguments", "reason"),
     [
         (["saliency", "photo.png", "-t", "gren frog"], "did you mean 'green frog'"),
-        (["saliency", "photo.png", "-t", "relu9"], "its nodes are x, picture.scale, conv1, relu1"),
+        (["saliency", "photo.png", "-t", "relu9"], "its nodes are picture.scale, conv1, relu1"),
         (["saliency", "photo.png", "-t", "relu1:99"], "'relu1' has 8 channels; there is no channel 99"),
         (["saliency", "photo.png", "-m", "grad-cam"], "did you mean 'grad_cam'"),
         (["saliency", "photo.png", "--as", "overly"], "did you mean 'overlay'"),

@@ -15,11 +15,12 @@ from blockprop.network import Network, Sequential
 from blockprop.objectives import Objective
 from blockprop.pictures import Preprocessing, read_classes, with_preprocessing
 from blockprop.visualize import ascent as ascent_module
-from blockprop.visualize.ascent import Ascent, Step, ascend
+from blockprop.visualize.ascent import Ascent, ascend
 from blockprop.visualize.judging import judge
 from blockprop.visualize.maximize import each, maximize
 from blockprop.visualize.penalties import l2
 from blockprop.visualize.pipeline import fourier, pipeline, pixels, robust
+from blockprop.visualize.running import Step
 from blockprop.visualize.scores import score
 from blockprop.weights import pretrained
 
@@ -288,10 +289,10 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     state = tmp_path / "state"
     list(start(state=state))
     for other, told in (
-        ({"seed": 1}, "seed in the file is of 0, here it is 1"),
+        ({"seed": 1}, "seed in the file is 0, here it is 1"),
         ({"rate": 0.1}, "rate"),
         ({"l2": 1.0}, "objective"),
-        ({"canvas": "pixels"}, "another network or canvas"),
+        ({"canvas": "pixels"}, "network and canvas"),
         ({"optimizer": "plain"}, "optimizer"),
         ({"count": 3}, "numbers"),
     ):

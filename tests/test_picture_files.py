@@ -127,6 +127,7 @@ def test_how_made_says_what_is_needed_and_keeps_paths_as_typed(tmp_path: Path, m
         "seed": 7,
         "versions": {"blockprop": blockprop.__version__, "torch": torch.__version__},
         "network": fingerprint(network()),
+        "classes": None,
         "pictures": {"in.png": file_digest("in.png")},
     }
     write_picture("out.jpg", colors(), made)

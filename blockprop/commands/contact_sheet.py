@@ -1,5 +1,6 @@
 """`blockprop sheet`: pictures of many classes, layers or channels side by side."""
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,6 @@ from blockprop.commands.maximize import (
     L2,
     CanvasName,
     Doubt,
-    PictureSeed,
     Rate,
     Resume,
     Size,
@@ -23,12 +23,13 @@ from blockprop.commands.maximize import (
     Steps,
     Transforms,
     blocks_named,
+    percent,
     require_state,
     size_named,
-    sure,
+    sureness,
 )
 from blockprop.commands.options import Blocks, Device, Json
-from blockprop.commands.photos import NetworkFile, Output, Report, picture_file
+from blockprop.commands.photos import NetworkFile, Output, PictureSeed, Report, picture_file
 from blockprop.console import say
 from blockprop.errors import FormatError, SettingError
 from blockprop.evaluation import fitting
@@ -70,15 +71,12 @@ def make_sheet(
     """A picture for each target, made so many at once."""
     names = expanded(network, targets, most, output)
     runs = [names[i : i + at_once] for i in range(0, len(names), at_once)]
-    identity = {"targets": names, "size": size, "steps": steps, "rate": rate, "seed": seed, "at_once": at_once}
-    found = _restored(around, identity)
-    stopped = None
-    for i, some in enumerate(runs):
-        if (i + 1) * at_once <= len(found) or len(found) == len(names):
-            continue
-        left = None if stop is None else stop - i * steps
-        if left is not None and left <= 0:
-            break
+    found = _restored(around)
+    stopped: int | None = None
+
+    def batch(number: int, some: Sequence[str], most_steps: int) -> int | None:
+        """Add the pictures of some targets; return after how many steps Ctrl-C ended it."""
+        state = around.state.with_name(f"{around.state.name}.{number}")
         run = maximize(
             network,
             each(network, some, output),
@@ -91,47 +89,69 @@ def make_sheet(
             doubt=doubt,
             seed=seed,
             rate=rate,
+            state=state if around.keep_state else None,
+            resume=around.resume,
             output=output,
         )
-        _, ended = follow(run, f"Sheet {i + 1}/{len(runs)}", around, left)
-        found += list(run.best_picture() if ended or (left or steps) < steps else run.picture())
+        _, ended = follow(run, f"Sheet {number}/{len(runs)}", around, most_steps)
+        found.extend(run.picture() if run.step == steps else run.best_picture())
         if ended:
-            stopped = i * steps + run.step
+            return run.step
+        if around.keep_state:
+            write_checkpoint(around.state, {"how": _identity(around), "pictures": found})
+            state.unlink(missing_ok=True)
+        return None
+
+    for i, some in enumerate(runs):
+        left = steps if stop is None else min(steps, stop - i * steps)
+        if len(found) > i * at_once:
+            continue
+        if left <= 0:
             break
-        if around.keep_state and len(found) < len(names):
-            write_checkpoint(around.state, {"sheet": identity, "pictures": found})
-    if stopped is None:
-        around.state.unlink(missing_ok=True)
-    return _laid_out(network, names[: len(found)], found, columns, output, stopped)
+        try:
+            ended = batch(i + 1, some, left)
+        except KeyboardInterrupt:  # before a first step, or between two batches
+            if not found:
+                raise
+            stopped = math.ceil(len(found) / at_once) * steps
+            break
+        if ended is not None:
+            stopped = i * steps + ended
+            break
+    made = _laid_out(network, names[: len(found)], found, columns, output)
+    made.stopped = stopped
+    return made
 
 
 def _laid_out(
-    network: Network,
-    names: Sequence[str],
-    found: Sequence[Tensor],
-    columns: int | None,
-    output: str | None,
-    stopped: int | None,
+    network: Network, names: Sequence[str], found: Sequence[Tensor], columns: int | None, output: str | None
 ) -> Made:
-    shares = sure(network, torch.stack(list(found)), names, output)
+    shares = [sureness(network, picture[None], name, output) for picture, name in zip(found, names, strict=True)]
     called = [titles(score(network, name, output), 1)[0].split(",")[0] for name in names]
     tiles = [
-        (picture, f"{title}\n{share}" if any(shares) else title)
+        (picture, title if share is None else f"{title}\n{share:.1%}")
         for picture, title, share in zip(found, called, shares, strict=True)
     ]
-    rows = [["target", "probability"], *([title, share] for title, share in zip(called, shares, strict=True))]
+    keys = ("target", "title", "probability")
+    facts = {"pictures": [dict(zip(keys, row, strict=True)) for row in zip(names, called, shares, strict=True)]}
+    rows = [["target", "probability"], *([title, percent(share)] for title, share in zip(called, shares, strict=True))]
     side = max(128, min(256, max(found[0].shape)))
-    facts: dict[str, Any] = {"pictures": dict(rows[1:])}
-    return Made(sheet(tiles, columns, side=side), facts, rows if any(shares) else (), stopped=stopped)
+    return Made(sheet(tiles, columns, side=side), facts, rows if any(shares) else ())
 
 
-def _restored(around: Around, identity: dict[str, Any]) -> list[Tensor]:
-    """The pictures that an interrupted run has finished."""
-    if not around.resume:
+def _identity(around: Around) -> dict[str, Any]:
+    """What makes a sheet another one: all settings and the network, wherever it lies."""
+    arguments = {name: value for name, value in around.how["arguments"].items() if name != "network"}
+    return {"arguments": arguments} | {name: around.how[name] for name in ("seed", "network", "classes")}
+
+
+def _restored(around: Around) -> list[Tensor]:
+    """The pictures that an interrupted run has finished. FormatError for a state of another sheet."""
+    if not around.resume or not around.state.exists():
         return []
     document = read_checkpoint(around.state)
-    if document.get("sheet") != identity:
-        raise FormatError(f"{around.state}: cannot resume, it is of a sheet with other targets or settings")
+    if document.get("how") != _identity(around):
+        raise FormatError(f"{around.state}: cannot resume, it is of a sheet with other settings or another network")
     say(f"{len(document['pictures'])} pictures were finished", around.quiet)
     return list(document["pictures"])
 
@@ -157,9 +177,23 @@ def expanded(network: Network, targets: Sequence[str], most: int, output: str | 
             found += [f"{span[1] or ''}{number}" for number in range(first, last + 1)]
         else:
             found.append(text)
-    for name in found:
-        score(network, name, output)
-    return list(dict.fromkeys(found))
+    found = list(dict.fromkeys(found))
+    _try_out(network, found, output)
+    return found
+
+
+def _try_out(network: Network, names: Sequence[str], output: str | None) -> None:
+    """Look at every target once, in a black picture."""
+    objectives = [score(network, name, output) for name in names]
+    nodes = dict.fromkeys(node for objective in objectives for node in objective.nodes)
+    trace = network.forward(_black(network), keep=tuple(nodes))
+    for objective in objectives:
+        objective.evaluate({node: trace[node] for node in objective.nodes})
+
+
+def _black(network: Network) -> Tensor:
+    channels = int((network.meta.get("shape") or [3])[0])
+    return fitting(torch.zeros(1, channels, *picture_size(network)), network)
 
 
 def _spread(names: Sequence[str], most: int) -> list[str]:
@@ -170,12 +204,12 @@ def _spread(names: Sequence[str], most: int) -> list[str]:
 
 def layers(network: Network) -> list[str]:
     """The nodes that rectify or join maps with height and width; all such nodes if there are none that do."""
-    height, width = picture_size(network)
-    x = fitting(torch.zeros(1, int((network.meta.get("shape") or [3])[0]), height, width), network)
-    trace = network.forward(x, keep=network.keys)
+    trace = network.forward(_black(network), keep=network.keys)
     maps = [key for key in network.keys if trace[key].dim() == 4 and min(trace[key].shape[2:]) > 1]
     kinds = {key: type(node.block).__name__ for node in network.nodes for key in node.keys}
     own = [key for key in maps if key in kinds and not key.startswith("picture.")]
+    if not own:
+        raise SettingError("the network has no layers with height and width")
     joined = [key for key in own if kinds[key] in ("Concat", "Add")]
     rectified = [key for key in own if kinds[key] == "ReLU"]
     return joined if len(joined) > 3 else rectified or own
@@ -190,7 +224,7 @@ def sheet_(
         ),
     ],
     network: NetworkFile = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The picture.")] = Path("sheet.png"),
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; by default sheet.png.")] = None,
     most: Annotated[int, typer.Option(min=1, help="So many of `layers` and `classes`, at equal distances.")] = MOST,
     size: Size = None,
     steps: Steps = STEPS,
@@ -211,7 +245,7 @@ def sheet_(
     as_json: Json = False,
 ) -> None:
     """Make a contact sheet: what a network sees in each of many classes, layers or channels."""
-    path = picture_file(out, "")
+    path = picture_file(out, "sheet.png")
     settings = {
         "network": network,
         "targets": targets,

@@ -4,9 +4,11 @@ A maker is a function (network, around, *, its settings) -> Made. Its settings a
 the picture; what is around a run changes nothing in the picture.
 """
 
+import glob
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,9 @@ from blockprop.files import require_writable, write_file
 from blockprop.network import Network
 from blockprop.plots import svg
 from blockprop.report import Section, page
-from blockprop.visualize.ascent import Ascent, Step
 from blockprop.visualize.curves import ascent_curves, part_name
 from blockprop.visualize.picture_files import as_png, how_made, write_picture
+from blockprop.visualize.running import Run, Step
 
 WIDE = 640
 """Pixels."""
@@ -46,6 +48,7 @@ class Around:
     resume: bool = False
     also: Path | None = None
     other: str | None = None
+    how: dict[str, Any] = field(default_factory=dict)
 
     @property
     def state(self) -> Path:
@@ -86,6 +89,7 @@ def deliver(
 
     settings: with "network", its file, and "seed"; "pictures", the files that it is made from, if there are any.
     """
+    require_apart(around, settings)
     for path in (around.out, report / "index.html" if report else around.out):
         require_writable(path)
     made, how = produce(command, maker, settings, around)
@@ -110,13 +114,28 @@ def produce(
     network = open_network(settings["network"], around.own_blocks, around.device)
     if expect is not None:
         expect(network)
-    made = maker(network, around, **{name: value for name, value in settings.items() if name != "network"})
     kept = {name: value for name, value in settings.items() if name != "seed"}
-    if made.stopped is not None:
-        kept["stop"] = made.stopped
     how = how_made(command, kept, settings["seed"], network, settings.get("pictures", ()))
+    own = {name: value for name, value in settings.items() if name != "network"}
+    made = maker(network, replace(around, how=how), **own)
+    if made.stopped is not None:
+        how["arguments"]["stop"] = made.stopped
     write_picture(around.out, made.picture, how)
+    if made.stopped is None and around.keep_state:
+        for state in around.state.parent.glob(f"{glob.escape(around.state.name)}*"):
+            state.unlink()
     return made, how
+
+
+def require_apart(around: Around, settings: Mapping[str, Any]) -> None:
+    """SettingError if something that is written would take the place of something that is read."""
+    taken = {os.path.realpath(path): path for path in (*settings.get("pictures", ()), settings["network"]) if path}
+    for path in (around.out, around.also):
+        if path is None:
+            continue
+        if os.path.realpath(path) in taken:
+            raise SettingError(f"{path} is read for this, and would be overwritten; choose another name with --out")
+        taken[os.path.realpath(path)] = str(path)
 
 
 def tell(made: Made, facts: Mapping[str, Any], around: Around, as_json: bool) -> None:
@@ -134,16 +153,24 @@ def tell(made: Made, facts: Mapping[str, Any], around: Around, as_json: bool) ->
         raise KeyboardInterrupt
 
 
-def follow(run: Ascent, title: str, around: Around, stop: int | None = None) -> tuple[list[Step], bool]:
-    """Run to the end, or so many steps, with a progress bar and previews: (its records, whether Ctrl-C ended it)."""
+def follow(
+    run: Run, title: str, around: Around, stop: int | None = None, seen: Callable[[Step], None] | None = None
+) -> tuple[list[Step], bool]:
+    """Run to the end, or so many steps, with a progress bar and previews: (its records, whether Ctrl-C ended it).
+
+    seen: is given each record.
+    """
     done: list[Step] = []
-    shown = around.preview_every
+    shown, written = around.preview_every, False
     try:
         with closing(run):
             for step in watched(title, around.quiet, told)(run):
-                done.append(step)
+                done.append(step if step.picture is None else step._replace(picture=None))
+                if seen is not None:
+                    seen(step)
                 if shown and step.step % shown == 0 and step.picture is not None:
-                    write_picture(around.preview, step.picture[:1] if len(step.picture) > 1 else step.picture)
+                    write_picture(around.preview, step.picture[0])
+                    written = True
                 if step.step == stop:
                     break
     except KeyboardInterrupt:
@@ -154,9 +181,8 @@ def follow(run: Ascent, title: str, around: Around, stop: int | None = None) -> 
             say("the same command with --resume goes on", around.quiet)
         return done, True
     finally:
-        around.preview.unlink(missing_ok=True)
-    if around.keep_state:
-        around.state.unlink(missing_ok=True)
+        if written:
+            around.preview.unlink(missing_ok=True)
     return done, False
 
 

@@ -1,5 +1,7 @@
 """`blockprop maximize`: a picture in which a network sees a class, a unit, a channel or a layer at its strongest."""
 
+import glob
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,14 +13,15 @@ from torch import Tensor
 from blockprop.block import Block
 from blockprop.commands.making import Around, Made, deliver, follow, run_section
 from blockprop.commands.options import Blocks, Device, Json, block_named
-from blockprop.commands.photos import NetworkFile, Output, Report, open_network, picture_file
+from blockprop.commands.photos import NetworkFile, Output, PictureSeed, Report, open_network, picture_file
 from blockprop.errors import SettingError
+from blockprop.image_files import MOST_PIXELS
 from blockprop.network import Network
 from blockprop.visualize.judging import class_probabilities, judge
 from blockprop.visualize.maximize import STEPS, maximize
 from blockprop.visualize.picture_files import read_picture
 from blockprop.visualize.pipeline import CANVASES
-from blockprop.visualize.scores import Target
+from blockprop.visualize.scores import ClassScore, Target, score
 from blockprop.visualize.sheets import sheet
 from blockprop.visualize.updates import OPTIMIZERS
 
@@ -51,7 +54,6 @@ Transforms = Annotated[
         "padded, shifted, scaled and turned at random.",
     ),
 ]
-PictureSeed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Decides everything random.")]
 PreviewEvery = Annotated[
     int | None, typer.Option(min=1, help="Write a preview beside --out every so many steps; it vanishes in the end.")
 ]
@@ -83,6 +85,7 @@ def make_maximize(
 ) -> Made:
     """One picture of the sum of the targets, or several on a sheet."""
     target = weighted(targets)
+    judged, other = _judges(network, around, target, output)
     run = maximize(
         network,
         target,
@@ -107,20 +110,33 @@ def make_maximize(
         output=output,
     )
     done, stopped = follow(run, "Maximizing", around, stop)
-    found = run.best_picture() if stopped or stop is not None else run.picture()
+    found = run.picture() if run.step == run.steps else run.best_picture()
     facts: dict[str, Any] = {"target": ", ".join(targets), "steps": run.step, "best": run.best_value}
-    facts |= _judged(network, found, target, around, output)
-    captions = [f"{i}\n{share}" for i, share in enumerate(sure(network, found, [target] * count, output), 1)]
+    facts |= _judged(network, found, target, other, output) if judged else {}
+    shares = [sureness(network, each, target, output) for each in found.split(1)]
+    captions = [f"{i}\n{percent(share)}" for i, share in enumerate(shares, 1)]
     picture = found[0] if count == 1 else sheet(list(zip(found, captions, strict=True)), side=CELL)
     sections = [run_section(done)] if done else []
     return Made(picture, facts, sections=sections, stopped=run.step if stopped else None)
 
 
-def _judged(network: Network, found: Tensor, target: Target, around: Around, output: str | None) -> dict[str, Any]:
-    """How good the first picture of a class is, as facts; nothing for another target."""
-    if not isinstance(target, str) or not class_probabilities(network, found[:1], target, output):
-        return {}
-    other = open_network(around.other, around.own_blocks, around.device) if around.other else None
+def _judges(network: Network, around: Around, target: Target, output: str | None) -> tuple[bool, Network | None]:
+    """(whether the target is a class, of which pictures can be judged; the other network that judges them, too)."""
+    objective = score(network, target, output)
+    judged = isinstance(objective, ClassScore) and isinstance(objective.numbers, int)
+    if around.other is None:
+        return judged, None
+    if not judged:
+        raise SettingError(f"--other is asked about a class, and {target!r} is none")
+    other = open_network(around.other, around.own_blocks, around.device)
+    score(other, target)
+    return judged, other
+
+
+def _judged(
+    network: Network, found: Tensor, target: Target, other: Network | None, output: str | None
+) -> dict[str, Any]:
+    """How good the first picture of a class is, as facts."""
     seen = asdict(judge(network, found[:1], target, other, output=output))
     names = {
         "confidence": "confidence",
@@ -132,13 +148,14 @@ def _judged(network: Network, found: Tensor, target: Target, around: Around, out
     return {name: seen[key] for key, name in names.items() if seen[key] is not None}
 
 
-def sure(network: Network, found: Tensor, targets: Sequence[Target], output: str | None) -> list[str]:
-    """How sure the network is of the target in each picture, in percent; nothing for what is no class."""
-    shares = [
-        class_probabilities(network, picture, target, output)
-        for picture, target in zip(found.split(1), targets, strict=True)
-    ]
-    return [f"{sum(share):.1%}" if share else "" for share in shares]
+def sureness(network: Network, picture: Tensor, target: Target, output: str | None) -> float | None:
+    """How sure the network is of the target in a picture; None for what is no class."""
+    shares = class_probabilities(network, picture, target, output)
+    return sum(shares) if shares else None
+
+
+def percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
 
 
 def weighted(targets: Sequence[str]) -> Target:
@@ -149,22 +166,26 @@ def weighted(targets: Sequence[str]) -> Target:
     for text in targets:
         name, equals, weight = text.rpartition("=")
         try:
-            found[name if equals else text] = float(weight) if equals else 1.0
+            name, number = (name, float(weight)) if equals else (text, 1.0)
         except ValueError:
-            raise SettingError(f"expected target=weight such as goose=0.5, came {text!r}") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise SettingError(f"expected target=weight such as goose=0.5, came {text!r}")
+        found[name] = found.get(name, 0.0) + number
     return found
 
 
-def size_named(text: str | None) -> int | tuple[int, int] | None:
-    """ "320x240" as (240, 320), height first; "224" as 224."""
+def size_named(text: str | None) -> tuple[int, int] | None:
+    """ "320x240" as (240, 320), height first; "224" as (224, 224)."""
     if text is None:
         return None
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.strip().isdecimal() and int(part) for part in parts):
         raise SettingError(f"expected a size such as 224 or 320x240 (width x height), came {text!r}")
-    if len(parts) == 1:
-        return int(parts[0])
-    return int(parts[1]), int(parts[0])
+    width, height = int(parts[0]), int(parts[-1])
+    if width * height > MOST_PIXELS:
+        raise SettingError(f"{text} are more than the {MOST_PIXELS:,} pixels that a picture may have")
+    return height, width
 
 
 def blocks_named(texts: Sequence[str] | None) -> tuple[Block, ...] | None:
@@ -250,7 +271,7 @@ def maximize_(
 
 def require_state(around: Around) -> None:
     """SettingError if there is nothing to go on from."""
-    if around.resume and not around.state.exists():
+    if around.resume and not any(around.state.parent.glob(f"{glob.escape(around.state.name)}*")):
         raise SettingError(f"there is no state {around.state} to go on from; leave out --resume")
 
 

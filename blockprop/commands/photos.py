@@ -11,11 +11,11 @@ from torch import Tensor
 from blockprop.commands.bring import with_picture
 from blockprop.commands.evaluate import seeing
 from blockprop.commands.options import device_named, load_network
-from blockprop.errors import SettingError
+from blockprop.errors import BlockpropError, SettingError
 from blockprop.importers import from_onnx
 from blockprop.network import Network
-from blockprop.pictures import Preprocessing, preprocessing_of, read_photo
-from blockprop.visualize.picture_files import KINDS, read_picture
+from blockprop.pictures import Preprocessing, preprocessing_of, read_photo, reading_frame
+from blockprop.visualize.picture_files import KINDS, read_picture, read_settings
 
 VARIABLE = "BLOCKPROP_NETWORK"
 SIDE = 256
@@ -30,7 +30,6 @@ NetworkFile = Annotated[
     typer.Option("--network", "-n", envvar=VARIABLE, help="A saved network, or an .onnx file.", show_default=False),
 ]
 Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photographs: PNG, JPEG, TIFF, WebP, …")]
-Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="A photograph: PNG, JPEG, TIFF, WebP, …")]
 LookedAt = Annotated[
     str,
     typer.Option(
@@ -51,15 +50,21 @@ Side = Annotated[
         help="Pixels of the shorter side of what the network sees, if it takes any size; by default as it was made.",
     ),
 ]
+PictureSeed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Decides everything random.")]
 Report = Annotated[Path | None, typer.Option(metavar="FOLDER", help="A folder for a page about the result.")]
 
 
 class Seen(NamedTuple):
-    """A photograph: x as the network takes it, (1, c, h, w), and finer as people see it, (3, h, w); equally framed."""
+    """A photograph: x as the network takes it, (1, c, h, w), and finer as people see it, (3, h, w); equally framed.
+
+    size: (h, w) of the file.   frame: (top, left, h, w) of the part of it that x and shown are, in its pixels.
+    """
 
     name: str
     x: Tensor
     shown: Tensor
+    size: tuple[int, int]
+    frame: tuple[float, float, float, float]
 
 
 def open_network(path: str | None, own_blocks: str | None = None, device: str = "cpu") -> Network:
@@ -72,6 +77,13 @@ def open_network(path: str | None, own_blocks: str | None = None, device: str = 
         network = with_picture(from_onnx(path), path).to(device_named(device))
     else:
         network = load_network(path, own_blocks, device)
+    if "picture" not in network.meta and network.meta.keys().isdisjoint(("data", "spec", "preprocessing")):
+        beside = Path(path).with_suffix(".json").name
+        raise SettingError(
+            f"{path} does not say what it expects of a photograph: say it in a file {beside} beside it, such as "
+            '{"size": 224, "range": 255, "mean": [104, 117, 123], "channels": "BGR", "classes": "names.txt"}, or with '
+            "`blockprop import --preprocessing`"
+        )
     return seeing(network, path)
 
 
@@ -80,15 +92,17 @@ def read_seen(path: str, network: Network, side: int | None = None) -> Seen:
 
     side: pixels of its shorter side; SettingError if the network takes only one size.
     """
-    shown = read_picture(path, longest=SHOWN)[0]
-    known = _sight(network)
+    picture = read_picture(path)[0]
+    height, width = picture.shape[1:]
+    name, known = os.path.basename(path), _sight(network)
     if not takes_any_size(network):
         if side is not None:
-            height, width = known.height_width or (0, 0)
-            raise SettingError(f"the network takes pictures of {width} x {height} pixels alone; leave out --side")
-        return Seen(os.path.basename(path), read_photo(path, known), _finer(path, known))
+            raise SettingError(f"the network takes pictures of {known.size} pixels alone; leave out --side")
+        frame = reading_frame(known, height, width)
+        return Seen(name, read_photo(path, known), _finer(path, known), (height, width), frame)
     whole = replace(known, size=None, shorter_side=side or known.reading_side or SIDE)
-    return Seen(os.path.basename(path), read_photo(path, whole), shown)
+    shown = read_picture(path, longest=SHOWN)[0]
+    return Seen(name, read_photo(path, whole), shown, (height, width), (0, 0, height, width))
 
 
 def takes_any_size(network: Network) -> bool:
@@ -120,8 +134,23 @@ def _finer(path: str, known: Preprocessing) -> Tensor:
 
 
 def picture_file(path: Path | None, name: str) -> Path:
-    """Where the picture goes: `path`, or `name` in this folder. SettingError for a kind that is not written."""
-    path = Path(name) if path is None else path
+    """Where the picture goes: `path`, or `name` in this folder.
+
+    Raises SettingError for a kind that is not written, and if a file of that name is there that no command made.
+    """
+    if path is None:
+        path = Path(name)
+        if path.exists() and not _is_made(path):
+            raise SettingError(f"{path} is there already, and blockprop did not make it; name the picture with --out")
     if path.suffix.lower() not in KINDS:
         raise SettingError(f"{path}: pictures are written as {', '.join(KINDS)}, not as {path.suffix!r}")
     return path
+
+
+def _is_made(path: Path) -> bool:
+    """Whether a picture holds settings."""
+    try:
+        read_settings(path)
+    except BlockpropError:
+        return False
+    return True

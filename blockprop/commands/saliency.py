@@ -10,12 +10,14 @@ import typer
 from torch import Tensor
 
 from blockprop.commands.making import Around, Made, deliver, require_one
+from blockprop.commands.maximize import percent, sureness
 from blockprop.commands.options import Blocks, Device, Json
 from blockprop.commands.photos import (
     LookedAt,
     NetworkFile,
     Output,
     Photos,
+    PictureSeed,
     Report,
     Seen,
     Side,
@@ -26,7 +28,6 @@ from blockprop.console import counted
 from blockprop.errors import SettingError, suggestion
 from blockprop.files import require_writable, write_file
 from blockprop.network import Network
-from blockprop.visualize.judging import class_probabilities
 from blockprop.visualize.overlays import heat, limits, overlay
 from blockprop.visualize.saliency import METHODS, SAMPLING, Saliency, saliency
 from blockprop.visualize.scores import score
@@ -40,6 +41,8 @@ EPILOG = (
 )
 
 KINDS = ("sheet", "overlay", "map")
+MOST_COLUMNS = 4
+"""Maps beside a single photograph; more go on in another row."""
 CELL = 384
 """Pixels of a picture on a sheet."""
 
@@ -50,7 +53,6 @@ Samples = Annotated[
     int, typer.Option(min=1, help="Gradients of smooth_grad, smooth_grad_squared and integrated_gradients.")
 ]
 Sigma = Annotated[float, typer.Option(help="Noise of smooth_grad, as a share of the picture's range.")]
-NoiseSeed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Decides everything random.")]
 CamNode = Annotated[str | None, typer.Option("--node", help="Where grad_cam looks; by default the last such node.")]
 
 
@@ -82,13 +84,16 @@ def make_saliency(
     shares = [sureness(network, each.x, target, output) for each in seen]
     if around.also is not None:
         write_file(around.also, _npy(looked[0][0].attribution[0]))
-    rows = [["picture", "target", "probability", "method"]]
-    notes = []
+    rows, said, notes = [["picture", "target", "probability", "method"]], [], []
     for each, found, share in zip(seen, looked, shares, strict=True):
-        rows += [[each.name, one.targets[0], share, one.method] for one in found]
+        rows += [[each.name, one.targets[0], percent(share), one.method] for one in found]
+        said += [
+            {"picture": each.name, "target": one.targets[0], "probability": share, "method": one.method}
+            for one in found
+        ]
         notes += [f"{each.name}, {one.coverage}" for one in found if one.coverage and not one.coverage.complete]
     facts: dict[str, Any] = {
-        "saliency": [dict(zip(rows[0], row, strict=True)) for row in rows[1:]],
+        "saliency": said,
         "coverage": sorted({str(one.coverage).splitlines()[0] for found in looked for one in found if one.coverage}),
     }
     if kind == "sheet":
@@ -148,12 +153,14 @@ class Passes:
             self()
 
 
-def _saliency_sheet(seen: Sequence[Seen], looked: Sequence[Sequence[Saliency]], shares: Sequence[str]) -> Tensor:
+def _saliency_sheet(
+    seen: Sequence[Seen], looked: Sequence[Sequence[Saliency]], shares: Sequence[float | None]
+) -> Tensor:
     tiles, alone = [], len(seen) == len(looked[0]) == 1
     for each, found, share in zip(seen, looked, shares, strict=True):
         tiles.append((each.shown, f"{each.name}\n"))
         for one in found:
-            caption = f"{one.method.replace('_', ' ')}\n{one.targets[0]}{share and f', {share}'}"
+            caption = f"{one.method.replace('_', ' ')}\n{titled(one.targets[0], share)}"
             tiles.append((overlay(each.shown, one.map), caption))
     if alone:
         one = looked[0][0]
@@ -161,7 +168,7 @@ def _saliency_sheet(seen: Sequence[Seen], looked: Sequence[Sequence[Saliency]], 
     signs = sorted({limits(one.map)[0] < 0 for found in looked for one in found})
     words = {False: "for the target, each map to its 99 % quantile", True: "against and for the target, likewise"}
     scale = [(-1.0 if signed else 0.0, 1.0, words[signed], None) for signed in signs]
-    columns = 1 + len(looked[0]) if len(looked[0]) < 5 else None
+    columns = None if len(seen) == 1 and len(looked[0]) > MOST_COLUMNS else 1 + len(looked[0])
     return sheet(tiles, columns, side=CELL, scale=scale)
 
 
@@ -173,10 +180,9 @@ def _formula(method: str) -> str:
     }.get(method, method.replace("_", " "))
 
 
-def sureness(network: Network, x: Tensor, target: str, output: str | None) -> str:
-    """How likely the target is to the network, in percent; nothing for what is no class."""
-    shares = class_probabilities(network, x, target, output)
-    return f"{sum(shares):.1%}" if shares else ""
+def titled(target: str, share: float | None) -> str:
+    """What is looked at, and how sure the network is of it."""
+    return target if share is None else f"{target}, {share:.1%}"
 
 
 def method_names(given: Sequence[str]) -> list[str]:
@@ -216,13 +222,15 @@ def saliency_(
     raw: Annotated[Path | None, typer.Option(help="A .npy file for the attribution, (channels, h, w).")] = None,
     report: Report = None,
     own_blocks: Blocks = None,
-    seed: NoiseSeed = 0,
+    seed: PictureSeed = 0,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Show which pixels of photographs speak for what a network sees in them."""
     path = picture_file(out, f"{Path(photos[0]).stem}_saliency.png")
     if raw is not None:
+        if raw.suffix != ".npy":
+            raise SettingError(f"--raw writes a .npy file, not {raw}")
         require_writable(raw)
     settings = {
         "network": network,

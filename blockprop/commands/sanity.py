@@ -11,8 +11,18 @@ from PIL import Image
 
 from blockprop.commands.making import Around, Made, deliver
 from blockprop.commands.options import Blocks, Device, Json
-from blockprop.commands.photos import LookedAt, NetworkFile, Output, Photos, Report, Side, picture_file, read_seen
-from blockprop.commands.saliency import MethodNames, NoiseSeed, Samples, method_names
+from blockprop.commands.photos import (
+    LookedAt,
+    NetworkFile,
+    Output,
+    Photos,
+    PictureSeed,
+    Report,
+    Side,
+    picture_file,
+    read_seen,
+)
+from blockprop.commands.saliency import MethodNames, Samples, method_names
 from blockprop.console import counted
 from blockprop.network import Network
 from blockprop.plots import png, svg
@@ -102,7 +112,7 @@ def sanity_(
     output: Output = None,
     report: Report = None,
     own_blocks: Blocks = None,
-    seed: NoiseSeed = 0,
+    seed: PictureSeed = 0,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:

@@ -10,9 +10,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from blockprop.commands.making import Around, Made, deliver, require_one
+from blockprop.commands.maximize import percent, sureness
 from blockprop.commands.options import Blocks, Device, Json
-from blockprop.commands.photos import LookedAt, NetworkFile, Output, Photos, Report, Side, picture_file, read_seen
-from blockprop.commands.saliency import CELL, NoiseSeed, Samples, look, method_names, sureness
+from blockprop.commands.photos import (
+    LookedAt,
+    NetworkFile,
+    Output,
+    Photos,
+    PictureSeed,
+    Report,
+    Seen,
+    Side,
+    picture_file,
+    read_seen,
+)
+from blockprop.commands.saliency import CELL, Samples, look, method_names, titled
 from blockprop.files import require_writable
 from blockprop.network import Network
 from blockprop.visualize.overlays import boxed, masked, overlay
@@ -23,7 +35,7 @@ from blockprop.visualize.sheets import sheet
 
 EPILOG = "Example:\n\nblockprop segment goose.jpg --network squeezenet.safetensors --mask goose_mask.png"
 CUT = 640
-"""Pixels of the longer side of a photograph that is cut into object and background; the mask has the shown size."""
+"""Pixels of the longer side of a photograph that is cut into object and background."""
 
 
 def make_segment(
@@ -50,20 +62,21 @@ def make_segment(
     looked = look(network, around, seen, [method], target, output, samples, 0.15, None, False, seed)
     tiles, rows, boxes, notes = [], [["picture", "target", "probability", "box", "of the picture"]], [], []
     for each, (one,) in zip(seen, looked, strict=True):
-        shown = _at_most(each.shown, CUT)
         strength = one.attribution.abs().amax(1)[0] if one.attribution.shape[1] > 1 else one.map[0].clamp(min=0)
-        cut = segment(shown, strength, foreground, background, rounds, smooth, hold, seed)
-        mask = _scaled_mask(cut.mask, each.shown.shape[1:])
-        box = bounding_box(mask)
-        share = sureness(network, each.x, target, output)
+        cut = segment(_at_most(each.shown, CUT), strength, foreground, background, rounds, smooth, hold, seed)
+        mask = _in_file(cut.mask, each)
+        box, share = bounding_box(mask), sureness(network, each.x, target, output)
+        part = f"{float(mask.float().mean()):.1%}"
+        shown = _sized(cut.mask, each.shown.shape[1:])
         tiles += [
-            (boxed(each.shown, box), f"{each.name}\n{one.targets[0]}{share and f', {share}'}"),
+            (boxed(each.shown, bounding_box(shown)), f"{each.name}\n{titled(one.targets[0], share)}"),
             (overlay(each.shown, strength), f"{method.replace('_', ' ')}\n"),
-            (masked(each.shown, mask), f"the object\n{float(mask.float().mean()):.0%} of the picture"),
+            (masked(each.shown, shown), f"the object\n{part} of the picture"),
         ]
-        text = f"{box[0]},{box[1]} to {box[2]},{box[3]}"
-        rows.append([each.name, one.targets[0], share, text, f"{float(mask.float().mean()):.1%}"])
-        boxes.append({"picture": each.name, "target": one.targets[0], "box": list(box)})
+        rows.append([each.name, one.targets[0], percent(share), "{},{} to {},{}".format(*box), part])
+        height, width = each.size
+        facts = {"picture": each.name, "target": one.targets[0], "probability": share}
+        boxes.append(facts | {"box": list(box), "width": width, "height": height})
         notes += [f"{each.name}: {cut.note}"] if cut.note else []
         if around.also is not None:
             write_picture(around.also, mask[None].float())
@@ -78,11 +91,19 @@ def _at_most(picture: Tensor, longest: int) -> Tensor:
     return functional.interpolate(picture[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)
 
 
-def _scaled_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
-    if tuple(mask.shape) == tuple(size):
-        return mask
-    scaled = functional.interpolate(mask[None, None].float(), tuple(size), mode="bilinear")[0, 0] >= 0.5
-    return scaled if scaled.any() else torch.ones_like(scaled)
+def _in_file(mask: Tensor, seen: Seen) -> Tensor:
+    """The mask of what is shown, in the photograph's own pixels; what was cut off is background."""
+    top, left, height, width = (round(number) for number in seen.frame)
+    whole = torch.zeros(seen.size, dtype=torch.bool)
+    part = whole[max(top, 0) : top + height, max(left, 0) : left + width]
+    part.copy_(_sized(mask, part.shape))
+    return whole
+
+
+def _sized(mask: Tensor, size: Sequence[int]) -> Tensor:
+    """The mask in another size; something of it is left however small that is."""
+    shares = functional.interpolate(mask[None, None].float(), tuple(size), mode="bilinear", antialias=True)[0, 0]
+    return shares >= min(0.5, float(shares.max()))
 
 
 def segment_(
@@ -104,7 +125,7 @@ def segment_(
     output: Output = None,
     report: Report = None,
     own_blocks: Blocks = None,
-    seed: NoiseSeed = 0,
+    seed: PictureSeed = 0,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:

@@ -9,49 +9,25 @@ The loop draws, prints and saves nothing but the state that it is asked for.
 """
 
 import math
-import os
-import time
-from collections.abc import Generator, Iterator
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from blockprop.checkpoints import read_checkpoint, write_checkpoint
-from blockprop.errors import FormatError, GraphError, NotFiniteError, SettingError, suggestion
+from blockprop.errors import GraphError, NotFiniteError, SettingError, suggestion
 from blockprop.evaluation import first_not_finite, fitting
-from blockprop.files import StrPath, require_writable
-from blockprop.interruption import Interruption
+from blockprop.files import StrPath
 from blockprop.network import Network
 from blockprop.objectives import Objective, Seeds, WeightedSum
 from blockprop.plan import plan_backward
 from blockprop.rules import Rules, redirected
 from blockprop.visualize.picture_files import fingerprint
 from blockprop.visualize.pipeline import IMAGE, beyond_image, with_generators
+from blockprop.visualize.running import Run, digest
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, from_torch
 
 TRIES = 4
 """Steps after the redirected ones in which some gradient must come back by itself."""
-
-
-class Step(NamedTuple):
-    """One step of an ascent.
-
-    step: from 1 on; steps: how many there will be.
-    value: the objective before this step's update, on the picture as the transforms changed it this time.
-    parts: what each term adds to the value, by name.   seconds: since the first step began, earlier runs included.
-    picture: (n, c, h, w), after the update; at every `preview_every`th step and the last one, else None.
-    best, best_step: the highest value so far, and the step that had it.
-    """
-
-    step: int
-    steps: int
-    value: float
-    parts: dict[str, float]
-    seconds: float
-    picture: Tensor | None
-    best: float
-    best_step: int
 
 
 def ascend(
@@ -93,29 +69,16 @@ def ascend(
             f"expected steps of 1 or more, redirect_steps of 0 or more and a rate above 0; came {steps}, "
             f"{redirect_steps} and {rate}"
         )
-    if preview_every is not None and preview_every < 1:
-        raise SettingError(f"preview_every must be at least 1, came {preview_every}")
-    if resume and state is None:
-        raise SettingError("resume needs the path of a state")
     run = Ascent(pipeline, parameters, objective, steps, rate, optimizer, redirect_steps, seed)
-    run.preview_every, run.state, run.state_seconds = preview_every, state, state_seconds
-    if state is not None:
-        require_writable(state)
-        if resume and os.path.exists(state):
-            run.restore(read_checkpoint(state))
-    return run
+    run.state_seconds = state_seconds
+    return run.keeping(preview_every, state, resume)
 
 
-class Ascent(Iterator[Step]):
-    """A run of `ascend`: its records, and at any time, also after Ctrl-C, what it has come to.
+class Ascent(Run):
+    """A run of `ascend`.
 
     parameters: now.   best: those that had the highest value; it depends on what the transforms did in that step.
-    step: how many steps were made.
     """
-
-    preview_every: int | None = None
-    state: StrPath | None = None
-    state_seconds = 60.0
 
     def __init__(
         self,
@@ -128,7 +91,8 @@ class Ascent(Iterator[Step]):
         redirect_steps: int,
         seed: int,
     ):
-        self.network, self.objective, self.steps = with_generators(pipeline, seed), objective, steps
+        super().__init__(steps)
+        self.network, self.objective = with_generators(pipeline, seed), objective
         self.parameters = fitting(parameters.detach(), pipeline).clone()
         self.terms = objective.terms if isinstance(objective, WeightedSum) else [(1.0, objective)]
         self.redirect_steps, self.seed, self.kind, self.rate = redirect_steps, seed, optimizer, rate
@@ -141,20 +105,8 @@ class Ascent(Iterator[Step]):
         self.rules = _redirecting(self.network, self.nodes) if redirect_steps else None
         made = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else from_torch(optimizer)
         self.optimizer = made(self.parameters, rate)
-        self.step, self.best_value, self.best_step, self.best = 0, -math.inf, 0, self.parameters.clone()
+        self.best, self.begun = self.parameters.clone(), digest(self.parameters)
         self.influenced = torch.zeros(len(parameters), dtype=torch.bool)
-        self.seconds_before = 0.0
-        self._records = self._made()
-
-    def __next__(self) -> Step:
-        return next(self._records)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def close(self) -> None:
-        """Stop here; writes the state if there is one."""
-        self._records.close()
 
     def picture(self) -> Tensor:
         """What the numbers give now: (n, c, h, w)."""
@@ -168,29 +120,8 @@ class Ascent(Iterator[Step]):
     def _painted(self, parameters: Tensor) -> Tensor:
         return self.network.record((parameters,), (IMAGE,), False)[IMAGE]
 
-    def _made(self) -> Generator[Step, None, None]:
-        started = saved = time.perf_counter()
-        with Interruption() as interruption:
-            try:
-                while self.step < self.steps:
-                    interruption.busy = True
-                    value, parts = self._ascend()
-                    now = time.perf_counter()
-                    seconds = self.seconds_before + now - started
-                    shown = self.step == self.steps or (self.preview_every and self.step % self.preview_every == 0)
-                    picture = self.picture() if shown else None
-                    if self.state and (self.step == self.steps or now - saved >= self.state_seconds):
-                        self._save(seconds)
-                        saved = now
-                    interruption.release()
-                    yield Step(self.step, self.steps, value, parts, seconds, picture, self.best_value, self.best_step)
-            except (KeyboardInterrupt, GeneratorExit):
-                if self.state and self.step:
-                    self._save(self.seconds_before + time.perf_counter() - started)
-                raise
-
     @torch.no_grad()
-    def _ascend(self) -> tuple[float, dict[str, float]]:
+    def advance(self) -> tuple[float, dict[str, float]]:
         """Forward, objective, backward, update; return the value and its parts."""
         wanted = (self.input,) if self.telling is None or bool(self.influenced.all()) else (self.input, self.telling)
         trace = self.network.record((self.parameters,), (*self.keep, *wanted[1:]), False)
@@ -206,13 +137,11 @@ class Ascent(Iterator[Step]):
         if not math.isfinite(value):
             raise NotFiniteError(f"step {self.step + 1}: the objective became {value}: {self._culprit()}")
         if value > self.best_value:
-            self.best_value, self.best_step = value, self.step + 1
             self.best.copy_(self.parameters)
         rules = self.rules if self.step < self.redirect_steps else None
         found = self.network.backward(trace, seeds, wrt=wanted, rules=rules)
         self._check(found[self.input], found[wanted[-1]])
         self.optimizer.ascend(found[self.input])
-        self.step += 1
         return value, parts
 
     def _check(self, d: Tensor, telling: Tensor) -> None:
@@ -241,15 +170,17 @@ class Ascent(Iterator[Step]):
 
     # The state --------------------------------------------------------------------------------------------------------
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         return {
             "objective": repr(self.objective),
-            "pipeline": fingerprint(self.network),
+            "nodes": list(self.nodes),
+            "network and canvas": fingerprint(self.network),
             "numbers": [str(self.parameters.dtype), *self.parameters.shape],
             "optimizer": self.kind if isinstance(self.kind, str) else type(self.optimizer.inner).__name__,
             "rate": self.rate,
             "redirect_steps": self.redirect_steps,
             "seed": self.seed,
+            "start": self.begun,
         }
 
     def _generators(self) -> dict[str, torch.Generator]:
@@ -257,32 +188,22 @@ class Ascent(Iterator[Step]):
         found = {name: getattr(block, "generator", None) for name, block in blocks}
         return {name: generator for name, generator in found.items() if generator is not None}
 
-    def _save(self, seconds: float) -> None:
-        assert self.state is not None
-        document = {
-            "identity": self._identity(),
+    def document(self) -> dict[str, Any]:
+        return {
             "parameters": self.parameters,
             "optimizer": self.optimizer.state(),
             "generators": {name: generator.get_state() for name, generator in self._generators().items()},
-            "progress": [self.step, seconds, self.influenced],
-            "best": [self.best_value, self.best_step, self.best],
+            "influenced": self.influenced,
+            "best": self.best,
         }
-        write_checkpoint(self.state, document)
 
     def restore(self, document: dict[str, Any]) -> None:
-        """Take over what a state file holds; FormatError if it is of another run."""
-        for name, mine in self._identity().items():
-            theirs = document.get("identity", {}).get(name)
-            if mine != theirs:
-                told = f"of {theirs}, here it is {mine}" if name != "pipeline" else "of another network or canvas"
-                raise FormatError(f"{self.state}: cannot resume, the {name} in the file is {told}")
         self.parameters.copy_(document["parameters"])
         self.optimizer.restore(document["optimizer"])
         for name, generator in self._generators().items():
             generator.set_state(document["generators"][name])
-        self.step, self.seconds_before, self.influenced = document["progress"]
-        self.best_value, self.best_step, best = document["best"]
-        self.best.copy_(best)
+        self.influenced = document["influenced"]
+        self.best.copy_(document["best"])
 
 
 def _redirecting(pipeline: Network, nodes: tuple[str, ...]) -> Rules | None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from blockprop.errors import SettingError
 from blockprop.plots import COLORS, GRAY, LEGEND, styled, titled
-from blockprop.visualize.ascent import Step
+from blockprop.visualize.running import Step
 from blockprop.visualize.sanity import SanityRecord
 
 NAMES = 24

@@ -91,6 +91,10 @@ def maximize(
         objective = objective - l2 * squares()
     if total_variation:
         objective = objective - total_variation * roughness()
+    if diversity_node is not None:
+        if not diversity:
+            raise SettingError(f"diversity_node={diversity_node!r} is for diversity, which is 0")
+        score(network, diversity_node)  # raises for an unknown node
     if diversity:
         if diversity_node is None or count < 2:
             raise SettingError(

@@ -248,8 +248,9 @@ def how_made(
 ) -> dict[str, Any]:
     """What is needed to make the same picture again, for `write_picture`.
 
-    {"command", "arguments", "seed", "versions": {"blockprop", "torch"}, "network": fingerprint, "pictures": {path as
-    given: SHA-256}}. Paths stay as the user typed them. Raises DataError if an input picture is gone.
+    {"command", "arguments", "seed", "versions": {"blockprop", "torch"}, "network": fingerprint, "classes": the same of
+    their names, "pictures": {path as given: SHA-256}}. Paths stay as the user typed them.
+    Raises DataError if an input picture is gone.
     """
     return {
         "command": command,
@@ -257,6 +258,7 @@ def how_made(
         "seed": seed,
         "versions": {"blockprop": __version__, "torch": torch.__version__},
         "network": None if network is None else fingerprint(network),
+        "classes": None if network is None else _digest_of(network.meta.get("classes")),
         "pictures": {str(path): file_digest(path) for path in pictures},
     }
 
@@ -265,6 +267,10 @@ def _typed(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_typed(each) for each in value]
     return str(value) if isinstance(value, os.PathLike) else value
+
+
+def _digest_of(names: Any) -> str | None:
+    return hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16] if names else None
 
 
 def file_digest(path: StrPath) -> str:

@@ -278,7 +278,7 @@ def _node(network: Network, name: Any) -> str:
 
 def _nodes(network: Network) -> str:
     """The network's nodes by name, or as many as an error can hold."""
-    keys = list(network.keys)
+    keys = [key for key in network.keys if key not in network.inputs]
     rest = f", … ({len(keys)} in all; `blockprop info` lists them)" if len(keys) > NAMED else ""
     return f"its nodes are {', '.join(keys[:NAMED])}{rest}"
 
@@ -292,7 +292,9 @@ def scores_node(network: Network, output: str | None = None) -> str:
     if output is None and len(network.outputs) != 1:
         names = ", ".join(network.outputs)
         raise SettingError(f"the network has {len(network.outputs)} outputs ({names}); say which one holds the classes")
-    end = network.outputs[0] if output is None else _node(network, output)
+    if output is not None and output not in network.outputs:
+        raise SettingError(f"{output!r} is no output of the network{suggestion(output, network.outputs)}")
+    end = network.outputs[0] if output is None else output
     producers = {key: node for node in network.nodes for key in node.keys}
     node = producers.get(end)
     while node is not None and type(node.block).__name__ in ARRANGING:

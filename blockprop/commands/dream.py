@@ -1,0 +1,203 @@
+"""`blockprop dream`: Inceptionism on a photograph, on noise, or guided by another picture; and films of it."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from PIL import Image
+
+from blockprop.commands.making import Around, Made, deliver, follow, run_section
+from blockprop.commands.maximize import PreviewEvery, Resume, require_state, size_named, weighted
+from blockprop.commands.options import Blocks, Device, Json
+from blockprop.commands.photos import NetworkFile, PictureSeed, Report, picture_file
+from blockprop.errors import SettingError
+from blockprop.files import require_writable, write_file
+from blockprop.network import Network
+from blockprop.visualize.dream import TILE, dream
+from blockprop.visualize.picture_files import read_picture, to_pixels, write_picture
+from blockprop.visualize.running import Step
+
+EPILOG = (
+    "Examples:\n\n"
+    "blockprop dream sky.jpg --network googlenet.safetensors\n\n"
+    "blockprop dream sky.jpg -l inception_3b --out texture.png\n\n"
+    "blockprop dream sky.jpg --guide flowers.jpg\n\n"
+    "blockprop dream noise --size 640x480 --frames 60 --film zoom.webp"
+)
+LONGEST = 1024
+FRAMES_A_SECOND = 12
+FILMS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
+
+
+def make_dream(
+    network: Network,
+    around: Around,
+    pictures: list[str],
+    start: str = "photo",
+    guided: bool = False,
+    layers: list[str] | None = None,
+    size: str | None = None,
+    longest: int = LONGEST,
+    steps: int = 10,
+    octaves: int | None = None,
+    octave_scale: float = 1.4,
+    rate: float | None = None,
+    jitter: int = 32,
+    frames: int = 1,
+    zoom: float = 1.05,
+    rotation: float = 0.0,
+    tile: int = TILE,
+    seed: int = 0,
+    stop: int | None = None,
+) -> Made:
+    """A dream; of several frames the last."""
+    read = [read_picture(path, longest=longest) for path in pictures]
+    run = dream(
+        network,
+        read[0] if start == "photo" else "noise",
+        _layers(layers),
+        size_named(size),
+        steps,
+        guide=read[-1] if guided else None,
+        octaves=octaves,
+        octave_scale=octave_scale,
+        rate=rate,
+        jitter=jitter,
+        frames=frames,
+        zoom=zoom,
+        rotation=rotation,
+        tile=tile or None,
+        seed=seed,
+        preview_every=around.preview_every,
+        state=around.state if around.keep_state else None,
+        resume=around.resume,
+    )
+    film = Film(around, run.frame_steps) if around.also is not None else None
+    done, stopped = follow(run, "Dreaming", around, stop, film)
+    if film is not None:
+        film.write()
+    picture = run.picture()[0]
+    facts: dict[str, Any] = {
+        "layers": ", ".join(run.objective.nodes),
+        "size": f"{picture.shape[2]} x {picture.shape[1]}",
+        "steps": run.step,
+    }
+    if film is not None:
+        facts |= {"film": str(around.also), "frames": film.count}
+    return Made(picture, facts, sections=[run_section(done)] if done else [], stopped=run.step if stopped else None)
+
+
+def _layers(layers: Sequence[str] | None) -> Any:
+    """Names, or names with weights; None if nothing is said."""
+    if not layers:
+        return None
+    found = weighted(layers)
+    return found if isinstance(found, str) else dict(found)
+
+
+class Film:
+    """Takes the frames of a dream as they come: to a folder at once, or together to one animated file."""
+
+    def __init__(self, around: Around, frame_steps: int):
+        assert around.also is not None
+        self.path, self.how, self.frame_steps = around.also, around.how, frame_steps
+        self.kind = FILMS.get(self.path.suffix.lower())
+        self.count = 0
+        self.images: list[Image.Image] = []
+
+    def __call__(self, step: Step) -> None:
+        if step.picture is None or step.step % self.frame_steps:
+            return
+        self.count += 1
+        if self.kind is not None:
+            self.images.append(Image.fromarray(to_pixels(step.picture[0])))
+            return
+        how = self.how | {"arguments": self.how["arguments"] | {"stop": step.step}}
+        write_picture(self.path / f"{step.step // self.frame_steps:04}.png", step.picture[0], how)
+
+    def write(self) -> None:
+        """The animated file, if it is one."""
+        if not self.images:
+            return
+        file = io.BytesIO()
+        first, *rest = self.images
+        first.save(file, self.kind, save_all=True, append_images=rest, duration=round(1000 / FRAMES_A_SECOND), loop=0)
+        write_file(self.path, file.getvalue())
+
+
+def film_file(path: Path | None, frames: int) -> Path | None:
+    """Where a film goes: an animated file or a folder."""
+    if path is None:
+        return None
+    if frames < 2:
+        raise SettingError("--film needs --frames 2 or more")
+    if path.suffix and path.suffix.lower() not in FILMS:
+        raise SettingError(f"{path}: films are written as {', '.join(FILMS)}, or to a folder, not as {path.suffix!r}")
+    require_writable(path if path.suffix else path / "0001.png")
+    return path
+
+
+def dream_(
+    photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A photograph, or the word noise.")],
+    network: NetworkFile = None,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option("--layer", "-l", help="A node, node:channel, or node=weight; repeat it for several."),
+    ] = None,
+    guide: Annotated[str | None, typer.Option(help="A picture: what its features are like grows.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; by default PHOTO_dream.png.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="SIDE or WIDTHxHEIGHT", help="Of a dream on noise.")] = None,
+    longest: Annotated[
+        int, typer.Option(min=32, help="Larger photographs are scaled down to so many pixels of the longer side.")
+    ] = LONGEST,
+    steps: Annotated[int, typer.Option(min=1, help="Steps at each octave.")] = 10,
+    octaves: Annotated[int | None, typer.Option(min=1, help="Sizes; by default 4, from noise 6.")] = None,
+    octave_scale: Annotated[float, typer.Option(help="How much larger each is than the one before.")] = 1.4,
+    rate: Annotated[
+        float | None, typer.Option(help="Mean change of the picture in a step; by default 0.006, from noise 0.008.")
+    ] = None,
+    jitter: Annotated[int, typer.Option(min=0, help="The picture is shifted by up to so many pixels.")] = 32,
+    frames: Annotated[int, typer.Option(min=1, help="So many dreams, each on the one before.")] = 1,
+    zoom: Annotated[float, typer.Option(help="Of each frame into the one before.")] = 1.05,
+    rotation: Annotated[float, typer.Option(help="Degrees that each frame is turned by.")] = 0.0,
+    film: Annotated[
+        Path | None, typer.Option(help="Where all frames go: a .gif, .webp or .png (animated), or a folder.")
+    ] = None,
+    tile: Annotated[
+        int, typer.Option(min=0, help="Pixels of the pieces in which large pictures are computed; 0: at once.")
+    ] = TILE,
+    preview_every: PreviewEvery = None,
+    resume: Resume = False,
+    report: Report = None,
+    own_blocks: Blocks = None,
+    seed: PictureSeed = 0,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Let a network's layers find more and more of what they find in a picture."""
+    path = picture_file(out, f"{Path(photo).stem}_dream.png")
+    start = "noise" if photo == "noise" and not Path(photo).exists() else "photo"
+    settings = {
+        "network": network,
+        "pictures": [name for name in (photo if start == "photo" else None, guide) if name is not None],
+        "start": start,
+        "guided": guide is not None,
+        "layers": layers,
+        "size": size,
+        "longest": longest,
+        "steps": steps,
+        "octaves": octaves,
+        "octave_scale": octave_scale,
+        "rate": rate,
+        "jitter": jitter,
+        "frames": frames,
+        "zoom": zoom,
+        "rotation": rotation,
+        "tile": tile,
+        "seed": seed,
+    }
+    around = Around(path, own_blocks, device, as_json, preview_every, True, resume, also=film_file(film, frames))
+    require_state(around)
+    deliver("dream", make_dream, settings, around, report, as_json)

@@ -1,0 +1,87 @@
+"""Which layers say what a picture's content and its style are, by network."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from blockprop.errors import GraphError, SettingError, suggestion
+from blockprop.network import Network
+from blockprop.rectifiers import rectifier
+
+Layers = str | Sequence[str] | Mapping[str, float]
+"""A node, several of them, or weights by node."""
+AUTOMATIC = (0.1, 0.25, 0.45, 0.65, 0.85)
+"""How deep, as parts of all rectifiers, the style layers of an unknown network lie, and CONTENT_DEPTH its content."""
+CONTENT_DEPTH = 0.65
+
+
+class Default(NamedTuple):
+    """What to compare in a network. Of content, the first that the network has; of style, all that it has."""
+
+    content: tuple[str, ...]
+    style: Mapping[str, float]
+
+
+DEFAULTS = {
+    "vgg19": Default(
+        ("relu4_2", "relu3_2", "relu3_1", "relu2_2"),
+        {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
+    ),
+    "squeezenet1_1": Default(("fire5",), {"relu_conv1": 1.0, "fire2": 1.0, "fire3": 1.0, "fire5": 1.0, "fire7": 1.0}),
+    "googlenet": Default(
+        ("inception_3b",),
+        {
+            "relu_conv1_7x7_s2": 1.0,
+            "relu_conv2_3x3": 1.0,
+            "inception_3a": 1.0,
+            "inception_3b": 1.0,
+            "inception_4a": 1.0,
+            "inception_4c": 1.0,
+        },
+    ),
+}
+"""By meta["architecture"]; chosen by looking at pictures of all of them."""
+
+
+def default_layers(network: Network) -> Default:
+    """What suits a network: of those in DEFAULTS what was tried out; of others rectifiers, spread evenly over depth.
+
+    Raises SettingError for a network that rectifies nothing.
+    """
+    nodes = {node.name for node in network.nodes}
+    known = DEFAULTS.get(str(network.meta.get("architecture")))
+    if known is not None:
+        content = tuple(name for name in known.content if name in nodes)
+        style = {name: weight for name, weight in known.style.items() if name in nodes}
+        if content and style:
+            return Default(content[:1], style)
+    producers = {key: node for node in network.nodes for key in node.keys}
+    rectified = [node.name for node in network.nodes if rectifier(node, producers)]
+    if not rectified:
+        names = ", ".join(node.name for node in network.nodes)
+        raise SettingError(f"say which layers have content and style, content_layers=… and style_layers=…, of {names}")
+    style = dict.fromkeys((_at(rectified, depth) for depth in AUTOMATIC), 1.0)
+    return Default((_at(rectified, CONTENT_DEPTH),), style)
+
+
+def weights_of(layers: Layers, network: Network, title: str) -> dict[str, float]:
+    """Weights by node that add up to 1.
+
+    Raises GraphError for unknown nodes, with near names, SettingError for no layers and weights that are not above 0.
+    """
+    given = {layers: 1.0} if isinstance(layers, str) else layers
+    pairs = given.items() if isinstance(given, Mapping) else ((name, 1.0) for name in given)
+    found = {str(name): float(weight) for name, weight in pairs}
+    names = [node.name for node in network.nodes if node.block.output_count == 1]
+    for name, weight in found.items():
+        if name not in names:
+            raise GraphError(f"the network has no layer {name!r}{suggestion(name, names)}")
+        if not 0 < weight < float("inf"):
+            raise SettingError(f"the weights of {title} must be above 0, came {weight:g} for {name!r}")
+    if not found:
+        raise SettingError(f"{title} names no layer; there are {', '.join(names)}")
+    total = sum(found.values())
+    return {name: weight / total for name, weight in found.items()}
+
+
+def _at(names: Sequence[str], depth: float) -> str:
+    return names[min(int(depth * len(names)), len(names) - 1)]

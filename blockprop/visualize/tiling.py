@@ -1,0 +1,214 @@
+"""Gradients by a picture of any size in bounded memory: the computation goes in tiles, the result is that of the whole.
+
+    tiling = Tiling(network, ("inception_4c",), tile=1024)
+    d_picture = tiling.gradient(picture, lambda tile, outputs: {"inception_4c": outputs["inception_4c"]})
+
+The places of the nodes are dealt out to tiles, each place to one. A tile computes its own places from a crop of the
+picture that holds everything they see; what padding spoils at the crop's edges is nobody's own place and gets no seed.
+So each tile gives exactly what its places contribute, and the gradient is the sum. There can be no seam.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from blockprop.errors import GraphError, SettingError, ShapeError, shape, suggestion
+from blockprop.network import Network
+from blockprop.objectives import Seeds
+from blockprop.visualize.places import Reach, needed, reaches, require_places, sizes
+
+Region = tuple[slice, slice]
+"""Rows and columns."""
+
+
+class Tile(NamedTuple):
+    """One piece of the computation.
+
+    number: from 0 on.   crop: what it computes from, in the picture.
+    places: its own ones, of each node, in the output of the whole.
+    own: the same in the output of the crop.
+    """
+
+    number: int
+    crop: Region
+    places: dict[str, Region]
+    own: dict[str, Region]
+
+
+Outputs = Mapping[str, Tensor]
+SeedsOf = Callable[[Tile, Outputs], Seeds]
+"""(tile, {node: its own places of the output, (n, c, h, w)}) -> ∂L/∂(these places), for any of the nodes."""
+
+
+class Span(NamedTuple):
+    """A tile along one axis, in cells: [start, stop) is computed, of which [first, last) are its own.
+
+    is_end: whether what lies beyond the last cell is its own, too.
+    """
+
+    start: int
+    stop: int
+    first: int
+    last: int
+    is_end: bool
+
+
+class Tiling:
+    """Some nodes of a network, computed in tiles of at most so many pixels a side, their halo included.
+
+    nodes: those with seeds or whose outputs are looked at; (n, channels, h, w) each.
+    tile: None for pictures as a whole. A picture that is not larger is one tile, whatever the network.
+    Blocks may be anything with places: convolutions, pooling, whatever works place by place, padding, scaling by whole
+    numbers. Which pixels they see is found out by trying, see places.py. Preprocessing in front is part of the network.
+    Raises GraphError for unknown nodes, SettingError for a tile below 1 and several inputs.
+    """
+
+    def __init__(self, network: Network, nodes: Iterable[str], tile: int | None = None):
+        self.nodes = tuple(dict.fromkeys(nodes))
+        keys = [key for node in network.nodes for key in node.keys]
+        for name in self.nodes:
+            if name not in keys:
+                raise GraphError(f"the network has no node {name!r}{suggestion(name, keys)}")
+        if len(network.inputs) != 1 or not self.nodes:
+            raise SettingError(f"expected a network with one input, the picture, and nodes; came {network.inputs}")
+        if tile is not None and tile < 1:
+            raise SettingError(f"tile must be at least 1 pixel, came {tile}")
+        self.network, self.tile = needed(network, self.nodes), tile
+        (self.input,) = network.inputs
+        self._reaches: dict[int, tuple[Reach, Reach]] = {}
+        self._sizes: dict[tuple[int, int, int], dict[str, tuple[int, ...]]] = {}
+
+    def sizes(self, picture: Tensor) -> dict[str, tuple[int, int, int]]:
+        """(channels, h, w) of each node for a picture as a whole. ShapeError for a node without h and w."""
+        _, channels, height, width = picture.shape
+        known = self._sizes.get((channels, height, width))
+        if known is None:
+            known = self._sizes[channels, height, width] = sizes(self.network, channels, height, width)
+        for node in self.nodes:
+            require_places(node, known[node])
+        return {node: known[node][1:] for node in self.nodes}  # type: ignore[misc]
+
+    def tiles(self, picture: Tensor) -> list[Tile]:
+        """The tiles of a picture, row by row. Raises SettingError for a tile below what its places see."""
+        whole = self.sizes(picture)
+        height, width = picture.shape[2:]
+        if self.tile is None or (height <= self.tile and width <= self.tile):
+            everything = {node: (slice(0, h), slice(0, w)) for node, (_, h, w) in whole.items()}
+            return [Tile(0, (slice(0, height), slice(0, width)), everything, everything)]
+        channels = picture.shape[1]
+        if channels not in self._reaches:
+            self._reaches[channels] = reaches(self.network, self.nodes, channels)
+        rows, columns = self._reaches[channels]
+        found: list[Tile] = []
+        for y in spans(rows, height, self.tile):
+            for x in spans(columns, width, self.tile):
+                crop = _pixels(rows, y, height), _pixels(columns, x, width)
+                places = {
+                    node: (_places(rows, y, node, h), _places(columns, x, node, w)) for node, (_, h, w) in whole.items()
+                }
+                own = {
+                    node: (_moved(a, y.start * rows.places[node]), _moved(b, x.start * columns.places[node]))
+                    for node, (a, b) in places.items()
+                }
+                found.append(Tile(len(found), crop, places, own))
+        return found
+
+    @torch.no_grad()
+    def outputs(self, picture: Tensor) -> Iterator[tuple[Tile, dict[str, Tensor]]]:
+        """Forward alone: for each tile its own places of each node. Together they are the outputs, each place once."""
+        for tile in self.tiles(self._checked(picture)):
+            trace = self.network.forward(picture[_region(tile.crop)], keep=self.nodes)
+            trace.saved.clear()
+            yield tile, {node: trace[node][_region(tile.own[node])] for node in self.nodes}
+
+    @torch.no_grad()
+    def gradient(self, picture: Tensor, seeds: SeedsOf, look: Callable[[Tile, Outputs], None] | None = None) -> Tensor:
+        """∂L/∂picture, the sum over all tiles.
+
+        picture: (n, channels, h, w)   seeds: is called once for each tile, in order.
+        look: called for each tile before any seeds are asked for, when these depend on something of the whole (a Gram
+            matrix). Costs another forward pass if there are several tiles.
+        Raises ShapeError for seeds of another shape than the places that they are for.
+        """
+        tiles = self.tiles(self._checked(picture))
+        if look is not None and len(tiles) > 1:
+            for tile, outputs in self.outputs(picture):
+                look(tile, outputs)
+        d_picture = torch.zeros_like(picture)
+        for tile in tiles:
+            trace = self.network.forward(picture[_region(tile.crop)], keep=self.nodes)
+            outputs = {node: trace[node][_region(tile.own[node])] for node in self.nodes}
+            if look is not None and len(tiles) == 1:
+                look(tile, outputs)
+            found = {
+                node: _spread(seed, outputs, trace[node], tile, node) for node, seed in seeds(tile, outputs).items()
+            }
+            if found:
+                del outputs
+                d = self.network.backward(trace, found, wrt=self.input)[self.input]
+                d_picture[_region(tile.crop)] += d
+        return d_picture
+
+    def _checked(self, picture: Tensor) -> Tensor:
+        if picture.dim() != 4 or not picture.numel():
+            raise ShapeError(f"expected pictures (n, channels, h, w), came {shape(picture)}")
+        return picture
+
+
+def spans(reach: Reach, size: int, tile: int) -> list[Span]:
+    """The fewest tiles along an axis of so many pixels, about equally long. SettingError if they cannot be so short."""
+    total = math.ceil(size / reach.cell)
+    if size <= tile:
+        return [Span(0, total, 0, total, True)]
+    halo, ragged = reach.before + reach.after, int(size % reach.cell > 0)
+    # The last tile may have a part of a cell, and is one longer then.
+    least, most = max(reach.least, halo + 1), tile // reach.cell - ragged
+    if most < least:
+        raise SettingError(
+            f"tile must be at least {(least + 1) * reach.cell} pixels for these nodes, came {tile}: their places see "
+            f"{halo * reach.cell} pixels around them"
+        )
+    count = math.ceil((total - halo) / (most - halo))
+    length = max(math.ceil((total - halo) / count) + halo, least)
+    found: list[Span] = []
+    start = last = 0
+    while start + length < total:
+        found.append(Span(start, start + length, last, start + length - reach.after, False))
+        last = found[-1].last
+        start = last - reach.before
+    start = max(0, min(start, total - length - ragged))
+    return [*found, Span(start, total, last, total, True)]
+
+
+def _pixels(reach: Reach, span: Span, size: int) -> slice:
+    return slice(span.start * reach.cell, min(span.stop * reach.cell, size))
+
+
+def _places(reach: Reach, span: Span, node: str, size: int) -> slice:
+    """A tile's own places; the last tile has also what lies beyond the last cell."""
+    each = reach.places[node]
+    return slice(span.first * each, size if span.is_end else span.last * each)
+
+
+def _moved(places: slice, start: int) -> slice:
+    return slice(places.start - start, places.stop - start)
+
+
+def _region(region: Region) -> tuple[slice, slice, slice, slice]:
+    return (slice(None), slice(None), *region)
+
+
+def _spread(seed: Tensor, outputs: Outputs, y: Tensor, tile: Tile, node: str) -> Tensor:
+    """A seed for the whole output of a crop: nothing comes from places that are not the tile's own."""
+    if seed.shape != outputs[node].shape:
+        raise ShapeError(
+            f"the seed for {node!r} is {shape(seed)}, but tile {tile.number} has {shape(outputs[node])} of its places"
+        )
+    if seed.shape == y.shape:
+        return seed
+    spread = torch.zeros_like(y)
+    spread[_region(tile.own[node])] = seed
+    return spread
