@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,51 +73,42 @@ def make_sheet(
     names = expanded(network, targets, most, output)
     runs = [names[i : i + at_once] for i in range(0, len(names), at_once)]
     found = _restored(around)
-    stopped: int | None = None
-
-    def batch(number: int, some: Sequence[str], most_steps: int) -> int | None:
-        """Add the pictures of some targets; return after how many steps Ctrl-C ended it."""
-        state = around.state.with_name(f"{around.state.name}.{number}")
-        run = maximize(
-            network,
-            each(network, some, output),
-            size_named(size),
-            steps,
-            canvas=canvas,
-            transforms=blocks_named(transforms),
-            l2=l2,
-            total_variation=total_variation,
-            doubt=doubt,
-            seed=seed,
-            rate=rate,
-            state=state if around.keep_state else None,
-            resume=around.resume,
-            output=output,
-        )
-        _, ended = follow(run, f"Sheet {number}/{len(runs)}", around, most_steps)
-        found.extend(run.picture() if run.step == steps else run.best_picture())
-        if ended:
-            return run.step
-        if around.keep_state:
-            write_checkpoint(around.state, {"how": _identity(around), "pictures": found})
-            state.unlink(missing_ok=True)
-        return None
-
+    make = partial(
+        maximize,
+        network,
+        size=size_named(size),
+        steps=steps,
+        canvas=canvas,
+        transforms=blocks_named(transforms),
+        l2=l2,
+        total_variation=total_variation,
+        doubt=doubt,
+        seed=seed,
+        rate=rate,
+        output=output,
+    )
+    stopped = None
     for i, some in enumerate(runs):
         left = steps if stop is None else min(steps, stop - i * steps)
         if len(found) > i * at_once:
             continue
         if left <= 0:
             break
+        state = around.state.with_name(f"{around.state.name}.{i + 1}") if around.keep_state else None
         try:
-            ended = batch(i + 1, some, left)
+            run = make(target=each(network, some, output), state=state, resume=around.resume)
+            _, ended = follow(run, f"Sheet {i + 1}/{len(runs)}", around, left)
+            found += list(run.picture() if run.step == steps else run.best_picture())
+            if ended:
+                stopped = i * steps + run.step
+                break
+            if state is not None:
+                write_checkpoint(around.state, {"how": _identity(around), "pictures": found})
+                state.unlink(missing_ok=True)
         except KeyboardInterrupt:  # before a first step, or between two batches
             if not found:
                 raise
             stopped = math.ceil(len(found) / at_once) * steps
-            break
-        if ended is not None:
-            stopped = i * steps + ended
             break
     made = _laid_out(network, names[: len(found)], found, columns, output)
     made.stopped = stopped

@@ -2,7 +2,7 @@
 
     lean = frozen(network, keep=("relu1_1", "relu4_2"))
 
-A convolution takes the padding by reflection in front of it and the ReLU behind it into one block. Channels lie together
+A convolution, the padding by reflection in front of it and the ReLU behind it become one block. Channels lie together
 in memory, which suits convolutions on CPUs. Nothing is saved but what error propagation needs: of a ReLU its output, of
 a convolution nothing, of a pooling its input, which a ReLU has saved already.
 """

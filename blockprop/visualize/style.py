@@ -22,7 +22,7 @@ from blockprop.visualize.pipeline import Start
 from blockprop.visualize.quasi_newton import HISTORY
 from blockprop.visualize.question import picture as checked
 from blockprop.visualize.style_layers import Layers, default_layers, weights_of
-from blockprop.visualize.style_losses import Weights
+from blockprop.visualize.style_losses import CONTENT, RANGE, VARIATION, Weights
 from blockprop.visualize.style_run import Style, Stylization
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer
 
@@ -44,8 +44,9 @@ def stylize(
     steps: int | Sequence[int] = 100,
     *,
     content_weight: float = 1.0,
-    style_weight: float = 100.0,
+    style_weight: float | None = None,
     total_variation: float = 1.0,
+    range_weight: float = 100.0,
     content_layers: Layers | None = None,
     style_layers: Layers | None = None,
     start: Start = "content",
@@ -69,7 +70,8 @@ def stylize(
     content: (1, 3, h, w) in 0…1.   styles: a picture, a `Style`, or several of them
     size: pixels of the result's longer side; by default those of the content
     steps: at each size, or a list, coarsest size first; records are numbered over all sizes
-    content_weight, style_weight, total_variation: factors of the losses, at least 0
+    content_weight, style_weight, total_variation, range_weight: factors of the losses, at least 0; that of style by
+        default as suits the network. The last one is for numbers outside of 0…1, which are cut off in the end.
     content_layers, style_layers: "node", several of them, or {"node": weight}; see style_layers.py for the defaults
     start: "content", "noise" or a picture, which is brought to the coarsest size
     colors: those of the "style"; "matched": the styles get the content's mean and covariance of colors before; or
@@ -85,7 +87,16 @@ def stylize(
     content = _checked(content, network, "the content")
     _require_color(colors)
     found = _named([_checked_style(style, network, content) for style in _listed(styles)])
-    weights = _weights(network, content_layers, style_layers, content_weight, style_weight, total_variation)
+    default = default_layers(network, required=content_layers is None or style_layers is None)
+    weights = _weights(
+        network,
+        default.content if content_layers is None else content_layers,
+        default.style if style_layers is None else style_layers,
+        content_weight=content_weight,
+        style_weight=default.style_weight if style_weight is None else style_weight,
+        total_variation=total_variation,
+        range_weight=range_weight,
+    )
     sizes = _sizes(content, size, scales)
     counts = list(steps) if isinstance(steps, Sequence) else [steps] * len(sizes)
     if len(counts) != len(sizes) or any(not isinstance(count, int) or count < 1 for count in counts):
@@ -143,8 +154,8 @@ def _checked_style(style: Style, network: Network, content: Tensor) -> Style:
 def _named(styles: Sequence[Style]) -> list[Style]:
     """With names, each its own, and weights that add up to 1."""
     names = [style.name or f"style {i}" for i, style in enumerate(styles, 1)]
-    if len(set(names)) < len(names) or {"content", "total variation"} & set(names):
-        raise SettingError(f"expected a different name for each style, not content nor total variation; came {names}")
+    if len(set(names)) < len(names) or {CONTENT, VARIATION, RANGE} & set(names):
+        raise SettingError(f"expected a name of its own for each style, and not that of another loss; came {names}")
     total = sum(style.weight for style in styles)
     return [
         Style(style.picture, style.weight / total, style.scale, style.mask, name)
@@ -152,29 +163,20 @@ def _named(styles: Sequence[Style]) -> list[Style]:
     ]
 
 
-def _weights(
-    network: Network,
-    content_layers: Layers | None,
-    style_layers: Layers | None,
-    content: float,
-    style: float,
-    variation: float,
-) -> Weights:
-    for name, weight in (("content_weight", content), ("style_weight", style), ("total_variation", variation)):
+def _weights(network: Network, content_layers: Layers, style_layers: Layers, **factors: float) -> Weights:
+    for name, weight in factors.items():
         if not 0 <= weight < math.inf:
             raise SettingError(f"{name} must be at least 0, came {weight}")
+    content, style = factors["content_weight"], factors["style_weight"]
     if not content and not style:
         raise SettingError("content_weight and style_weight are both 0: nothing would be painted")
-    if content_layers is None or style_layers is None:
-        default = default_layers(network)
-        content_layers = default.content if content_layers is None else content_layers
-        style_layers = default.style if style_layers is None else style_layers
     return Weights(
         weights_of(content_layers, network, "content_layers") if content else {},
         weights_of(style_layers, network, "style_layers") if style else {},
         content,
         style,
-        variation,
+        factors["total_variation"],
+        factors["range_weight"],
     )
 
 

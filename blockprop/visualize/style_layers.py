@@ -15,37 +15,42 @@ CONTENT_DEPTH = 0.65
 
 
 class Default(NamedTuple):
-    """What to compare in a network. Of content, the first that the network has; of style, all that it has."""
+    """What to compare in a network: of content the first layer that it has, of style all that it has.
+
+    style_weight: how much more the style counts than the content.
+    """
 
     content: tuple[str, ...]
     style: Mapping[str, float]
+    style_weight: float = 1000.0
 
 
 DEFAULTS = {
     "vgg19": Default(
         ("relu4_2", "relu3_2", "relu3_1", "relu2_2"),
-        {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
+        dict.fromkeys(("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), 1.0),
+        1500.0,
     ),
-    "squeezenet1_1": Default(("fire5",), {"relu_conv1": 1.0, "fire2": 1.0, "fire3": 1.0, "fire5": 1.0, "fire7": 1.0}),
+    "squeezenet1_1": Default(
+        ("fire5",),
+        dict.fromkeys(("relu_conv1", "fire2", "fire3", "fire5", "fire7"), 1.0),
+        100.0,
+    ),
     "googlenet": Default(
         ("inception_3b",),
-        {
-            "relu_conv1_7x7_s2": 1.0,
-            "relu_conv2_3x3": 1.0,
-            "inception_3a": 1.0,
-            "inception_3b": 1.0,
-            "inception_4a": 1.0,
-            "inception_4c": 1.0,
-        },
+        dict.fromkeys(
+            ("relu_conv1_7x7_s2", "relu_conv2_3x3", "inception_3a", "inception_3b", "inception_4a", "inception_4c"), 1.0
+        ),
+        15.0,
     ),
 }
-"""By meta["architecture"]; chosen by looking at pictures of all of them."""
+"""By meta["architecture"]; chosen by looking at pictures of all of them. Layers of VGG-19: Gatys et al. 2015."""
 
 
-def default_layers(network: Network) -> Default:
+def default_layers(network: Network, required: bool = True) -> Default:
     """What suits a network: of those in DEFAULTS what was tried out; of others rectifiers, spread evenly over depth.
 
-    Raises SettingError for a network that rectifies nothing.
+    Raises SettingError for a network that rectifies nothing; if they are not required, there are no layers then.
     """
     nodes = {node.name for node in network.nodes}
     known = DEFAULTS.get(str(network.meta.get("architecture")))
@@ -53,9 +58,11 @@ def default_layers(network: Network) -> Default:
         content = tuple(name for name in known.content if name in nodes)
         style = {name: weight for name, weight in known.style.items() if name in nodes}
         if content and style:
-            return Default(content[:1], style)
+            return Default(content[:1], style, known.style_weight)
     producers = {key: node for node in network.nodes for key in node.keys}
     rectified = [node.name for node in network.nodes if rectifier(node, producers)]
+    if not rectified and not required:
+        return Default((), {})
     if not rectified:
         names = ", ".join(node.name for node in network.nodes)
         raise SettingError(f"say which layers have content and style, content_layers=… and style_layers=…, of {names}")

@@ -14,11 +14,11 @@ from blockprop.errors import GraphError
 from blockprop.objectives import Seeds
 from blockprop.plan import Rule, plan_forward
 from blockprop.visualize.gram import EVERYTHING, Region, SumsOverPlaces, content_distance, gram, style_distance
-from blockprop.visualize.penalties import total_variation
+from blockprop.visualize.penalties import Penalty, total_variation
 from blockprop.visualize.quasi_newton import Point
 from blockprop.visualize.tiling import Outputs, Tile, Tiling
 
-CONTENT, VARIATION = "content", "total variation"
+CONTENT, VARIATION, RANGE = "content", "total variation", "range"
 """Names of parts of the loss; the others are the styles' own."""
 
 Pending = list[tuple[SumsOverPlaces, Tensor]]
@@ -30,7 +30,7 @@ class Weights:
     """What is compared, and how much it counts.
 
     content_layers, style_layers: weights by node, made to add up to 1.
-    content, style, variation: factors of the three losses.
+    content, style, variation, range: factors of the losses.
     """
 
     content_layers: Mapping[str, float]
@@ -38,6 +38,7 @@ class Weights:
     content: float
     style: float
     variation: float
+    range: float = 0.0
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -54,10 +55,26 @@ class Aim:
     mask: Tensor | None = None
 
 
+class OutOfRange(Penalty):
+    """How far a picture's numbers lie outside of 0…1:  R = mean of e², with e = x − (x cut off at 0 and 1).
+
+    seed = 2 e / numbers
+
+    Without it, what is cut off in the end takes bright and dark details along.
+    """
+
+    def __init__(self, node: str = "image"):
+        super().__init__(node, "out_of_range()")
+
+    def of(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        excess = y - y.clamp(0, 1)
+        return excess.square().mean(), excess.mul_(2 / max(y.numel(), 1))
+
+
 class StyleLosses:
     """The weighted loss of a picture, by its parts, and its gradient:  losses(picture) -> Point.
 
-    L = content Σ_l v_l ContentDistance_l + style Σ_s w_s Σ_l v_l StyleDistance_l,s + variation TV
+    L = content Σ_l v_l ContentDistance_l + style Σ_s w_s Σ_l v_l StyleDistance_l,s + variation TV + range R
 
     Forward stops at the deepest layer that is compared, no weight gets a gradient, and what is compared with is
     computed once, here. Sums over places are taken first, over all tiles; what they say comes back with the second pass
@@ -72,15 +89,16 @@ class StyleLosses:
         """(objective, factor, the part that each of its values belongs to)."""
         self._add_content(content)
         self._add_styles(content, aims)
-        self.variation = total_variation()
+        self.penalties = {VARIATION: (weights.variation, total_variation()), RANGE: (weights.range, OutOfRange())}
 
     def __call__(self, picture: Tensor) -> Point:
-        parts = {CONTENT: 0.0, **dict.fromkeys(self.names, 0.0), VARIATION: 0.0}
+        parts = dict.fromkeys((CONTENT, *self.names, *self.penalties), 0.0)
         d = self._through_network(picture, parts)
-        if self.weights.variation:
-            value, d_variation = self.variation.of(picture)
-            parts[VARIATION] = self.weights.variation * float(value)
-            d.add_(d_variation, alpha=self.weights.variation)
+        for name, (weight, penalty) in self.penalties.items():
+            if weight:
+                value, seed = penalty.of(picture)
+                parts[name] = weight * float(value)
+                d.add_(seed, alpha=weight)
         return Point(picture, math.fsum(parts.values()), parts, d)
 
     # What is compared with --------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """A run of a style transfer: size after size, step after step."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from blockprop.visualize.frozen import frozen
 from blockprop.visualize.picture_files import fingerprint
 from blockprop.visualize.places import sizes
 from blockprop.visualize.quasi_newton import LBFGS, FirstOrder, Point
-from blockprop.visualize.running import Run
+from blockprop.visualize.running import Run, digest
 from blockprop.visualize.style_losses import Aim, StyleLosses, Weights
 from blockprop.visualize.tiling import Tiling
 from blockprop.visualize.updates import Optimizer
@@ -70,12 +69,12 @@ class Stylization(Run):
         self.optimizer = self._fresh_optimizer()
         self._made_of = {
             "network": fingerprint(network),
-            "content": _digest(content),
+            "content": digest(content),
             "styles": [
-                [_digest(s.picture), s.weight, s.scale, None if s.mask is None else _digest(s.mask), s.name]
+                [digest(s.picture), s.weight, s.scale, None if s.mask is None else digest(s.mask), s.name]
                 for s in styles
             ],
-            "start": "noise" if start is None else _digest(start),
+            "start": "noise" if start is None else digest(start),
         }
         self._require_sizes()
 
@@ -184,7 +183,7 @@ class Stylization(Run):
             **self._made_of,
             **self.settings,
             "layers": [dict(weights.content_layers), dict(weights.style_layers)],
-            "weights": [weights.content, weights.style, weights.variation],
+            "weights": [weights.content, weights.style, weights.variation, weights.range],
         }
 
     def document(self) -> dict[str, Any]:
@@ -246,8 +245,3 @@ def _resized_mask(mask: Tensor | None, height: int, width: int) -> Tensor | None
     if mask is None or mask.shape == (height, width):
         return mask
     return F.interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
-
-
-def _digest(picture: Tensor) -> str:
-    numbers = picture.detach().cpu().contiguous()
-    return f"{list(picture.shape)} {hashlib.sha256(numbers.numpy().data).hexdigest()[:16]}"
