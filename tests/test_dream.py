@@ -266,7 +266,7 @@ def test_dreams_from_noise() -> None:
     assert last.picture is not None
     assert last.picture.shape == (1, 3, 30, 44)
     assert last.steps == 6
-    assert dream(small(), layers="relu2", size=90).steps == 60
+    assert dream(small(), layers="relu2", size=90).octaves == 6
     other = start(image="noise", size=(30, 44), seed=1)
     assert not torch.equal(start(image="noise", size=(30, 44)).picture(), other.picture())
 
@@ -279,6 +279,16 @@ def test_noise_has_all_sizes_on_gray() -> None:
     halves = [float(F.avg_pool2d(found, size).std()) for size in (4, 16, 32)]
     assert halves[0] > halves[1] > halves[2] > 0.2 * halves[0]
     assert float((found[..., 1:] - found[..., :-1]).abs().mean()) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("size", "octaves", "smallest"), [((40, 52), 4, 19), ((768, 1024), 4, 373), ((30, 4000), 8, 379)]
+)
+def test_a_large_dream_begins_as_small_as_others(size: tuple[int, int], octaves: int, smallest: int) -> None:
+    run = dream(small(), photo(*size), "relu1")
+    assert run.octaves == octaves
+    assert run.sizes[0][1] == smallest
+    assert run.sizes[-1] == size
 
 
 # Films ----------------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def make_stylize(
     size: int = SIZE,
     steps: int = STEPS,
     content_weight: float = 1.0,
-    style_weight: float = 100.0,
+    style_weight: float | None = None,
     total_variation: float = 1.0,
     content_layers: list[str] | None = None,
     style_layers: list[str] | None = None,
@@ -113,7 +113,9 @@ def stylize_(
     steps: Annotated[int, typer.Option(min=1, help="Steps at each size, from coarse to fine.")] = STEPS,
     scales: Annotated[int | None, typer.Option(min=1, help="Sizes; by default all of at least 128 pixels.")] = None,
     content_weight: Annotated[float, typer.Option(help="How much the content counts.")] = 1.0,
-    style_weight: Annotated[float, typer.Option(help="How much the style counts.")] = 100.0,
+    style_weight: Annotated[
+        float | None, typer.Option(help="How much the style counts; by default what suits the network.")
+    ] = None,
     total_variation: Annotated[float, typer.Option(help="How strongly smooth pictures are preferred.")] = 1.0,
     content_layer: Annotated[list[str] | None, typer.Option(help="A node, or node=weight; repeat it.")] = None,
     style_layer: Annotated[list[str] | None, typer.Option(help="A node, or node=weight; repeat it.")] = None,

@@ -35,6 +35,8 @@ LAYERS = {"googlenet": ("inception_4c",), "squeezenet1_1": ("fire7",), "vgg19": 
 """What dreams well, by meta["architecture"]; the first that the network has."""
 GUIDED_LAYERS = {"googlenet": ("inception_3b",), "squeezenet1_1": ("fire5",), "vgg19": ("relu3_1",)}
 OCTAVES = {"photo": 4, "noise": 6}
+COARSEST = {"photo": 400, "noise": 100}
+"""Pixels of the longer side at which the dream of a large picture begins, about; so that it has large things in it."""
 RATES = {"photo": 1.5 / 255, "noise": 2 / 255}
 SIDE = 512
 """Pixels of a dream from noise."""
@@ -69,7 +71,8 @@ def dream(
     layers: "node" or "node:channel", several of them, or {"node": weight}; by default what suits known networks
     steps: at each octave; records are numbered over all octaves and frames
     guide: another picture, (1, channels, h', w'): what its features are like grows, instead of whatever is there
-    octaves, octave_scale: so many sizes, by default 4 (from noise 6), each so much larger than the one before
+    octaves, octave_scale: so many sizes, each so much larger than the one before; by default 4 (from noise 6), and more
+        if the picture is large
     rate: how far a step changes the picture's numbers, as the mean over them; by default 1.5 / 255 (from noise 2 / 255)
     jitter: the picture is shifted by up to so many pixels in each step, around its edges
     frames: a film of so many dreams, each on the one before, zoomed in by `zoom` and turned by `rotation` degrees;
@@ -81,14 +84,17 @@ def dream(
     by each one's own gradient.
     """
     kind = "photo" if isinstance(image, Tensor) else "noise"
-    octaves, rate = OCTAVES[kind] if octaves is None else octaves, RATES[kind] if rate is None else rate
-    _check(steps=steps, octaves=octaves, frames=frames)
+    rate = RATES[kind] if rate is None else rate
+    _check(steps=steps, octaves=1 if octaves is None else octaves, frames=frames)
     if not (octave_scale > 1 or octaves == 1) or not 0 < rate < math.inf or jitter < 0 or not 0 < zoom < math.inf:
         raise SettingError(
             f"expected an octave_scale above 1, rate and zoom above 0 and a jitter of at least 0; came {octave_scale}, "
             f"{rate}, {zoom} and {jitter}"
         )
     picture = _start(network, image, size, seed)
+    if octaves is None:
+        scales = math.log(max(picture.shape[2:]) / COARSEST[kind], octave_scale)
+        octaves = max(OCTAVES[kind], 1 + round(scales))
     if layers is None:
         layers = _default_layers(network, guide is not None)
     terms = parsed(layers, network)

@@ -29,8 +29,8 @@ from blockprop.visualize.updates import OPTIMIZERS, Optimizer
 COLORS = ("style", "matched", "luminance")
 FACTOR = 2**0.5
 """Of the sides, from one size to the next."""
-COARSEST = 128
-"""Pixels of the longer side below which there is no coarser size."""
+COARSEST = 180
+"""Pixels of the longer side below which there is no coarser size. Smaller ones are painted over more boldly."""
 TILE = 1024
 
 __all__ = ["Style", "Stylization", "stylize"]
@@ -78,7 +78,7 @@ def stylize(
         "luminance": only brightness is painted, the colors are the content's
     optimizer: "lbfgs", see quasi_newton.py; one of updates.OPTIMIZERS, or a function that makes one of torch.optim
     rate: of the optimizers but L-BFGS, which finds its own.   history: pairs of pictures that L-BFGS remembers
-    scales: so many sizes, each √2 times as large as the one before; by default all of at least 128 pixels
+    scales: so many sizes, each √2 times as large as the one before; by default all of at least 180 pixels
     tile: pixels of the sides of the pieces in which larger pictures are computed.   None: never
     seed: of the noise.   preview_every: so many steps.   state, resume: see `ascend`.
     Raises SettingError, GraphError and ShapeError for what makes no sense, NotFiniteError if something overflows.
