@@ -10,7 +10,6 @@ finer details. Each step goes along the gradient, divided by its mean size. Pict
 computed in tiles, see tiling.py.
 """
 
-import hashlib
 import math
 from typing import Any
 
@@ -27,7 +26,7 @@ from blockprop.visualize.activity import Layers, PlaceSum, Resemblance, objectiv
 from blockprop.visualize.picture_files import fingerprint
 from blockprop.visualize.pipeline import Start
 from blockprop.visualize.question import picture as checked
-from blockprop.visualize.running import Run
+from blockprop.visualize.running import Run, digest
 from blockprop.visualize.scaling import noise, scaled, zoomed
 from blockprop.visualize.tiling import Outputs, Tile, Tiling
 
@@ -232,9 +231,9 @@ class Dream(Run):
             guided = [term for _, term in self.terms if isinstance(term, Resemblance)]
             self._identity = {
                 "network": fingerprint(self.network),
-                "picture": _digest(self.begun),
+                "picture": digest(self.begun),
                 "objective": repr(self.objective),
-                **{f"guide at {term.node!r}": _digest(term.features) for term in guided},
+                **{f"guide at {term.node!r}": digest(term.features) for term in guided},
                 **self.settings,
             }
         return self._identity
@@ -286,8 +285,3 @@ def _check(**counts: Any) -> None:
 def _too_small(size: tuple[int, int], why: BlockpropError | str) -> SettingError:
     height, width = size
     return SettingError(f"the smallest octave of {height} x {width} is too small for the network, use fewer: {why}")
-
-
-def _digest(picture: Tensor) -> str:
-    numbers = picture.detach().cpu().contiguous().view(-1).view(torch.uint8)
-    return f"{list(picture.shape)} {hashlib.sha256(numbers.numpy().data).hexdigest()[:16]}"

@@ -158,5 +158,5 @@ class Run(Iterator[Step]):
 
 def digest(numbers: Tensor) -> str:
     """What tells these numbers from others: their shape, and 16 hexadecimal digits."""
-    content = numbers.detach().cpu().contiguous()
-    return f"{list(content.shape)} {hashlib.sha256(content.view(torch.uint8).numpy().data).hexdigest()[:16]}"
+    content = numbers.detach().cpu().contiguous().view(-1).view(torch.uint8)
+    return f"{list(numbers.shape)} {hashlib.sha256(content.numpy().data).hexdigest()[:16]}"

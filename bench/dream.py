@@ -1,0 +1,216 @@
+"""Dreams in tiles: how near their gradient is to the untiled one, seams, and memory, beside torch's autograd.
+
+Usage: python bench/dream.py
+"""
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from reporting import DATA, interleaved, machine, table, write_section
+from torch import Tensor, nn
+from training_step import peak_memory
+
+from blockprop import from_torch
+from blockprop.network import Network
+from blockprop.objectives import Seeds
+from blockprop.pictures import with_preprocessing
+from blockprop.visualize.dream import dream
+from blockprop.visualize.picture_files import read_picture
+from blockprop.visualize.tiling import Outputs, Tile, Tiling
+from blockprop.weights import pretrained
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.architectures.googlenet import GoogLeNet
+
+NODE = "inception_4c"
+LARGE = (3000, 4000)
+TILES = (384, 512, 768)
+SEAM_TILE, SEAM_SIZE, NEAR = 512, (1000, 1400), (-24, -16, 16, 24)
+SIDE = 512
+
+
+def googlenet() -> Network:
+    return with_preprocessing(pretrained("googlenet", DATA.parent / "weights" / "googlenet_bvlc.safetensors"))
+
+
+def sky(size: tuple[int, int] | None = None) -> Tensor:
+    picture = read_picture(DATA.parent / "art" / "deepdream_sky.jpg")
+    return picture if size is None else F.interpolate(picture, size, mode="bicubic").clamp(0, 1)
+
+
+# As untiled -----------------------------------------------------------------------------------------------------------
+
+
+def dreaming(_: Tile, outputs: Outputs) -> Seeds:
+    """Of ½ Σ y², over all places of all tiles."""
+    return dict(outputs)
+
+
+def error(network: Network, gradient: Callable[[Tiling], Tensor], node: str, tile: int) -> str:
+    whole, tiled = (gradient(Tiling(network, [node], each)) for each in (None, tile))
+    return f"{float((whole - tiled).norm() / whole.norm()):.1e}"
+
+
+def styled(picture: Tensor, node: str) -> Callable[[Tiling], Tensor]:
+    """The gradient of |G|² of a node, G = F Fᵀ / places: its seed needs the whole picture's G first."""
+
+    def gradient(tiling: Tiling) -> Tensor:
+        _, height, width = tiling.sizes(picture)[node]
+        places, sums = height * width, []
+
+        def look(_: Tile, outputs: Outputs) -> None:
+            sums.append(outputs[node].flatten(2)[0] @ outputs[node].flatten(2)[0].T)
+
+        def seeds(_: Tile, outputs: Outputs) -> Seeds:
+            whole = torch.stack(sums).sum(0) / places
+            y = outputs[node]
+            return {node: (4 / places * whole @ y.flatten(2)[0]).view_as(y)}
+
+        return tiling.gradient(picture, seeds, look)
+
+    return gradient
+
+
+def errors(network: Network) -> str:
+    picture = sky()
+    style_node = "inception_3b"
+    rows = []
+    for tile in TILES:
+        dreamed = error(network, lambda tiling: tiling.gradient(picture, dreaming), NODE, tile)
+        painted = error(network, styled(picture, style_node), style_node, tile)
+        rows.append([f"{tile} pixels", dreamed, painted])
+    heads = ["tiles", f"dream at {NODE}", f"Gram matrix at {style_node}"]
+    return table(heads, rows)
+
+
+def seams(network: Network) -> str:
+    """Energy of what a dream has changed, across the borders of tiles and near them."""
+    picture = sky(SEAM_SIZE)
+    made = {}
+    for name, tile in (("in tiles", SEAM_TILE), ("as a whole", None)):
+        run = dream(network, picture, NODE, steps=3, octaves=1, jitter=0, rate=4 / 255, tile=tile)
+        for _ in run:
+            pass
+        made[name] = run.picture() - picture
+    tiles = Tiling(network, [NODE], SEAM_TILE).tiles(picture)
+    rows = []
+    for name, changed in made.items():
+        cells = [name]
+        for axis, length in ((3, SEAM_SIZE[1]), (2, SEAM_SIZE[0])):
+            places = {tile.places[NODE][axis - 2].start * 16 for tile in tiles}
+            borders = [at for at in places | {tile.crop[axis - 2].start for tile in tiles} if 30 < at < length - 30]
+            energy = changed.diff(dim=axis).square().mean((0, 1, 5 - axis))
+            at = torch.tensor(sorted(borders)) - 1
+            near = torch.cat([energy[at + step] for step in NEAR]).mean()
+            cells.append(f"{float(energy[at].mean() / near):.3f}")
+        rows.append(cells)
+    return table(["dream", "columns: at borders / near them", "rows: at borders / near them"], rows)
+
+
+# Memory ---------------------------------------------------------------------------------------------------------------
+
+
+def large() -> None:
+    """In a process of its own: one step at each octave of a large picture; prints the peak in MB and seconds a step."""
+    network, picture = googlenet(), sky(LARGE)
+    start = time.perf_counter()
+    steps = [step.seconds for step in dream(network, picture, NODE, steps=1)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    last = steps[-1] - steps[-2]
+    print(f"{peak:,.0f} {len(steps)} {last:.0f} {time.perf_counter() - start:.0f}")
+
+
+class Until4c(nn.Module):
+    """GoogLeNet's own modules, in its own order, as far as the layer that dreams."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole = GoogLeNet(1.0, 1000, auxiliary=False).eval()
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        net = self.whole
+        x = F.max_pool2d(F.relu(net.conv1(x), inplace=True), 3, 2, ceil_mode=True)
+        x = F.relu(net.conv2(F.local_response_norm(x, 5, alpha=1e-4, beta=0.75)), inplace=True)
+        x = F.local_response_norm(F.relu(net.conv3(x), inplace=True), 5, alpha=1e-4, beta=0.75)
+        x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+        for name, stage in net.stages.items():
+            x = stage(x)
+            if name == "4c":
+                break
+        return x
+
+
+def beside_autograd() -> str:
+    """The gradient of ½ Σ y² at 4c, by ours and by autograd through the same module, without weight gradients."""
+    torch.manual_seed(0)
+    module, x = Until4c(), torch.rand(1, 3, SIDE, SIDE)
+    network = from_torch(module, x, free=False)
+    (node,) = network.outputs
+    tiling = Tiling(network, [node])
+
+    def ours() -> Tensor:
+        return tiling.gradient(x, dreaming)
+
+    def autograd() -> Tensor:
+        picture = x.clone().requires_grad_()
+        (d,) = torch.autograd.grad(module(picture).square().sum() / 2, picture)
+        return d
+
+    apart = float((ours() - autograd()).norm() / autograd().norm())
+    assert apart < 0.02, apart  # rounding chooses some other maxima in the pools
+    seconds, memory = interleaved([ours, autograd], 1, 5), [peak_memory(each) for each in (ours, autograd)]
+    rows = [
+        [name, f"{1e3 * took:,.0f} ms", f"{used / 1e6:,.1f} MB"]
+        for name, took, used in zip(("ours", "autograd"), seconds, memory, strict=True)
+    ]
+    return table(["", "time", "peak memory"], rows)
+
+
+def main() -> None:
+    if sys.argv[1:] == ["large"]:
+        large()
+        return
+    torch.set_num_threads(1)
+    network = googlenet()
+    beside, near, border = beside_autograd(), errors(network), seams(network)
+    done = subprocess.run([sys.executable, __file__, "large"], capture_output=True, text=True, check=True)
+    peak, steps, last, total = done.stdout.split()[-4:]
+    height, width = LARGE
+    size = f"{SEAM_SIZE[1]} x {SEAM_SIZE[0]} pixels"
+    text = f"""## Dreams
+
+By `bench/dream.py`, on {machine()}, one thread unless said otherwise.
+
+The gradient of ½ Σ y² at GoogLeNet's inception_4c, {SIDE} x {SIDE} pixels, random weights, no weight gradients,
+beside autograd through the same torch module. Memory is that of the tensors made.
+
+{beside}
+
+How far the gradient in tiles is from the untiled one, relative, in float32, on the sky of 1024 x 575 pixels. Wanted is
+1e-5.
+
+{near}
+
+Seams: the energy (squared differences of neighbors) of what three large steps have changed, across the borders of tiles
+of {SEAM_TILE} pixels, divided by that 16 and 24 pixels beside them; a picture of {size}, no shifts. Wanted
+in tiles is a ratio within 2 % of that of the whole, where the borders are nothing but places.
+
+{border}
+
+A photograph of {width} x {height} pixels with the defaults, one step at each of {steps} octaves, two threads:
+{peak} MB for the whole process (wanted: 3 GB), {last} s for a step at full size, {total} s in all.
+"""
+    write_section("dream", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,358 @@
+"""Style transfer beside the paper written plainly with torch's autograd and torch.optim.LBFGS: loss over time, memory.
+
+Both have the same network, losses, weights, pictures and start. They take turns, each step going to whoever has used
+less time. 5 to 10 minutes on one core.
+
+Usage: python bench/style.py
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from reporting import DATA, interleaved, machine, table, write_section
+from torch import Tensor, nn
+from training_step import peak_memory
+
+from blockprop.network import Network
+from blockprop.pictures import with_preprocessing
+from blockprop.visualize.picture_files import read_picture
+from blockprop.visualize.style import Stylization, stylize
+from blockprop.weights import pretrained
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.architectures.squeezenet import SqueezeNet
+
+FOLDER = DATA.parent
+STEPS = 300
+COARSE_TO_FINE = (40, 40, 40, 140)
+SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
+"""Of the time of the plain version's steps, at which the losses are compared."""
+
+
+class Case(NamedTuple):
+    """One network: its file, longer side of the picture, and the torch module with the same weights."""
+
+    title: str
+    architecture: str
+    file: str
+    side: int
+    module: Callable[[Network], nn.Sequential]
+
+
+class Reading(NamedTuple):
+    """Seconds of one's own work so far, the loss, and its parts: content, style, total variation."""
+
+    seconds: float
+    value: float
+    parts: Sequence[float]
+
+
+# The paper, plainly ---------------------------------------------------------------------------------------------------
+
+
+def vgg(network: Network) -> nn.Sequential:
+    layers: dict[str, nn.Module] = {}
+    for node in network.nodes:
+        name, weight = node.name, network.parameters.get(f"{node.name}.weight")
+        if name.startswith("pad"):
+            layers[name] = nn.ReflectionPad2d(1)
+        elif name.startswith("conv"):
+            assert weight is not None
+            layers[name] = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2])
+        elif name.startswith("relu"):
+            layers[name] = nn.ReLU(inplace=True)
+        elif name.startswith("pool"):
+            layers[name] = nn.MaxPool2d(2)
+    return _sequential(layers)
+
+
+def squeezenet(_: Network) -> nn.Sequential:
+    names = ("conv1", "relu_conv1", "pool1", "fire2", "fire3", "pool3", "fire4", "fire5", "pool5", "fire6", "fire7")
+    features = list(SqueezeNet(1.0, 1000).features.children())
+    caffe = torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
+    return _sequential({"caffe": _Caffe(caffe), **dict(zip(names, features, strict=False))})
+
+
+class _Caffe(nn.Module):
+    def __init__(self, mean: Tensor) -> None:
+        super().__init__()
+        self.mean = mean
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flip(1) * 255 - self.mean
+
+
+def _sequential(layers: dict[str, nn.Module]) -> nn.Sequential:
+    found = nn.Sequential()
+    for name, layer in layers.items():
+        found.add_module(name, layer)
+    return found
+
+
+def with_weights(case: Case, network: Network) -> nn.Sequential:
+    """The module, with the network's weights, which want no gradients."""
+    module = case.module(network).eval()
+    with torch.no_grad():
+        for own, theirs in zip(module.parameters(), network.parameters.values(), strict=False):
+            own.copy_(theirs)
+            own.requires_grad_(False)
+    return module
+
+
+class Plain:
+    """Gatys, Ecker and Bethge 2015 by autograd: what `stylize` minimizes at a single size, in the usual few lines."""
+
+    def __init__(self, module: nn.Sequential, run: Stylization):
+        assert run.losses is not None
+        self.weights, self.x = run.weights, run.content.clone().requires_grad_()
+        deepest = max(i for i, (name, _) in enumerate(module.named_children()) if name in run.weights.nodes)
+        self.module = nn.Sequential(*module[: deepest + 1])
+        self.names = [name for name, _ in module.named_children()][: deepest + 1]
+        with torch.no_grad():
+            self.content = self.outputs(run.content)
+            aim = run.aims(*run.sizes[-1])[0].picture
+            self.grams = {name: self.gram(y) for name, y in self.outputs(aim).items()}
+        # Tolerances as in neural-style-pt; with those of torch it would stop early.
+        self.optimizer = torch.optim.LBFGS([self.x], tolerance_grad=-1, tolerance_change=-1)
+
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        found = {}
+        for name, layer in zip(self.names, self.module, strict=True):
+            x = layer(x)
+            if name in self.weights.nodes:
+                found[name] = x
+        return found
+
+    @staticmethod
+    def gram(y: Tensor) -> Tensor:
+        f = y.flatten(2)[0]
+        return f @ f.T / f.shape[1]
+
+    def losses(self) -> tuple[Tensor, ...]:
+        outputs, w = self.outputs(self.x), self.weights
+        content = sum(
+            share * (outputs[name] - self.content[name]).square().sum() / self.content[name].square().sum()
+            for name, share in w.content_layers.items()
+        )
+        style = sum(
+            share * (self.gram(outputs[name]) - self.grams[name]).square().sum() / self.grams[name].square().sum()
+            for name, share in w.style_layers.items()
+        )
+        variation = (self.x.diff(dim=2).square().sum() + self.x.diff(dim=3).square().sum()) / self.x.numel()
+        return w.content * content, w.style * style, w.variation * variation  # type: ignore[return-value]
+
+    def evaluate(self) -> tuple[Tensor, ...]:
+        self.optimizer.zero_grad()
+        parts = self.losses()
+        sum(parts).backward()  # type: ignore[union-attr]
+        return parts
+
+    def steps(self, count: int) -> Iterator[Reading]:
+        """One reading for each evaluation, handed out 20 at a time, because torch's step makes so many."""
+        readings: list[Reading] = []
+        used = start = 0.0
+
+        def closure() -> Tensor:
+            parts = self.evaluate()
+            value = sum(parts)
+            readings.append(Reading(used + time.perf_counter() - start, float(value), [float(part) for part in parts]))
+            return value  # type: ignore[return-value]
+
+        while len(readings) < count:
+            done, start = len(readings), time.perf_counter()
+            self.optimizer.step(closure)
+            used += time.perf_counter() - start
+            yield from readings[done:]
+
+
+# Taking turns ---------------------------------------------------------------------------------------------------------
+
+
+def ours(run: Stylization) -> Iterator[Reading]:
+    used = 0.0
+    while True:
+        start = time.perf_counter()
+        step = next(run, None)
+        if step is None:
+            return
+        used += time.perf_counter() - start
+        content, *styles, variation = step.parts.values()
+        yield Reading(used, step.value, [content, sum(styles), variation])
+
+
+def taking_turns(runners: dict[str, Iterator[Reading]]) -> dict[str, list[Reading]]:
+    """All readings of each; the next step is always that of whoever has used the least time."""
+    found: dict[str, list[Reading]] = {name: [] for name in runners}
+    left = dict(runners)
+    while left:
+        name = min(left, key=lambda name: found[name][-1].seconds if found[name] else 0.0)
+        reading = next(left[name], None)
+        if reading is None:
+            del left[name]
+        else:
+            found[name].append(reading)
+    return found
+
+
+def at(readings: list[Reading], seconds: float) -> Reading | None:
+    """The lowest loss by then."""
+    done = [reading for reading in readings if reading.seconds <= seconds]
+    return min(done, key=lambda reading: reading.value) if done else None
+
+
+def reached(readings: list[Reading], value: float) -> float | None:
+    return next((reading.seconds for reading in readings if reading.value <= value), None)
+
+
+# Measuring ------------------------------------------------------------------------------------------------------------
+
+CASES = (
+    Case("VGG-19, distilled, to conv5_1", "vgg19", "vgg19_distilled16x_conv5_1", 384, vgg),
+    Case("VGG-19, normalized, to conv3_1", "vgg19", "vgg19_normalised_conv3_1", 256, vgg),
+    Case("SqueezeNet 1.1", "squeezenet1_1", "squeezenet1_1", 384, squeezenet),
+)
+
+
+class Outcome(NamedTuple):
+    """Rows of the tables."""
+
+    speed: list[object]
+    losses: list[list[object]]
+    shares: list[object]
+
+
+def entered(run: Stylization) -> Stylization:
+    """With its losses at the first size."""
+    run.enter(0)
+    return run
+
+
+def measured(case: Case) -> Outcome:
+    network = with_preprocessing(pretrained(case.architecture, FOLDER / "weights" / f"{case.file}.safetensors"))
+    content = read_picture(FOLDER / "art" / "content_tubingen.jpg", longest=case.side)
+    style = read_picture(FOLDER / "art" / "style_starry_night.jpg")
+
+    def run(steps: int | Sequence[int], **settings: str) -> Stylization:
+        scales = len(steps) if isinstance(steps, Sequence) else 1
+        return stylize(network, content, style, case.side, steps, scales=scales, **settings)  # type: ignore[arg-type]
+
+    single = entered(run(STEPS))
+    module = with_weights(case, network)
+    plain = Plain(module, single)
+    assert single.losses is not None
+    point, parts = single.losses(content), plain.evaluate()
+    assert plain.x.grad is not None
+    agreement = abs(point.value - float(sum(parts))) / point.value  # type: ignore[arg-type]
+    assert agreement < 1e-4, agreement
+    seconds = interleaved([lambda: single.losses(content), plain.evaluate], 1, 5)  # type: ignore[misc]
+    memory = [peak_memory(lambda: single.losses(content)), peak_memory(plain.evaluate)]  # type: ignore[misc]
+    speed = [
+        f"{case.title}, {content.shape[3]} x {content.shape[2]}",
+        *(f"{1e3 * each:,.0f} ms" for each in seconds),
+        f"{seconds[0] / seconds[1]:.2f}",
+        *(f"{each / 1e6:,.1f} MB" for each in memory),
+        f"{memory[0] / memory[1]:.2f}",
+    ]
+    readings = taking_turns(
+        {
+            "autograd": plain.steps(STEPS),
+            "one size": ours(run(STEPS)),
+            "coarse to fine": ours(run(COARSE_TO_FINE)),
+            "one size from noise": ours(run(STEPS, start="noise")),
+            "coarse to fine from noise": ours(run(COARSE_TO_FINE, start="noise")),
+        }
+    )
+    return Outcome(speed, loss_rows(case, readings), share_row(case, readings))
+
+
+def finest(readings: list[Reading]) -> list[Reading]:
+    """Those at the last size, if there are several."""
+    return readings[-COARSE_TO_FINE[-1] :]
+
+
+def loss_rows(case: Case, readings: dict[str, list[Reading]]) -> list[list[object]]:
+    total = readings["autograd"][-1].seconds
+    rows: list[list[object]] = []
+    for share in SHARES:
+        found = [
+            at(readings["autograd"], share * total),
+            at(readings["one size"], share * total),
+            at(finest(readings["coarse to fine"]), share * total),
+        ]
+        cells = ["–" if each is None else told(each) for each in found]
+        rows.append([case.title, f"{share * total:.0f} s", *cells])
+    return rows
+
+
+def told(reading: Reading) -> str:
+    content, style, _ = reading.parts
+    return f"{reading.value:.4f} ({content:.3f} + {style:.3f})"
+
+
+def share_row(case: Case, readings: dict[str, list[Reading]]) -> list[object]:
+    """How long each takes to the loss that another has after 300 steps, as a part of that one's time."""
+    cells: list[object] = [case.title]
+    for goal, runner in (
+        ("autograd", "one size"),
+        ("autograd", "coarse to fine"),
+        ("one size", "coarse to fine"),
+        ("one size from noise", "coarse to fine from noise"),
+    ):
+        aim = min(reading.value for reading in readings[goal])
+        own = finest(readings[runner]) if runner.startswith("coarse") else readings[runner]
+        seconds, total = reached(own, aim), readings[goal][-1].seconds
+        least = own[-1].seconds / total
+        cells.append(f"not in {least:.0%}" if seconds is None else f"{seconds / total:.0%}")
+    return cells
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    found = []
+    for case in CASES:
+        found.append(measured(case))
+        print(*found[-1], sep="\n", file=sys.stderr)
+    speed_heads = ["network", "ours", "autograd", "ratio", "memory, ours", "memory, autograd", "ratio"]
+    loss_heads = ["network", "after", "autograd, torch.optim.LBFGS", "ours, one size", "ours, coarse to fine"]
+    share_heads = [
+        "network",
+        "ours, one size, to autograd's loss",
+        "coarse to fine, to autograd's loss",
+        "coarse to fine, to ours of one size",
+        "the same from noise",
+    ]
+    write_section(
+        "style",
+        f"""## Artistic style
+
+By `bench/style.py`, with one thread, on {machine()}: `art/content_tubingen.jpg` in the style of
+`art/style_starry_night.jpg`, with the default layers and weights. Beside it the paper (Gatys, Ecker and Bethge 2015)
+in plain torch: modules with ReLUs in place whose weights want no gradients, the same losses, autograd and
+`torch.optim.LBFGS` with its usual settings (rate 1, history 100, no line search, no tolerances). Ours has a history of
+20 and a first guess of the curvature that suits pictures, see `quasi_newton.py`.
+
+One evaluation, the loss and its gradient (best of 5 rounds that take turns), and the peak memory of the tensors made in
+it. L-BFGS keeps 200 pictures more in torch, 40 in ours.
+
+{table(speed_heads, [each.speed for each in found])}
+
+Weighted loss, and of it content + style, at equal time; the runs take turns. The last row of each network is where
+autograd has made {STEPS} steps.
+
+{table(loss_heads, [row for each in found for row in each.losses])}
+
+Time to the loss that others have after {STEPS} steps at one size, as a part of their time. Coarse to fine are
+{", ".join(map(str, COARSE_TO_FINE))} steps at four sizes; the losses are those at the last one.
+
+{table(share_heads, [each.shares for each in found])}
+""",
+    )
+
+
+if __name__ == "__main__":
+    main()
