@@ -51,10 +51,11 @@ COMMANDS = {
 PAINTERS = {
     "SqueezeNet 1.1": SQUEEZENET,
     "GoogLeNet": GOOGLENET,
-    "VGG-19, a quarter of the channels, to conv5_1": ["-n", "vgg5.safetensors"],
-    "the same to conv4_1": ["-n", "vgg4.safetensors"],
+    "VGG-19 / 4 to conv5_1": ["-n", "vgg5.safetensors"],
+    "VGG-19 / 4 to conv4_1": ["-n", "vgg4.safetensors"],
     "VGG-19 to conv3_1": ["-n", "vgg3.safetensors"],
 }
+"""VGG-19 / 4 has a quarter of its channels."""
 PAINTINGS = ["starry_night", "the_scream", "great_wave", "shipwreck_minotaur", "cafe_terrace"]
 STYLE_STEPS = "50"
 
@@ -82,7 +83,7 @@ def styles() -> None:
             command = ["stylize", "tubingen.jpg", f"{name}.jpg", *network, "--steps", STYLE_STEPS]
             assert blockprop([*command, "-o", out]) == 0
             tiles.append((read_picture(out)[0], title))
-    made = sheet(tiles, columns=len(PAINTINGS), side=384)
+    made = sheet(tiles, columns=len(PAINTINGS), side=280)
     Image.fromarray((made.permute(1, 2, 0) * 255).round().byte().numpy()).save(PICTURES / "styles.jpg", quality=84)
 
 

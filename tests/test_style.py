@@ -287,6 +287,13 @@ def test_tiles_equal_the_whole(dtype: torch.dtype, masked: bool) -> None:
     assert all(other.parts[name] == pytest.approx(part, rel=tolerance) for name, part in one.parts.items())
 
 
+def test_a_run_in_tiles_equals_one_without() -> None:
+    whole, tiled = list(start(steps=1)), list(start(steps=1, tile=36))
+    for one, other in zip(whole, tiled, strict=True):
+        assert other.value == pytest.approx(one.value, rel=1e-4)
+    torch.testing.assert_close(tiled[-1].picture, whole[-1].picture, rtol=0, atol=1e-3)
+
+
 def test_the_picture_is_not_changed_and_no_weight_is() -> None:
     network = small()
     before = {name: tensor.clone() for name, tensor in network.state.items()}
@@ -403,6 +410,33 @@ def test_the_loss_goes_down_and_the_records_tell() -> None:
     assert last.picture.shape == (1, 3, 48, 64)
     assert 0 <= float(last.picture.min()) < float(last.picture.max()) <= 1
     assert all(step.picture is None or step.picture.shape == (1, 3, 48, 64) for step in steps)
+
+
+def test_details_of_the_content_come_back_when_the_picture_is_enlarged() -> None:
+    content = pictures((48, 64))[0]
+    runs = [start(details=details, steps=(1, 1)) for details in (0.0, 1.0)]
+    for run in runs:
+        next(run)
+        run.enter(1)
+    smooth, detailed = (run.point.x for run in runs)  # type: ignore[union-attr]
+    coarse = F.interpolate(content, (34, 45), mode="bicubic", antialias=True)
+    fine = content - F.interpolate(coarse, (48, 64), mode="bicubic", antialias=True)
+    torch.testing.assert_close(detailed - smooth, fine)
+
+
+def test_lbfgs_goes_on_with_what_it_learned_at_the_size_before() -> None:
+    run = start(steps=(5, 1))
+    for _ in range(5):
+        next(run)
+    before = run.optimizer.pairs  # type: ignore[union-attr]
+    run.enter(1)
+    after = run.optimizer.pairs  # type: ignore[union-attr]
+    assert len(after) == len(before) == 5
+    for (s, y, _), (larger_s, larger_y, curvature) in zip(before, after, strict=True):
+        assert larger_s.shape == larger_y.shape == (1, 3, 48, 64)
+        assert curvature == pytest.approx(float((larger_s * larger_y).sum()), rel=1e-3)
+        assert float(larger_s.mean()) == pytest.approx(float(s.mean()), abs=1e-3)
+        assert float(larger_y.sum()) == pytest.approx(float(y.sum()), rel=0.2, abs=1e-3)
 
 
 def test_the_value_is_that_of_the_picture_of_the_record() -> None:
@@ -638,6 +672,7 @@ def test_ctrl_c_waits_for_the_end_of_a_step(tmp_path: Path, monkeypatch: pytest.
         ({"optimizer": "lbgfs"}, SettingError, "no optimizer 'lbgfs'; did you mean 'lbfgs'"),
         ({"rate": 0.0}, SettingError, "a rate above 0"),
         ({"history": 0}, SettingError, "a history of at least 1"),
+        ({"details": math.nan}, SettingError, "a number for details"),
         ({"preview_every": 0}, SettingError, "preview_every"),
         ({"resume": True}, SettingError, "resume needs the path of a state"),
         ({"size": 1}, SettingError, "the content of .* pixels is too small for the network; use a larger size"),

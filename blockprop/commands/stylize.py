@@ -44,6 +44,7 @@ def make_stylize(
     optimizer: str = "lbfgs",
     rate: float = 0.02,
     scales: int | None = None,
+    details: float = 0.5,
     tile: int = TILE,
     seed: int = 0,
     stop: int | None = None,
@@ -72,6 +73,7 @@ def make_stylize(
         optimizer=optimizer,
         rate=rate,
         scales=scales,
+        details=details,
         tile=tile or None,
         seed=seed,
         preview_every=around.preview_every,
@@ -128,6 +130,7 @@ def stylize_(
     colors: Annotated[str, typer.Option(help=f"{', '.join(COLORS)}: whose colors, and how.")] = "style",
     optimizer: Annotated[str, typer.Option(help=f"lbfgs, {', '.join(OPTIMIZERS)}.")] = "lbfgs",
     rate: Annotated[float, typer.Option(help="Step size of those but lbfgs.")] = 0.02,
+    details: Annotated[float, typer.Option(help="How much of the content's finer details each size gets.")] = 0.5,
     tile: Annotated[
         int, typer.Option(min=0, help="Pixels of the pieces in which large pictures are computed; 0: at once.")
     ] = TILE,
@@ -164,6 +167,7 @@ def stylize_(
         "optimizer": optimizer,
         "rate": rate,
         "scales": scales,
+        "details": details,
         "tile": tile,
         "seed": seed,
     }

@@ -55,6 +55,7 @@ def stylize(
     rate: float = 0.02,
     history: int = HISTORY,
     scales: int | None = None,
+    details: float = 0.5,
     tile: int | None = TILE,
     seed: int = 0,
     preview_every: int | None = None,
@@ -79,6 +80,8 @@ def stylize(
     optimizer: "lbfgs", see quasi_newton.py; one of updates.OPTIMIZERS, or a function that makes one of torch.optim
     rate: of the optimizers but L-BFGS, which finds its own.   history: pairs of pictures that L-BFGS remembers
     scales: so many sizes, each √2 times as large as the one before; by default all of at least 180 pixels
+    details: so much of the content's finer details a picture gets when it is enlarged. With 0 the content loses them,
+        with 1 they may shine through the paint, but the loss falls faster.
     tile: pixels of the sides of the pieces in which larger pictures are computed.   None: never
     seed: of the noise.   preview_every: so many steps.   state, resume: see `ascend`.
     Raises SettingError, GraphError and ShapeError for what makes no sense, NotFiniteError if something overflows.
@@ -103,8 +106,11 @@ def stylize(
         raise SettingError(f"expected steps of at least 1, or {len(sizes)} such numbers, one a size; came {steps!r}")
     if optimizer != "lbfgs" and isinstance(optimizer, str) and optimizer not in OPTIMIZERS:
         raise SettingError(f"there is no optimizer {optimizer!r}{suggestion(optimizer, ['lbfgs', *OPTIMIZERS])}")
-    if not 0 < rate < math.inf or history < 1:
-        raise SettingError(f"expected a rate above 0 and a history of at least 1, came {rate} and {history}")
+    if not 0 < rate < math.inf or history < 1 or not math.isfinite(details):
+        raise SettingError(
+            f"expected a rate above 0, a history of at least 1 and a number for details, came {rate}, {history} and "
+            f"{details}"
+        )
     settings = {
         "sizes": [list(each) for each in sizes],
         "steps": counts,
@@ -112,6 +118,7 @@ def stylize(
         "optimizer": optimizer if isinstance(optimizer, str) else "custom",
         "rate": rate,
         "history": history,
+        "details": details,
         "seed": seed,
         "tile": tile,
     }

@@ -22,9 +22,6 @@ from blockprop.visualize.style_losses import Aim, StyleLosses, Weights
 from blockprop.visualize.tiling import Tiling
 from blockprop.visualize.updates import Optimizer
 
-DETAILS = 0.5
-"""So much of the content's finer details goes into an enlarged picture. With 0 the content loses them, and the loss
-takes longer to fall; with 1 they shine through the paint."""
 NOISE = 0.1
 """Standard deviation of the noise to start from, on gray."""
 
@@ -128,7 +125,7 @@ class Stylization(Run):
         """A picture in the next size, with some of the finer details that the content has there."""
         content = resized(self.content, height, width)
         details = content - resized(resized(self.content, *x.shape[2:]), height, width)
-        return resized(x, height, width) + DETAILS * (luminance(details) if x.shape[1] == 1 else details)
+        return resized(x, height, width) + self.settings["details"] * (luminance(details) if x.shape[1] == 1 else details)
 
     def _losses(self, height: int, width: int) -> StyleLosses:
         content = resized(self.content, height, width)
