@@ -1,4 +1,4 @@
-"""Style transfer: numbers by hand, autograd, finite differences, tiles, interrupted runs, and what is refused."""
+"""Style transfer: the loss beside autograd, tiles, records, interrupted runs, and what is refused."""
 
 import math
 import signal
@@ -11,13 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks import AvgPool2d, Concat, Conv2d, Flatten, Linear, MaxPool2d, Pad, ReLU
-from blockprop.check import check_objective
 from blockprop.errors import FormatError, GraphError, NotFiniteError, SettingError, ShapeError
 from blockprop.network import Network, Sequential
 from blockprop.pictures import with_preprocessing
 from blockprop.plan import Node
 from blockprop.visualize.colors import luminance, matched_colors, with_luminance
-from blockprop.visualize.gram import content_distance, gram, style_distance
 from blockprop.visualize.quasi_newton import LBFGS, Point
 from blockprop.visualize.style import Style, Stylization, stylize
 from blockprop.visualize.style_layers import DEFAULTS, default_layers
@@ -81,115 +79,6 @@ def start(**settings: Any) -> Stylization:
     given: dict[str, Any] = {"steps": 4, "scales": 2, "content_layers": "relu2", "style_layers": ("relu1", "relu4")}
     given["style_weight"] = 100.0
     return stylize(small(), content, [one, two], **{**given, **settings})
-
-
-# Objectives -----------------------------------------------------------------------------------------------------------
-
-
-def test_gram_and_style_distance_by_hand() -> None:
-    y = torch.tensor([[1.0, 2.0], [0.0, 1.0]]).view(1, 2, 1, 2)  # channel 1: 1 2, channel 2: 0 1
-    torch.testing.assert_close(gram(y), torch.tensor([[2.5, 1.0], [1.0, 0.5]]))
-    style = torch.tensor([[2.5, 0.0], [0.0, 0.5]])  # |A|² = 6.5, |G − A|² = 2
-    value, seeds = style_distance("y", [style]).evaluate({"y": y})
-    assert value == pytest.approx(2 / 6.5)
-    # 4 / (6.5 · 2 places) · (G − A) F, which exchanges the channels
-    expected = torch.tensor([[0.0, 1.0], [1.0, 2.0]]).view(1, 2, 1, 2) * (2 / 6.5)
-    torch.testing.assert_close(seeds["y"], expected)
-
-
-def test_a_mask_chooses_places_by_hand() -> None:
-    y = torch.tensor([[1.0, 2.0], [0.0, 1.0]]).view(1, 2, 1, 2)
-    style = torch.tensor([[4.0, 0.0], [0.0, 1.0]])  # the second place alone has [[4, 2], [2, 1]]
-    value, seeds = style_distance("y", [style], mask=torch.tensor([[0.0, 0.5]])).evaluate({"y": y})
-    assert value == pytest.approx(8 / 17)
-    # 4 / 17 · (G − A) F at the second place: [[0, 2], [2, 0]] (2, 1)
-    torch.testing.assert_close(seeds["y"], torch.tensor([[0.0, 2.0], [0.0, 4.0]]).view(1, 2, 1, 2) * (4 / 17))
-
-
-def test_content_distance_by_hand() -> None:
-    target = torch.tensor([3.0, 4.0]).view(1, 1, 1, 2)
-    value, seeds = content_distance("y", target).evaluate({"y": torch.tensor([4.0, 2.0]).view(1, 1, 1, 2)})
-    assert value == pytest.approx(5 / 25)
-    torch.testing.assert_close(seeds["y"], torch.tensor([2 / 25, -4 / 25]).view(1, 1, 1, 2))
-
-
-def objectives(dtype: torch.dtype) -> dict[str, tuple[Any, Tensor, Any]]:
-    """(objective, y, the same by torch) of each."""
-    generator = torch.Generator().manual_seed(3)
-    y, other, third = (torch.randn(1, 3, 4, 5, generator=generator, dtype=dtype) for _ in range(3))
-    mask = torch.rand(4, 5, generator=generator, dtype=dtype)
-    grams, weights = [gram(other), gram(third)], [0.7, 0.2]
-
-    def style(y: Tensor, m: Tensor) -> Tensor:
-        g = torch.einsum("nchw,ndhw,hw->cd", y, y, m) / m.sum()
-        return sum(w * (g - a).square().sum() / a.square().sum() for w, a in zip(weights, grams, strict=True))
-
-    return {
-        "content": (
-            content_distance("y", other),
-            y,
-            lambda y: (y - other).square().sum() / other.square().sum(),
-        ),
-        "style": (style_distance("y", grams, weights), y, lambda y: style(y, torch.ones_like(mask))),
-        "masked style": (style_distance("y", grams, weights, mask), y, lambda y: style(y, mask)),
-        "nothing to compare with": (
-            style_distance("y", [torch.zeros(3, 3, dtype=dtype)]),
-            y,
-            lambda y: gram(y).square().sum(),
-        ),
-    }
-
-
-each_objective = pytest.mark.parametrize("name", objectives(torch.float32))
-
-
-@each_objective
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=str)
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_objectives_equal_autograd(name: str, dtype: torch.dtype, tolerance: float, layout: Any) -> None:
-    objective, y, reference = objectives(dtype)[name]
-    y = y.contiguous(memory_format=layout)
-    before = y.clone()
-    value, seeds = objective.evaluate({"y": y})
-    theirs_y = y.clone().requires_grad_()
-    theirs = reference(theirs_y)
-    theirs.backward()
-    assert value.shape == ()
-    assert value.dtype == seeds["y"].dtype == dtype
-    torch.testing.assert_close(value, theirs.detach(), rtol=tolerance, atol=tolerance)
-    torch.testing.assert_close(seeds["y"], theirs_y.grad, rtol=tolerance, atol=tolerance)
-    assert seeds["y"].is_contiguous(memory_format=layout)
-    assert torch.equal(y, before)
-
-
-@each_objective
-def test_objectives_equal_finite_differences(name: str) -> None:
-    objective, y, _ = objectives(torch.float64)[name]
-    check_objective(objective, {"y": y}).verify()
-
-
-def test_weights_mean_the_same_at_all_sizes() -> None:
-    y, other = torch.rand(1, 4, 6, 8), torch.rand(1, 4, 6, 8)
-    for make in (lambda y: style_distance("y", [gram(y)]), lambda y: content_distance("y", y)):
-        once, _ = make(other).evaluate({"y": y})
-        four, _ = make(other.repeat(1, 1, 2, 2)).evaluate({"y": y.repeat(1, 1, 2, 2)})
-        assert float(once) == pytest.approx(float(four), rel=1e-5)
-
-
-def test_what_does_not_fit_an_objective() -> None:
-    y = torch.rand(1, 3, 4, 5)
-    with pytest.raises(ShapeError, match=r"expected \(1, 2, h, w\), came 1 x 3 x 4 x 5"):
-        style_distance("y", [torch.rand(2, 2)]).evaluate({"y": y})
-    with pytest.raises(ShapeError, match="expected 4 x 4 places, as the mask has"):
-        style_distance("y", [gram(y)], mask=torch.ones(4, 4)).evaluate({"y": y})
-    with pytest.raises(ShapeError, match="expected 1 x 3 x 4 x 5, the picture's own features"):
-        content_distance("y", y).evaluate({"y": y[..., 1:]})
-    with pytest.raises(SettingError, match="above 0 somewhere"):
-        style_distance("y", [gram(y)], mask=torch.zeros(4, 5))
-    with pytest.raises(SettingError, match="no negative numbers"):
-        style_distance("y", [gram(y)], mask=torch.full((4, 5), -1.0))
-    with pytest.raises(ShapeError, match="features of one picture"):
-        gram(torch.rand(2, 3, 4, 5))
 
 
 # The whole loss -------------------------------------------------------------------------------------------------------
@@ -315,82 +204,6 @@ def test_forward_stops_at_the_deepest_layer() -> None:
     assert losses(Network(nodes))(picture).value > 0
 
 
-# L-BFGS ---------------------------------------------------------------------------------------------------------------
-
-
-def quadratic(scale: float = 1.0) -> tuple[Any, Tensor]:
-    """½ (x − c)ᵀ A (x − c), A diagonal in the pixels, and c."""
-    generator = torch.Generator().manual_seed(2)
-    a = torch.rand(1, 3, 6, 8, generator=generator, dtype=torch.float64) * 3 + 0.1
-    c = torch.rand(1, 3, 6, 8, generator=generator, dtype=torch.float64)
-
-    def evaluate(x: Tensor) -> Point:
-        d = scale * a * (x - c)
-        return Point(x, float((d * (x - c)).sum() / 2), {}, d)
-
-    return evaluate, c
-
-
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-@pytest.mark.parametrize("smoothness", [0.0, 0.6])
-def test_lbfgs_finds_the_lowest_point(smoothness: float, scale: float) -> None:
-    evaluate, c = quadratic(scale)
-    optimizer = LBFGS(history=10, smoothness=smoothness)
-    point = evaluate(torch.zeros_like(c))
-    values = [point.value]
-    for _ in range(60):
-        point = optimizer.step(point, evaluate)
-        values.append(point.value)
-    assert values == sorted(values, reverse=True)
-    torch.testing.assert_close(point.x, c, rtol=0, atol=1e-4)
-
-
-def test_lbfgs_direction_is_that_of_the_full_bfgs_matrix() -> None:
-    evaluate, c = quadratic()
-    optimizer = LBFGS(history=50, smoothness=0.0)
-    point = evaluate(torch.zeros_like(c))
-    for _ in range(4):
-        point = optimizer.step(point, evaluate)
-    n = c.numel()
-    _, y, curvature = optimizer.pairs[-1]
-    matrix = torch.eye(n, dtype=torch.float64) * (curvature / float((y * y).sum()))
-    for s, y, curvature in optimizer.pairs:  # Nocedal and Wright 2006, eq. 6.17
-        v = torch.eye(n, dtype=torch.float64) - torch.outer(s.flatten(), y.flatten()) / curvature
-        matrix = v @ matrix @ v.T + torch.outer(s.flatten(), s.flatten()) / curvature
-    expected = -(matrix @ point.d.flatten()).view_as(c)
-    torch.testing.assert_close(optimizer._direction(point.d), expected, rtol=1e-9, atol=1e-12)
-
-
-def test_lbfgs_takes_shorter_steps_where_the_loss_would_rise() -> None:
-    def evaluate(x: Tensor) -> Point:
-        value = (x - 3).abs().pow(1.5).sum()
-        return Point(x, float(value), {}, 1.5 * (x - 3).abs().sqrt() * (x - 3).sign())
-
-    optimizer, point, values = LBFGS(), evaluate(torch.zeros(1, 1, 2, 2)), []
-    for _ in range(40):
-        point = optimizer.step(point, evaluate)
-        values.append(point.value)
-    assert values == sorted(values, reverse=True)
-    assert values[-1] < 1e-3
-
-
-def test_lbfgs_steps_back_from_what_is_not_finite() -> None:
-    def evaluate(x: Tensor) -> Point:
-        inside = float(x.max()) < 0.01
-        return Point(x, float(-x.sum()) if inside else math.nan, {}, -torch.ones_like(x))
-
-    point = evaluate(torch.zeros(1, 1, 2, 2))
-    found = LBFGS().step(point, evaluate)
-    assert math.isfinite(found.value)
-    assert found.value < point.value
-
-
-def test_lbfgs_stays_at_the_lowest_point() -> None:
-    evaluate, c = quadratic()
-    point = evaluate(c)
-    assert LBFGS().step(point, evaluate) is point
-
-
 # Runs -----------------------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +223,14 @@ def test_the_loss_goes_down_and_the_records_tell() -> None:
     assert last.picture.shape == (1, 3, 48, 64)
     assert 0 <= float(last.picture.min()) < float(last.picture.max()) <= 1
     assert all(step.picture is None or step.picture.shape == (1, 3, 48, 64) for step in steps)
+
+
+def test_the_best_value_begins_anew_with_each_size() -> None:
+    run = start(steps=(2, 1))
+    next(run), next(run)
+    run.best_value = 0.0
+    step = next(run)
+    assert (step.best, step.best_step) == (step.value, 3)
 
 
 def test_details_of_the_content_come_back_when_the_picture_is_enlarged() -> None:
@@ -478,7 +299,9 @@ def test_the_same_seed_gives_the_same_bits_and_coarse_sizes_follow_the_square_ro
     assert one.sizes == [[24, 32], [34, 45], [48, 64]]
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "normalized", lambda p: torch.optim.SGD(p, lr=0.1)], ids=str)
+@pytest.mark.parametrize(
+    "optimizer", ["adam", "normalized", lambda p: torch.optim.SGD(p, lr=0.1)], ids=["adam", "normalized", "SGD"]
+)
 def test_other_optimizers_go_down(optimizer: Any) -> None:
     steps = list(start(optimizer=optimizer, scales=1, steps=12))
     assert steps[-1].value < steps[0].value
@@ -570,6 +393,23 @@ def test_luminance_by_hand() -> None:
     torch.testing.assert_close(luminance(picture), torch.tensor([[[[0.299 + 0.5 * 0.587]]]]))
     shifted = with_luminance(picture, luminance(picture) + 0.1)
     torch.testing.assert_close(shifted, picture + 0.1)
+
+
+def test_painting_brightness_alone_has_the_gradient_of_all_colors_together() -> None:
+    network, given = small().to(dtype=torch.float64), pictures((48, 64), (40, 50))
+    run = stylize(network, *given, scales=1, colors="luminance", content_layers="relu2", style_layers="relu4")
+    run.enter(0)
+    assert run.point is not None
+    direction = torch.randn(1, 1, 48, 64, dtype=torch.float64)
+    up, down = (run._evaluate(run.point.x + sign * 1e-6 * direction).value for sign in (1, -1))
+    assert float((run.point.d * direction).sum()) == pytest.approx((up - down) / 2e-6, rel=1e-4)
+
+
+def test_styles_can_be_given_the_colors_of_the_content() -> None:
+    run = start(colors="matched", scales=1)
+    (aim, _) = run.aims(48, 64)
+    torch.testing.assert_close(aim.picture.mean((2, 3)), run.content.mean((2, 3)), rtol=0, atol=0.01)
+    assert list(run)[-1].value > 0
 
 
 def test_original_colors_stay() -> None:

@@ -125,7 +125,8 @@ class Stylization(Run):
         """A picture in the next size, with some of the finer details that the content has there."""
         content = resized(self.content, height, width)
         details = content - resized(resized(self.content, *x.shape[2:]), height, width)
-        return resized(x, height, width) + self.settings["details"] * (luminance(details) if x.shape[1] == 1 else details)
+        details = luminance(details) if x.shape[1] == 1 else details
+        return resized(x, height, width) + self.settings["details"] * details
 
     def _losses(self, height: int, width: int) -> StyleLosses:
         content = resized(self.content, height, width)
