@@ -200,10 +200,12 @@ def test_a_file_that_blockprop_did_not_make_is_not_overwritten_by_default(capsys
         run_json(capsys, *WOLF)
 
 
-def test_only_previews_that_were_written_are_removed(capsys: Output) -> None:
-    Path("a.preview.png").write_text("my own")
+def test_only_previews_and_states_that_were_written_are_removed(capsys: Output) -> None:
+    names = ["a.preview.png", "a.png.state.old", "a.png.stated"]
+    for name in names:
+        Path(name).write_text("my own")
     run_json(capsys, *WOLF, "-o", "a.png")
-    assert Path("a.preview.png").read_text() == "my own"
+    assert [Path(name).read_text() for name in names] == ["my own"] * 3
 
 
 # Nothing is untrue ----------------------------------------------------------------------------------------------------

@@ -54,6 +54,12 @@ class Around:
     def state(self) -> Path:
         return self.out.with_name(self.out.name + ".state")
 
+    def states(self) -> list[Path]:
+        """The state, and those of the batches of a sheet, `state`.1 and so on, as far as they exist."""
+        numbered = self.state.parent.glob(f"{glob.escape(self.state.name)}.*")
+        found = [self.state, *(path for path in numbered if path.suffix[1:].isdecimal())]
+        return [path for path in found if path.is_file()]
+
     @property
     def preview(self) -> Path:
         return self.out.with_name(f"{self.out.stem}.preview{self.out.suffix}")
@@ -122,7 +128,7 @@ def produce(
         how["arguments"]["stop"] = made.stopped
     write_picture(around.out, made.picture, how)
     if made.stopped is None and around.keep_state:
-        for state in around.state.parent.glob(f"{glob.escape(around.state.name)}*"):
+        for state in around.states():
             state.unlink()
     return made, how
 

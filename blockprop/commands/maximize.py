@@ -1,6 +1,5 @@
 """`blockprop maximize`: a picture in which a network sees a class, a unit, a channel or a layer at its strongest."""
 
-import glob
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -271,7 +270,7 @@ def maximize_(
 
 def require_state(around: Around) -> None:
     """SettingError if there is nothing to go on from."""
-    if around.resume and not any(around.state.parent.glob(f"{glob.escape(around.state.name)}*")):
+    if around.resume and not around.states():
         raise SettingError(f"there is no state {around.state} to go on from; leave out --resume")
 
 
