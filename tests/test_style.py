@@ -17,7 +17,7 @@ from blockprop.pictures import with_preprocessing
 from blockprop.plan import Node
 from blockprop.visualize.colors import luminance, matched_colors, with_luminance
 from blockprop.visualize.quasi_newton import LBFGS, Point
-from blockprop.visualize.style import Style, Stylization, stylize
+from blockprop.visualize.style import Style, Stylization, _suitable_history, stylize
 from blockprop.visualize.style_layers import DEFAULTS, default_layers
 from blockprop.visualize.style_losses import Aim, StyleLosses, Weights
 from blockprop.visualize.tiling import Tiling
@@ -277,6 +277,13 @@ def test_pictures_before_the_first_step_and_in_between() -> None:
     assert torch.equal(first.picture, run.picture())
 
 
+def test_of_large_pictures_fewer_are_remembered() -> None:
+    assert _suitable_history((384, 512), 4) == 40
+    assert _suitable_history((1536, 2048), 4) == 14
+    assert _suitable_history((3000, 4000), 4) == 5
+    assert start().settings["history"] == 40
+
+
 @pytest.mark.parametrize("name", ["noise", "content", "picture"])
 def test_where_it_starts(name: str) -> None:
     picture = pictures((30, 30), seed=9)[0]
@@ -284,7 +291,9 @@ def test_where_it_starts(name: str) -> None:
     (content,) = pictures((48, 64))
     if name == "content":
         assert torch.equal(run.picture(), content)
+        assert start(style_weight=None).weights.style == 1000
     if name == "noise":
+        assert start(start="noise", style_weight=None).weights.style == pytest.approx(1000 / 15)
         assert 0.02 < float(run.picture().std()) < 0.2
         assert not torch.equal(run.picture(), start(start="noise", scales=1, seed=1).picture())
     if name == "picture":

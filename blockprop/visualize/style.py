@@ -31,7 +31,12 @@ FACTOR = 2**0.5
 """Of the sides, from one size to the next."""
 COARSEST = 180
 """Pixels of the longer side below which there is no coarser size. Smaller ones are painted over more boldly."""
+FROM_NOISE = 1 / 15
+"""How much less style counts by default from noise, where nothing but its own loss brings the content in."""
 TILE = 1024
+LARGEST_HISTORY = 2**30
+"""Bytes that L-BFGS may remember of large pictures; LEAST_HISTORY pairs in any case."""
+LEAST_HISTORY = 5
 
 __all__ = ["Style", "Stylization", "stylize"]
 
@@ -53,7 +58,7 @@ def stylize(
     colors: str = "style",
     optimizer: Optimizer = "lbfgs",
     rate: float = 0.02,
-    history: int = HISTORY,
+    history: int | None = None,
     scales: int | None = None,
     details: float = 0.5,
     tile: int | None = TILE,
@@ -72,13 +77,15 @@ def stylize(
     size: pixels of the result's longer side; by default those of the content
     steps: at each size, or a list, coarsest size first; records are numbered over all sizes
     content_weight, style_weight, total_variation, range_weight: factors of the losses, at least 0; that of style by
-        default as suits the network. The last one is for numbers outside of 0…1, which are cut off in the end.
+        default as suits the network, from noise a fifteenth of it. The last one is for numbers outside of 0…1, which
+        are cut off in the end.
     content_layers, style_layers: "node", several of them, or {"node": weight}; see style_layers.py for the defaults
     start: "content", "noise" or a picture, which is brought to the coarsest size
     colors: those of the "style"; "matched": the styles get the content's mean and covariance of colors before; or
         "luminance": only brightness is painted, the colors are the content's
     optimizer: "lbfgs", see quasi_newton.py; one of updates.OPTIMIZERS, or a function that makes one of torch.optim
-    rate: of the optimizers but L-BFGS, which finds its own.   history: pairs of pictures that L-BFGS remembers
+    rate: of the optimizers but L-BFGS, which finds its own.   history: pairs of pictures that L-BFGS
+        remembers, by default 40, or fewer of large ones: 1 GB of them, but 5 at least
     scales: so many sizes, each √2 times as large as the one before; by default all of at least 180 pixels
     details: so much of the content's finer details a picture gets when it is enlarged. With 0 the content loses them,
         with 1 they may shine through the paint, but the loss falls faster.
@@ -96,7 +103,7 @@ def stylize(
         default.content if content_layers is None else content_layers,
         default.style if style_layers is None else style_layers,
         content_weight=content_weight,
-        style_weight=default.style_weight if style_weight is None else style_weight,
+        style_weight=default.style_weight * _share(start) if style_weight is None else style_weight,
         total_variation=total_variation,
         range_weight=range_weight,
     )
@@ -104,13 +111,9 @@ def stylize(
     counts = list(steps) if isinstance(steps, Sequence) else [steps] * len(sizes)
     if len(counts) != len(sizes) or any(not isinstance(count, int) or count < 1 for count in counts):
         raise SettingError(f"expected steps of at least 1, or {len(sizes)} such numbers, one a size; came {steps!r}")
-    if optimizer != "lbfgs" and isinstance(optimizer, str) and optimizer not in OPTIMIZERS:
-        raise SettingError(f"there is no optimizer {optimizer!r}{suggestion(optimizer, ['lbfgs', *OPTIMIZERS])}")
-    if not 0 < rate < math.inf or history < 1 or not math.isfinite(details):
-        raise SettingError(
-            f"expected a rate above 0, a history of at least 1 and a number for details, came {rate}, {history} and "
-            f"{details}"
-        )
+    if history is None:
+        history = _suitable_history(sizes[-1], content.element_size())
+    _require_optimizer(optimizer, rate, history, details)
     settings = {
         "sizes": [list(each) for each in sizes],
         "steps": counts,
@@ -207,6 +210,24 @@ def _start(start: Start, network: Network, content: Tensor) -> Tensor | None:
     if start not in ("content", "noise"):
         raise SettingError(f"start must be content, noise or a picture, came {start!r}")
     return content if start == "content" else None
+
+
+def _share(start: Start) -> float:
+    return FROM_NOISE if isinstance(start, str) and start == "noise" else 1.0
+
+
+def _suitable_history(size: tuple[int, int], bytes_of_number: int) -> int:
+    return max(LEAST_HISTORY, min(HISTORY, LARGEST_HISTORY // (2 * 3 * math.prod(size) * bytes_of_number)))
+
+
+def _require_optimizer(optimizer: Optimizer, rate: float, history: int, details: float) -> None:
+    if optimizer != "lbfgs" and isinstance(optimizer, str) and optimizer not in OPTIMIZERS:
+        raise SettingError(f"there is no optimizer {optimizer!r}{suggestion(optimizer, ['lbfgs', *OPTIMIZERS])}")
+    if not 0 < rate < math.inf or history < 1 or not math.isfinite(details):
+        raise SettingError(
+            f"expected a rate above 0, a history of at least 1 and a number for details, came {rate}, {history} and "
+            f"{details}"
+        )
 
 
 def _require_color(colors: str) -> None:

@@ -87,6 +87,7 @@ class StyleLosses:
         self.names = [aim.name for aim in aims]
         self.terms: list[tuple[SumsOverPlaces, float, tuple[str, ...]]] = []
         """(objective, factor, the part that each of its values belongs to)."""
+        self.last = self._last()
         self._add_content(content)
         self._add_styles(content, aims)
         self.penalties = {VARIATION: (weights.variation, total_variation()), RANGE: (weights.range, OutOfRange())}
@@ -113,7 +114,9 @@ class StyleLosses:
     def _whole(self, picture: Tensor, nodes: tuple[str, ...]) -> dict[str, Tensor]:
         """The outputs of these nodes for a picture, put together from its tiles."""
         sizes = self.tiling.sizes(picture)
-        found = {node: picture.new_empty(1, *sizes[node]) for node in nodes}
+        # In the memory layout that frozen networks give, because subtracting from another one takes twice as long.
+        layout = torch.channels_last
+        found = {node: picture.new_empty(1, *sizes[node]).contiguous(memory_format=layout) for node in nodes}
         for tile, outputs in self.tiling.outputs(picture) if nodes else ():
             for node in nodes:
                 found[node][(..., *tile.places[node])] = outputs[node]
@@ -128,12 +131,11 @@ class StyleLosses:
             for group in groups:
                 if not group or not self.weights.style:
                     continue
-                mask = group[0].mask
                 own = style_distance(
                     node,
                     [grams[aim.name][node] for aim in group],
                     [aim.weight for aim in group],
-                    None if mask is None else _resized(mask, *sizes[node][1:]),
+                    resized_mask(group[0].mask, *sizes[node][1:]),
                 )
                 self.terms.append((own, self.weights.style * layer_weight, tuple(aim.name for aim in group)))
 
@@ -184,17 +186,16 @@ class StyleLosses:
         network = self.tiling.network
         trace = network.forward(picture, keep=self.tiling.nodes)
         pending = self._judged([term.sums(trace[term.node]) for term, _, _ in self.terms], parts)
-        last = self._last()
 
         def adding(node: str) -> Rule:
             def rule(block: Block, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
-                if node not in last:
+                if node not in self.last:
                     d_y = _added(d_y, trace.values.pop(node), pending.pop(node))
                 return block.propagate(saved, d_y)
 
             return rule
 
-        seeds = {node: _added(None, trace.values.pop(node), pending.pop(node)) for node in last}
+        seeds = {node: _added(None, trace.values.pop(node), pending.pop(node)) for node in self.last}
         d = network.backward(trace, seeds, wrt=network.inputs, rules={node: adding(node) for node in self.tiling.nodes})
         if pending:
             raise GraphError(f"no error comes back to {', '.join(pending)}: compare other layers")
@@ -216,6 +217,8 @@ def _added(d_y: Tensor | None, y: Tensor, pending: Pending, places: Region = EVE
     return d_y
 
 
-def _resized(mask: Tensor, height: int, width: int) -> Tensor:
-    """A mask in the size of a layer: each place the mean over its share of the picture."""
+def resized_mask(mask: Tensor | None, height: int, width: int) -> Tensor | None:
+    """A mask in another size, that of a layer, say: each place the mean over its share of the picture."""
+    if mask is None or mask.shape == (height, width):
+        return mask
     return F.interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]

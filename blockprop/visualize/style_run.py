@@ -18,7 +18,7 @@ from blockprop.visualize.picture_files import fingerprint
 from blockprop.visualize.places import sizes
 from blockprop.visualize.quasi_newton import LBFGS, FirstOrder, Point
 from blockprop.visualize.running import Run, digest
-from blockprop.visualize.style_losses import Aim, StyleLosses, Weights
+from blockprop.visualize.style_losses import Aim, StyleLosses, Weights, resized_mask
 from blockprop.visualize.tiling import Tiling
 from blockprop.visualize.updates import Optimizer
 
@@ -143,7 +143,7 @@ class Stylization(Run):
                 picture = matched_colors(picture, content)
             elif self.colors == "luminance":
                 picture = matched_luminance(luminance(picture), luminance(content))
-            found.append(Aim(style.name, self._shown(picture), style.weight, _resized_mask(style.mask, height, width)))
+            found.append(Aim(style.name, self._shown(picture), style.weight, resized_mask(style.mask, height, width)))
         return found
 
     def _first(self) -> Tensor:
@@ -238,9 +238,3 @@ def _style_size(style: Style, height: int, width: int) -> tuple[int, int]:
     own_height, own_width = style.picture.shape[2:]
     factor = style.scale * math.sqrt(height * width / (own_height * own_width))
     return max(1, round(own_height * factor)), max(1, round(own_width * factor))
-
-
-def _resized_mask(mask: Tensor | None, height: int, width: int) -> Tensor | None:
-    if mask is None or mask.shape == (height, width):
-        return mask
-    return F.interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
