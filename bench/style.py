@@ -163,7 +163,8 @@ class Plain:
         def closure() -> Tensor:
             parts = self.evaluate()
             value = sum(parts)
-            readings.append(Reading(used + time.perf_counter() - start, float(value), [float(part) for part in parts]))
+            seconds = used + time.perf_counter() - start
+            readings.append(Reading(seconds, float(value.detach()), [float(part.detach()) for part in parts]))
             return value  # type: ignore[return-value]
 
         while len(readings) < count:

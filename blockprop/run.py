@@ -3,13 +3,16 @@
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from blockprop.augmentation import Augmentation, augmented
+from blockprop.averaging import Averages
 from blockprop.block import Block
 from blockprop.checkpoints import write_checkpoint
 from blockprop.descent import GradientDescent
@@ -72,6 +75,8 @@ class Run:
     schedule = "epoch"
     clip: float | None = None
     immediate = False
+    augment: Sequence[Augmentation] = ()
+    averages: Averages | None = None
     validation: tuple[Tensor, Tensor] | None = None
     stopping: Stopping
     wanted: tuple[str, ...] = ()
@@ -138,6 +143,8 @@ class Run:
             except (KeyboardInterrupt, GeneratorExit):
                 if self.checkpoint and self.step:
                     self._save(self.seconds_before + time.perf_counter() - started)
+                if self.averages is not None and self.step:
+                    self.averages.apply()
                 raise
         self._require_finite_parameters()
         self._restore_best()
@@ -150,6 +157,8 @@ class Run:
             x, y = self.batches[self.position]
             if self.large:
                 x = self.x.index_select(0, x)
+            if self.augment:
+                x = augmented(x, self.augment, self.seed, self.step)
             if self.moves:
                 x = fitting(x, self.network)
                 y = y.to(x.device)
@@ -162,6 +171,8 @@ class Run:
                 if name in trace.saved:
                     block.remember(trace.saved[name])
             self._descend(trace, seeds)
+            if self.averages is not None:
+                self.averages.update()
         self.step += 1
         self.value_sum += value * self.sizes[self.position]
         self.position += 1
@@ -225,9 +236,10 @@ class Run:
         value, accuracy = None, None
         mean, self.value_sum = self.value_sum / len(self.x), 0.0
         if self.validation is not None:
-            value, accuracy = evaluate(self.network, self.validation, self.objective)
-            if self.stopping.update(value) and self.stopping.patience is not None:
-                self.best = {name: tensor.clone() for name, tensor in self.network.state.items()}
+            with self.averages.applied() if self.averages is not None else nullcontext():
+                value, accuracy = evaluate(self.network, self.validation, self.objective)
+                if self.stopping.update(value) and self.stopping.patience is not None:
+                    self.best = {name: tensor.clone() for name, tensor in self.network.state.items()}
         if self.scheduler and self.schedule == "epoch":
             plateau = isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
             self.scheduler.step(mean if value is None else value) if plateau else self.scheduler.step()
@@ -236,6 +248,8 @@ class Run:
 
     @torch.no_grad()
     def _restore_best(self) -> None:
+        if self.averages is not None:
+            self.averages.apply()
         state = self.network.state
         for name, tensor in (self.best or {}).items():
             state[name].copy_(tensor)
@@ -254,6 +268,7 @@ class Run:
             "seed": self.seed,
             "optimizer": type(self.optimizer).__name__,
             "scheduler": type(self.scheduler).__name__,
+            "average": None if self.averages is None else self.averages.decay,
             "tensors": shapes,
         }
 
@@ -269,6 +284,7 @@ class Run:
             "identity": self._identity(),
             "network": self.network.state,
             "best": self.best,
+            "averages": None if self.averages is None else self.averages.values,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
             "generators": {name: generator.get_state() for name, generator in self._generators().items()},
@@ -289,6 +305,8 @@ class Run:
             tensor.copy_(state["network"][name])
         self.generator_states = state["generators"]
         self.best = state["best"]
+        if self.averages is not None:
+            self.averages.values, self.averages.steps = state["averages"], state["progress"][0]
         self.optimizer.load_state_dict(state["optimizer"])
         self.group = self.optimizer.param_groups[0]
         if self.scheduler:

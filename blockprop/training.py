@@ -7,12 +7,14 @@ The loop prints, draws and saves nothing but the checkpoint that it is asked for
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from blockprop.augmentation import Augmentation, augmented
+from blockprop.averaging import Averages
 from blockprop.checkpoints import read_checkpoint
 from blockprop.descent import GradientDescent
 from blockprop.errors import SettingError
@@ -40,6 +42,8 @@ def fit(
     patience: int | None = None,
     clip: float | None = None,
     immediate: bool | None = None,
+    augment: Sequence[Augmentation] = (),
+    average: float | None = None,
     wrt: str | Iterable[str] = "parameters",
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -60,6 +64,9 @@ def fit(
     immediate: update each block as soon as its gradient is known during the backward sweep, so that only one block's
         gradient exists at a time: the same weights, bit for bit, and less memory. By default so for our own gradient
         descent without clipping, unless the network is so small that one update of all is quicker.
+    augment: random changes of pictures, such as augmentations("flip,shift:4"); they depend on the seed alone.
+    average: the decay of a running average of the weights (0.999, say), see Averages. It is what validation sees and
+        what the network has in the end.
     wrt: the parameters to train; the others stay fixed, and nothing is computed for them.
     checkpoint: a file written atomically after every epoch, every `checkpoint_seconds`, at Ctrl-C and at the end.
     resume: go on from the checkpoint if it exists; the weights become bit for bit those of an uninterrupted run.
@@ -97,12 +104,15 @@ def fit(
         raise SettingError("LBFGS evaluates the objective several times a step, which training on batches does not do")
     run = Run(network, (x, y), objective, optimizer, (epochs, batch_size, seed))
     run.scheduler = scheduler(optimizer) if scheduler else None
-    run.schedule, run.clip = schedule, clip
+    run.schedule, run.clip, run.augment = schedule, clip, tuple(augment)
+    run.averages = None if average is None else Averages(network.state, average)
     run.immediate = run.own and clip is None and not run.small if immediate is None else immediate
     run.validation, run.stopping = (None if validation is None else pair(validation)), Stopping(patience)
     run.wanted = _trainable(network, wrt, optimizer)
     if schedule == "step" and isinstance(run.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         raise SettingError('ReduceLROnPlateau looks at the epoch\'s value: use schedule="epoch"')
+    if run.augment:
+        augmented(x[:2], run.augment, seed, 0)
     if run.validation is not None:  # better now than after the first epoch
         evaluate(network, (run.validation[0][:2], run.validation[1][:2]), objective)
     if checkpoint is not None:

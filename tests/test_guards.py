@@ -17,7 +17,7 @@ LAYERS = [
     {"architectures", "objectives", "rules", "rectifiers", "storage", "data", "dataset", "encoding", "arrays", "tables"}
     | {"image_files"},
     {"check", "networks", "evaluation", "descent", "checkpoints", "interruption", "layout", "diagram", "weights"}
-    | {"costs", "pictures", "preprocessing"},
+    | {"costs", "pictures", "preprocessing", "augmentation", "averaging"},
     {"run", "plots", "report", "importers", "exporters", "visualize"},
     {"training"},
     {"examine"},

@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from blockprop.blocks import BatchNorm1d, Dropout, Linear, Log, ReLU
+from blockprop.augmentation import augmentations
+from blockprop.blocks import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, Log, ReLU
 from blockprop.descent import GradientDescent
 from blockprop.errors import FormatError, GraphError, NotFiniteError, SettingError, ShapeError
 from blockprop.evaluation import evaluate, predict
@@ -238,9 +239,48 @@ def test_batch_norm_statistics_are_learned_and_dropout_is_off_afterwards() -> No
     assert torch.equal(predict(network, x, batch_size=7), predict(network, x, batch_size=7))
 
 
+def test_the_average_of_the_weights_is_what_validation_sees_and_what_remains() -> None:
+    plain, averaged = noisy_net(), noisy_net()
+    states = []
+    for _ in fit(plain, data(), cross_entropy(), epochs=3, batch_size=8):
+        states.append({name: tensor.clone() for name, tensor in plain.state.items()})
+    expected = noisy_net().state
+    for step, state in enumerate(states, 1):
+        d = min(0.6, (1 + step) / (10 + step))
+        expected = {name: d * tensor + (1 - d) * state[name] for name, tensor in expected.items()}
+    records = train(averaged, average=0.6, validation=data(20, 3))
+    for name, tensor in averaged.state.items():
+        assert torch.allclose(tensor, expected[name], atol=1e-6)
+    assert not same(averaged, plain)
+    found = evaluate(averaged, data(20, 3), cross_entropy())
+    assert records[-1].validation_value == pytest.approx(found.value, abs=1e-6)
+
+
+def test_pictures_are_augmented_anew_in_every_step_and_validation_ones_are_not() -> None:
+    seen: list[Tensor] = []
+
+    def darker(x: Tensor, generator: torch.Generator) -> Tensor:
+        seen.append(torch.rand(1, generator=generator))
+        return x * 0.5
+
+    x = torch.ones(12, 1, 2, 2)
+    bright = Sequential(Flatten(), Linear(4, 2))
+    values = [
+        record.validation_value
+        for record in fit(
+            bright, (x, torch.zeros(12).long()), cross_entropy(), epochs=2, batch_size=4, augment=[darker],
+            validation=(x, torch.zeros(12).long()),
+        )
+    ]  # fmt: skip
+    assert len(seen) == 1 + 6  # one to try
+    assert len({float(number) for number in seen[1:]}) == 6
+    assert values[-1] == pytest.approx(evaluate(bright, (x, torch.zeros(12).long()), cross_entropy()).value)
+
+
 # Checkpoints ----------------------------------------------------------------------------------------------------------
 
 SETTINGS = {"momentum": 0.9, "validation": data(20, 3), "patience": 50}
+PICTURES = {"augment": augmentations("flip,shift:1"), "average": 0.9}
 SCHEDULER = {"scheduler": lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [2, 3], gamma=0.5)}
 
 
@@ -258,6 +298,25 @@ def test_a_resumed_run_is_bit_identical(tmp_path: Path, stop: int, optimizer: ty
     assert same(whole, again)
     for mine, theirs in zip(first + rest, expected, strict=True):
         assert mine._replace(seconds=0) == theirs._replace(seconds=0)
+
+
+@pytest.mark.parametrize("stop", [1, 7, 10])
+def test_a_resumed_run_with_augmentation_and_averages_is_bit_identical(tmp_path: Path, stop: int) -> None:
+    def fresh() -> Network:
+        torch.manual_seed(1)
+        return Sequential(Conv2d(1, 4, 3), BatchNorm2d(4), ReLU(), Flatten(), Linear(16, 3))
+
+    x, y = torch.rand(50, 1, 4, 4), data()[1]
+    settings: dict = SETTINGS | SCHEDULER | PICTURES | {"validation": (x[:9], y[:9]), "epochs": 3, "batch_size": 8}
+    whole, halves, again, path = fresh(), fresh(), fresh(), tmp_path / "run.safetensors"
+    list(fit(whole, (x, y), cross_entropy(), **settings))
+    with closing(fit(halves, (x, y), cross_entropy(), checkpoint=path, **settings)) as records:
+        for _ in range(stop):
+            next(records)
+    list(fit(again, (x, y), cross_entropy(), checkpoint=path, resume=True, **settings))
+    assert same(whole, again)
+    with pytest.raises(FormatError, match="average"):
+        list(fit(again, (x, y), cross_entropy(), checkpoint=path, resume=True, **settings | {"average": None}))
 
 
 def test_resuming_a_finished_run_changes_nothing_and_more_epochs_go_on(tmp_path: Path) -> None:
@@ -439,6 +498,8 @@ def _rate(optimizer: GradientDescent, rate: float) -> GradientDescent:
         ({"resume": True}, "path of a checkpoint"),
         ({"rate": -1.0}, "rate >= 0"),
         ({"optimizer": torch.optim.LBFGS}, "LBFGS"),
+        ({"average": 1.0}, "between 0 and 1"),
+        ({"augment": augmentations("flip")}, "augmentations are for pictures"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_before_anything_runs(settings: dict, message: str) -> None:

@@ -8,6 +8,7 @@ import torch
 import typer
 from torch import Tensor
 
+from blockprop.augmentation import augmentations
 from blockprop.commands.evaluate import r_squared
 from blockprop.commands.options import (
     Blocks,
@@ -46,7 +47,7 @@ OPTIMIZERS = {
     and issubclass(kind, torch.optim.Optimizer)
     and name not in ("Optimizer", "LBFGS", "SparseAdam", "Muon")
 }
-SCHEDULES = ("constant", "linear", "cosine")
+SCHEDULES = ("constant", "linear", "cosine", "one_cycle")
 
 EPILOG = (
     "Examples:\n\n"
@@ -75,10 +76,16 @@ def train(
     momentum: Annotated[float, typer.Option(help="Of our own gradient descent.")] = 0.9,
     weight_decay: Annotated[float, typer.Option(help="Pulls the weights toward 0.")] = 0.0,
     schedule: Annotated[
-        str, typer.Option(help=f"The learning rate over time: {', '.join(SCHEDULES)}; the last two go down to 0.")
+        str, typer.Option(help=f"The learning rate over time: {', '.join(SCHEDULES)}; all but the first end at 0.")
     ] = "constant",
     loss: LossName = None,
     label_smoothing: Annotated[float, typer.Option(help="0…1, for classes.")] = 0.0,
+    augment: Annotated[
+        str, typer.Option(help="Random changes of pictures: flip,shift:4,rotate:10,zoom:0.1,color:0.2,cutout:8.")
+    ] = "",
+    average: Annotated[
+        float | None, typer.Option(help="Keep a running average of the weights with this decay, such as 0.999.")
+    ] = None,
     test_fraction: Annotated[float, typer.Option(help="Share held out to test, if DATA has no test part.")] = 0.2,
     validation_fraction: Annotated[float, typer.Option(help="Share of the rest to validate on.")] = 0.1,
     patience: Annotated[int | None, typer.Option(help="Stop when so many epochs brought nothing better.")] = None,
@@ -124,6 +131,8 @@ def train(
         patience=patience,
         clip=clip,
         immediate=immediate or None,
+        augment=augmentations(augment),
+        average=average,
         seed=seed,
         checkpoint=checkpoint_beside(out),
         resume=resume,
@@ -219,6 +228,10 @@ def scheduler_named(name: str, steps: int) -> Any:
         return lambda optimizer: schedulers.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
     if name == "cosine":
         return lambda optimizer: schedulers.CosineAnnealingLR(optimizer, steps)
+    if name == "one_cycle":  # of torch's optimizers; the momentum stays
+        return lambda optimizer: schedulers.OneCycleLR(
+            optimizer, optimizer.param_groups[0]["lr"], total_steps=steps + 1, cycle_momentum=False
+        )
     raise SettingError(f"there is no schedule {name!r}{suggestion(name, SCHEDULES)}")
 
 

@@ -1,0 +1,52 @@
+"""A running average of a network's weights while it is trained, which is often better than the weights themselves."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from blockprop.errors import SettingError
+
+
+class Averages:
+    """A ← d A + (1 − d) W after each step, for all weights W and running statistics of a network.
+
+    d is `decay` (0…1), and at first less, min(decay, (1 + step) / (10 + step)), so that the random start is forgotten.
+    Source: Polyak and Juditsky 1992; the beginning as in TensorFlow's ExponentialMovingAverage.
+    """
+
+    def __init__(self, state: dict[str, Tensor], decay: float):
+        if not 0 < decay < 1:
+            raise SettingError(f"the averages' decay must be between 0 and 1, came {decay}")
+        self.state, self.decay, self.steps = state, decay, 0
+        self.values = {name: tensor.clone() for name, tensor in state.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights as they are now."""
+        self.steps += 1
+        share = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, tensor in self.state.items():
+            if tensor.is_floating_point():
+                self.values[name].lerp_(tensor, share)
+            else:
+                self.values[name].copy_(tensor)
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Make them the network's weights."""
+        for name, tensor in self.state.items():
+            tensor.copy_(self.values[name])
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Make them the network's weights for a while."""
+        own = {name: tensor.clone() for name, tensor in self.state.items()}
+        self.apply()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, tensor in self.state.items():
+                    tensor.copy_(own[name])
