@@ -1,4 +1,4 @@
-"""Networks by a short text: `mlp:128,64`, `lenet`, `cnn`, a function in a Python file, or a saved network's path."""
+"""Networks by a short text: `mlp:128,64`, `lenet`, `cnn`, `stages:32,64`, a Python file's function, or a saved one."""
 
 import math
 import os
@@ -9,13 +9,16 @@ import torch
 
 from blockprop import storage
 from blockprop.block import Block
-from blockprop.blocks import BatchNorm2d, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU
+from blockprop.blocks import Add, Affine, BatchNorm2d, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU
 from blockprop.errors import BlockpropError, SettingError, suggestion
 from blockprop.network import Network, Sequential
+from blockprop.plan import Node
 from blockprop.python_files import call_in, line_of, run_file
 
 HIDDEN = (128, 64)
 """Widths of a plain `mlp`."""
+STAGES = (32, 64, 128, 192)
+"""Channels of plain `stages`."""
 MOST_UNITS = 1_000_000
 WIDEST = 256
 """Channels of `cnn` at most."""
@@ -30,8 +33,8 @@ def build_network(
 ) -> Network:
     """A network for examples of this shape with this many outputs.
 
-    spec: "mlp:128,64" (hidden widths; plain "mlp" has 128 and 64), "lenet", "cnn", "my_net.py:build" (a function that
-        takes (shape, outputs) and returns a Network), or the path of a saved network.
+    spec: "mlp:128,64" (hidden widths; plain "mlp" has 128 and 64), "lenet", "cnn", "stages:32,64,128" (the channels of
+        each), "my_net.py:build" (a function that takes (shape, outputs) and returns a Network), or a saved one's path.
     shape: one example's, (features,) or (channels, height, width).
     seed: of the first weights; the global random numbers are left alone.
     blocks: your own blocks by name, if a saved network holds some.
@@ -52,7 +55,7 @@ def build_network(
         else:
             raise SettingError(
                 f"{spec!r} is neither a network's name nor a file{suggestion(name, BUILDERS)}; "
-                "expected mlp:128,64, lenet, cnn, my_net.py:build, or the path of a saved network"
+                "expected mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build, or the path of a saved network"
             )
     _check_fit(network, spec, shape, outputs)
     network.meta = {"shape": list(shape), "spec": spec} | network.meta
@@ -64,7 +67,7 @@ def build_network(
 
 def _mlp(shape: tuple[int, ...], outputs: int, detail: str) -> Network:
     """Linear layers with ReLU between them."""
-    widths = _widths(detail) if detail else HIDDEN
+    widths = _widths("mlp", detail) if detail else HIDDEN
     blocks: dict[str, Block] = {"flatten": Flatten()} if len(shape) > 1 else {}
     features = math.prod(shape)
     for i, width in enumerate(widths, 1):
@@ -73,13 +76,13 @@ def _mlp(shape: tuple[int, ...], outputs: int, detail: str) -> Network:
     return Sequential(blocks | {f"fc{len(widths) + 1}": Linear(features, outputs)})
 
 
-def _widths(detail: str) -> list[int]:
+def _widths(name: str, detail: str) -> Sequence[int]:
     try:
         widths = [int(text) for text in detail.split(",")]
     except ValueError:
         widths = []
     if not widths or min(widths) < 1 or max(widths) > MOST_UNITS:
-        raise SettingError(f"expected widths such as mlp:128,64 (each 1 to {MOST_UNITS}), got 'mlp:{detail}'")
+        raise SettingError(f"expected widths such as {name}:128,64 (each 1 to {MOST_UNITS}), got '{name}:{detail}'")
     return widths
 
 
@@ -123,6 +126,37 @@ def _cnn(shape: tuple[int, ...], outputs: int, detail: str) -> Network:
     return Sequential(blocks | {"dropout": Dropout(0.3), "fc": Linear(features, outputs)})
 
 
+def _stages(shape: tuple[int, ...], outputs: int, detail: str) -> Network:
+    """Stages of two convolutions whose outputs add up, halved by max pooling in between; for pictures of any size.
+
+    The last stage has one convolution, and what it finds is averaged over all places (residuals: He et al. 2015). All
+    strides are 1, so that pictures made by going back to the input have no checkerboard.
+    """
+    widths = _widths("stages", detail) if detail else STAGES
+    channels, _, _ = _picture("stages", shape, "", smallest=2 ** (len(widths) - 1))
+    nodes = [Node("scale", Affine(4.0, -2.0), ("input",))]
+
+    def add(name: str, block: Block, *inputs: str) -> None:
+        nodes.append(Node(name, block, inputs or (nodes[-1].name,)))
+
+    def add_unit(name: str, relu: str, width: int) -> None:
+        nonlocal channels
+        add(f"conv{name}", Conv2d(channels, width, 3, padding=1, with_bias=False))
+        add(f"batchnorm{name}", BatchNorm2d(width))
+        add(relu, ReLU())
+        channels = width
+
+    for i, width in enumerate(widths[:-1], 1):
+        add_unit(f"{i}_1", f"relu{i}_1", width)
+        add_unit(f"{i}_2", f"relu{i}_2", width)
+        add(f"stage{i}", Add(), f"relu{i}_1", f"relu{i}_2")
+        add(f"pool{i}", MaxPool2d(2))
+    add_unit(str(len(widths)), f"stage{len(widths)}", widths[-1])
+    add("average", GlobalAvgPool())
+    add("fc", Linear(channels, outputs))
+    return Network(nodes, ("input",), ("fc",))
+
+
 def _add_unit(blocks: dict[str, Block], channels_in: int, channels_out: int, stride: int = 1) -> None:
     i = _count(blocks, Conv2d) + 1
     blocks[f"conv{i}"] = Conv2d(channels_in, channels_out, 3, stride, padding=1, with_bias=False)
@@ -145,7 +179,12 @@ def _picture(name: str, shape: tuple[int, ...], detail: str, smallest: int) -> t
     return shape[0], shape[1], shape[2]
 
 
-BUILDERS: dict[str, Callable[[tuple[int, ...], int, str], Network]] = {"mlp": _mlp, "lenet": _lenet, "cnn": _cnn}
+BUILDERS: dict[str, Callable[[tuple[int, ...], int, str], Network]] = {
+    "mlp": _mlp,
+    "lenet": _lenet,
+    "cnn": _cnn,
+    "stages": _stages,
+}
 
 
 # From files -----------------------------------------------------------------------------------------------------------

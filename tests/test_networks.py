@@ -62,7 +62,25 @@ def test_cnn_has_readable_names() -> None:
     ]
 
 
-@pytest.mark.parametrize("spec", ["mlp", "lenet", "cnn"])
+def test_stages_take_pictures_of_any_size() -> None:
+    network = build_network("stages:4,6,8", COLOR, 5)
+    assert [name for name in names(network) if name[:4] in ("scal", "stag", "pool", "aver")] == [
+        *("scale", "stage1", "pool1", "stage2", "pool2", "stage3", "average"),
+    ]
+    # 3 x 3 weights of (3→4, 4→4), (4→6, 6→6), 6→8; two numbers of batch norm a channel; and 8·5 + 5
+    assert sum(p.numel() for p in network.parameters.values()) == 9 * (12 + 16 + 24 + 36 + 48) + 2 * 28 + 45
+    for size in ((4, 4), (32, 32), (33, 50)):
+        trace = network.forward(torch.rand(2, 3, *size))
+        assert trace.output.shape == (2, 5)
+    assert trace["stage3"].shape == (2, 8, 8, 12)
+    assert torch.equal(trace["stage1"], trace["relu1_1"] + trace["relu1_2"])
+    with pytest.raises(SettingError, match="from 4 x 4 up"):
+        build_network("stages:4,6,8", (3, 3, 9), 5)
+    with pytest.raises(SettingError, match="expected widths such as stages:128,64"):
+        build_network("stages:a", COLOR, 5)
+
+
+@pytest.mark.parametrize("spec", ["mlp", "lenet", "cnn", "stages"])
 def test_weights_depend_on_the_seed_alone(spec: str) -> None:
     state = torch.get_rng_state()
     first, again, other = (build_network(spec, GRAY, 10, seed).state for seed in (1, 1, 2))
@@ -75,14 +93,14 @@ def test_weights_depend_on_the_seed_alone(spec: str) -> None:
     )
 
 
-@pytest.mark.parametrize("spec", ["mlp", "lenet", "cnn"])
+@pytest.mark.parametrize("spec", ["mlp", "lenet", "cnn", "stages"])
 def test_the_first_outputs_are_neither_tiny_nor_huge(spec: str) -> None:
     x = torch.randn(64, *GRAY, generator=torch.Generator().manual_seed(0))
     spread = build_network(spec, GRAY, 10).forward(x, training=True).output.std().item()
     assert 0.1 < spread < 10
 
 
-@pytest.mark.parametrize("spec", ["mlp", "lenet", "cnn"])
+@pytest.mark.parametrize("spec", ["mlp", "lenet", "cnn", "stages"])
 def test_named_networks_can_be_saved_and_named_by_their_file(spec: str, tmp_path: Path) -> None:
     network = build_network(spec, GRAY, 10, seed=5)
     network.meta["classes"] = list("0123456789")

@@ -49,7 +49,7 @@ def check(
         str,
         typer.Argument(
             metavar="NETWORK",
-            help="A saved network, mlp:128,64, lenet, cnn, a Python file's network my_net.py:build; or one block with "
+            help="A saved network, mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build; or one block with "
             "its settings, such as 'Conv2d(3, 8, 3)'.",
         ),
     ],
@@ -114,7 +114,10 @@ def _is_saved(network: str) -> bool:
 
 def diagram(
     network: Annotated[
-        str, typer.Argument(metavar="NETWORK", help="A saved network, mlp:128,64, lenet, cnn, my_net.py:build.")
+        str,
+        typer.Argument(
+            metavar="NETWORK", help="A saved network, mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The SVG file to write.")] = Path("diagram.svg"),
     data: Annotated[str | None, typer.Option(help="Show the mean size of values and gradients on these data.")] = None,

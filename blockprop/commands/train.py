@@ -9,6 +9,7 @@ import typer
 from torch import Tensor
 
 from blockprop.augmentation import augmentations
+from blockprop.commands.epoch_log import logged
 from blockprop.commands.evaluate import r_squared
 from blockprop.commands.options import (
     Blocks,
@@ -60,7 +61,8 @@ EPILOG = (
 def train(
     data: Source,
     network: Annotated[
-        str, typer.Option(help="mlp:128,64, lenet, cnn, my_net.py:build, or a saved network to go on from.")
+        str,
+        typer.Option(help="mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build, or a saved network to go on from."),
     ] = "mlp:64",
     out: Annotated[Path, typer.Option(help="Where to save the trained network.")] = Path("network.safetensors"),
     target: Target = None,
@@ -97,12 +99,13 @@ def train(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
     report: Annotated[Path | None, typer.Option(help="A folder for a page about the result.")] = None,
+    log: Annotated[Path | None, typer.Option(help="A .csv file that gets a line for each epoch.")] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Train a network on data, test it, and save it."""
-    for path in (out, report / "index.html" if report else out):
+    for path in (out, report / "index.html" if report else out, log or out):
         require_writable(path)
     if resume and not checkpoint_beside(out).exists():
         raise SettingError(f"there is no checkpoint {checkpoint_beside(out)} to go on from; leave out --resume")
@@ -142,7 +145,7 @@ def train(
     if parts.encoder is not None:
         net.meta["encoder"] = parts.encoder.to_dict()
     net = with_units(net, units)  # shares its blocks, so that training changes it, too
-    done = _run(records, net, out, as_json)
+    done = _run(records, net, out, log, resume, as_json)
     result = _result(net, done, parts.test, objective, out, len(training))
     if report is not None:
         path = report / "index.html"
@@ -186,11 +189,11 @@ def _result(
     return result
 
 
-def _run(records: Any, network: Network, out: Path, quiet: bool) -> list[Record]:
+def _run(records: Any, network: Network, out: Path, log: Path | None, resume: bool, quiet: bool) -> list[Record]:
     """Train to the end and save; at Ctrl-C save what there is, and say how to go on."""
     try:
         with closing(records):
-            done = list(watched("Training", quiet)(records))
+            done = list(watched("Training", quiet)(logged(records, log, resume)))
     except KeyboardInterrupt:
         save(network, out)
         say(f"stopped: {out} holds the network as it is now; the same command with --resume goes on")

@@ -1,0 +1,51 @@
+"""The log of a training run: a .csv file with a line for each epoch."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from blockprop.files import write_file
+from blockprop.run import Record
+
+HEADS = ("epoch", "steps", "seconds", "rate", "training_loss", "validation_loss", "validation_accuracy")
+
+
+def logged(records: Iterable[Record], path: Path | None, resume: bool = False) -> Iterator[Record]:
+    """The records, while the file gets a line at the end of each epoch.
+
+    training_loss: the mean over the epoch's steps, of those made since the run went on. rate: of its last step.
+    resume: the lines of epochs that lie before the first record stay.
+    """
+    lines: list[list[str]] | None = None
+    values: list[float] = []
+    last: Record | None = None
+    for record in records:
+        if path is not None:
+            if lines is None:
+                lines = _lines_before(path, record.epoch) if resume else []
+            if last is not None and record.epoch != last.epoch:
+                _write(path, lines, last, values)
+                values = []
+            values.append(record.value)
+            last = record
+        yield record
+    if path is not None and last is not None and lines is not None:
+        _write(path, lines, last, values)
+
+
+def _write(path: Path, lines: list[list[str]], last: Record, values: list[float]) -> None:
+    validation = (last.validation_value, last.validation_accuracy)
+    numbers = (last.seconds, last.rate, sum(values) / len(values), *validation)
+    lines.append([str(last.epoch), str(last.step), *("" if each is None else f"{each:.6g}" for each in numbers)])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([HEADS, *lines])
+    write_file(path, text.getvalue())
+
+
+def _lines_before(path: Path, epoch: int) -> list[list[str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = [line for line in csv.reader(file) if len(line) == len(HEADS)]
+    return [line for line in lines if line[0].isdecimal() and int(line[0]) < epoch]
