@@ -47,7 +47,7 @@ def test_a_dream_has_the_photographs_size_and_says_how_it_went(capsys: Output) -
 
 
 def test_large_photographs_are_scaled_down(capsys: Output) -> None:
-    run_json(capsys, *DREAM, "--longest", "45")
+    run_json(capsys, *DREAM, "--size", "45")
     assert read_picture("photo_dream.png").shape == (1, 3, 30, 45)
 
 
@@ -118,6 +118,7 @@ def test_several_styles_with_masks_and_weights_from_a_picture(capsys: Output) ->
         (["dream", "photo.png", "-l", "relu9"], "did you mean 'relu2'"),
         (["dream", "photo.png"], "say which layers of this network dream"),
         (["dream", "photo.png", "-l", "scores"], "scores"),
+        (["dream", "photo.png", "-l", "relu1", "--size", "64x48"], "a photograph keeps its proportions"),
         (["dream", "missing.png", "-l", "relu1"], "missing.png does not exist"),
         (["dream", "photo.png", "-l", "relu1", "--film", "a.gif"], "--film needs --frames 2"),
         (["dream", "photo.png", "-l", "relu1", "--frames", "2", "--film", "a.mp4"], "films are written as .gif"),

@@ -53,6 +53,14 @@ def test_lbfgs_direction_is_that_of_the_full_bfgs_matrix() -> None:
     torch.testing.assert_close(optimizer._direction(point.d), expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("history", [1, 2, 5, 40])
+def test_lbfgs_keeps_as_many_pairs_as_it_says_the_latest_ones(history: int) -> None:
+    optimizer = LBFGS(history=history)
+    for i in range(1, 3 * history + 1):
+        optimizer._remember(torch.full((1, 1, 2, 2), float(i)), torch.ones(1, 1, 2, 2))
+        assert [int(s[0, 0, 0, 0]) for s, _, _ in optimizer.pairs] == list(range(max(1, i - history + 1), i + 1))
+
+
 def test_lbfgs_takes_shorter_steps_where_the_loss_would_rise() -> None:
     def evaluate(x: Tensor) -> Point:
         value = (x - 3).abs().pow(1.5).sum()

@@ -39,7 +39,6 @@ def make_dream(
     guided: bool = False,
     layers: list[str] | None = None,
     size: str | None = None,
-    longest: int = LONGEST,
     steps: int = 10,
     octaves: int | None = None,
     octave_scale: float = 1.4,
@@ -53,12 +52,14 @@ def make_dream(
     stop: int | None = None,
 ) -> Made:
     """A dream; of several frames the last."""
+    on_photo = start == "photo"
+    longest = _longest(size) if on_photo else LONGEST
     read = [read_picture(path, longest=longest) for path in pictures]
     run = dream(
         network,
-        read[0] if start == "photo" else "noise",
+        read[0] if on_photo else "noise",
         _layers(layers),
-        size_named(size),
+        None if on_photo else size_named(size),
         steps,
         guide=read[-1] if guided else None,
         octaves=octaves,
@@ -87,6 +88,15 @@ def make_dream(
     if film is not None:
         facts |= {"film": str(around.also), "frames": film.count}
     return Made(picture, facts, sections=[run_section(done)] if done else [], stopped=run.step if stopped else None)
+
+
+def _longest(size: str | None) -> int:
+    """Pixels of a photograph's longer side, at most."""
+    if size is None:
+        return LONGEST
+    if "x" in size.lower():
+        raise SettingError(f"a photograph keeps its proportions: expected its longer side, such as 640, came {size!r}")
+    return max(size_named(size) or (LONGEST,))
 
 
 def _layers(layers: Sequence[str] | None) -> Any:
@@ -148,10 +158,14 @@ def dream_(
     ] = None,
     guide: Annotated[str | None, typer.Option(help="A picture: what its features are like grows.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; by default PHOTO_dream.png.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="SIDE or WIDTHxHEIGHT", help="Of a dream on noise.")] = None,
-    longest: Annotated[
-        int, typer.Option(min=32, help="Larger photographs are scaled down to so many pixels of the longer side.")
-    ] = LONGEST,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIDE or WIDTHxHEIGHT",
+            help="The longer side, to which a larger photograph is scaled down, by default 1024; or that of a dream on "
+            "noise.",
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps at each octave.")] = 10,
     octaves: Annotated[int | None, typer.Option(min=1, help="Sizes; by default 4, from noise 6.")] = None,
     octave_scale: Annotated[float, typer.Option(help="How much larger each is than the one before.")] = 1.4,
@@ -186,7 +200,6 @@ def dream_(
         "guided": guide is not None,
         "layers": layers,
         "size": size,
-        "longest": longest,
         "steps": steps,
         "octaves": octaves,
         "octave_scale": octave_scale,

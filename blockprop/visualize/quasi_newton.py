@@ -110,7 +110,8 @@ class LBFGS:
     def _remember(self, s: Tensor, y: Tensor) -> None:
         curvature = _dot(s, y)
         if curvature > FLAT * math.sqrt(_dot(s, s) * _dot(y, y)):
-            self.pairs = [*self.pairs[len(self.pairs) + 1 - self.history :], (s, y, curvature)][-self.history :]
+            del self.pairs[: max(0, len(self.pairs) + 1 - self.history)]
+            self.pairs.append((s, y, curvature))
 
     def _smoothed(self, x: Tensor) -> Tensor:
         """M x: (n, c, h, w), real."""
