@@ -32,6 +32,9 @@ from blockprop.errors import BlockpropError
 from blockprop.version import __version__
 
 INTERRUPTED = 130
+NO_MEMORY = "not enough memory; try something smaller: --batch-size, --size or --tile, as far as the command has them"
+ALLOCATION = "can't allocate memory"
+"""What torch says then."""
 """Exit code after Ctrl-C, as shells have it; typer returns it where it has caught the interruption itself."""
 
 app = typer.Typer(
@@ -95,11 +98,13 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError:
-        return _failed("not enough memory; try a smaller --batch-size", 1, arguments)
+        return _failed(NO_MEMORY, 1, arguments)
     except Exception as error:
         if os.environ.get("BLOCKPROP_TRACEBACK"):
             raise
         first = (str(error).splitlines() or [""])[0]
+        if isinstance(error, RuntimeError) and ALLOCATION in first:
+            return _failed(NO_MEMORY, 1, arguments)
         hint = "BLOCKPROP_TRACEBACK=1 shows where"
         return _failed(f"this should not have happened: {type(error).__name__}: {first} ({hint})", 1, arguments)
 

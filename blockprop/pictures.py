@@ -28,6 +28,7 @@ from blockprop.preprocessing import Preprocessing, beside, read_classes, read_pr
 __all__ = [
     "Preprocessing",
     "beside",
+    "picture_channels",
     "preprocessing_of",
     "read_classes",
     "read_photo",
@@ -77,6 +78,14 @@ def preprocessing_of(network: Network) -> Preprocessing | None:
         return None
     with naming(Path("the network's meta data, picture")):
         return Preprocessing.from_dict(found)
+
+
+def picture_channels(network: Network) -> int:
+    """How many channels the pictures have that a network takes: 1 for gray, else 3."""
+    known, size = preprocessing_of(network), network.meta.get("shape") or []
+    if known is not None:
+        return known.count
+    return 1 if len(size) == 3 and size[0] == 1 else 3
 
 
 def read_photo(path: StrPath, preprocessing: Preprocessing | Network) -> Tensor:

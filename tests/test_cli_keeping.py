@@ -121,7 +121,7 @@ def interrupted(arguments: list[str], state: str) -> str:
 def test_ctrl_c_keeps_the_best_picture_and_resume_goes_on(capsys: Output) -> None:
     arguments = ["maximize", "gray wolf", "--steps", "4000", "--preview-every", "1", "--out", "a.png"]
     told = interrupted(arguments, "a.preview.png")
-    assert "a.png gets the best picture so far" in told
+    assert "a.png gets the picture so far" in told
     kept = read_settings("a.png")["arguments"]
     assert 1 <= kept["stop"] < 4000
     assert run_json(capsys, "replay", "a.png")["same_pixels"]
@@ -201,7 +201,7 @@ def test_a_file_that_blockprop_did_not_make_is_not_overwritten_by_default(capsys
 
 
 def test_only_previews_and_states_that_were_written_are_removed(capsys: Output) -> None:
-    names = ["a.preview.png", "a.png.state.old", "a.png.stated"]
+    names = ["a.preview.png", "a.png.state.old", "a.png.stated"]  # no previews are asked for
     for name in names:
         Path(name).write_text("my own")
     run_json(capsys, *WOLF, "-o", "a.png")
@@ -264,7 +264,7 @@ def test_jpeg_is_not_compared_with_png(capsys: Output) -> None:
 
 def test_equal_targets_add_up(capsys: Output) -> None:
     assert maximize_module.weighted(["goose", "goose=0.5"]) == {"goose": 1.5}
-    assert "expected target=weight" in sentence(capsys, "maximize", "gray wolf=nan")
+    assert "expected a name, or name=weight such as gray wolf=0.5" in sentence(capsys, "maximize", "gray wolf=nan")
 
 
 def test_two_classes_may_begin_with_the_same_name(capsys: Output) -> None:

@@ -1,6 +1,7 @@
 """Dreams: a step by hand, whole runs by a second version with autograd; tiled, stopped, resumed, filmed, refused."""
 
 import itertools
+import math
 import signal
 from pathlib import Path
 from typing import Any
@@ -442,16 +443,22 @@ def test_state_is_written_from_time_to_time(tmp_path: Path) -> None:
         ({"octaves": 0}, "octaves must be"),
         ({"frames": 0}, "frames must be"),
         ({"octave_scale": 1.0}, "octave_scale above 1"),
-        ({"rate": 0.0}, "rate and zoom above 0"),
-        ({"rate": float("nan")}, "rate and zoom above 0"),
-        ({"zoom": 0.0}, "rate and zoom above 0"),
-        ({"jitter": -1}, "jitter of at least 0"),
+        ({"rate": 0.0}, "rate above 0, up to 1, came 0.0"),
+        ({"rate": float("nan")}, "rate above 0, up to 1, came nan"),
+        ({"zoom": 0.0}, "zoom above 0"),
+        ({"jitter": -1}, "a jitter of 0 to"),
+        ({"jitter": 1.5}, "a jitter of 0 to"),
+        ({"octaves": 5000}, "at most 64 octaves"),
+        ({"octave_scale": 1e200}, "octave_scale above 1, up to 64"),
+        ({"rotation": math.inf, "frames": 2}, "a finite rotation"),
+        ({"image": "noise", "size": (24, 24, 24)}, "one number for both"),
+        ({"image": "noise", "size": 24.0}, "one number for both"),
+        ({"layers": 5}, "expected a layer, several, or weights"),
         ({"preview_every": 0}, "preview_every"),
         ({"resume": True}, "needs the path"),
         ({"image": "nois"}, "a picture or 'noise'"),
         ({"size": 20}, "size is for noise"),
         ({"image": "noise", "size": 0}, "height must be"),
-        ({"layers": None}, r"say which layers .* googlenet"),
         ({"layers": []}, "at least one layer"),
         ({"layers": {"relu2": 0}}, "weights other than 0"),
         ({"layers": "relu2:4"}, "'relu2' has 4 channels, 0…3; there is no channel 4"),

@@ -1,7 +1,7 @@
 """`blockprop dream`: Inceptionism on a photograph, on noise, or guided by another picture; and films of it."""
 
+import contextlib
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,14 +9,14 @@ import typer
 from PIL import Image
 
 from blockprop.commands.making import Around, Made, deliver, follow, run_section
-from blockprop.commands.maximize import PreviewEvery, Resume, require_state, size_named, weighted
+from blockprop.commands.maximize import PreviewEvery, Resume, layers_named, require_state, size_named
 from blockprop.commands.options import Blocks, Device, Json
-from blockprop.commands.photos import NetworkFile, PictureSeed, Report, picture_file
-from blockprop.errors import SettingError
+from blockprop.commands.photos import NetworkFile, PictureSeed, Report, in_colors_of, picture_file
+from blockprop.errors import FormatError, SettingError
 from blockprop.files import require_writable, write_file
 from blockprop.network import Network
 from blockprop.visualize.dream import TILE, dream
-from blockprop.visualize.picture_files import read_picture, to_pixels, write_picture
+from blockprop.visualize.picture_files import read_picture, write_picture
 from blockprop.visualize.running import Step
 
 EPILOG = (
@@ -51,14 +51,18 @@ def make_dream(
     seed: int = 0,
     stop: int | None = None,
 ) -> Made:
-    """A dream; of several frames the last."""
+    """A dream; of several frames the last. pictures: the photograph if it starts from one, and the guide if guided."""
     on_photo = start == "photo"
+    if start not in ("photo", "noise") or len(pictures) != on_photo + guided:
+        raise SettingError(
+            f"a dream from {start!r} {'with a' if guided else 'without'} guide has other pictures than {pictures}"
+        )
     longest = _longest(size) if on_photo else LONGEST
-    read = [read_picture(path, longest=longest) for path in pictures]
+    read = [in_colors_of(network, read_picture(path, longest=longest)) for path in pictures]
     run = dream(
         network,
         read[0] if on_photo else "noise",
-        _layers(layers),
+        layers_named(layers),
         None if on_photo else size_named(size),
         steps,
         guide=read[-1] if guided else None,
@@ -77,8 +81,6 @@ def make_dream(
     )
     film = Film(around, run.frame_steps) if around.also is not None else None
     done, stopped = follow(run, "Dreaming", around, stop, film)
-    if film is not None:
-        film.write()
     picture = run.picture()[0]
     facts: dict[str, Any] = {
         "layers": ", ".join(run.objective.nodes),
@@ -86,8 +88,10 @@ def make_dream(
         "steps": run.step,
     }
     if film is not None:
-        facts |= {"film": str(around.also), "frames": film.count}
-    return Made(picture, facts, sections=[run_section(done)] if done else [], stopped=run.step if stopped else None)
+        facts |= {"film": str(around.also), "frames": film.write(ended=not stopped)}
+    return Made(
+        picture, facts, sections=[run_section(run, done)] if done else [], stopped=run.step if stopped else None
+    )
 
 
 def _longest(size: str | None) -> int:
@@ -99,54 +103,61 @@ def _longest(size: str | None) -> int:
     return max(size_named(size) or (LONGEST,))
 
 
-def _layers(layers: Sequence[str] | None) -> Any:
-    """Names, or names with weights; None if nothing is said."""
-    if not layers:
-        return None
-    found = weighted(layers)
-    return found if isinstance(found, str) else dict(found)
-
-
 class Film:
-    """Takes the frames of a dream as they come: to a folder at once, or together to one animated file."""
+    """Takes the frames of a dream as they come: each to a folder, and in the end together to one animated file.
+
+    The frames of an animated file lie beside it in a folder until the dream has come to its end.
+    """
 
     def __init__(self, around: Around, frame_steps: int):
         assert around.also is not None
         self.path, self.how, self.frame_steps = around.also, around.how, frame_steps
-        self.kind = FILMS.get(self.path.suffix.lower())
-        self.count = 0
-        self.images: list[Image.Image] = []
+        self.frames = around.frames
+        if not around.resume and self.path.suffix:  # those of another dream, which was stopped
+            for frame in self.frames:
+                frame.unlink(missing_ok=True)
 
     def __call__(self, step: Step) -> None:
         if step.picture is None or step.step % self.frame_steps:
             return
-        self.count += 1
-        if self.kind is not None:
-            self.images.append(Image.fromarray(to_pixels(step.picture[0])))
-            return
         how = self.how | {"arguments": self.how["arguments"] | {"stop": step.step}}
-        write_picture(self.path / f"{step.step // self.frame_steps:04}.png", step.picture[0], how)
+        write_picture(self.frames[step.step // self.frame_steps - 1], step.picture[0], how)
 
-    def write(self) -> None:
-        """The animated file, if it is one."""
-        if not self.images:
-            return
+    def write(self, ended: bool) -> int:
+        """The animated file, if it is one, of the frames that there are; how many they are."""
+        there = [frame for frame in self.frames if frame.exists()]
+        kind = FILMS.get(self.path.suffix.lower())
+        if kind is None or not there:
+            return len(there)
         file = io.BytesIO()
-        first, *rest = self.images
-        first.save(file, self.kind, save_all=True, append_images=rest, duration=round(1000 / FRAMES_A_SECOND), loop=0)
+        first, *rest = (Image.open(frame).convert("RGB") for frame in there)
+        try:
+            first.save(file, kind, save_all=True, append_images=rest, duration=round(1000 / FRAMES_A_SECOND), loop=0)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise FormatError(f"{self.path}: no such film can be written, its frames stay ({error})") from None
         write_file(self.path, file.getvalue())
+        if ended:
+            for frame in there:
+                frame.unlink()
+            with contextlib.suppress(OSError):  # somebody put something else there
+                there[0].parent.rmdir()
+        return len(there)
 
 
-def film_file(path: Path | None, frames: int) -> Path | None:
-    """Where a film goes: an animated file or a folder."""
+def film_frames(path: Path | None, frames: int, resume: bool) -> tuple[Path, ...]:
+    """Where the frames of a film go: its folder, or one beside the animated file."""
     if path is None:
-        return None
+        return ()
     if frames < 2:
         raise SettingError("--film needs --frames 2 or more")
     if path.suffix and path.suffix.lower() not in FILMS:
         raise SettingError(f"{path}: films are written as {', '.join(FILMS)}, or to a folder, not as {path.suffix!r}")
+    folder = path.with_name(path.name + ".frames") if path.suffix else path
+    there = [] if path.suffix or resume else sorted(folder.glob("[0-9][0-9][0-9][0-9]*.png"))
+    if there:
+        raise SettingError(f"{there[0]}: the folder holds pictures already; name an empty or a new one with --film")
     require_writable(path if path.suffix else path / "0001.png")
-    return path
+    return tuple(folder / f"{number:04}.png" for number in range(1, frames + 1))
 
 
 def dream_(
@@ -211,6 +222,7 @@ def dream_(
         "tile": tile,
         "seed": seed,
     }
-    around = Around(path, own_blocks, device, as_json, preview_every, True, resume, also=film_file(film, frames))
+    shots = film_frames(film, frames, resume)
+    around = Around(path, own_blocks, device, as_json, preview_every, True, resume, film, shots)
     require_state(around)
     deliver("dream", make_dream, settings, around, report, as_json)

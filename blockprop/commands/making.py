@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from blockprop.commands.photos import open_network
+from blockprop.commands.photos import is_made, open_network
 from blockprop.console import readable, say, show, show_table, watched
 from blockprop.errors import SettingError
 from blockprop.files import require_writable, write_file
@@ -36,7 +36,7 @@ class Around:
     """What surrounds a run without changing its picture.
 
     out: where the picture will go.   preview_every: steps between two previews beside it.   keep_state: whether to keep
-    a state beside it, to go on from.   resume: go on from that.
+    a state beside it, to go on from.   resume: go on from that.   also, frames: other files that it writes.
     """
 
     out: Path
@@ -47,6 +47,7 @@ class Around:
     keep_state: bool = False
     resume: bool = False
     also: Path | None = None
+    frames: tuple[Path, ...] = ()
     other: str | None = None
     how: dict[str, Any] = field(default_factory=dict)
 
@@ -95,7 +96,7 @@ def deliver(
 
     settings: with "network", its file, and "seed"; "pictures", the files that it is made from, if there are any.
     """
-    require_apart(around, settings)
+    require_apart(around, settings, report)
     for path in (around.out, report / "index.html" if report else around.out):
         require_writable(path)
     made, how = produce(command, maker, settings, around)
@@ -133,15 +134,17 @@ def produce(
     return made, how
 
 
-def require_apart(around: Around, settings: Mapping[str, Any]) -> None:
-    """SettingError if something that is written would take the place of something that is read."""
-    taken = {os.path.realpath(path): path for path in (*settings.get("pictures", ()), settings["network"]) if path}
-    for path in (around.out, around.also):
-        if path is None:
-            continue
+def require_apart(around: Around, settings: Mapping[str, Any], report: Path | None = None) -> None:
+    """SettingError if something that is written would take the place of something that is read, or of a stranger's."""
+    taken = {os.path.realpath(path) for path in (*settings.get("pictures", ()), settings["network"]) if path}
+    written = [around.out, around.also, *around.frames, report and report / "index.html"]
+    written += [around.state] * around.keep_state + [around.preview] * bool(around.preview_every)
+    for path in filter(None, written):
         if os.path.realpath(path) in taken:
-            raise SettingError(f"{path} is read for this, and would be overwritten; choose another name with --out")
-        taken[os.path.realpath(path)] = str(path)
+            raise SettingError(f"{path} is read or written for this, and would be overwritten; choose another --out")
+        taken.add(os.path.realpath(path))
+    if around.preview_every and around.preview.exists() and not is_made(around.preview):
+        raise SettingError(f"{around.preview} is there already, and blockprop did not make it; choose another --out")
 
 
 def tell(made: Made, facts: Mapping[str, Any], around: Around, as_json: bool) -> None:
@@ -175,14 +178,15 @@ def follow(
                 if seen is not None:
                     seen(step)
                 if shown and step.step % shown == 0 and step.picture is not None:
-                    write_picture(around.preview, step.picture[0])
+                    how = around.how | {"arguments": around.how.get("arguments", {}) | {"stop": step.step}}
+                    write_picture(around.preview, step.picture[0], how)
                     written = True
                 if step.step == stop:
                     break
     except KeyboardInterrupt:
         if not run.step:
             raise
-        say(f"stopped after {run.step} of {run.steps} steps; {around.out} gets the best picture so far", around.quiet)
+        say(f"stopped after {run.step} of {run.steps} steps; {around.out} gets the picture so far", around.quiet)
         if around.keep_state:
             say("the same command with --resume goes on", around.quiet)
         return done, True
@@ -198,9 +202,10 @@ def told(step: Step) -> str:
     return f"{step.value:.4g} = {parts}" if len(step.parts) > 1 else f"{step.value:.4g}"
 
 
-def run_section(done: Sequence[Step]) -> Section:
-    """How an ascent went."""
-    text = "The value that was maximized, and what adds up to it, at every step."
+def run_section(run: Run, done: Sequence[Step]) -> Section:
+    """How a run went."""
+    text = f"The value that was {'minimized' if run.minimizes else 'maximized'}, and what adds up to it, at every step"
+    text += "." if done[0].step == 1 else f" since it went on at step {done[0].step}."
     return Section("How it went", text, [svg(ascent_curves(done))])
 
 

@@ -115,7 +115,7 @@ def make_maximize(
     shares = [sureness(network, each, target, output) for each in found.split(1)]
     captions = [f"{i}\n{percent(share)}" for i, share in enumerate(shares, 1)]
     picture = found[0] if count == 1 else sheet(list(zip(found, captions, strict=True)), side=CELL)
-    sections = [run_section(done)] if done else []
+    sections = [run_section(run, done)] if done else []
     return Made(picture, facts, sections=sections, stopped=run.step if stopped else None)
 
 
@@ -169,9 +169,14 @@ def weighted(targets: Sequence[str]) -> Target:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise SettingError(f"expected target=weight such as goose=0.5, came {text!r}")
+            raise SettingError(f"expected a name, or name=weight such as {name or 'goose'}=0.5, came {text!r}")
         found[name] = found.get(name, 0.0) + number
     return found
+
+
+def layers_named(texts: Sequence[str] | None) -> Any:
+    """Layers by name, or with weights; None if nothing is said."""
+    return weighted(texts) if texts else None
 
 
 def size_named(text: str | None) -> tuple[int, int] | None:

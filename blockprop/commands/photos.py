@@ -14,7 +14,8 @@ from blockprop.commands.options import device_named, load_network
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.importers import from_onnx
 from blockprop.network import Network
-from blockprop.pictures import Preprocessing, preprocessing_of, read_photo, reading_frame
+from blockprop.pictures import Preprocessing, picture_channels, preprocessing_of, read_photo, reading_frame
+from blockprop.visualize.colors import luminance
 from blockprop.visualize.picture_files import KINDS, read_picture, read_settings
 
 VARIABLE = "BLOCKPROP_NETWORK"
@@ -126,6 +127,11 @@ def _sight(network: Network) -> Preprocessing:
     return Preprocessing((size[1], size[2]), channels="gray" if size[0] == 1 else "RGB", shorter_side=min(size[1:]))
 
 
+def in_colors_of(network: Network, picture: Tensor) -> Tensor:
+    """The picture (1, 3, h, w), or its luminance for a network that takes gray ones."""
+    return luminance(picture) if picture_channels(network) == 1 else picture
+
+
 def _finer(path: str, known: Preprocessing) -> Tensor:
     height, width = known.height_width or (SIDE, SIDE)
     side = known.reading_side or min(height, width)
@@ -140,15 +146,15 @@ def picture_file(path: Path | None, name: str) -> Path:
     """
     if path is None:
         path = Path(name)
-        if path.exists() and not _is_made(path):
+        if path.exists() and not is_made(path):
             raise SettingError(f"{path} is there already, and blockprop did not make it; name the picture with --out")
     if path.suffix.lower() not in KINDS:
         raise SettingError(f"{path}: pictures are written as {', '.join(KINDS)}, not as {path.suffix!r}")
     return path
 
 
-def _is_made(path: Path) -> bool:
-    """Whether a picture holds settings."""
+def is_made(path: Path) -> bool:
+    """Whether a file is a picture with settings, so that a command has made it."""
     try:
         read_settings(path)
     except BlockpropError:

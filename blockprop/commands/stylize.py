@@ -4,15 +4,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from torch import Tensor
 
 from blockprop.commands.making import Around, Made, deliver, follow, run_section
-from blockprop.commands.maximize import PreviewEvery, Resume, require_state, weighted
+from blockprop.commands.maximize import PreviewEvery, Resume, layers_named, require_state
 from blockprop.commands.options import Blocks, Device, Json
 from blockprop.commands.photos import NetworkFile, PictureSeed, Report, picture_file
 from blockprop.errors import SettingError
 from blockprop.network import Network
+from blockprop.visualize.curves import part_name
 from blockprop.visualize.picture_files import read_picture
-from blockprop.visualize.style import COLORS, TILE, Style, stylize
+from blockprop.visualize.scaling import scaled
+from blockprop.visualize.style import COARSEST, COLORS, TILE, Style, stylize
 from blockprop.visualize.updates import OPTIMIZERS
 
 EPILOG = (
@@ -23,6 +26,8 @@ EPILOG = (
 )
 SIZE = 512
 STEPS = 100
+PROPORTION = 0.02
+"""So much may the ratio of its sides differ between a mask and the content: they are whole numbers."""
 
 
 def make_stylize(
@@ -50,11 +55,15 @@ def make_stylize(
     stop: int | None = None,
 ) -> Made:
     """One picture. pictures: the content, the styles, their masks if any, and what it starts from if that is a file."""
+    own_start, count = start == "picture", len(weights)
+    if masks not in (0, count) or not count or len(pictures) != 1 + count + masks + own_start:
+        raise SettingError(f"{count} styles, {masks} masks and the start {start!r} have other pictures than {pictures}")
     content, *others = (read_picture(path) for path in pictures)
-    painted, covers = others[: len(weights)], others[len(weights) : len(weights) + masks]
+    painted = others[:count]
+    covers = [mask_like(pictures[1 + count + i], others[count + i], content) for i in range(masks)]
     names = [Path(path).stem for path in pictures[1 : 1 + len(weights)]]
     styles = [
-        Style(picture, weight, style_scale, covers[i].mean(1)[0] if masks else None, f"{names[i]} ({i + 1})")
+        Style(picture, weight, style_scale, covers[i] if masks else None, f"{names[i]} ({i + 1})")
         for i, (picture, weight) in enumerate(zip(painted, weights, strict=True))
     ]
     run = stylize(
@@ -66,9 +75,9 @@ def make_stylize(
         content_weight=content_weight,
         style_weight=style_weight,
         total_variation=total_variation,
-        content_layers=_layers(content_layers),
-        style_layers=_layers(style_layers),
-        start=others[-1] if start == "picture" else start,
+        content_layers=layers_named(content_layers),
+        style_layers=layers_named(style_layers),
+        start=others[-1] if own_start else start,
         colors=colors,
         optimizer=optimizer,
         rate=rate,
@@ -83,14 +92,24 @@ def make_stylize(
     done, stopped = follow(run, "Painting", around, stop)
     picture = run.picture()[0]
     facts: dict[str, Any] = {"size": f"{picture.shape[2]} x {picture.shape[1]}", "steps": run.step}
-    facts |= {"loss": done[-1].value, "seconds": done[-1].seconds} if done else {}
-    return Made(picture, facts, sections=[run_section(done)] if done else [], stopped=run.step if stopped else None)
+    facts["content_layer"] = ", ".join(run.weights.content_layers)
+    facts["style_layers"] = ", ".join(run.weights.style_layers)
+    if done:
+        facts |= {f"{part_name(name)}_loss": value for name, value in done[-1].parts.items() if value}
+        facts |= {"loss": done[-1].value, "seconds": done[-1].seconds}
+    return Made(
+        picture, facts, sections=[run_section(run, done)] if done else [], stopped=run.step if stopped else None
+    )
 
 
-def _layers(layers: list[str] | None) -> Any:
-    """Names, or names with weights; None if nothing is said."""
-    found = weighted(layers) if layers else None
-    return found if found is None or isinstance(found, str) else dict(found)
+def mask_like(path: str, mask: Tensor, content: Tensor) -> Tensor:
+    """A mask (h, w) in the content's size; SettingError if it has other proportions."""
+    (height, width), (own_height, own_width) = content.shape[2:], mask.shape[2:]
+    if abs(own_height * width / (own_width * height) - 1) > PROPORTION:
+        raise SettingError(
+            f"{path} has {own_width} x {own_height} pixels; a mask has the content's proportions, {width} x {height}"
+        )
+    return scaled(mask.mean(1, keepdim=True), height, width)[0, 0].clamp(0, 1)
 
 
 def style_weight_of(text: str) -> tuple[str, float]:
@@ -99,7 +118,9 @@ def style_weight_of(text: str) -> tuple[str, float]:
     if not equals or Path(text).exists():
         return text, 1.0
     try:
-        return name, float(weight)
+        if name:
+            return name, float(weight)
+        raise ValueError(text)
     except ValueError:
         raise SettingError(f"expected a picture, or picture=weight such as wave.jpg=2, came {text!r}") from None
 
@@ -113,7 +134,9 @@ def stylize_(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="By default CONTENT_STYLE.png.")] = None,
     size: Annotated[int, typer.Option(min=16, help="Pixels of the longer side.")] = SIZE,
     steps: Annotated[int, typer.Option(min=1, help="Steps at each size, from coarse to fine.")] = STEPS,
-    scales: Annotated[int | None, typer.Option(min=1, help="Sizes; by default all of at least 128 pixels.")] = None,
+    scales: Annotated[
+        int | None, typer.Option(min=1, help=f"Sizes; by default all of at least {COARSEST} pixels.")
+    ] = None,
     content_weight: Annotated[float, typer.Option(help="How much the content counts.")] = 1.0,
     style_weight: Annotated[
         float | None, typer.Option(help="How much the style counts; by default what suits the network.")
@@ -124,7 +147,7 @@ def stylize_(
     style_scale: Annotated[float, typer.Option(help="Size of the paintings; larger ones have larger strokes.")] = 1.0,
     mask: Annotated[
         list[str] | None,
-        typer.Option(help="A picture of the content's size, white where a style acts; one for each style."),
+        typer.Option(help="A picture like the content, white where a style acts; one for each style."),
     ] = None,
     start: Annotated[str, typer.Option(help="content, noise, or the file of a picture.")] = "content",
     colors: Annotated[str, typer.Option(help=f"{', '.join(COLORS)}: whose colors, and how.")] = "style",

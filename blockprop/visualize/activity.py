@@ -140,6 +140,8 @@ def _features(tiling: Tiling, guide: Tensor) -> dict[str, Tensor]:
 def _parsed(layers: Layers, network: Network) -> Iterator[tuple[str, int | None, float]]:
     if isinstance(layers, str):
         layers = [layers]
+    if not isinstance(layers, Mapping | Sequence):
+        raise SettingError(f"expected a layer, several, or weights by layer, came {layers!r}")
     weights = layers if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
     if not weights:
         raise SettingError("expected at least one layer, or layers with weights, came none")

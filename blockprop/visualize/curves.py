@@ -37,7 +37,7 @@ def part_name(title: str) -> str:
     """ "- 3.0 * doubt(99)" as "doubt": what a part of an objective is called where there is little room."""
     core = re.sub(r"^\(?-?\s*(\d[\d.e+-]*\s*\*)?\s*", "", title)
     name, _, rest = core.partition("(")
-    if name == "score":
+    if name in ("score", "activity", "resemblance"):
         return rest.strip("()'\" ") or name
     if name == "each":
         return "scores"

@@ -21,10 +21,12 @@ from blockprop.evaluation import fitting
 from blockprop.files import StrPath
 from blockprop.network import Network
 from blockprop.objectives import Objective, Seeds, WeightedSum
-from blockprop.pictures import preprocessing_of
+from blockprop.pictures import picture_channels
 from blockprop.visualize.activity import Layers, PlaceSum, Resemblance, objective_of, parsed
+from blockprop.visualize.depth import at_depth, rectified
 from blockprop.visualize.picture_files import fingerprint
 from blockprop.visualize.pipeline import Start
+from blockprop.visualize.places import sizes
 from blockprop.visualize.question import picture as checked
 from blockprop.visualize.running import Run, digest
 from blockprop.visualize.scaling import noise, scaled, zoomed
@@ -33,6 +35,8 @@ from blockprop.visualize.tiling import Outputs, Tile, Tiling
 LAYERS = {"googlenet": ("inception_4c",), "squeezenet1_1": ("fire7",), "vgg19": ("relu4_4", "relu3_1")}
 """What dreams well, by meta["architecture"]; the first that the network has."""
 GUIDED_LAYERS = {"googlenet": ("inception_3b",), "squeezenet1_1": ("fire5",), "vgg19": ("relu3_1",)}
+DEPTH, GUIDED_DEPTH = 0.65, 0.45
+"""How deep, as parts of all rectifiers, the layers of other networks lie."""
 OCTAVES = {"photo": 4, "noise": 6}
 COARSEST = {"photo": 400, "noise": 100}
 """Pixels of the longer side at which the dream of a large picture begins, about; so that it has large things in it."""
@@ -40,6 +44,9 @@ RATES = {"photo": 1.5 / 255, "noise": 2 / 255}
 SIDE = 512
 """Pixels of a dream from noise."""
 TILE = 1024
+MOST = 64
+"""Octaves, or times larger than the one before."""
+LARGEST_SIDE = 2**20
 
 
 def dream(
@@ -67,7 +74,8 @@ def dream(
 
     network: takes pictures in 0…1; its weights stay fixed
     image: a picture, (n, channels, h, w) in 0…1, or "noise" of all sizes, then of `size`, (h, w) or one number for both
-    layers: "node" or "node:channel", several of them, or {"node": weight}; by default what suits known networks
+    layers: "node" or "node:channel", several of them, or {"node": weight}; by default what suits known networks,
+        of others a rectifier at two thirds of their depth
     steps: at each octave; records are numbered over all octaves and frames
     guide: another picture, (1, channels, h', w'): what its features are like grows, instead of whatever is there
     octaves, octave_scale: so many sizes, each so much larger than the one before; by default 4 (from noise 6), and more
@@ -85,11 +93,14 @@ def dream(
     kind = "photo" if isinstance(image, Tensor) else "noise"
     rate = RATES[kind] if rate is None else rate
     _check(steps=steps, octaves=1 if octaves is None else octaves, frames=frames)
-    if not (octave_scale > 1 or octaves == 1) or not 0 < rate < math.inf or jitter < 0 or not 0 < zoom < math.inf:
-        raise SettingError(
-            f"expected an octave_scale above 1, rate and zoom above 0 and a jitter of at least 0; came {octave_scale}, "
-            f"{rate}, {zoom} and {jitter}"
-        )
+    ranges = {"octave_scale": (octave_scale, 1, MOST), "rate": (rate, 0, 1), "zoom": (zoom, 0, MOST)}
+    for name, (number, low, high) in ranges.items():
+        if not low < number <= high and not (name == "octave_scale" and octaves == 1):
+            raise SettingError(f"expected {name} above {low}, up to {high}, came {number}")
+    if not isinstance(jitter, int) or not 0 <= jitter <= LARGEST_SIDE:
+        raise SettingError(f"expected a jitter of 0 to {LARGEST_SIDE} pixels, came {jitter!r}")
+    if not math.isfinite(rotation) or (octaves is not None and octaves > MOST):
+        raise SettingError(f"expected a finite rotation and at most {MOST} octaves, came {rotation} and {octaves}")
     picture = _start(network, image, size, seed)
     if octaves is None:
         scales = math.log(max(picture.shape[2:]) / COARSEST[kind], octave_scale)
@@ -107,7 +118,11 @@ def dream(
         "tile": tile,
         "seed": seed,
     }
-    objective = objective_of(terms, tiling, picture, None if guide is None else checked(guide, network))
+    guide = None if guide is None else checked(guide, network)
+    _require_large_enough("the picture", tiling, picture)
+    if guide is not None:
+        _require_large_enough("the guide", tiling, guide)
+    objective = objective_of(terms, tiling, picture, guide)
     run = Dream(network, tiling, objective, picture, settings, frames)
     return run.keeping(preview_every, state, resume)
 
@@ -262,10 +277,12 @@ def _start(network: Network, image: Start, size: int | tuple[int, int] | None, s
         return picture if picture.min() >= 0 and picture.max() <= 1 else picture.clamp(0, 1)
     if image != "noise":
         raise SettingError(f"expected a picture or 'noise' to dream on, came {image!r}")
-    height, width = (size, size) if isinstance(size, int) else size or (SIDE, SIDE)
+    sides = (size, size) if isinstance(size, int) else (SIDE, SIDE) if size is None else size
+    if not isinstance(sides, tuple | list) or len(sides) != 2:
+        raise SettingError(f"expected a size (height, width), or one number for both, came {size!r}")
+    height, width = sides
     _check(height=height, width=width)
-    known = preprocessing_of(network)
-    return fitting(noise(known.count if known else 3, height, width, seed), network)
+    return fitting(noise(picture_channels(network), height, width, seed), network)
 
 
 def _default_layers(network: Network, guided: bool) -> Layers:
@@ -273,13 +290,24 @@ def _default_layers(network: Network, guided: bool) -> Layers:
     for layer in known.get(network.meta.get("architecture", ""), ()):
         if layer in network.keys:
             return layer
-    raise SettingError(f"say which layers of this network dream, layers=…; it is known for {', '.join(known)} alone")
+    found = rectified(network)
+    if not found:
+        raise SettingError("say which layers of this network dream, layers=…: it has no ReLU whose output has h and w")
+    return at_depth(found, GUIDED_DEPTH if guided else DEPTH)
 
 
 def _check(**counts: Any) -> None:
     for name, count in counts.items():
         if not isinstance(count, int) or count < 1:
             raise SettingError(f"{name} must be a whole number of at least 1, came {count!r}")
+
+
+def _require_large_enough(title: str, tiling: Tiling, picture: Tensor) -> None:
+    height, width = picture.shape[2:]
+    try:
+        sizes(tiling.network, picture.shape[1], height, width)
+    except ShapeError as error:
+        raise SettingError(f"{title} of {height} x {width} pixels is too small for the network: {error}") from None
 
 
 def _too_small(size: tuple[int, int], why: BlockpropError | str) -> SettingError:

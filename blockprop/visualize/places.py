@@ -208,11 +208,12 @@ class _Trials:
                 if values and all(bool(value.isnan().all()) for value in values):
                     return (
                         f"node {node.name!r} ({node.block!r}) mixes all places of a picture, or more than {half} "
-                        f"{along} of it: it cannot work in tiles, only on a picture as a whole"
+                        f"{along} of it: it cannot work in tiles, only on a picture as a whole "
+                        "(tile=None, or --tile 0)"
                     )
         return (
             f"the places of {', '.join(map(repr, self.part.outputs))} see more than {half} {along} of a picture, or do "
-            "not lie like these: no tiles are possible"
+            "not lie like these: no tiles are possible, only the picture as a whole (tile=None, or --tile 0)"
         )
 
     # A piece and the whole --------------------------------------------------------------------------------------------

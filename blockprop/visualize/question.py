@@ -9,6 +9,7 @@ from blockprop.errors import NotFiniteError, SettingError, ShapeError, shape
 from blockprop.evaluation import fitting
 from blockprop.network import Network
 from blockprop.objectives import Objective, Seeds
+from blockprop.pictures import picture_channels
 from blockprop.plan import Rule, plan_backward
 from blockprop.trace import Trace
 from blockprop.visualize.scores import fixed, titles, values
@@ -80,5 +81,8 @@ def picture(image: Tensor, network: Network) -> Tensor:
         raise ShapeError(f"expected pictures (n, channels, h, w) of real numbers, came {shape(image)} {image.dtype}")
     if not image.isfinite().all():
         raise ShapeError("the picture holds numbers that are not finite")
+    count = picture_channels(network)
+    if network.meta.get("picture") and image.shape[1] != count:
+        raise ShapeError(f"the network takes pictures of {count} channels, (n, {count}, h, w); came {shape(image)}")
     with torch.no_grad():
         return fitting(image.detach(), network)

@@ -28,7 +28,8 @@ class Step(NamedTuple):
     """One step of a run.
 
     step: from 1 on; steps: how many there will be.
-    value: the objective before this step's update, on the picture as the transforms changed it this time.
+    value: the objective: where it is maximized, before this step's update, on the picture as the transforms changed it
+        this time; where it is minimized (style), after the update.
     parts: what each term adds to the value, by name.   seconds: since the first step began, earlier runs included.
     picture: (n, c, h, w), after the update; at every `preview_every`th step and the last one, else None.
     best, best_step: the highest value so far, and the step that had it.
@@ -69,7 +70,7 @@ class Run(Iterator[Step]):
         raise NotImplementedError
 
     def advance(self) -> tuple[float, dict[str, float]]:
-        """Make one step; return the value before it, and its parts by name."""
+        """Make one step; return its value, and the parts of that by name."""
         raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:

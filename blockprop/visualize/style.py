@@ -16,6 +16,7 @@ from torch import Tensor
 from blockprop.errors import SettingError, ShapeError, shape, suggestion
 from blockprop.evaluation import fitting
 from blockprop.files import StrPath
+from blockprop.image_files import MOST_PIXELS
 from blockprop.network import Network
 from blockprop.visualize.gram import require_mask
 from blockprop.visualize.pipeline import Start
@@ -34,6 +35,8 @@ COARSEST = 180
 FROM_NOISE = 1 / 15
 """How much less style counts by default from noise, where nothing but its own loss brings the content in."""
 TILE = 1024
+MOST_SCALES = 64
+LARGEST_RATE = 1e6
 LARGEST_HISTORY = 2**30
 """Bytes that L-BFGS may remember of large pictures; LEAST_HISTORY pairs in any case."""
 LEAST_HISTORY = 5
@@ -194,12 +197,16 @@ def _sizes(content: Tensor, longest: int | None, scales: int | None) -> list[tup
     """(h, w), the coarsest first."""
     height, width = content.shape[2:]
     longest = max(height, width) if longest is None else longest
-    if longest < 1 or (scales is not None and scales < 1):
-        raise SettingError(f"expected a size and scales of at least 1, came {longest} and {scales}")
+    counts = {"size": (longest, MOST_PIXELS), "scales": (1 if scales is None else scales, MOST_SCALES)}
+    for name, (number, most) in counts.items():
+        if not isinstance(number, int) or not 1 <= number <= most:
+            raise SettingError(f"expected {name} as a whole number from 1 to {most:,}, came {number!r}")
     if scales is None:
         scales = 1 + max(0, math.floor(math.log(longest / COARSEST, FACTOR) + 1e-9))
     sides = [longest / FACTOR**i for i in reversed(range(scales))]
     ratio = max(height, width)
+    if (height * longest / ratio) * (width * longest / ratio) > MOST_PIXELS:
+        raise SettingError(f"a longer side of {longest} pixels makes more than {MOST_PIXELS:,} in all; choose less")
     return [(max(1, round(height * side / ratio)), max(1, round(width * side / ratio))) for side in sides]
 
 
@@ -223,9 +230,11 @@ def _suitable_history(size: tuple[int, int], bytes_of_number: int) -> int:
 def _require_optimizer(optimizer: Optimizer, rate: float, history: int, details: float) -> None:
     if optimizer != "lbfgs" and isinstance(optimizer, str) and optimizer not in OPTIMIZERS:
         raise SettingError(f"there is no optimizer {optimizer!r}{suggestion(optimizer, ['lbfgs', *OPTIMIZERS])}")
-    if not 0 < rate < math.inf or history < 1 or not math.isfinite(details):
+    if not 0 < rate <= LARGEST_RATE:
+        raise SettingError(f"expected a rate above 0, up to {LARGEST_RATE}, came {rate}")
+    if not isinstance(history, int) or history < 1 or not math.isfinite(details):
         raise SettingError(
-            f"expected a rate above 0, a history of at least 1 and a number for details, came {rate}, {history} and "
+            f"expected a history of a whole number from 1 up and a finite number for details, came {history!r} and "
             f"{details}"
         )
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from blockprop.errors import GraphError, SettingError, suggestion
 from blockprop.network import Network
-from blockprop.rectifiers import rectifier
+from blockprop.visualize.depth import at_depth, rectified
 
 Layers = str | Sequence[str] | Mapping[str, float]
 """A node, several of them, or weights by node."""
@@ -59,15 +59,14 @@ def default_layers(network: Network, required: bool = True) -> Default:
         style = {name: weight for name, weight in known.style.items() if name in nodes}
         if content and style:
             return Default(content[:1], style, known.style_weight)
-    producers = {key: node for node in network.nodes for key in node.keys}
-    rectified = [node.name for node in network.nodes if rectifier(node, producers)]
-    if not rectified and not required:
+    found = rectified(network)
+    if not found and not required:
         return Default((), {})
-    if not rectified:
+    if not found:
         names = ", ".join(node.name for node in network.nodes)
         raise SettingError(f"say which layers have content and style, content_layers=… and style_layers=…, of {names}")
-    style = dict.fromkeys((_at(rectified, depth) for depth in AUTOMATIC), 1.0)
-    return Default((_at(rectified, CONTENT_DEPTH),), style)
+    style = dict.fromkeys((at_depth(found, depth) for depth in AUTOMATIC), 1.0)
+    return Default((at_depth(found, CONTENT_DEPTH),), style)
 
 
 def weights_of(layers: Layers, network: Network, title: str) -> dict[str, float]:
@@ -76,6 +75,8 @@ def weights_of(layers: Layers, network: Network, title: str) -> dict[str, float]
     Raises GraphError for unknown nodes, with near names, SettingError for no layers and weights that are not above 0.
     """
     given = {layers: 1.0} if isinstance(layers, str) else layers
+    if not isinstance(given, Mapping | Sequence):
+        raise SettingError(f"{title}: expected a node, several, or weights by node, came {given!r}")
     pairs = given.items() if isinstance(given, Mapping) else ((name, 1.0) for name in given)
     found = {str(name): float(weight) for name, weight in pairs}
     names = [node.name for node in network.nodes if node.block.output_count == 1]
@@ -88,7 +89,3 @@ def weights_of(layers: Layers, network: Network, title: str) -> dict[str, float]
         raise SettingError(f"{title} names no layer; there are {', '.join(names)}")
     total = sum(found.values())
     return {name: weight / total for name, weight in found.items()}
-
-
-def _at(names: Sequence[str], depth: float) -> str:
-    return names[min(int(depth * len(names)), len(names) - 1)]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from blockprop.errors import NotFiniteError, SettingError, ShapeError
 from blockprop.evaluation import first_not_finite, fitting
+from blockprop.image_files import MOST_PIXELS
 from blockprop.network import Network
 from blockprop.visualize.colors import luminance, matched_colors, matched_luminance, with_luminance
 from blockprop.visualize.frozen import frozen
@@ -203,7 +204,14 @@ class Stylization(Run):
         return FirstOrder(self.kind, self.settings["rate"])
 
     def _require_sizes(self) -> None:
-        """That everything is large enough for the network, at the coarsest size."""
+        """That everything is large enough for the network at the coarsest size, and at the finest not too large."""
+        for style in self.styles:
+            size = _style_size(style, *self.sizes[-1])
+            if math.prod(size) > MOST_PIXELS:
+                raise SettingError(
+                    f"{style.name} would have {size[0]} x {size[1]} pixels, more than {MOST_PIXELS:,}; choose a "
+                    "smaller style scale"
+                )
         height, width = self.sizes[0]
         pictures = {"the content": (height, width)}
         pictures |= {style.name: _style_size(style, height, width) for style in self.styles}
