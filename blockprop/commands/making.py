@@ -27,6 +27,8 @@ from blockprop.visualize.running import Run, Step
 
 WIDE = 640
 """Pixels."""
+WORD = 24
+"""Characters of a fact that a page shows large."""
 ENTRIES = 14
 """Of a list of settings, as many as a page shows."""
 
@@ -230,7 +232,7 @@ def _enlarged(picture: Tensor) -> Tensor:
 
 
 def _is_fact(value: Any) -> bool:
-    return isinstance(value, int | float) or (isinstance(value, str) and len(value) < 40)
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= WORD)
 
 
 def _entry(value: Any) -> str:
