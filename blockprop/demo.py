@@ -1,4 +1,4 @@
-"""The demonstration: train on handwritten digits, check every gradient, look inside, write one page."""
+"""The demonstration: train on handwritten digits, check every gradient, look inside; then see what a network sees."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -15,6 +15,7 @@ from blockprop.networks import build_network
 from blockprop.objectives import cross_entropy
 from blockprop.report import page
 from blockprop.run import Record
+from blockprop.showcase import showcase
 from blockprop.storage import save
 from blockprop.training import fit
 
@@ -65,9 +66,9 @@ def run_demo(
     x, y = train.x[:CHECKED_EXAMPLES], train.y[:CHECKED_EXAMPLES] if train.y is not None else None
     check = check_network(network, x, objective=cross_entropy(), target=y, every_element=True)
     accuracy = evaluate(network, test, cross_entropy()).accuracy or 0.0
-    say("Drawing the page")
     note = "The held-out digits only validate: nothing is chosen by them."
     told = [*sections(network, records, test, cross_entropy(), note=note), check_section(check)]
+    told += showcase(say, seed)
     facts = {
         "right on digits never seen": f"{accuracy:.1%}",
         "worst gradient error": f"{check.error:.1e}",
@@ -77,10 +78,11 @@ def run_demo(
     }
     summary = (
         f"A network of {len(network.nodes)} blocks learned {len(train)} handwritten digits by back-propagation; "
-        f"{len(test)} others were held out to test it."
+        f"{len(test)} others were held out to test it. Then a second network, which knows ten kinds of things, shows "
+        "what it sees in photographs, and what it has in mind."
     )
     save(network, folder / "network.safetensors")
-    write_file(folder / "index.html", page("blockprop: handwritten digits", told, facts, summary))
+    write_file(folder / "index.html", page("blockprop: learning and seeing", told, facts, summary))
     return Result(
         accuracy=accuracy,
         worst_gradient_error=check.error,

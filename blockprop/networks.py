@@ -14,6 +14,7 @@ from blockprop.errors import BlockpropError, SettingError, suggestion
 from blockprop.network import Network, Sequential
 from blockprop.plan import Node
 from blockprop.python_files import call_in, line_of, run_file
+from blockprop.shipped import is_shipped, shipped
 
 HIDDEN = (128, 64)
 """Widths of a plain `mlp`."""
@@ -34,7 +35,8 @@ def build_network(
     """A network for examples of this shape with this many outputs.
 
     spec: "mlp:128,64" (hidden widths; plain "mlp" has 128 and 64), "lenet", "cnn", "stages:32,64,128" (the channels of
-        each), "my_net.py:build" (a function that takes (shape, outputs) and returns a Network), or a saved one's path.
+        each), "my_net.py:build" (a function that takes (shape, outputs) and returns a Network), a saved
+        one's path, or "pictures" or "digits", which come with the package.
     shape: one example's, (features,) or (channels, height, width).
     seed: of the first weights; the global random numbers are left alone.
     blocks: your own blocks by name, if a saved network holds some.
@@ -50,6 +52,8 @@ def build_network(
             network = BUILDERS[name](shape, outputs, detail)
         elif name.endswith(".py") or ".py:" in spec:
             network = _from_file(spec, shape, outputs)
+        elif is_shipped(spec):
+            network = shipped(spec)
         elif Path(spec).exists():
             network = storage.load(spec, blocks=blocks)
         else:

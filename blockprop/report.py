@@ -228,7 +228,8 @@ figure { margin: 0; max-width: 100%; padding: 10px; background: #ffffff; border:
 figure svg, figure img { display: block; max-width: 100%; height: auto; }
 figure.wide { overflow-x: auto; }
 figure.wide svg { max-width: none; }
-figcaption { padding: 8px 4px 0; color: #5b6672; font-size: 0.88rem; line-height: 1.45; }
+figcaption { width: 0; min-width: 100%; padding: 8px 4px 0; box-sizing: border-box;
+  color: #5b6672; font-size: 0.88rem; line-height: 1.45; }
 .table { overflow-x: auto; margin-top: 16px; }
 table { border-collapse: collapse; font-size: 0.93rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 22px 7px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }

@@ -14,14 +14,26 @@ LAYERS = [
     {"blocks", "plan", "trace"},
     {"network", "operators"},
     {"interop"},
-    {"architectures", "objectives", "rules", "rectifiers", "storage", "data", "dataset", "encoding", "arrays", "tables"}
+    {
+        "architectures",
+        "objectives",
+        "rules",
+        "rectifiers",
+        "storage",
+        "shipped",
+        "data",
+        "dataset",
+        "encoding",
+        "arrays",
+        "tables",
+    }
     | {"image_files"},
     {"check", "networks", "evaluation", "descent", "checkpoints", "interruption", "layout", "diagram", "weights"}
     | {"costs", "pictures", "preprocessing", "augmentation", "averaging"},
     {"run", "plots", "report", "importers", "exporters", "visualize"},
     {"training"},
     {"examine"},
-    {"demo", "console"},
+    {"demo", "showcase", "console"},
     {"commands"},
     {"cli"},
 ]

@@ -11,16 +11,18 @@ from torch import Tensor
 
 from blockprop.blocks import LogSoftmax, Softmax
 from blockprop.commands.options import (
+    SHIPPED,
     Blocks,
     Device,
     Json,
     LossName,
-    SavedNetwork,
-    Source,
     Target,
     examples_for,
+    is_network,
     load_network,
     loss_for,
+    network_for_data,
+    network_for_photos,
 )
 from blockprop.console import say, show, show_table
 from blockprop.dataset import Dataset
@@ -56,8 +58,13 @@ FOR_PHOTOS = (
 
 
 def evaluate(
-    network: SavedNetwork,
-    data: Source,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NETWORK] DATA",
+            help=f"A saved network, by default {SHIPPED}, which come with blockprop; and data as for `train`.",
+        ),
+    ],
     target: Target = None,
     loss: LossName = None,
     own_blocks: Blocks = None,
@@ -65,6 +72,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Test a saved network: on the data's test part, or what was held out in training, or else on all."""
+    if len(arguments) > 2:
+        raise SettingError(f"expected a network and data, or data alone, came {' '.join(arguments)}")
+    data = arguments[-1]
+    network = arguments[0] if len(arguments) == 2 else network_for_data(data)
     net = load_network(network, own_blocks, device)
     examples, part = examples_for(net, data, target=target)
     found = measure(net, examples, loss_for(examples, loss))
@@ -86,9 +97,13 @@ def evaluate(
 
 
 def predict(
-    network: SavedNetwork,
     data: Annotated[
-        list[str], typer.Argument(metavar="DATA...", help="Photographs, folders of them, or data as for `train`.")
+        list[str],
+        typer.Argument(
+            metavar="[NETWORK] DATA...",
+            help=f"A saved network, by default {SHIPPED}, which come with blockprop; and photographs, folders of them, "
+            "or data as for `train`.",
+        ),
     ],
     top: Annotated[
         int | None, typer.Option(min=1, help="How many classes to name; by default 5 for photographs, or else 3.")
@@ -108,7 +123,11 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Say what a saved network makes of photographs or of the rows of a table."""
+    network, data = (data[0], data[1:]) if is_network(data[0]) else (None, data)
+    if not data:
+        raise SettingError(f"expected photographs or other data after the network {network}")
     sources = [file for given in data for file in _files(given)]
+    network = network or _default_for(sources)
     net = with_one_output(load_network(network, own_blocks, device), output)
     net = seeing(net, network, preprocessing, any(is_image(Path(source)) for source in sources))
     if out is not None:
@@ -162,6 +181,11 @@ def r_squared(network: Network, examples: Dataset) -> dict[str, float]:
     y = examples.y.reshape(len(examples), -1)
     rest, whole = (outputs_for(network, examples.x) - y).square().sum(), (y - y.mean(0)).square().sum()
     return {"r_squared": float(1 - rest / whole)} if whole > 0 else {}
+
+
+def _default_for(sources: list[str]) -> str:
+    photos = [source for source in sources if is_image(Path(source))]
+    return network_for_photos(photos) if photos else network_for_data(sources[0])
 
 
 def _files(given: str) -> list[str]:

@@ -22,8 +22,8 @@ EPILOG = (
 
 
 def export(
-    network: SavedNetwork,
     out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")],
+    network: SavedNetwork = "pictures",
     opset: Annotated[int, typer.Option(help="The version of ONNX' operators, 17 to 21.")] = 18,
     shape: Annotated[
         str | None,

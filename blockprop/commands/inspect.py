@@ -44,7 +44,7 @@ OPAQUE = "! "
 
 
 def info(
-    network: SavedNetwork,
+    network: SavedNetwork = "pictures",
     shape: Annotated[
         str | None,
         typer.Option(help="One example's shape, such as 3,224,224; those of several inputs between semicolons."),

@@ -30,6 +30,7 @@ from blockprop.examine import diagram_with_sizes
 from blockprop.files import require_writable, write_file
 from blockprop.network import Network
 from blockprop.networks import build_network
+from blockprop.shipped import is_shipped
 
 CHECK_EPILOG = (
     "Examples:\n\n"
@@ -48,11 +49,11 @@ def check(
     network: Annotated[
         str,
         typer.Argument(
-            metavar="NETWORK",
-            help="A saved network, mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build; or one block with "
-            "its settings, such as 'Conv2d(3, 8, 3)'.",
+            metavar="[NETWORK]",
+            help="A saved network; pictures or digits, which come with blockprop; mlp:128,64, lenet, cnn, "
+            "stages:32,64, my_net.py:build; or one block with its settings, such as 'Conv2d(3, 8, 3)'.",
         ),
-    ],
+    ] = "digits",
     data: Annotated[str, typer.Option(help="Examples for a network.")] = "digits",
     target: Target = None,
     own_blocks: Blocks = None,
@@ -109,16 +110,18 @@ def _with_data(
 
 
 def _is_saved(network: str) -> bool:
-    return Path(network).exists() and not network.endswith(".py")
+    return is_shipped(network) or (Path(network).exists() and not network.endswith(".py"))
 
 
 def diagram(
     network: Annotated[
         str,
         typer.Argument(
-            metavar="NETWORK", help="A saved network, mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build."
+            metavar="[NETWORK]",
+            help="A saved network; pictures or digits, which come with blockprop; mlp:128,64, lenet, cnn, "
+            "stages:32,64, my_net.py:build.",
         ),
-    ],
+    ] = "pictures",
     out: Annotated[Path, typer.Option(help="The SVG file to write.")] = Path("diagram.svg"),
     data: Annotated[str | None, typer.Option(help="Show the mean size of values and gradients on these data.")] = None,
     target: Target = None,
@@ -152,7 +155,7 @@ def demo(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Train on handwritten digits, check every gradient, look inside, and write it all to one page. Works offline."""
+    """Train on handwritten digits, check every gradient, see what a network sees: all on one page. Works offline."""
     require_writable(out / "index.html")
     result = run_demo(out, seed, str(device_named(device)), watched("Training", as_json), lambda t: say(t, as_json))
     show(result._asdict(), as_json)

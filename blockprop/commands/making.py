@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from blockprop.commands.options import network_for_photos
 from blockprop.commands.photos import is_made, open_network
 from blockprop.console import readable, say, show, show_table, watched
 from blockprop.errors import SettingError
@@ -98,6 +99,9 @@ def deliver(
 
     settings: with "network", its file, and "seed"; "pictures", the files that it is made from, if there are any.
     """
+    if settings["network"] is None:
+        settings = {**settings, "network": network_for_photos(settings.get("pictures") or ())}
+        say(f"the network is {settings['network']}, which comes with blockprop; --network names another", as_json)
     require_apart(around, settings, report)
     for path in (around.out, report / "index.html" if report else around.out):
         require_writable(path)

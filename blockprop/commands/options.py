@@ -3,11 +3,13 @@
 import ast
 import inspect
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from PIL import Image
 
 from blockprop import blocks
 from blockprop.block import Block
@@ -18,6 +20,7 @@ from blockprop.errors import BlockpropError, SettingError, suggestion
 from blockprop.network import Network
 from blockprop.networks import blocks_in
 from blockprop.objectives import LOSSES, Loss, cross_entropy, mean_squared_error
+from blockprop.shipped import NAMES, is_shipped, shipped
 from blockprop.storage import load
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
@@ -29,7 +32,12 @@ Blocks = Annotated[
     str | None,
     typer.Option("--blocks", help="A Python file with blocks of your own that NETWORK uses; its code is run."),
 ]
-SavedNetwork = Annotated[str, typer.Argument(metavar="NETWORK", help="A saved network.")]
+DIGIT = 32
+"""Pixels of the longer side up to which a gray picture is taken for a digit."""
+SHIPPED = " or ".join(NAMES)
+SavedNetwork = Annotated[
+    str, typer.Argument(metavar="[NETWORK]", help=f"A saved network, or {SHIPPED}, which come with blockprop.")
+]
 Source = Annotated[
     str,
     typer.Argument(
@@ -72,8 +80,37 @@ def loss_for(data: Dataset, name: str | None = None, label_smoothing: float = 0.
 
 
 def load_network(path: str, own_blocks: str | None, device: str = "cpu") -> Network:
-    """A saved network, with the blocks of a Python file known if one is given."""
+    """A saved network, with the blocks of a Python file known if one is given; or one that comes with the package."""
+    if is_shipped(path):
+        return shipped(path).to(device_named(device))
     return load(path, blocks=blocks_in(own_blocks) if own_blocks else None).to(device_named(device))
+
+
+def network_for_data(source: str) -> str:
+    """Which of the networks that come with the package suits these data."""
+    shape = read_data(source, need_labels=False).train.shape
+    if len(shape) != 3:
+        raise SettingError(f"{source}: its examples are {shape}; say which network, {SHIPPED} are for pictures")
+    return "digits" if shape[0] == 1 else "pictures"
+
+
+def network_for_photos(pictures: Sequence[str] = ()) -> str:
+    """Which of the networks that come with the package looks at these: "digits" if all are small and gray."""
+    return "digits" if pictures and all(map(_is_small_and_gray, pictures)) else "pictures"
+
+
+def _is_small_and_gray(path: str) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.mode in ("1", "L", "LA", "I;16") and max(image.size) <= DIGIT
+    except OSError:
+        return False
+
+
+def is_network(argument: str) -> bool:
+    """Whether an argument names a network rather than data."""
+    path = Path(argument)
+    return is_shipped(argument) or path.suffix == ".safetensors" or (path / "network.json").is_file()
 
 
 def examples_for(

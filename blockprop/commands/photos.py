@@ -10,7 +10,7 @@ from torch import Tensor
 
 from blockprop.commands.bring import with_picture
 from blockprop.commands.evaluate import seeing
-from blockprop.commands.options import device_named, load_network
+from blockprop.commands.options import device_named, load_network, network_for_photos
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.importers import from_onnx
 from blockprop.network import Network
@@ -28,7 +28,14 @@ FINER = 3
 
 NetworkFile = Annotated[
     str | None,
-    typer.Option("--network", "-n", envvar=VARIABLE, help="A saved network, or an .onnx file.", show_default=False),
+    typer.Option(
+        "--network",
+        "-n",
+        envvar=VARIABLE,
+        help="A saved network, an .onnx file, or one that comes with blockprop: pictures (the default) or digits "
+        "(that for small gray pictures).",
+        show_default=False,
+    ),
 ]
 Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photographs: PNG, JPEG, TIFF, WebP, …")]
 LookedAt = Annotated[
@@ -70,10 +77,7 @@ class Seen(NamedTuple):
 
 def open_network(path: str | None, own_blocks: str | None = None, device: str = "cpu") -> Network:
     """The network of a file, with what it expects of pictures in front."""
-    if not path:
-        raise SettingError(
-            f"say which network: --network FILE, or {VARIABLE}=FILE in the environment (`blockprop import` makes one)"
-        )
+    path = path or network_for_photos()
     if path.lower().endswith(".onnx"):
         network = with_picture(from_onnx(path), path).to(device_named(device))
     else:

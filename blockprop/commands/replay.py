@@ -25,6 +25,7 @@ from blockprop.console import show
 from blockprop.errors import DataError, FormatError, SettingError, suggestion
 from blockprop.files import require_writable
 from blockprop.network import Network
+from blockprop.shipped import is_shipped
 from blockprop.version import __version__
 from blockprop.visualize.picture_files import KINDS, file_digest, how_made, read_picture, read_settings
 
@@ -135,7 +136,7 @@ def _fits(value: Any, hint: Any) -> bool:
 def _where(path: str, source: Path) -> str:
     """Where a file lies: where it was, beside the picture, or (a network) where the environment says."""
     beside = source.parent / path
-    if Path(path).exists():
+    if Path(path).exists() or is_shipped(path):
         return path
     return str(beside) if beside.exists() else os.environ.get(VARIABLE, path)
 
