@@ -1,6 +1,7 @@
 """blockprop: back-propagation that people can read, check, change, and run all the way to the input."""
 
 from blockprop import blocks
+from blockprop.augmentation import augmentations
 from blockprop.block import Block
 from blockprop.check import check_block, check_network, check_objective
 from blockprop.costs import costs
@@ -47,6 +48,7 @@ __all__ = [
     "Sequential",
     "Trace",
     "__version__",
+    "augmentations",
     "binary_cross_entropy",
     "blocks",
     "build_network",

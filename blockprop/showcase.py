@@ -100,7 +100,7 @@ def class_section(network: Network, say: Say, seed: int) -> Section:
     """A picture for each class, made from noise."""
     say("Making a picture of each class")
     classes = network.meta["classes"]
-    run = maximize(network, each(network, classes), SIDE, CLASS_STEPS, l2=1.0, total_variation=500.0, seed=seed)
+    run = maximize(network, each(network, classes), SIDE, CLASS_STEPS, seed=seed)
     made = _finished(run)
     shares = network(made).softmax(1).diagonal()
     pictures = [

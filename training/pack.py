@@ -36,7 +36,7 @@ def main() -> None:
     before = confusion(network, test)
     classes = list(network.meta["classes"])
     shape = network.meta["shape"]
-    network.meta = {"architecture": "stages", "shape": shape, "free": {network.inputs[0]: [0, 2, 3]}}
+    network.meta = {"architecture": name, "shape": shape, "free": {network.inputs[0]: [0, 2, 3]}}
     ready = with_preprocessing(network, PREPROCESSING[name], classes)
     ready.meta |= {"shape": shape}
     save(ready.to(dtype=torch.float16), ROOT / "blockprop" / "shipped" / f"{name}.safetensors")

@@ -42,8 +42,13 @@ Size = Annotated[
 Steps = Annotated[int, typer.Option(min=1, help="Steps up the gradient.")]
 Rate = Annotated[float, typer.Option(help="Step size.")]
 CanvasName = Annotated[str, typer.Option(help=f"What the picture is made from: {', '.join(CANVASES)}.")]
-L2 = Annotated[float, typer.Option("--l2", help="How strongly gray is preferred.")]
-Smooth = Annotated[float, typer.Option(help="How strongly smooth pictures are preferred.")]
+L2 = Annotated[
+    float | None, typer.Option("--l2", help="How strongly gray is preferred; by default 100, or as suits the network.")
+]
+Smooth = Annotated[
+    float | None,
+    typer.Option(help="How strongly smooth pictures are preferred; by default 1000, or as suits the network."),
+]
 Doubt = Annotated[float, typer.Option(help="How strongly the class is set apart from others.")]
 Transforms = Annotated[
     list[str] | None,
@@ -71,8 +76,8 @@ def make_maximize(
     canvas: str = "fourier",
     optimizer: str = "adam",
     transforms: list[str] | None = None,
-    l2: float = 100.0,
-    total_variation: float = 1000.0,
+    l2: float | None = None,
+    total_variation: float | None = None,
     doubt: float = 3.0,
     count: int = 1,
     diversity: float = 0.0,
@@ -228,8 +233,8 @@ def maximize_(
     canvas: CanvasName = "fourier",
     optimizer: Annotated[str, typer.Option(help=f"{', '.join(OPTIMIZERS)}.")] = "adam",
     transform: Transforms = None,
-    l2: L2 = 100.0,
-    total_variation: Smooth = 1000.0,
+    l2: L2 = None,
+    total_variation: Smooth = None,
     doubt: Doubt = 3.0,
     redirect_steps: Annotated[
         int, typer.Option(min=0, help="In so many first steps error passes through ReLUs that are all closed.")

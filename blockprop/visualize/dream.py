@@ -36,14 +36,14 @@ LAYERS = {
     "googlenet": ("inception_4c",),
     "squeezenet1_1": ("fire7",),
     "vgg19": ("relu4_4", "relu3_1"),
-    "stages": ("stage4",),
+    "pictures": ("stage4",),
 }
 """What dreams well, by meta["architecture"]; the first that the network has."""
 GUIDED_LAYERS = {
     "googlenet": ("inception_3b",),
     "squeezenet1_1": ("fire5",),
     "vgg19": ("relu3_1",),
-    "stages": ("stage3",),
+    "pictures": ("stage3",),
 }
 DEPTH, GUIDED_DEPTH = 0.65, 0.45
 """How deep, as parts of all rectifiers, the layers of other networks lie."""

@@ -29,6 +29,10 @@ from blockprop.visualize.updates import Optimizer
 SIDE = 224
 """Pixels of a picture for a network that does not say which size it wants."""
 STEPS = 128
+USUAL_PENALTIES = 100.0, 1000.0
+"""l2 and total_variation, for scores that reach 20 to 100."""
+PENALTIES = {"pictures": (1.0, 500.0), "digits": (1.0, 50.0)}
+"""By meta["architecture"]; label smoothing keeps the scores of these two below 10."""
 
 
 def maximize(
@@ -40,8 +44,8 @@ def maximize(
     start: Start = "noise",
     canvas: str | Canvas = "fourier",
     transforms: Iterable[Block] | None = None,
-    l2: float = 100.0,
-    total_variation: float = 1000.0,
+    l2: float | None = None,
+    total_variation: float | None = None,
     doubt: float = 3.0,
     count: int = 1,
     diversity: float = 0.0,
@@ -67,7 +71,8 @@ def maximize(
     start: "noise", "gray" or a picture, (1, channels, h, w), which is resized to `size`
     canvas: "fourier", "pixels" or one of pipeline.py's
     transforms: what the picture should survive; by default `robust`. () for none: then it is usually noise to us
-    l2 λ, total_variation, doubt: factors of these penalties, see penalties.py; doubt is for classes only
+    l2 λ, total_variation, doubt: factors of these penalties, see penalties.py; doubt is for classes only. The first two
+        are by default what suits known networks, of others 100 and 1000.
     count: so many pictures (of every target)
     diversity: factor of how alike pictures of one target may be to `diversity_node`, a node with height and width
     rate, optimizer, redirect_steps, preview_every, state, resume: see `ascend`.   output: see `score`.
@@ -87,6 +92,8 @@ def maximize(
     graph = pipeline(network, canvas, robust(height, width) if transforms is None else transforms)
     if doubt and (node := _scores_node(objective)):
         objective = objective - doubt * unsureness(node, [_number(each) for each in _parts(objective)])
+    usual = PENALTIES.get(str(network.meta.get("architecture")), USUAL_PENALTIES)
+    l2, total_variation = (usual[i] if own is None else own for i, own in enumerate((l2, total_variation)))
     if l2:
         objective = objective - l2 * squares()
     if total_variation:
