@@ -100,7 +100,7 @@ def predict(
     data: Annotated[
         list[str],
         typer.Argument(
-            metavar="[NETWORK] DATA...",
+            metavar="[NETWORK] DATA",
             help=f"A saved network, by default {SHIPPED}, which come with blockprop; and photographs, folders of them, "
             "or data as for `train`.",
         ),
