@@ -28,6 +28,7 @@ VGG = {
 PHOTOS = ["cat.png", "espresso.png", "dahlia.png", "pavilion.png"]
 CLASSES = ["goose", "strawberry", "junco", "zebra", "beacon", "monarch", "espresso", "volcano"]
 GOOGLENET, SQUEEZENET = ["-n", "googlenet.safetensors"], ["-n", "squeezenet.safetensors"]
+OURS = ["-n", "pictures"]
 
 COMMANDS = {
     "saliency": ["saliency", *PHOTOS, *GOOGLENET, "-m", "gradient", "-m", "guided_grad_cam", "-m", "grad_cam"],
@@ -46,6 +47,9 @@ COMMANDS = {
     "dream_guided": ["dream", "sky.jpg", *GOOGLENET, "--guide", "flowers.jpg"],
     "dream_flowers": ["dream", "flowers.jpg", *GOOGLENET],
     "dream_noise": ["dream", "noise", *GOOGLENET, "--size", "512x384"],
+    "our_classes": ["sheet", "classes", *OURS, "--columns", "5"],
+    "our_dream": ["dream", "pavilion.png", *OURS],
+    "our_style": ["stylize", "pavilion.png", "dahlia.png", *OURS],
 }
 """What is typed for each picture, but for the name of the file."""
 PAINTERS = {

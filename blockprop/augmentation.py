@@ -14,6 +14,7 @@ from torch import Tensor
 
 from blockprop.errors import SettingError, suggestion
 
+MOST_PIXELS = 10_000
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 
@@ -28,9 +29,9 @@ def flip() -> Augmentation:
 
 def shift(pixels: float) -> Augmentation:
     """Moved by up to `pixels` whole pixels each way; what comes in at the edges is mirrored."""
-    most = int(pixels)
-    if most != pixels or most < 1:
+    if not 1 <= pixels <= MOST_PIXELS or pixels != int(pixels):
         raise SettingError(f"shift: expected a whole number of pixels from 1 up, came {pixels}")
+    most = int(pixels)
 
     def change(x: Tensor, generator: torch.Generator) -> Tensor:
         n, c, h, w = x.shape
@@ -61,8 +62,9 @@ def rotate(degrees: float) -> Augmentation:
 
 
 def zoom(share: float) -> Augmentation:
-    """Made larger or smaller by up to `share` (0…1) of its size, bilinearly; the edges are mirrored."""
-    _require_share("zoom", share)
+    """Made larger or smaller by up to `share` (below 1) of its size, bilinearly; the edges are mirrored."""
+    if not 0 < share < 1:
+        raise SettingError(f"zoom: expected a number above 0 and below 1, came {share}")
 
     def change(x: Tensor, generator: torch.Generator) -> Tensor:
         factor = _drawn(x, 1 - share, 1 + share, generator).flatten()
@@ -74,7 +76,8 @@ def zoom(share: float) -> Augmentation:
 
 def color(share: float) -> Augmentation:
     """Brightness, contrast and saturation each times a factor of 1 ± `share` (0…1); the result stays in 0…1."""
-    _require_share("color", share)
+    if not 0 < share <= 1:
+        raise SettingError(f"color: expected a number above 0, up to 1, came {share}")
 
     def change(x: Tensor, generator: torch.Generator) -> Tensor:
         brightness, contrast, saturation = (_drawn(x, 1 - share, 1 + share, generator) for _ in range(3))
@@ -146,11 +149,6 @@ def _number(part: str, amount: str) -> float:
     if not math.isfinite(number):
         raise SettingError(f"expected a number after the colon, such as shift:4, came {part!r}")
     return number
-
-
-def _require_share(name: str, share: float) -> None:
-    if not 0 < share <= 1:
-        raise SettingError(f"{name}: expected a number above 0, up to 1, came {share}")
 
 
 def _drawn(x: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:

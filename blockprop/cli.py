@@ -31,10 +31,10 @@ from blockprop.console import printable
 from blockprop.errors import BlockpropError
 from blockprop.version import __version__
 
-INTERRUPTED = 130
 NO_MEMORY = "not enough memory; try something smaller: --batch-size, --size or --tile, as far as the command has them"
 ALLOCATION = "can't allocate memory"
 """What torch says then."""
+INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it; typer returns it where it has caught the interruption itself."""
 
 app = typer.Typer(

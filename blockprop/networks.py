@@ -62,7 +62,7 @@ def build_network(
                 "expected mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build, or the path of a saved network"
             )
     _check_fit(network, spec, shape, outputs)
-    network.meta = {"shape": list(shape), "spec": spec} | network.meta
+    network.meta = {"spec": spec} | network.meta | {"shape": list(shape)}
     return network
 
 

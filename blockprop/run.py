@@ -40,6 +40,7 @@ class Record(NamedTuple):
     seconds: float
     validation_value: float | None = None
     validation_accuracy: float | None = None
+    ends_epoch: bool = False
 
 
 LARGE_DATA = 500_000
@@ -139,7 +140,7 @@ class Run:
                         self._save(seconds)
                         saved = now
                     interruption.release()
-                    yield Record(self.step, self.steps, epoch, value, rate, seconds, *validation)
+                    yield Record(self.step, self.steps, epoch, value, rate, seconds, *validation, ended)
             except (KeyboardInterrupt, GeneratorExit):
                 if self.checkpoint and self.step:
                     self._save(self.seconds_before + time.perf_counter() - started)
@@ -306,10 +307,15 @@ class Run:
         self.generator_states = state["generators"]
         self.best = state["best"]
         if self.averages is not None:
-            self.averages.values, self.averages.steps = state["averages"], state["progress"][0]
+            self.averages.steps = state["progress"][0]
+            for name, tensor in state["averages"].items():
+                self.averages.values[name].copy_(tensor)
         self.optimizer.load_state_dict(state["optimizer"])
         self.group = self.optimizer.param_groups[0]
         if self.scheduler:
+            mine, theirs = getattr(self.scheduler, "total_steps", None), state["scheduler"].get("total_steps")
+            if mine != theirs:
+                raise FormatError(f"{self.checkpoint}: its schedule is made for {theirs} steps, here it is {mine}")
             self.scheduler.load_state_dict(state["scheduler"])
         self.step, self.epoch, self.position, self.value_sum, self.seconds_before = state["progress"]
         self.stopping.best, self.stopping.since = state["stopping"]

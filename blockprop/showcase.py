@@ -30,9 +30,9 @@ METHODS = {
 }
 CLASS_STEPS, DREAM_STEPS, STYLE_STEPS = 160, 10, 40
 DREAMS = {
-    "stage2": "stage2, an early one: edges become zigzags.",
-    "stage4": "stage4: deer, trucks, dogs and ships.",
-    "stage5": "stage5, the last one: whole fleets.",
+    "stage2": "stage2, an early layer: edges and strokes.",
+    "stage4": "stage4, a deep one: things, and parts of them.",
+    "stage5": "stage5, the last one, which sees most of a thing at once.",
 }
 CAT = "Photograph by Stéfan van der Walt, public domain, from scikit-image."
 FLOWER = "Photograph by vultilion, CC BY 2.0, from scikit-learn."

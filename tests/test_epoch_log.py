@@ -17,11 +17,13 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def record(step: int, epoch: int, value: float, validation: float | None = None) -> Record:
-    return Record(step, 6, epoch, value, 0.1 / step, 0.5 * step, validation, None if validation is None else 0.25)
+def record(step: int, value: float, validation: float | None = None, ends: bool = False) -> Record:
+    accuracy = None if validation is None else 0.25
+    return Record(step, 6, (step + 1) // 2, value, 0.1 / step, 0.5 * step, validation, accuracy, ends)
 
 
-RECORDS = [record(1, 1, 4.0), record(2, 1, 2.0, 1.5), record(3, 2, 1.0), record(4, 2, 0.5, 0.7), record(5, 3, 0.2)]
+RECORDS = [record(1, 4.0), record(2, 2.0, 1.5, True), record(3, 1.0), record(4, 0.5, 0.7, True)]
+RECORDS += [record(5, 0.2), record(6, 0.1, ends=True), record(7, 0.9)]
 
 
 def lines() -> list[dict[str, str]]:
@@ -31,19 +33,19 @@ def lines() -> list[dict[str, str]]:
 
 def test_a_line_for_each_epoch_as_soon_as_it_is_over() -> None:
     records = logged(RECORDS, Path("log.csv"))
-    assert [next(records) for _ in range(3)] == RECORDS[:3]
+    assert [next(records) for _ in range(2)] == RECORDS[:2]
     (first,) = lines()
     assert tuple(first) == HEADS
     assert list(first.values()) == ["1", "2", "1", "0.05", "3", "1.5", "0.25"]
-    assert list(records) == RECORDS[3:]
-    assert [line["training_loss"] for line in lines()] == ["3", "0.75", "0.2"]
+    assert list(records) == RECORDS[2:]
+    assert [line["training_loss"] for line in lines()] == ["3", "0.75", "0.15"]
     assert lines()[2]["validation_loss"] == ""
 
 
 def test_resumed_runs_go_on_and_others_begin_anew() -> None:
     list(logged(RECORDS, Path("log.csv")))
     list(logged(RECORDS[3:], Path("log.csv"), resume=True))
-    assert [(line["epoch"], line["training_loss"]) for line in lines()] == [("1", "3"), ("2", "0.5"), ("3", "0.2")]
+    assert [(line["epoch"], line["training_loss"]) for line in lines()] == [("1", "3"), ("2", "0.5"), ("3", "0.15")]
     list(logged(RECORDS[3:], Path("log.csv")))
     assert [line["epoch"] for line in lines()] == ["2", "3"]
     Path("log.csv").write_text("something else\n")

@@ -17,6 +17,8 @@ from blockprop.data import read_data
 from blockprop.errors import SettingError
 from blockprop.evaluation import predict
 from blockprop.shipped import NAMES, is_shipped, shipped
+from blockprop.showcase import photographs, sized
+from blockprop.storage import load, save
 from blockprop.visualize.picture_files import read_picture, read_settings
 from tests.test_cli import Output, run_json, sentence
 
@@ -46,10 +48,14 @@ def test_another_name_is_refused() -> None:
         shipped("digit")
 
 
-def test_a_file_of_that_name_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_somebody_saved_under_that_name_goes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert is_shipped("digits")
     Path("digits").mkdir()
+    assert is_shipped("digits")  # any folder may have this name
+    save(shipped("pictures"), "digits")
     assert not is_shipped("digits")
 
 
@@ -71,6 +77,13 @@ def test_pictures_are_told_apart_as_well_as_documented() -> None:
 
 def decoded(jpeg: bytes) -> torch.Tensor:
     return torch.tensor(np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))).permute(2, 0, 1).float() / 255
+
+
+def test_the_photographs_of_the_demo_are_what_it_says() -> None:
+    cat, flower, temple = photographs()
+    assert all(photo.shape[:2] == (1, 3) for photo in (cat, flower, temple))
+    network = shipped("pictures")
+    assert network.meta["classes"][int(network(sized(cat, shorter=32)).argmax())] == "cat"
 
 
 # As defaults ----------------------------------------------------------------------------------------------------------
@@ -133,8 +146,37 @@ def test_commands_about_networks_and_data(capsys: Output) -> None:
 
 
 @pytest.mark.usefixtures("_pictures")
+def test_the_environment_names_another_and_folders_may_have_any_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    Path("pictures").mkdir()
+    run_json(capsys, "saliency", "photo.png")
+    run_json(capsys, "dream", "photo.png", "--steps", "1", "--octaves", "1", "--frames", "2", "--film", "pictures")
+    assert len(list(Path("pictures").iterdir())) == 2
+    save(shipped("digits"), "mine.net")
+    assert run_json(capsys, "predict", "mine.net", "one.png")["network"] == "mine.net"
+    assert "expected photographs or other data" in sentence(capsys, "predict", "mine.net")
+    assert "expected data after the network" in sentence(capsys, "evaluate", "mine.net")
+    monkeypatch.setenv("BLOCKPROP_NETWORK", "mine.net")
+    assert run_json(capsys, "predict", "photo.png")["network"] == "mine.net"
+    assert run_json(capsys, "info")["parameters"] < 100_000
+
+
+@pytest.mark.usefixtures("_pictures")
+def test_a_folder_is_judged_by_its_first_picture(capsys: Output) -> None:
+    for name in ("a", "b"):
+        Path("mixed", name).mkdir(parents=True)
+        Image.open("one.png").save(f"mixed/{name}/2.png")
+        Image.open("photo.png").save(f"mixed/{name}/1.png")
+    assert main(["evaluate", "mixed"]) == 1  # its classes are others
+    assert "mixed" in capsys.readouterr().err
+    run_json(capsys, "stylize", "one.png", "one.png", "--steps", "1", "--size", "32")
+
+
+@pytest.mark.usefixtures("_pictures")
 def test_training_goes_on_from_one(capsys: Output) -> None:
     data = read_data("digits").train
     np.savez("few.npz", x_train=(data.x[:40, 0] * 255).numpy().astype(np.uint8), y_train=data.y[:40].numpy())
     found = run_json(capsys, "train", "few.npz", "--network", "digits", "--epochs", "1", "--out", "mine.safetensors")
     assert found["training_examples"] > 20
+    assert load("mine.safetensors").meta["shape"] == [1, 8, 8]

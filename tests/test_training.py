@@ -319,6 +319,17 @@ def test_a_resumed_run_with_augmentation_and_averages_is_bit_identical(tmp_path:
         list(fit(again, (x, y), cross_entropy(), checkpoint=path, resume=True, **settings | {"average": None}))
 
 
+def test_a_schedule_of_another_length_is_refused(tmp_path: Path) -> None:
+    def settings(steps: int) -> dict:
+        one_cycle = torch.optim.lr_scheduler.OneCycleLR
+        return {"schedule": "step", "scheduler": lambda o: one_cycle(o, 0.1, total_steps=steps, cycle_momentum=False)}
+
+    path = tmp_path / "run.safetensors"
+    train(net(), checkpoint=path, **settings(22))
+    with pytest.raises(FormatError, match="its schedule is made for 22 steps, here it is 36"):
+        train(net(), checkpoint=path, resume=True, epochs=5, **settings(36))
+
+
 def test_resuming_a_finished_run_changes_nothing_and_more_epochs_go_on(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     network = net()

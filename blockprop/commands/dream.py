@@ -11,7 +11,7 @@ from PIL import Image
 from blockprop.commands.making import Around, Made, deliver, follow, run_section
 from blockprop.commands.maximize import PreviewEvery, Resume, layers_named, require_state, size_named
 from blockprop.commands.options import Blocks, Device, Json
-from blockprop.commands.photos import NetworkFile, PictureSeed, Report, in_colors_of, picture_file
+from blockprop.commands.photos import NetworkFile, PictureSeed, Report, in_colors_of, is_made, picture_file
 from blockprop.errors import FormatError, SettingError
 from blockprop.files import require_writable, write_file
 from blockprop.network import Network
@@ -114,8 +114,8 @@ class Film:
         self.path, self.how, self.frame_steps = around.also, around.how, frame_steps
         self.frames = around.frames
         if not around.resume and self.path.suffix:  # those of another dream, which was stopped
-            for frame in self.frames:
-                frame.unlink(missing_ok=True)
+            for frame in filter(is_made, self.frames):
+                frame.unlink()
 
     def __call__(self, step: Step) -> None:
         if step.picture is None or step.step % self.frame_steps:
@@ -153,7 +153,8 @@ def film_frames(path: Path | None, frames: int, resume: bool) -> tuple[Path, ...
     if path.suffix and path.suffix.lower() not in FILMS:
         raise SettingError(f"{path}: films are written as {', '.join(FILMS)}, or to a folder, not as {path.suffix!r}")
     folder = path.with_name(path.name + ".frames") if path.suffix else path
-    there = [] if path.suffix or resume else sorted(folder.glob("[0-9][0-9][0-9][0-9]*.png"))
+    there = [] if resume else sorted(folder.glob("[0-9][0-9][0-9][0-9]*.png"))
+    there = [frame for frame in there if not (path.suffix and is_made(frame))]  # those of a film that was stopped go
     if there:
         raise SettingError(f"{there[0]}: the folder holds pictures already; name an empty or a new one with --film")
     require_writable(path if path.suffix else path / "0001.png")

@@ -19,19 +19,15 @@ def logged(records: Iterable[Record], path: Path | None, resume: bool = False) -
     """
     lines: list[list[str]] | None = None
     values: list[float] = []
-    last: Record | None = None
     for record in records:
         if path is not None:
             if lines is None:
                 lines = _lines_before(path, record.epoch) if resume else []
-            if last is not None and record.epoch != last.epoch:
-                _write(path, lines, last, values)
-                values = []
             values.append(record.value)
-            last = record
+            if record.ends_epoch:
+                _write(path, lines, record, values)
+                values = []
         yield record
-    if path is not None and last is not None and lines is not None:
-        _write(path, lines, last, values)
 
 
 def _write(path: Path, lines: list[list[str]], last: Record, values: list[float]) -> None:

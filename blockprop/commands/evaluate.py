@@ -25,6 +25,7 @@ from blockprop.commands.options import (
     network_for_photos,
 )
 from blockprop.console import say, show, show_table
+from blockprop.data import NAMES as DATA_NAMES
 from blockprop.dataset import Dataset
 from blockprop.errors import NotFiniteError, SettingError, shape, suggestion
 from blockprop.evaluation import evaluate as measure
@@ -74,6 +75,8 @@ def evaluate(
     """Test a saved network: on the data's test part, or what was held out in training, or else on all."""
     if len(arguments) > 2:
         raise SettingError(f"expected a network and data, or data alone, came {' '.join(arguments)}")
+    if len(arguments) == 1 and is_network(arguments[0]) and arguments[0] not in DATA_NAMES:
+        raise SettingError(f"expected data after the network {arguments[0]}")
     data = arguments[-1]
     network = arguments[0] if len(arguments) == 2 else network_for_data(data)
     net = load_network(network, own_blocks, device)
@@ -127,7 +130,9 @@ def predict(
     if not data:
         raise SettingError(f"expected photographs or other data after the network {network}")
     sources = [file for given in data for file in _files(given)]
-    network = network or _default_for(sources)
+    if network is None:
+        network = _default_for(sources)
+        say(f"the network is {network}; one before the data takes its place", as_json)
     net = with_one_output(load_network(network, own_blocks, device), output)
     net = seeing(net, network, preprocessing, any(is_image(Path(source)) for source in sources))
     if out is not None:

@@ -8,6 +8,7 @@ import typer
 
 from blockprop.check import Report, check_block, check_network
 from blockprop.commands.options import (
+    VARIABLE,
     Blocks,
     Device,
     Json,
@@ -118,6 +119,7 @@ def diagram(
         str,
         typer.Argument(
             metavar="[NETWORK]",
+            envvar=VARIABLE,
             help="A saved network; pictures or digits, which come with blockprop; mlp:128,64, lenet, cnn, "
             "stages:32,64, my_net.py:build.",
         ),

@@ -22,6 +22,7 @@ from blockprop.files import require_writable, write_file
 from blockprop.network import Network
 from blockprop.plots import svg
 from blockprop.report import Section, page
+from blockprop.shipped import is_shipped
 from blockprop.visualize.curves import ascent_curves, part_name
 from blockprop.visualize.picture_files import as_png, how_made, write_picture
 from blockprop.visualize.running import Run, Step
@@ -100,7 +101,8 @@ def deliver(
     settings: with "network", its file, and "seed"; "pictures", the files that it is made from, if there are any.
     """
     if settings["network"] is None:
-        settings = {**settings, "network": network_for_photos(settings.get("pictures") or ())}
+        seen = () if command == "stylize" else settings.get("pictures") or ()  # style is of colors
+        settings = {**settings, "network": network_for_photos(seen)}
         say(f"the network is {settings['network']}, which comes with blockprop; --network names another", as_json)
     require_apart(around, settings, report)
     for path in (around.out, report / "index.html" if report else around.out):
@@ -142,7 +144,8 @@ def produce(
 
 def require_apart(around: Around, settings: Mapping[str, Any], report: Path | None = None) -> None:
     """SettingError if something that is written would take the place of something that is read, or of a stranger's."""
-    taken = {os.path.realpath(path) for path in (*settings.get("pictures", ()), settings["network"]) if path}
+    read = [*settings.get("pictures", ()), *([] if is_shipped(settings["network"]) else [settings["network"]])]
+    taken = {os.path.realpath(path) for path in read if path}
     written = [around.out, around.also, *around.frames, report and report / "index.html"]
     written += [around.state] * around.keep_state + [around.preview] * bool(around.preview_every)
     for path in filter(None, written):

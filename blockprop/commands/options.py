@@ -12,11 +12,13 @@ import typer
 from PIL import Image
 
 from blockprop import blocks
+from blockprop.arrays import is_idx
 from blockprop.block import Block
-from blockprop.data import read_data
+from blockprop.data import TABLES, read_data
 from blockprop.dataset import Data, Dataset
 from blockprop.encoding import TableEncoder
 from blockprop.errors import BlockpropError, SettingError, suggestion
+from blockprop.image_files import is_image
 from blockprop.network import Network
 from blockprop.networks import blocks_in
 from blockprop.objectives import LOSSES, Loss, cross_entropy, mean_squared_error
@@ -34,9 +36,14 @@ Blocks = Annotated[
 ]
 DIGIT = 32
 """Pixels of the longer side up to which a gray picture is taken for a digit."""
+VARIABLE = "BLOCKPROP_NETWORK"
+"""Of the environment: the network to use where none is named."""
 SHIPPED = " or ".join(NAMES)
 SavedNetwork = Annotated[
-    str, typer.Argument(metavar="[NETWORK]", help=f"A saved network, or {SHIPPED}, which come with blockprop.")
+    str,
+    typer.Argument(
+        metavar="[NETWORK]", envvar=VARIABLE, help=f"A saved network, or {SHIPPED}, which come with blockprop."
+    ),
 ]
 Source = Annotated[
     str,
@@ -88,14 +95,23 @@ def load_network(path: str, own_blocks: str | None, device: str = "cpu") -> Netw
 
 def network_for_data(source: str) -> str:
     """Which of the networks that come with the package suits these data."""
+    if os.environ.get(VARIABLE):
+        return os.environ[VARIABLE]
+    first = next((path for path in sorted(Path(source).rglob("*")) if is_image(path)), None)
+    if first is not None:
+        return network_for_photos([str(first)])
     shape = read_data(source, need_labels=False).train.shape
     if len(shape) != 3:
-        raise SettingError(f"{source}: its examples are {shape}; say which network, {SHIPPED} are for pictures")
-    return "digits" if shape[0] == 1 else "pictures"
+        raise SettingError(
+            f"{source}: its examples are no pictures; say which network, {SHIPPED} are for pictures alone"
+        )
+    return "digits" if shape[0] == 1 and max(shape) <= DIGIT else "pictures"
 
 
 def network_for_photos(pictures: Sequence[str] = ()) -> str:
-    """Which of the networks that come with the package looks at these: "digits" if all are small and gray."""
+    """That of the environment, or which of the package's looks at these: "digits" if all are small and gray."""
+    if os.environ.get(VARIABLE):
+        return os.environ[VARIABLE]
     return "digits" if pictures and all(map(_is_small_and_gray, pictures)) else "pictures"
 
 
@@ -110,7 +126,10 @@ def _is_small_and_gray(path: str) -> bool:
 def is_network(argument: str) -> bool:
     """Whether an argument names a network rather than data."""
     path = Path(argument)
-    return is_shipped(argument) or path.suffix == ".safetensors" or (path / "network.json").is_file()
+    if is_shipped(argument) or path.suffix.lower() == ".safetensors" or (path / "network.json").is_file():
+        return True
+    known = path.suffix.lower() in (".npz", *TABLES) or is_image(path)
+    return path.is_file() and not known and not is_idx(path)
 
 
 def examples_for(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from blockprop.commands.bring import with_picture
 from blockprop.commands.evaluate import seeing
-from blockprop.commands.options import device_named, load_network, network_for_photos
+from blockprop.commands.options import VARIABLE, device_named, load_network, network_for_photos
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.importers import from_onnx
 from blockprop.network import Network
@@ -18,7 +18,6 @@ from blockprop.pictures import Preprocessing, picture_channels, preprocessing_of
 from blockprop.visualize.colors import luminance
 from blockprop.visualize.picture_files import KINDS, read_picture, read_settings
 
-VARIABLE = "BLOCKPROP_NETWORK"
 SIDE = 256
 """Pixels of the shorter side of a photograph, for a network that takes any size and names none."""
 SHOWN = 1024

@@ -15,8 +15,8 @@ from blockprop.commands.contact_sheet import make_sheet
 from blockprop.commands.dream import make_dream
 from blockprop.commands.making import Around, Maker, produce, tell
 from blockprop.commands.maximize import make_maximize
-from blockprop.commands.options import Blocks, Device, Json
-from blockprop.commands.photos import VARIABLE, picture_file
+from blockprop.commands.options import VARIABLE, Blocks, Device, Json
+from blockprop.commands.photos import picture_file
 from blockprop.commands.saliency import make_saliency
 from blockprop.commands.sanity import make_sanity
 from blockprop.commands.segment import make_segment
@@ -25,7 +25,7 @@ from blockprop.console import show
 from blockprop.errors import DataError, FormatError, SettingError, suggestion
 from blockprop.files import require_writable
 from blockprop.network import Network
-from blockprop.shipped import is_shipped
+from blockprop.shipped import is_saved, is_shipped
 from blockprop.version import __version__
 from blockprop.visualize.picture_files import KINDS, file_digest, how_made, read_picture, read_settings
 
@@ -136,7 +136,9 @@ def _fits(value: Any, hint: Any) -> bool:
 def _where(path: str, source: Path) -> str:
     """Where a file lies: where it was, beside the picture, or (a network) where the environment says."""
     beside = source.parent / path
-    if Path(path).exists() or is_shipped(path):
+    if is_saved(Path(path)):
+        return path
+    if is_shipped(path) and not is_saved(beside):
         return path
     return str(beside) if beside.exists() else os.environ.get(VARIABLE, path)
 

@@ -26,5 +26,10 @@ def shipped(name: str) -> Network:
 
 
 def is_shipped(name: str) -> bool:
-    """Whether this names a network that comes with the package, and no file that is here."""
-    return name in NAMES and not Path(name).exists()
+    """Whether this names a network that comes with the package, and none that somebody saved here."""
+    return name in NAMES and not is_saved(Path(name))
+
+
+def is_saved(path: Path) -> bool:
+    """Whether a network may be saved there: a file, or a folder that holds one."""
+    return path.is_file() or (path / "network.json").is_file()
