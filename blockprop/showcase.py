@@ -28,7 +28,9 @@ METHODS = {
     "gradient": "The gradient ∂S/∂x itself: which pixels would change the score most.",
     "guided": "Guided: only what is positive, forward and backward, goes on through a ReLU.",
 }
-CLASS_STEPS, DREAM_STEPS, STYLE_STEPS = 160, 10, 40
+CLASS_STEPS, DREAM_STEPS, STYLE_STEPS = 256, 10, 40
+CLASS_L2, CLASS_VARIATION = 100.0, 5000.0
+"""Strong penalties, so that little but the thing itself remains."""
 DREAMS = {
     "stage2": "stage2, an early layer: edges and strokes.",
     "stage4": "stage4, a deep one: things, and parts of them.",
@@ -100,8 +102,9 @@ def class_section(network: Network, say: Say, seed: int) -> Section:
     """A picture for each class, made from noise."""
     say("Making a picture of each class")
     classes = network.meta["classes"]
-    run = maximize(network, each(network, classes), SIDE, CLASS_STEPS, seed=seed)
-    made = _finished(run)
+    objective = each(network, classes)
+    run = maximize(network, objective, SIDE, CLASS_STEPS, l2=CLASS_L2, total_variation=CLASS_VARIATION, seed=seed)
+    made = with_contrast(_finished(run))
     shares = network(made).softmax(1).diagonal()
     pictures = [
         Picture(_png(picture, 160), f"{name}, {float(share):.1%}")
@@ -110,7 +113,7 @@ def class_section(network: Network, say: Say, seed: int) -> Section:
     text = Html(
         "No photographs: each picture began as gray noise, and followed the gradient of one score for "
         f"{CLASS_STEPS} steps, <i>x</i> ← <i>x</i> + <i>μ</i> ∂<i>S</i>/∂<i>x</i>. This is what the network takes for "
-        "typical. Under each, how sure it is."
+        "typical. Contrast is stretched; under each, how sure the network is of the picture as it stands here."
     )
     return Section("Class images: what it has in mind", text, pictures)
 
@@ -155,6 +158,12 @@ def sized(picture: Tensor, shorter: int | None = None, longer: int | None = None
     height, width = picture.shape[2:]
     ratio = (shorter or 0) / min(height, width) if longer is None else longer / max(height, width)
     return scaled(picture, round(height * ratio), round(width * ratio)).clamp(0, 1)
+
+
+def with_contrast(pictures: Tensor) -> Tensor:
+    """Each picture stretched about gray, until 99 % of its numbers lie in 0…1 and one in a hundred is cut off."""
+    far = (pictures - 0.5).abs().flatten(1).quantile(0.99, dim=1).view(-1, 1, 1, 1)
+    return (0.5 + (pictures - 0.5) * (0.5 / far).clamp(min=1)).clamp(0, 1)
 
 
 def _picture(pixels: np.ndarray) -> Tensor:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train the network `pictures` and put it into the package: training/pictures.sh FOLDER
-# FOLDER: train and test, in each a folder of pictures for each of the ten classes. 100 minutes on one core.
+# FOLDER: train and test, in each a folder of pictures for each of the ten classes. 65 minutes on two cores.
 set -euo pipefail
 cd "$(dirname "$0")"
 common=(--batch-size 128 --weight-decay 5e-4 --schedule one_cycle --label-smoothing 0.1 --average 0.999
