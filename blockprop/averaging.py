@@ -1,6 +1,6 @@
 """A running average of a network's weights while it is trained, which is often better than the weights themselves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -33,11 +33,9 @@ class Averages:
             else:
                 self.values[name].copy_(tensor)
 
-    @torch.no_grad()
     def apply(self) -> None:
         """Make them the network's weights."""
-        for name, tensor in self.state.items():
-            tensor.copy_(self.values[name])
+        copy_into(self.state, self.values)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -47,6 +45,11 @@ class Averages:
         try:
             yield
         finally:
-            with torch.no_grad():
-                for name, tensor in self.state.items():
-                    tensor.copy_(own[name])
+            copy_into(self.state, own)
+
+
+@torch.no_grad()
+def copy_into(state: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Give the tensors of these names other values, in place."""
+    for name, value in values.items():
+        state[name].copy_(value)

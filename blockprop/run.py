@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from blockprop.augmentation import Augmentation, augmented
-from blockprop.averaging import Averages
+from blockprop.averaging import Averages, copy_into
 from blockprop.block import Block
 from blockprop.checkpoints import write_checkpoint
 from blockprop.descent import GradientDescent
@@ -247,13 +247,10 @@ class Run:
         self.epoch, self.position = self.epoch + 1, 0
         return value, accuracy
 
-    @torch.no_grad()
     def _restore_best(self) -> None:
         if self.averages is not None:
             self.averages.apply()
-        state = self.network.state
-        for name, tensor in (self.best or {}).items():
-            state[name].copy_(tensor)
+        copy_into(self.network.state, self.best or {})
 
     def _require_finite_parameters(self) -> None:
         if not all(torch.isfinite(parameter).all() for parameter in self.parameters.values()):
@@ -302,14 +299,12 @@ class Run:
             if mine != theirs:
                 told = f"{theirs}, here it is {mine}" if name != "tensors" else "those of another network"
                 raise FormatError(f"{self.checkpoint}: cannot resume, the checkpoint's {name} are {told}")
-        for name, tensor in self.network.state.items():
-            tensor.copy_(state["network"][name])
+        copy_into(self.network.state, state["network"])
         self.generator_states = state["generators"]
         self.best = state["best"]
         if self.averages is not None:
             self.averages.steps = state["progress"][0]
-            for name, tensor in state["averages"].items():
-                self.averages.values[name].copy_(tensor)
+            copy_into(self.averages.values, state["averages"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.group = self.optimizer.param_groups[0]
         if self.scheduler:

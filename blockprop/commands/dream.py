@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from PIL import Image
 
-from blockprop.commands.making import Around, Made, deliver, follow, run_section
+from blockprop.commands.making import Around, Made, deliver, follow, run_sections
 from blockprop.commands.maximize import PreviewEvery, Resume, layers_named, require_state, size_named
 from blockprop.commands.options import Blocks, Device, Json
 from blockprop.commands.photos import NetworkFile, PictureSeed, Report, in_colors_of, is_made, picture_file
@@ -89,9 +89,7 @@ def make_dream(
     }
     if film is not None:
         facts |= {"film": str(around.also), "frames": film.write(ended=not stopped)}
-    return Made(
-        picture, facts, sections=[run_section(run, done)] if done else [], stopped=run.step if stopped else None
-    )
+    return Made(picture, facts, sections=run_sections(run, done), stopped=run.step if stopped else None)
 
 
 def _longest(size: str | None) -> int:

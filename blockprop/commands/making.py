@@ -211,11 +211,13 @@ def told(step: Step) -> str:
     return f"{step.value:.4g} = {parts}" if len(step.parts) > 1 else f"{step.value:.4g}"
 
 
-def run_section(run: Run, done: Sequence[Step]) -> Section:
-    """How a run went."""
+def run_sections(run: Run, done: Sequence[Step]) -> list[Section]:
+    """How a run went, if it made any step."""
+    if not done:
+        return []
     text = f"The value that was {'minimized' if run.minimizes else 'maximized'}, and what adds up to it, at every step"
     text += "." if done[0].step == 1 else f" since it went on at step {done[0].step}."
-    return Section("How it went", text, [svg(ascent_curves(done))])
+    return [Section("How it went", text, [svg(ascent_curves(done))])]
 
 
 def _page(command: str, made: Made, how: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import typer
 from torch import Tensor
 
 from blockprop.block import Block
-from blockprop.commands.making import Around, Made, deliver, follow, run_section
+from blockprop.commands.making import Around, Made, deliver, follow, run_sections
 from blockprop.commands.options import Blocks, Device, Json, block_named
 from blockprop.commands.photos import NetworkFile, Output, PictureSeed, Report, open_network, picture_file
 from blockprop.errors import SettingError
@@ -120,8 +120,7 @@ def make_maximize(
     shares = [sureness(network, each, target, output) for each in found.split(1)]
     captions = [f"{i}\n{percent(share)}" for i, share in enumerate(shares, 1)]
     picture = found[0] if count == 1 else sheet(list(zip(found, captions, strict=True)), side=CELL)
-    sections = [run_section(run, done)] if done else []
-    return Made(picture, facts, sections=sections, stopped=run.step if stopped else None)
+    return Made(picture, facts, sections=run_sections(run, done), stopped=run.step if stopped else None)
 
 
 def _judges(network: Network, around: Around, target: Target, output: str | None) -> tuple[bool, Network | None]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from blockprop.commands.bring import with_picture
 from blockprop.commands.evaluate import seeing
-from blockprop.commands.options import VARIABLE, device_named, load_network, network_for_photos
+from blockprop.commands.options import VARIABLE, device_named, load_network
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.importers import from_onnx
 from blockprop.network import Network
@@ -74,9 +74,8 @@ class Seen(NamedTuple):
     frame: tuple[float, float, float, float]
 
 
-def open_network(path: str | None, own_blocks: str | None = None, device: str = "cpu") -> Network:
+def open_network(path: str, own_blocks: str | None = None, device: str = "cpu") -> Network:
     """The network of a file, with what it expects of pictures in front."""
-    path = path or network_for_photos()
     if path.lower().endswith(".onnx"):
         network = with_picture(from_onnx(path), path).to(device_named(device))
     else:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from torch import Tensor
 
-from blockprop.commands.making import Around, Made, deliver, follow, run_section
+from blockprop.commands.making import Around, Made, deliver, follow, run_sections
 from blockprop.commands.maximize import PreviewEvery, Resume, layers_named, require_state
 from blockprop.commands.options import Blocks, Device, Json
 from blockprop.commands.photos import NetworkFile, PictureSeed, Report, picture_file
@@ -61,7 +61,7 @@ def make_stylize(
     content, *others = (read_picture(path) for path in pictures)
     painted = others[:count]
     covers = [mask_like(pictures[1 + count + i], others[count + i], content) for i in range(masks)]
-    names = [Path(path).stem for path in pictures[1 : 1 + len(weights)]]
+    names = [Path(path).stem for path in pictures[1 : 1 + count]]
     styles = [
         Style(picture, weight, style_scale, covers[i] if masks else None, f"{names[i]} ({i + 1})")
         for i, (picture, weight) in enumerate(zip(painted, weights, strict=True))
@@ -97,9 +97,7 @@ def make_stylize(
     if done:
         facts |= {f"{part_name(name)}_loss": value for name, value in done[-1].parts.items() if value}
         facts |= {"loss": done[-1].value, "seconds": done[-1].seconds}
-    return Made(
-        picture, facts, sections=[run_section(run, done)] if done else [], stopped=run.step if stopped else None
-    )
+    return Made(picture, facts, sections=run_sections(run, done), stopped=run.step if stopped else None)
 
 
 def mask_like(path: str, mask: Tensor, content: Tensor) -> Tensor:
