@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from captum import attr
 
-from tests import rule_oracle
 from tests.architectures import ARCHITECTURES
-from tests.test_saliency import OneForAll, living
+from tests.rules import rule_oracle
+from tests.visualize.test_saliency import OneForAll, living
 
 PLAIN = ["alexnet", "vgg16", "squeezenet1_1", "resnet50"]
 HARD = ["googlenet", "inception_v3", "densenet121"]

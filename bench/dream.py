@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from training_step import peak_memory
 
 from blockprop import from_torch
-from blockprop.network import Network
-from blockprop.objectives import Seeds
-from blockprop.pictures import with_preprocessing
+from blockprop.engine.network import Network
+from blockprop.engine.objectives import Seeds
+from blockprop.networks.weights import pretrained
+from blockprop.pictures.photos import with_preprocessing
+from blockprop.pictures.picture_files import read_picture
 from blockprop.visualize.dream import dream
-from blockprop.visualize.picture_files import read_picture
 from blockprop.visualize.tiling import Outputs, Tile, Tiling
-from blockprop.weights import pretrained
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 

@@ -14,9 +14,9 @@ from reporting import DATA
 
 from blockprop import pretrained, save
 from blockprop.cli import main as blockprop
-from blockprop.pictures import read_classes, with_preprocessing
-from blockprop.visualize.picture_files import read_picture
-from blockprop.visualize.sheets import sheet
+from blockprop.pictures.photos import read_classes, with_preprocessing
+from blockprop.pictures.picture_files import read_picture
+from blockprop.pictures.sheets import sheet
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 WEIGHTS = {"squeezenet": ("squeezenet1_1", "squeezenet1_1"), "googlenet": ("googlenet", "googlenet_bvlc")}

@@ -13,13 +13,14 @@ import torch
 from reporting import DATA, PAGE, machine, table, write_section
 from torch import Tensor
 
-from blockprop.network import Network
-from blockprop.pictures import read_classes, with_preprocessing
+from blockprop.engine.network import Network
+from blockprop.networks.weights import pretrained
+from blockprop.pictures.photos import read_classes, with_preprocessing
+from blockprop.pictures.picture_files import write_picture
+from blockprop.pictures.sheets import sheet
 from blockprop.visualize.judging import Judgement, judge
-from blockprop.visualize.maximize import each, maximize
-from blockprop.visualize.picture_files import write_picture
-from blockprop.visualize.sheets import sheet
-from blockprop.weights import pretrained
+from blockprop.visualize.maximize import maximize
+from blockprop.visualize.objectives.each import each
 
 FOLDER = DATA.parent
 NETWORKS = {"SqueezeNet 1.1": ("squeezenet1_1", "squeezenet1_1"), "GoogLeNet": ("googlenet", "googlenet_bvlc")}

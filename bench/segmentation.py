@@ -17,11 +17,12 @@ from PIL import Image, ImageDraw
 from reporting import DATA, table, write_section
 from torch import Tensor
 
-from blockprop.image_files import read_image
-from blockprop.network import Network
-from blockprop.pictures import preprocessing_of, read_photo, with_preprocessing
-from blockprop.visualize.saliency import METHODS, Saliency, saliency
-from blockprop.visualize.segmentation import (
+from blockprop.engine.network import Network
+from blockprop.networks.weights import pretrained
+from blockprop.pictures.image_files import read_image
+from blockprop.pictures.photos import preprocessing_of, read_photo, with_preprocessing
+from blockprop.visualize.attribution.saliency import METHODS, Saliency, saliency
+from blockprop.visualize.attribution.segmentation import (
     Box,
     bounding_box,
     box_intersection_over_union,
@@ -29,7 +30,6 @@ from blockprop.visualize.segmentation import (
     pointing_game,
     segment,
 )
-from blockprop.weights import pretrained
 
 ANNOTATIONS, WEIGHTS = DATA.parent / "annotations", DATA.parent / "weights"
 NETWORKS = {"SqueezeNet 1.1": ("squeezenet1_1", "squeezenet1_1"), "GoogLeNet": ("googlenet", "googlenet_bvlc")}

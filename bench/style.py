@@ -18,11 +18,11 @@ from reporting import DATA, interleaved, machine, table, write_section
 from torch import Tensor, nn
 from training_step import peak_memory
 
-from blockprop.network import Network
-from blockprop.pictures import with_preprocessing
-from blockprop.visualize.picture_files import read_picture
-from blockprop.visualize.style import Stylization, stylize
-from blockprop.weights import pretrained
+from blockprop.engine.network import Network
+from blockprop.networks.weights import pretrained
+from blockprop.pictures.photos import with_preprocessing
+from blockprop.pictures.picture_files import read_picture
+from blockprop.visualize.style.stylize import Stylization, stylize
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 

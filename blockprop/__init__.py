@@ -1,23 +1,12 @@
 """blockprop: back-propagation that people can read, check, change, and run all the way to the input."""
 
 from blockprop import blocks
-from blockprop.augmentation import augmentations
-from blockprop.block import Block
-from blockprop.check import check_block, check_network, check_objective
-from blockprop.costs import costs
-from blockprop.data import read_data
-from blockprop.dataset import Dataset
-from blockprop.descent import GradientDescent
-from blockprop.diagram import diagram
-from blockprop.errors import BlockpropError
-from blockprop.evaluation import evaluate, predict
-from blockprop.exporters import to_onnx
-from blockprop.fetching import fetch, fetch_published
-from blockprop.importers import from_onnx, from_torch
-from blockprop.interop import Opaque, to_torch
-from blockprop.network import Network, Sequential
-from blockprop.networks import build_network
-from blockprop.objectives import (
+from blockprop.data.dataset import Dataset
+from blockprop.data.reading import read_data
+from blockprop.engine.block import Block
+from blockprop.engine.check import check_block, check_network, check_objective
+from blockprop.engine.network import Network, Sequential
+from blockprop.engine.objectives import (
     Objective,
     binary_cross_entropy,
     cross_entropy,
@@ -25,14 +14,26 @@ from blockprop.objectives import (
     mean_squared_error,
     negative_log_likelihood,
 )
-from blockprop.pictures import Preprocessing, read_photo, with_preprocessing
-from blockprop.plan import Node
-from blockprop.run import Record
-from blockprop.storage import load, save
-from blockprop.trace import Trace
-from blockprop.training import fit
+from blockprop.engine.plan import Node
+from blockprop.engine.trace import Trace
+from blockprop.errors import BlockpropError
+from blockprop.exporters import to_onnx
+from blockprop.importers import from_onnx, from_torch
+from blockprop.interop.modules import to_torch
+from blockprop.interop.opaque import Opaque
+from blockprop.networks.build import build_network
+from blockprop.networks.fetching import fetch, fetch_published
+from blockprop.networks.weights import load_weights, pretrained
+from blockprop.pictures.photos import Preprocessing, read_photo, with_preprocessing
+from blockprop.reports.costs import costs
+from blockprop.reports.diagram import diagram
+from blockprop.saving.storage import load, save
+from blockprop.training.augmentation import augmentations
+from blockprop.training.descent import GradientDescent
+from blockprop.training.evaluation import evaluate, predict
+from blockprop.training.fit import fit
+from blockprop.training.run import Record
 from blockprop.version import __version__
-from blockprop.weights import load_weights, pretrained
 
 __all__ = [
     "Block",

@@ -12,22 +12,24 @@ import typer
 from typer.exceptions import TyperException
 
 from blockprop.commands import (
-    bring,
-    contact_sheet,
+    check,
+    demo,
+    diagram,
     dream,
     evaluate,
     export,
+    import_,
     inspect,
-    look,
     maximize,
     replay,
     saliency,
     sanity,
     segment,
+    sheet,
     stylize,
     train,
 )
-from blockprop.console import printable
+from blockprop.commands.console import printable
 from blockprop.errors import BlockpropError
 from blockprop.version import __version__
 
@@ -47,7 +49,7 @@ app = typer.Typer(
 )
 
 app.command(epilog=train.EPILOG)(train.train)
-app.command("import", epilog=bring.EPILOG)(bring.import_)
+app.command("import", epilog=import_.EPILOG)(import_.import_)
 app.command(epilog=export.EPILOG)(export.export)
 app.command(epilog=evaluate.EVALUATE_EPILOG)(evaluate.evaluate)
 app.command(epilog=evaluate.PREDICT_EPILOG)(evaluate.predict)
@@ -56,13 +58,13 @@ app.command("saliency", epilog=saliency.EPILOG)(saliency.saliency_)
 app.command("segment", epilog=segment.EPILOG)(segment.segment_)
 app.command("sanity", epilog=sanity.EPILOG)(sanity.sanity_)
 app.command("maximize", epilog=maximize.EPILOG)(maximize.maximize_)
-app.command("sheet", epilog=contact_sheet.EPILOG)(contact_sheet.sheet_)
+app.command("sheet", epilog=sheet.EPILOG)(sheet.sheet_)
 app.command("dream", epilog=dream.EPILOG)(dream.dream_)
 app.command("stylize", epilog=stylize.EPILOG)(stylize.stylize_)
 app.command(epilog=replay.EPILOG)(replay.replay)
-app.command(epilog=look.CHECK_EPILOG)(look.check)
-app.command(epilog=look.DIAGRAM_EPILOG)(look.diagram)
-app.command(epilog=look.DEMO_EPILOG)(look.demo)
+app.command(epilog=check.CHECK_EPILOG)(check.check)
+app.command(epilog=diagram.DIAGRAM_EPILOG)(diagram.diagram)
+app.command(epilog=demo.DEMO_EPILOG)(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:

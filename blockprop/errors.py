@@ -7,7 +7,9 @@ BlockpropError
 ├── DataError         a data file or table cannot be used
 ├── FormatError       a saved network or checkpoint cannot be used
 ├── NotFiniteError    a NaN or an infinity appeared
-└── GradientError     a backward pass disagrees with finite differences
+├── GradientError     a backward pass disagrees with finite differences
+├── UnsupportedError  a model from elsewhere has an operator without a block, or the other way round
+└── FetchError        a file could not be fetched from the network
 
 The two functions at the end put shapes and near names into words, the same for all messages.
 """
@@ -48,6 +50,14 @@ class NotFiniteError(BlockpropError, ArithmeticError):
 
 class GradientError(BlockpropError, AssertionError):
     """A backward pass disagrees with finite differences; the message names the worst element."""
+
+
+class UnsupportedError(BlockpropError):
+    """An operator has no block, or a setting of it; collected, and raised as one error for the whole model."""
+
+
+class FetchError(BlockpropError, OSError):
+    """A file could not be fetched: no connection, another file than expected, or no place to put it."""
 
 
 def shape(tensor: Tensor) -> str:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from blockprop.engine.network import Network
 from blockprop.importers import from_torch
-from blockprop.network import Network
 from tests.architectures import ARCHITECTURES, SPELLINGS
 
 ALL = ARCHITECTURES | SPELLINGS

@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop import blocks
-from blockprop.block import Block
-from blockprop.network import Network
-from blockprop.objectives import cross_entropy
-from blockprop.plan import Node
+from blockprop.engine.block import Block
+from blockprop.engine.network import Network
+from blockprop.engine.objectives import cross_entropy
+from blockprop.engine.plan import Node
 
 CHANNELS, SIZE, CLASSES = 4, 8, 5
 

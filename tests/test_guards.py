@@ -1,6 +1,8 @@
-"""Rules about the code itself: which way imports point, no autograd, no pickle, every public name real."""
+"""Rules about the code itself: which way imports point, no autograd, no pickle, nothing fetched but on request."""
 
 import ast
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -8,105 +10,172 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "blockprop"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-LAYERS = [
-    {"errors", "version", "python_files"},
-    {"block", "products", "files", "differences", "nesting", "fetching", "published"},
-    {"blocks", "plan", "trace"},
-    {"network", "operators"},
-    {"interop"},
-    {
-        "architectures",
-        "objectives",
-        "rules",
-        "rectifiers",
-        "storage",
-        "shipped",
-        "data",
-        "dataset",
-        "encoding",
-        "arrays",
-        "tables",
-    }
-    | {"image_files"},
-    {"check", "networks", "evaluation", "descent", "checkpoints", "interruption", "layout", "diagram", "weights"}
-    | {"costs", "pictures", "preprocessing", "augmentation", "averaging"},
-    {"run", "plots", "report", "importers", "exporters", "visualize"},
-    {"training"},
-    {"examine"},
-    {"demo", "showcase", "console"},
-    {"commands"},
-    {"cli"},
+ROOMS = [
+    "errors version",
+    "engine",
+    "blocks",
+    "interop",
+    "rules saving",
+    "networks pictures training importers exporters",
+    "data visualize",
+    "reports",
+    "commands",
+    "cli",
 ]
-"""A file may import from its own layer and from those before it."""
+"""A file imports from its own room or from rooms on the lines before it; two rooms on one line know nothing of each
+other."""
+DOORS = {"blockprop", "blockprop.__main__"}
+"""What stands in no room: they open all."""
 
 
-def layer(module: str) -> int:
-    """The number of the layer of "blockprop.blocks.linear" and the like."""
-    part = module.split(".")[1]
-    for number, names in enumerate(LAYERS):
-        if part in names:
+def floor_of(room: str) -> int:
+    """The number of a room's line."""
+    for number, names in enumerate(ROOMS):
+        if room in names.split():
             return number
-    raise AssertionError(f"{module} stands in no layer: add it to LAYERS")
+    raise AssertionError(f"blockprop/{room} is no room: put it into a room, or a new room into ROOMS of test_guards.py")
 
 
-def imports(path: Path) -> list[str]:
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found += [name.name for name in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}: relative import"
-            found.append(node.module or "")
-            found += [f"{node.module}.{name.name}" for name in node.names if node.module == "blockprop"]
-    return found
+def room_of(module: str) -> str:
+    return module.split(".")[1]
 
 
 def module_of(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_imports_point_one_way(path: Path) -> None:
-    if module_of(path) == "blockprop" or path.name == "__main__.py":
-        return
-    here = layer(module_of(path))
-    for name in imports(path):
-        if name.startswith("blockprop."):
-            assert layer(name) <= here, f"{module_of(path)} imports {name}, which is above it"
+def imports(path: Path) -> list[str]:
+    """All that is imported, wherever it stands in the file: modules, and for `from m import n` m.n, too."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            names.append(node.module or "")
+            names += [f"{node.module}.{name.name}" for name in node.names]
+    return names
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def arrows_of(path: Path) -> set[str]:
+    """The modules of the package from which a file takes something; `from room import file` takes the file alone."""
+    targets = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            targets |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            files = {f"{node.module}.{name.name}" for name in node.names}
+            targets |= {file if file in MODULES else str(node.module) for file in files}
+    return targets & MODULES.keys()
+
+
+ARROWS = {module: arrows_of(path) for module, path in MODULES.items()}
+"""For each module the modules of the package that it imports."""
+
+
+def upward(arrows: dict[str, set[str]]) -> Iterator[str]:
+    """Each import that does not go to the own room or to one above it in ROOMS."""
+    for module, targets in arrows.items():
+        for target in sorted(targets - {"blockprop"}) if module not in DOORS else ():
+            here, there = room_of(module), room_of(target)
+            if here != there and floor_of(there) >= floor_of(here):
+                yield f"{module} imports {target}: {here} may not import {there}"
+
+
+def circle(arrows: dict[str, Iterable[str]]) -> list[str]:
+    """A circle of imports between files, if there is one."""
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def own_room(arrows: dict[str, set[str]]) -> Iterator[str]:
+    """Each file that imports its own room as a whole, whose __init__ imports the file."""
+    for module, targets in arrows.items():
+        for target in targets:
+            if module.startswith(f"{target}.") and module not in DOORS and target != "blockprop":
+                yield f"{module} imports {target}, the room in which it lies: import the file that has the name"
+
+
+def test_imports_point_one_way() -> None:
+    assert list(upward(ARROWS)) == []
+
+
+def test_no_circle_of_imports_even_inside_a_room() -> None:
+    inner = {module: targets - {"blockprop", module} for module, targets in ARROWS.items() if module != "blockprop"}
+    assert circle(inner) == []
+
+
+def test_no_file_imports_the_room_it_lies_in() -> None:
+    assert list(own_room(ARROWS)) == []
+
+
+def test_each_room_says_in_a_sentence_what_it_is() -> None:
+    for folder in sorted({path.parent for path in FILES}):
+        sentence = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+        assert sentence, f"{folder.name}/__init__.py says nothing"
+
+
+def test_the_root_shows_the_rooms_and_the_doors_alone() -> None:
+    rooms = {name for line in ROOMS for name in line.split()}
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", "__main__", "cli", "errors", "version"}
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == rooms - {"cli", "errors", "version"}
+
+
+def test_the_guards_see_what_they_forbid() -> None:
+    up = {"blockprop.engine.network": {"blockprop.blocks.linear"}}
+    assert list(upward(up)) == [
+        "blockprop.engine.network imports blockprop.blocks.linear: engine may not import blocks"
+    ]
+    assert list(upward({"blockprop.rules.named": {"blockprop.saving.files"}}))  # two rooms on one line
+    assert not list(upward({"blockprop.rules.named": {"blockprop.rules.coverage", "blockprop.blocks.linear"}}))
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert list(own_room({"blockprop.training.run": {"blockprop.training"}}))
+    with pytest.raises(AssertionError, match="no room"):
+        list(upward({"blockprop.fresh.thing": {"blockprop.errors"}}))
 
 
 def autograd_in(path: Path) -> list[str]:
     """Every use of autograd, as "line: what"."""
     forbidden_names = {"requires_grad", "requires_grad_", "enable_grad", "set_grad_enabled", "retain_graph", "grad_fn"}
-    found = [name for name in imports(path) if name.startswith(("torch.autograd", "torch.func"))]
+    uses = [name for name in imports(path) if name.startswith(("torch.autograd", "torch.func."))]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute):
             text, is_backward = ast.unparse(node), node.attr == "backward" and not _is_ours(node)
             if is_backward or node.attr in forbidden_names or text in {"torch.autograd", "torch.func"}:
-                found.append(f"{node.lineno}: {text}")
-    return found
+                uses.append(f"{node.lineno}: {text}")
+    return uses
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_no_autograd_but_in_interop(path: Path) -> None:
-    if path != PACKAGE / "interop.py":
-        assert not autograd_in(path), path.name
+def test_no_autograd_but_in_interop() -> None:
+    offenders = {str(path): uses for path in FILES if path.parent.name != "interop" and (uses := autograd_in(path))}
+    assert offenders == {}
 
 
 def test_the_guard_sees_the_autograd_in_interop() -> None:
-    found = " ".join(autograd_in(PACKAGE / "interop.py"))
+    uses = " ".join(use for path in FILES if path.parent.name == "interop" for use in autograd_in(path))
     for use in ("torch.autograd", "torch.enable_grad", "requires_grad", "requires_grad_"):
-        assert use in found
+        assert use in uses
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_no_pickle(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Attribute):
-            assert ast.unparse(node) not in {"torch.load", "torch.save"}, path.name
-    for name in imports(path):
-        assert not name.startswith(("pickle", "dill", "cloudpickle", "joblib")), path.name
-        assert name not in {"torch.load", "torch.save"}
+def test_no_pickle() -> None:
+    unsafe = ("pickle", "dill", "cloudpickle", "joblib")
+    offenders = []
+    for path in FILES:
+        attributes = [
+            ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)
+        ]
+        names = [*imports(path), *attributes]
+        offenders += [
+            f"{path}: {name}" for name in names if name in {"torch.load", "torch.save"} or name.startswith(unsafe)
+        ]
+    assert offenders == []
 
 
 def _is_ours(node: ast.Attribute) -> bool:
@@ -115,7 +184,7 @@ def _is_ours(node: ast.Attribute) -> bool:
 
 def test_nothing_is_fetched_but_by_fetching() -> None:
     for path in FILES:
-        allowed = ("urllib.request", "http.client") if path == PACKAGE / "fetching.py" else ()
+        allowed = ("urllib.request", "http.client") if path == PACKAGE / "networks" / "fetching.py" else ()
         for name in imports(path):
             online = name.startswith(("urllib.request", "requests", "http.client", "socket", "httpx"))
             assert not online or name.startswith(allowed), path.name

@@ -1,6 +1,5 @@
 """All blocks by name. To add one: its class in the file of its subject, its line here, its row in tests/cases/."""
 
-from blockprop.block import Block
 from blockprop.blocks.adaptive import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -22,6 +21,7 @@ from blockprop.blocks.gathering import Gather, GatherElements, GatherND, Scatter
 from blockprop.blocks.image import Resize
 from blockprop.blocks.joining import Add, Concat, Div, MatMul, Max, Min, Mul, Sub
 from blockprop.blocks.linear import Embedding, Linear
+from blockprop.blocks.max_pooling import MaxPool1d, MaxPool2d, MaxPool3d
 from blockprop.blocks.moving import (
     ChannelOrder,
     Diagonal,
@@ -33,16 +33,8 @@ from blockprop.blocks.moving import (
     Triangle,
     Unsqueeze,
 )
-from blockprop.blocks.normalizing import (
-    BatchNorm1d,
-    BatchNorm2d,
-    BatchNorm3d,
-    GroupNorm,
-    InstanceNorm,
-    LayerNorm,
-    LocalResponseNorm,
-)
-from blockprop.blocks.norms import LpNorm, MeanVarianceNorm, RMSNorm
+from blockprop.blocks.normalizing import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, InstanceNorm, LayerNorm
+from blockprop.blocks.norms import LocalResponseNorm, LpNorm, MeanVarianceNorm, RMSNorm
 from blockprop.blocks.padding import Pad
 from blockprop.blocks.painting import Blur, ColorMix, Spectrum
 from blockprop.blocks.pointwise import (
@@ -60,17 +52,7 @@ from blockprop.blocks.pointwise import (
     Softplus,
     Tanh,
 )
-from blockprop.blocks.pooling import (
-    AvgPool1d,
-    AvgPool2d,
-    AvgPool3d,
-    LpPool1d,
-    LpPool2d,
-    LpPool3d,
-    MaxPool1d,
-    MaxPool2d,
-    MaxPool3d,
-)
+from blockprop.blocks.pooling import AvgPool1d, AvgPool2d, AvgPool3d, LpPool1d, LpPool2d, LpPool3d
 from blockprop.blocks.recurrent import GRU, LSTM, RNN
 from blockprop.blocks.reducing import CumSum, LogSumExp, MaxOver, MinOver, Norm, Product, Variance
 from blockprop.blocks.resampling import Resample
@@ -79,6 +61,7 @@ from blockprop.blocks.sampling import AffineGrid, GridSample, RoiAlign
 from blockprop.blocks.sources import Constant, Filled, Parameter, Range
 from blockprop.blocks.thresholds import Shrink, ThresholdedReLU
 from blockprop.blocks.transforms import Jitter, Noise, RandomAffine, RandomCrop
+from blockprop.engine.block import Block
 
 _ALL: list[type[Block]] = [
     Abs,

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.bands import along
 from blockprop.blocks.convolution import Sizes, per_axis, untouched
-from blockprop.blocks.pooling import narrow, to_winners
+from blockprop.blocks.max_pooling import narrow, to_winners
+from blockprop.engine.block import Block
 from blockprop.errors import ShapeError
 
 _AVERAGES: dict[int, Any] = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}

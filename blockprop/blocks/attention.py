@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.functions import Softmax
 from blockprop.blocks.joining import unbroadcast
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 _softmax = Softmax(axis=-1)

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.joining import require_broadcast, unbroadcast
 from blockprop.blocks.pointwise import where_above
 from blockprop.blocks.reshaping import axis_of
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.linear import he_uniform
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 Sizes = int | tuple[int, ...] | list[int]
@@ -92,7 +92,7 @@ class _Convolution(Block):
         self, x: Tensor, d_y: Tensor, transposed: bool, output_padding: tuple[int, ...]
     ) -> dict[str, Tensor]:
         # d_weight[o, i, k] = Σ_n Σ_p d_y[n, o, p] x[n, i, p·stride + k·dilation − padding]: the convolution of x with
-        # d_y, with batch and channels exchanged, and stride and dilation, too. tests/test_convolution.py has it so.
+        # d_y, with batch and channels exchanged, and stride and dilation, too: tests/blocks/test_convolution.py.
         # Written so, it takes 2.3 times as long on a CPU as oneDNN's kernel for weights, which only this call reaches.
         d_weight = torch.ops.aten.convolution_backward(
             d_y,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 

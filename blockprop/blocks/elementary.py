@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.joining import require_broadcast, unbroadcast
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError
 
 

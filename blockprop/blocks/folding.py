@@ -7,8 +7,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.convolution import Sizes, per_axis, untouched
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.pointwise import where_above
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 _between = torch.ops.aten.hardtanh_backward.default

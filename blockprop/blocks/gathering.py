@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.reshaping import axis_of
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 REDUCTIONS = ("none", "add")

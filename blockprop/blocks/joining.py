@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
+from blockprop.blocks.products import product
+from blockprop.engine.block import Block
 from blockprop.errors import ShapeError
-from blockprop.products import product
 
 
 class Concat(Block):

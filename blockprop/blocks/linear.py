@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.block import Block
+from blockprop.blocks.products import LARGE, affine, product
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
-from blockprop.products import LARGE, affine, product
 
 
 class Linear(Block):

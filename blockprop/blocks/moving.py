@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.convolution import untouched
 from blockprop.blocks.reshaping import Axes, axis_of
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 FEW = 16

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 _batch_norm_backward = torch.ops.aten.native_batch_norm_backward.default
@@ -84,7 +84,7 @@ class _BatchNorm(Block):
         """(d_x, d_weight, d_bias) in training, by the formulas on top of this file.
 
         torch's kernel does it in two passes over memory, tensor arithmetic takes eight and is 1.3 to 2.2 times slower
-        (one core, 1.6 to 13 million numbers). tests/test_normalizing.py has that version, and compares.
+        (one core, 1.6 to 13 million numbers). tests/blocks/test_normalizing.py has that version, and compares.
         """
         wanted = [with_d_x, self.affine, self.affine]
         return _batch_norm_backward(
@@ -174,7 +174,7 @@ class _RowNorm(Block):
     """What LayerNorm, GroupNorm and InstanceNorm share: each row of x is standardized by itself.
 
     Both backward methods are torch's kernels of the formulas on top of this file: in plain arithmetic they take two to
-    five times as long. tests/test_normalizing.py has the plain version, and compares.
+    five times as long. tests/blocks/test_normalizing.py has the plain version, and compares.
     """
 
     parameter_names = ("weight", "bias")
@@ -292,45 +292,6 @@ class InstanceNorm(_ChannelNorm):
                 f"expected (n, {self.channels}, ...) with two values or more per channel, came {tuple(x.shape)}"
             )
         return self._normalize(x, self.channels)
-
-
-class LocalResponseNorm(Block):
-    """Each channel, damped by the channels around it:  y = x · s^(−beta),  s = k + alpha / size · Σ_window x².
-
-    d_x = s^(−beta) · d_y − 2 · alpha · beta / size · x · Σ d_y · y / s, the sum over all channels whose window holds x
-
-    The window of channel c is c − size//2 … c + (size − 1)//2; what sticks out counts as 0.
-    x, y: (n, channels, ...)
-    Raises ShapeError if x has no axis 1.
-    Source: Krizhevsky, Sutskever and Hinton 2012, section 3.3. Departure, with torch: alpha is divided by size.
-    """
-
-    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
-        _check_settings(1.0, size=size)
-        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        if x.dim() < 2:
-            raise ShapeError(f"expected (n, channels, ...), came {tuple(x.shape)}")
-        s = _window_sums(x * x, self.size // 2, (self.size - 1) // 2).mul_(self.alpha / self.size).add_(self.k)
-        factor = s.pow(-self.beta)
-        return x * factor, (x, s, factor)
-
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        x, s, factor = saved
-        d_x = d_y * factor
-        reach = _window_sums((d_x * x).div_(s), (self.size - 1) // 2, self.size // 2)
-        return (d_x.addcmul_(x, reach, value=-2 * self.alpha * self.beta / self.size),)
-
-
-def _window_sums(x: Tensor, before: int, after: int) -> Tensor:
-    """sums[c] = x[c − before] + … + x[c + after] along axis 1; what is outside of x counts as 0."""
-    sums, channels = x.clone(), x.shape[1]
-    for shift in range(1, min(before, channels - 1) + 1):
-        sums[:, shift:] += x[:, :-shift]
-    for shift in range(1, min(after, channels - 1) + 1):
-        sums[:, :-shift] += x[:, shift:]
-    return sums
 
 
 def _check_settings(epsilon: float, **sizes: int) -> None:

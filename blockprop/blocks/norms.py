@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
+from blockprop.blocks.normalizing import _check_settings
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -121,3 +122,42 @@ class LpNorm(Block):
 def _check_axis(x: Tensor, axis: int) -> None:
     if not -x.dim() <= axis < x.dim():
         raise ShapeError(f"expected an input that has axis {axis}, came {tuple(x.shape)}")
+
+
+class LocalResponseNorm(Block):
+    """Each channel, damped by the channels around it:  y = x · s^(−beta),  s = k + alpha / size · Σ_window x².
+
+    d_x = s^(−beta) · d_y − 2 · alpha · beta / size · x · Σ d_y · y / s, the sum over all channels whose window holds x
+
+    The window of channel c is c − size//2 … c + (size − 1)//2; what sticks out counts as 0.
+    x, y: (n, channels, ...)
+    Raises ShapeError if x has no axis 1.
+    Source: Krizhevsky, Sutskever and Hinton 2012, section 3.3. Departure, with torch: alpha is divided by size.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
+        _check_settings(1.0, size=size)
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        if x.dim() < 2:
+            raise ShapeError(f"expected (n, channels, ...), came {tuple(x.shape)}")
+        s = _window_sums(x * x, self.size // 2, (self.size - 1) // 2).mul_(self.alpha / self.size).add_(self.k)
+        factor = s.pow(-self.beta)
+        return x * factor, (x, s, factor)
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        x, s, factor = saved
+        d_x = d_y * factor
+        reach = _window_sums((d_x * x).div_(s), (self.size - 1) // 2, self.size // 2)
+        return (d_x.addcmul_(x, reach, value=-2 * self.alpha * self.beta / self.size),)
+
+
+def _window_sums(x: Tensor, before: int, after: int) -> Tensor:
+    """sums[c] = x[c − before] + … + x[c + after] along axis 1; what is outside of x counts as 0."""
+    sums, channels = x.clone(), x.shape[1]
+    for shift in range(1, min(before, channels - 1) + 1):
+        sums[:, shift:] += x[:, :-shift]
+    for shift in range(1, min(after, channels - 1) + 1):
+        sums[:, :-shift] += x[:, shift:]
+    return sums

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.sizes import Size, checked, sizes_of
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 

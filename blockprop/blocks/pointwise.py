@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.block import Block
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 # Selecting by a mask (torch.where, masked_fill, a product with a boolean) takes torch several times as long as

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks.pointwise import where_above
+from blockprop.blocks.products import product
 from blockprop.blocks.through_time import Recurrent, Step, StepBack, Walk, WalkBack, add_product_, over_steps, steps
 from blockprop.errors import SettingError
-from blockprop.products import product
 
 _through_sigmoid_into = torch.ops.aten.sigmoid_backward.grad_input
 """(d, y) → d · y (1 − y), in one pass over memory"""

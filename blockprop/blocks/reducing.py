@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.reshaping import Axes, Reduction, axis_of
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 

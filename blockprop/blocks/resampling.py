@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.bands import Band
 from blockprop.blocks.sizes import Size, checked, sizes_of
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.joining import unbroadcast
 from blockprop.blocks.sizes import Size, checked, size_of, sizes_of
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 Axes = int | tuple[int, ...] | list[int]

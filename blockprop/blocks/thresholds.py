@@ -5,8 +5,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.pointwise import where_above
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError
 
 

@@ -29,11 +29,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.functions import Dropout
 from blockprop.blocks.normalizing import _version
+from blockprop.blocks.products import LARGE, affine, product
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
-from blockprop.products import LARGE, affine, product
 
 MOST_LAYERS = 1000
 

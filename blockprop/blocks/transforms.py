@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks.convolution import Sizes, per_axis, untouched
 from blockprop.blocks.resampling import one_of
+from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 Places = list[list[int]]

@@ -9,14 +9,14 @@ import typer
 from PIL import Image
 
 from blockprop.commands.making import Around, Made, deliver, follow, run_sections
-from blockprop.commands.maximize import PreviewEvery, Resume, layers_named, require_state, size_named
 from blockprop.commands.options import Blocks, Device, Json
 from blockprop.commands.photos import NetworkFile, PictureSeed, Report, in_colors_of, is_made, picture_file
+from blockprop.commands.picture_options import PreviewEvery, Resume, layers_named, require_state, size_named
+from blockprop.engine.network import Network
 from blockprop.errors import FormatError, SettingError
-from blockprop.files import require_writable, write_file
-from blockprop.network import Network
+from blockprop.pictures.picture_files import read_picture, write_picture
+from blockprop.saving.files import require_writable, write_file
 from blockprop.visualize.dream import TILE, dream
-from blockprop.visualize.picture_files import read_picture, write_picture
 from blockprop.visualize.running import Step
 
 EPILOG = (

@@ -5,8 +5,8 @@ import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from blockprop.files import write_file
-from blockprop.run import Record
+from blockprop.saving.files import write_file
+from blockprop.training.run import Record
 
 HEADS = ("epoch", "steps", "seconds", "rate", "training_loss", "validation_loss", "validation_accuracy")
 

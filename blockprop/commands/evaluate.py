@@ -10,6 +10,7 @@ import typer
 from torch import Tensor
 
 from blockprop.blocks import LogSoftmax, Softmax
+from blockprop.commands.console import say, show, show_table
 from blockprop.commands.options import (
     SHIPPED,
     Blocks,
@@ -24,17 +25,16 @@ from blockprop.commands.options import (
     network_for_data,
     network_for_photos,
 )
-from blockprop.console import say, show, show_table
-from blockprop.data import NAMES as DATA_NAMES
-from blockprop.dataset import Dataset
+from blockprop.data.dataset import Dataset
+from blockprop.data.reading import NAMES as DATA_NAMES
+from blockprop.engine.fitting import fitting
+from blockprop.engine.network import Network
 from blockprop.errors import NotFiniteError, SettingError, shape, suggestion
-from blockprop.evaluation import evaluate as measure
-from blockprop.evaluation import fitting
-from blockprop.evaluation import predict as outputs_for
-from blockprop.files import require_writable, write_file
-from blockprop.image_files import is_image
-from blockprop.network import Network
-from blockprop.pictures import beside, read_photo, read_preprocessing, with_preprocessing
+from blockprop.pictures.image_files import is_image
+from blockprop.pictures.photos import beside, read_photo, read_preprocessing, with_preprocessing
+from blockprop.saving.files import require_writable, write_file
+from blockprop.training.evaluation import evaluate as measure
+from blockprop.training.evaluation import predict as outputs_for
 
 EVALUATE_EPILOG = "Example:\n\nblockprop evaluate lenet.safetensors mnist.npz"
 PREDICT_EPILOG = (

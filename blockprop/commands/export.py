@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from blockprop.commands.console import show
 from blockprop.commands.options import Blocks, Json, SavedNetwork, load_network, numbers
-from blockprop.console import show
 from blockprop.errors import SettingError
 from blockprop.exporters import to_onnx
-from blockprop.files import require_writable
+from blockprop.saving.files import require_writable
 
 EPILOG = (
     "What is written is the network as it is in evaluation. Axes that it can take in any size are free in the file, "

@@ -9,15 +9,15 @@ import torch
 import typer
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks import Embedding
+from blockprop.commands.console import say, show, show_table
 from blockprop.commands.options import Blocks, Json, SavedNetwork, load_network, numbers
-from blockprop.console import say, show, show_table
-from blockprop.costs import Cost, costs, parameter_counts, total
+from blockprop.engine.block import Block
+from blockprop.engine.fitting import fitting
+from blockprop.engine.network import Network
 from blockprop.errors import SettingError
-from blockprop.evaluation import fitting
-from blockprop.network import Network
-from blockprop.pictures import Preprocessing, preprocessing_of
+from blockprop.pictures.photos import Preprocessing, preprocessing_of
+from blockprop.reports.costs import Cost, costs, parameter_counts, total
 
 INFO_EPILOG = (
     "What the columns count:\n\n"

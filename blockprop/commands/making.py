@@ -14,17 +14,18 @@ from typing import Any
 
 from torch import Tensor
 
+from blockprop.commands.console import readable, say, show, show_table, watched
 from blockprop.commands.options import network_for_photos
 from blockprop.commands.photos import is_made, open_network
-from blockprop.console import readable, say, show, show_table, watched
+from blockprop.engine.network import Network
 from blockprop.errors import SettingError
-from blockprop.files import require_writable, write_file
-from blockprop.network import Network
-from blockprop.plots import svg
-from blockprop.report import Section, page
-from blockprop.shipped import is_shipped
-from blockprop.visualize.curves import ascent_curves, part_name
-from blockprop.visualize.picture_files import as_png, how_made, write_picture
+from blockprop.networks.shipped import is_shipped
+from blockprop.pictures.picture_files import as_png, write_picture
+from blockprop.pictures.provenance import how_made
+from blockprop.reports.curves import ascent_curves, part_name
+from blockprop.reports.figures import svg
+from blockprop.reports.page import Section, page
+from blockprop.saving.files import require_writable, write_file
 from blockprop.visualize.running import Run, Step
 
 WIDE = 640

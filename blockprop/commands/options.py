@@ -12,18 +12,18 @@ import typer
 from PIL import Image
 
 from blockprop import blocks
-from blockprop.arrays import is_idx
-from blockprop.block import Block
-from blockprop.data import TABLES, read_data
-from blockprop.dataset import Data, Dataset
-from blockprop.encoding import TableEncoder
+from blockprop.data.arrays import is_idx
+from blockprop.data.dataset import Data, Dataset
+from blockprop.data.encoding import TableEncoder
+from blockprop.data.reading import TABLES, read_data
+from blockprop.engine.block import Block
+from blockprop.engine.network import Network
+from blockprop.engine.objectives import LOSSES, Loss, cross_entropy, mean_squared_error
 from blockprop.errors import BlockpropError, SettingError, suggestion
-from blockprop.image_files import is_image
-from blockprop.network import Network
-from blockprop.networks import blocks_in
-from blockprop.objectives import LOSSES, Loss, cross_entropy, mean_squared_error
-from blockprop.shipped import NAMES, is_shipped, shipped
-from blockprop.storage import load
+from blockprop.networks.build import blocks_in
+from blockprop.networks.shipped import NAMES, is_shipped, shipped
+from blockprop.pictures.image_files import is_image
+from blockprop.saving.storage import load
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Decides everything random: weights, order, dropout.")]

@@ -8,15 +8,15 @@ from typing import Annotated, NamedTuple
 import typer
 from torch import Tensor
 
-from blockprop.commands.bring import with_picture
 from blockprop.commands.evaluate import seeing
+from blockprop.commands.import_ import with_picture
 from blockprop.commands.options import VARIABLE, device_named, load_network
+from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.importers import from_onnx
-from blockprop.network import Network
-from blockprop.pictures import Preprocessing, picture_channels, preprocessing_of, read_photo, reading_frame
-from blockprop.visualize.colors import luminance
-from blockprop.visualize.picture_files import KINDS, read_picture, read_settings
+from blockprop.pictures.colors import luminance
+from blockprop.pictures.photos import Preprocessing, picture_channels, preprocessing_of, read_photo, reading_frame
+from blockprop.pictures.picture_files import KINDS, read_picture, read_settings
 
 SIDE = 256
 """Pixels of the shorter side of a photograph, for a network that takes any size and names none."""

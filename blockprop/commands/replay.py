@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from blockprop.commands.contact_sheet import make_sheet
+from blockprop.commands.console import show
 from blockprop.commands.dream import make_dream
 from blockprop.commands.making import Around, Maker, produce, tell
 from blockprop.commands.maximize import make_maximize
@@ -20,14 +20,15 @@ from blockprop.commands.photos import picture_file
 from blockprop.commands.saliency import make_saliency
 from blockprop.commands.sanity import make_sanity
 from blockprop.commands.segment import make_segment
+from blockprop.commands.sheet import make_sheet
 from blockprop.commands.stylize import make_stylize
-from blockprop.console import show
+from blockprop.engine.network import Network
 from blockprop.errors import DataError, FormatError, SettingError, suggestion
-from blockprop.files import require_writable
-from blockprop.network import Network
-from blockprop.shipped import is_saved, is_shipped
+from blockprop.networks.shipped import is_saved, is_shipped
+from blockprop.pictures.picture_files import KINDS, read_picture, read_settings
+from blockprop.pictures.provenance import file_digest, how_made
+from blockprop.saving.files import require_writable
 from blockprop.version import __version__
-from blockprop.visualize.picture_files import KINDS, file_digest, how_made, read_picture, read_settings
 
 EPILOG = "Example:\n\nblockprop replay goose.png --out goose_again.png"
 

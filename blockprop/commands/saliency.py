@@ -9,8 +9,8 @@ import numpy as np
 import typer
 from torch import Tensor
 
+from blockprop.commands.console import counted
 from blockprop.commands.making import Around, Made, deliver, require_one
-from blockprop.commands.maximize import percent, sureness
 from blockprop.commands.options import Blocks, Device, Json
 from blockprop.commands.photos import (
     LookedAt,
@@ -24,14 +24,14 @@ from blockprop.commands.photos import (
     picture_file,
     read_seen,
 )
-from blockprop.console import counted
+from blockprop.commands.picture_options import percent, sureness
+from blockprop.engine.network import Network
 from blockprop.errors import SettingError, suggestion
-from blockprop.files import require_writable, write_file
-from blockprop.network import Network
-from blockprop.visualize.overlays import heat, limits, overlay
-from blockprop.visualize.saliency import METHODS, SAMPLING, Saliency, saliency
-from blockprop.visualize.scores import score
-from blockprop.visualize.sheets import sheet
+from blockprop.pictures.overlays import heat, limits, overlay
+from blockprop.pictures.sheets import sheet
+from blockprop.saving.files import require_writable, write_file
+from blockprop.visualize.attribution.saliency import METHODS, SAMPLING, Saliency, saliency
+from blockprop.visualize.objectives.scores import score
 
 EPILOG = (
     "Examples:\n\n"

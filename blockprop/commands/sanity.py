@@ -9,6 +9,7 @@ import numpy as np
 import typer
 from PIL import Image
 
+from blockprop.commands.console import counted
 from blockprop.commands.making import Around, Made, deliver
 from blockprop.commands.options import Blocks, Device, Json
 from blockprop.commands.photos import (
@@ -23,14 +24,13 @@ from blockprop.commands.photos import (
     read_seen,
 )
 from blockprop.commands.saliency import MethodNames, Samples, method_names
-from blockprop.console import counted
-from blockprop.network import Network
-from blockprop.plots import png, svg
-from blockprop.report import Section
-from blockprop.visualize.curves import sanity_curves
-from blockprop.visualize.picture_files import from_pixels
-from blockprop.visualize.saliency import SAMPLING
-from blockprop.visualize.sanity import SanityRecord, sanity
+from blockprop.engine.network import Network
+from blockprop.pictures.picture_files import from_pixels
+from blockprop.reports.curves import sanity_curves
+from blockprop.reports.figures import png, svg
+from blockprop.reports.page import Section
+from blockprop.visualize.attribution.saliency import SAMPLING
+from blockprop.visualize.attribution.sanity import SanityRecord, sanity
 
 EPILOG = "Example:\n\nblockprop sanity goose.jpg --network squeezenet.safetensors -m gradient -m guided"
 METHODS = ("gradient", "gradient_times_input", "guided", "grad_cam")

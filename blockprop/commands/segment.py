@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from blockprop.commands.making import Around, Made, deliver, require_one
-from blockprop.commands.maximize import percent, sureness
 from blockprop.commands.options import Blocks, Device, Json
 from blockprop.commands.photos import (
     LookedAt,
@@ -24,14 +23,15 @@ from blockprop.commands.photos import (
     picture_file,
     read_seen,
 )
+from blockprop.commands.picture_options import percent, sureness
 from blockprop.commands.saliency import CELL, Samples, look, method_names, titled
-from blockprop.files import require_writable
-from blockprop.network import Network
-from blockprop.visualize.overlays import boxed, masked, overlay
-from blockprop.visualize.picture_files import write_picture
-from blockprop.visualize.saliency import METHODS
-from blockprop.visualize.segmentation import bounding_box, segment
-from blockprop.visualize.sheets import sheet
+from blockprop.engine.network import Network
+from blockprop.pictures.overlays import boxed, masked, overlay
+from blockprop.pictures.picture_files import write_picture
+from blockprop.pictures.sheets import sheet
+from blockprop.saving.files import require_writable
+from blockprop.visualize.attribution.saliency import METHODS
+from blockprop.visualize.attribution.segmentation import bounding_box, segment
 
 EPILOG = "Example:\n\nblockprop segment goose.jpg --network squeezenet.safetensors --mask goose_mask.png"
 CUT = 640

@@ -7,15 +7,15 @@ import typer
 from torch import Tensor
 
 from blockprop.commands.making import Around, Made, deliver, follow, run_sections
-from blockprop.commands.maximize import PreviewEvery, Resume, layers_named, require_state
 from blockprop.commands.options import Blocks, Device, Json
 from blockprop.commands.photos import NetworkFile, PictureSeed, Report, picture_file
+from blockprop.commands.picture_options import PreviewEvery, Resume, layers_named, require_state
+from blockprop.engine.network import Network
 from blockprop.errors import SettingError
-from blockprop.network import Network
-from blockprop.visualize.curves import part_name
-from blockprop.visualize.picture_files import read_picture
-from blockprop.visualize.scaling import scaled
-from blockprop.visualize.style import COARSEST, COLORS, TILE, Style, stylize
+from blockprop.pictures.picture_files import read_picture
+from blockprop.pictures.scaling import scaled
+from blockprop.reports.curves import part_name
+from blockprop.visualize.style.stylize import COARSEST, COLORS, TILE, Style, stylize
 from blockprop.visualize.updates import OPTIMIZERS
 
 EPILOG = (

@@ -8,7 +8,7 @@ import torch
 import typer
 from torch import Tensor
 
-from blockprop.augmentation import augmentations
+from blockprop.commands.console import readable, say, show, watched
 from blockprop.commands.epoch_log import logged
 from blockprop.commands.evaluate import r_squared
 from blockprop.commands.options import (
@@ -26,20 +26,20 @@ from blockprop.commands.options import (
     task_of,
 )
 from blockprop.commands.units import in_units, with_units, without_units
-from blockprop.console import readable, say, show, watched
-from blockprop.data import read_data
-from blockprop.dataset import Data, Dataset
+from blockprop.data.dataset import Data, Dataset
+from blockprop.data.reading import read_data
+from blockprop.engine.network import Network
+from blockprop.engine.objectives import Loss
 from blockprop.errors import DataError, SettingError, suggestion
-from blockprop.evaluation import evaluate
-from blockprop.examine import sections
-from blockprop.files import require_writable, write_file
-from blockprop.network import Network
-from blockprop.networks import blocks_in, build_network
-from blockprop.objectives import Loss
-from blockprop.report import Section, page
-from blockprop.run import Record, batch_sizes
-from blockprop.storage import save
-from blockprop.training import fit
+from blockprop.networks.build import blocks_in, build_network
+from blockprop.reports.page import Section, page
+from blockprop.reports.sections import sections
+from blockprop.saving.files import require_writable, write_file
+from blockprop.saving.storage import save
+from blockprop.training.augmentation import augmentations
+from blockprop.training.evaluation import evaluate
+from blockprop.training.fit import fit
+from blockprop.training.run import Record, batch_sizes
 
 OPTIMIZERS = {
     name.lower(): kind

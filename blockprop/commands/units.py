@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 
 from blockprop.blocks import Affine
-from blockprop.dataset import Dataset
-from blockprop.network import Network
-from blockprop.plan import Node
+from blockprop.data.dataset import Dataset
+from blockprop.engine.network import Network
+from blockprop.engine.plan import Node
 
 UNITS = "units"
 """The name of the node that brings predicted numbers back to their own units."""

@@ -1,5 +1,5 @@
 """Networks to elsewhere: one file for each format."""
 
-from blockprop.exporters.to_onnx import to_onnx
+from blockprop.exporters.onnx.to_onnx import to_onnx
 
 __all__ = ["to_onnx"]

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
-from blockprop.importers.graph import Flow, Graph, Known, UnsupportedError, Value
+from blockprop.engine.block import Block
+from blockprop.errors import UnsupportedError
+from blockprop.importers.graph import Flow, Graph, Known, Value
 from blockprop.importers.symbols import Size
 
 Handler = Callable[..., Any]

@@ -14,19 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks import Constant, Parameter
 from blockprop.blocks.sources import name_of
-from blockprop.errors import BlockpropError, GraphError, shape
+from blockprop.engine.block import Block
+from blockprop.engine.network import Network
+from blockprop.engine.plan import Node
+from blockprop.errors import GraphError, UnsupportedError, shape
 from blockprop.importers.symbols import Size, Symbol
-from blockprop.network import Network
-from blockprop.plan import Node
 
 MOST_NODES = 100_000
-
-
-class UnsupportedError(BlockpropError):
-    """An operator has no block, or a setting of it; collected, and raised as one error for the whole model."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from blockprop.importers.graph import UnsupportedError
+from blockprop.errors import UnsupportedError
 
 MOST_SHOWN = 30
 

@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blockprop.engine.fitting import first_not_finite, fitting
+from blockprop.engine.network import Network
+from blockprop.engine.objectives import Objective, Seeds, WeightedSum
+from blockprop.engine.plan import plan_backward
 from blockprop.errors import GraphError, NotFiniteError, SettingError, suggestion
-from blockprop.evaluation import first_not_finite, fitting
-from blockprop.files import StrPath
-from blockprop.network import Network
-from blockprop.objectives import Objective, Seeds, WeightedSum
-from blockprop.plan import plan_backward
-from blockprop.rules import Rules, redirected
-from blockprop.visualize.picture_files import fingerprint
+from blockprop.pictures.provenance import fingerprint
+from blockprop.rules.coverage import Rules
+from blockprop.rules.named import redirected
+from blockprop.saving.files import StrPath
 from blockprop.visualize.pipeline import IMAGE, beyond_image, with_generators
 from blockprop.visualize.running import Run, digest
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, from_torch

@@ -1,9 +1,9 @@
 """Layers by how deep they lie, for networks of which nothing else is known."""
 
+from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError
-from blockprop.network import Network
-from blockprop.pictures import picture_channels
-from blockprop.rectifiers import rectifier
+from blockprop.pictures.photos import picture_channels
+from blockprop.rules.rectifiers import rectifier
 from blockprop.visualize.places import SIDES, sizes
 
 

@@ -16,20 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blockprop.engine.fitting import fitting
+from blockprop.engine.network import Network
+from blockprop.engine.objectives import Objective, Seeds, WeightedSum
 from blockprop.errors import BlockpropError, NotFiniteError, SettingError, ShapeError
-from blockprop.evaluation import fitting
-from blockprop.files import StrPath
-from blockprop.network import Network
-from blockprop.objectives import Objective, Seeds, WeightedSum
-from blockprop.pictures import picture_channels
-from blockprop.visualize.activity import Layers, PlaceSum, Resemblance, objective_of, parsed
+from blockprop.pictures.photos import picture as checked
+from blockprop.pictures.photos import picture_channels
+from blockprop.pictures.provenance import fingerprint
+from blockprop.pictures.scaling import noise, scaled, zoomed
+from blockprop.saving.files import StrPath
 from blockprop.visualize.depth import at_depth, rectified
-from blockprop.visualize.picture_files import fingerprint
+from blockprop.visualize.objectives.activity import Layers, PlaceSum, Resemblance, objective_of, parsed
 from blockprop.visualize.pipeline import Start
 from blockprop.visualize.places import sizes
-from blockprop.visualize.question import picture as checked
 from blockprop.visualize.running import Run, digest
-from blockprop.visualize.scaling import noise, scaled, zoomed
 from blockprop.visualize.tiling import Outputs, Tile, Tiling
 
 LAYERS = {

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks import Conv2d, MaxPool2d, Pad, ReLU
-from blockprop.network import Network
-from blockprop.plan import Node
+from blockprop.engine.block import Block
+from blockprop.engine.network import Network
+from blockprop.engine.plan import Node
 
 
 def frozen(network: Network, keep: Collection[str]) -> Network:

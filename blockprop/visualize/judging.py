@@ -13,12 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from blockprop.blocks import Jitter, Pad, RandomCrop, Resize
+from blockprop.engine.network import Network
 from blockprop.errors import SettingError, ShapeError, shape
-from blockprop.network import Network
-from blockprop.visualize.penalties import by_class
-from blockprop.visualize.picture_files import from_pixels, to_pixels
-from blockprop.visualize.question import picture as checked
-from blockprop.visualize.scores import ClassScore, Target, TopScore, score
+from blockprop.pictures.photos import picture as checked
+from blockprop.pictures.picture_files import from_pixels, to_pixels
+from blockprop.visualize.objectives.penalties import by_class
+from blockprop.visualize.objectives.scores import ClassScore, Target, TopScore, score
 
 DRAWS = 16
 QUALITY = 75

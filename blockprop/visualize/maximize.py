@@ -5,25 +5,25 @@ for step in run:
     print(step.step, step.value)
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
-import torch
 from torch import Tensor
 
-from blockprop.block import Block
-from blockprop.errors import SettingError, ShapeError
-from blockprop.files import StrPath
-from blockprop.network import Network
-from blockprop.objectives import Objective, Seeds
-from blockprop.pictures import preprocessing_of
+from blockprop.engine.block import Block
+from blockprop.engine.network import Network
+from blockprop.engine.objectives import Objective
+from blockprop.errors import SettingError
+from blockprop.pictures.photos import picture as checked
+from blockprop.pictures.photos import preprocessing_of
+from blockprop.saving.files import StrPath
 from blockprop.visualize.ascent import Ascent, ascend
-from blockprop.visualize.penalties import diversity as alikeness
-from blockprop.visualize.penalties import doubt as unsureness
-from blockprop.visualize.penalties import l2 as squares
-from blockprop.visualize.penalties import total_variation as roughness
+from blockprop.visualize.objectives.each import Each
+from blockprop.visualize.objectives.penalties import diversity as alikeness
+from blockprop.visualize.objectives.penalties import doubt as unsureness
+from blockprop.visualize.objectives.penalties import l2 as squares
+from blockprop.visualize.objectives.penalties import total_variation as roughness
+from blockprop.visualize.objectives.scores import ClassScore, Target, score
 from blockprop.visualize.pipeline import Canvas, Start, canvas_by_name, pipeline, resized, robust
-from blockprop.visualize.question import picture as checked
-from blockprop.visualize.scores import ClassScore, Target, score
 from blockprop.visualize.updates import Optimizer
 
 SIDE = 224
@@ -121,47 +121,6 @@ def maximize(
         state=state,
         resume=resume,
     )
-
-
-def each(network: Network, targets: Sequence[Target], output: str | None = None) -> "Each":
-    """One target for each picture of a batch; with more pictures than targets, for each run of them. See `score`."""
-    if isinstance(targets, str) or not targets:
-        raise SettingError(f"expected several targets, one for each picture, came {targets!r}")
-    return Each([score(network, target, output) for target in targets])
-
-
-class Each(Objective):
-    """The sum over objectives that look at one run of the examples each:  L = Σ_i L_i(y of run i).
-
-    Its seeds are theirs, each at its run. The batch is a multiple of the number of objectives.
-    """
-
-    def __init__(self, objectives: Sequence[Objective]):
-        self.objectives = tuple(objectives)
-        self.nodes = tuple(dict.fromkeys(name for objective in self.objectives for name in objective.nodes))
-
-    def evaluate(self, outputs: Mapping[str, Tensor], target: object = None) -> tuple[Tensor, Seeds]:
-        runs, total = len(self.objectives), torch.zeros(())
-        seeds: Seeds = {}
-        for i, objective in enumerate(self.objectives):
-            rows = {name: _run(outputs[name], i, runs) for name in objective.nodes or outputs}
-            value, found = objective.evaluate(rows, target)
-            total = value if i == 0 else total + value
-            for name, seed in found.items():
-                if name not in seeds:
-                    seeds[name] = torch.zeros_like(outputs[name])
-                _run(seeds[name], i, runs).add_(seed)
-        return total, seeds
-
-    def __repr__(self) -> str:
-        return f"each({', '.join(map(repr, self.objectives))})"
-
-
-def _run(y: Tensor, i: int, runs: int) -> Tensor:
-    """The i-th of so many equal runs of examples; a view."""
-    if len(y) % runs or not len(y):
-        raise ShapeError(f"{runs} targets need as many pictures, or a multiple of that, came {len(y)}")
-    return y[i * len(y) // runs : (i + 1) * len(y) // runs]
 
 
 def _parts(objective: Objective) -> tuple[Objective, ...]:

@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.block import Block
 from blockprop.blocks import ColorMix, Jitter, Pad, RandomAffine, Sigmoid, Spectrum
+from blockprop.engine.block import Block
+from blockprop.engine.network import Network
+from blockprop.engine.plan import Node
 from blockprop.errors import GraphError, SettingError, ShapeError, shape, suggestion
-from blockprop.network import Network
-from blockprop.plan import Node
 
 IMAGE = "image"
 """The node that gives the picture."""

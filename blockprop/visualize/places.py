@@ -18,11 +18,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
+from blockprop.engine.block import Block
+from blockprop.engine.fitting import fitting
+from blockprop.engine.network import Network
+from blockprop.engine.plan import Node, plan_forward
 from blockprop.errors import BlockpropError, SettingError, ShapeError
-from blockprop.evaluation import fitting
-from blockprop.network import Network
-from blockprop.plan import Node, plan_forward
 
 AXES = {2: "rows", 3: "columns"}
 SIDES = (32, 48, 64, 96, 128, 192, 256, 384, 512)

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from blockprop.checkpoints import read_checkpoint, write_checkpoint
 from blockprop.errors import FormatError, SettingError
-from blockprop.files import StrPath, require_writable
-from blockprop.interruption import Interruption
+from blockprop.saving.checkpoints import read_checkpoint, write_checkpoint
+from blockprop.saving.files import StrPath, require_writable
+from blockprop.saving.interruption import Interruption
 
 
 class Step(NamedTuple):

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from blockprop.engine.network import Network
+from blockprop.engine.objectives import Seeds
 from blockprop.errors import GraphError, SettingError, ShapeError, shape, suggestion
-from blockprop.network import Network
-from blockprop.objectives import Seeds
 from blockprop.visualize.places import Reach, needed, reaches, require_places, sizes
 
 Region = tuple[slice, slice]

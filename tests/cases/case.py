@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.block import Block
+from blockprop.engine.block import Block
 
 
 @dataclass(frozen=True)

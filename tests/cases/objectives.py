@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.objectives import (
+from blockprop.engine.objectives import (
     Objective,
     binary_cross_entropy,
     cross_entropy,
@@ -15,7 +15,7 @@ from blockprop.objectives import (
     mean_squared_error,
     negative_log_likelihood,
 )
-from blockprop.visualize.penalties import Penalty, diversity, doubt, l2, total_variation
+from blockprop.visualize.objectives.penalties import Penalty, diversity, doubt, l2, total_variation
 from tests.cases.case import spread
 
 

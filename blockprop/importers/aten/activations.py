@@ -3,7 +3,7 @@
 from typing import Any
 
 from blockprop import blocks
-from blockprop.block import Block
+from blockprop.engine.block import Block
 from blockprop.importers.aten.elementwise import cast, constant
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, number

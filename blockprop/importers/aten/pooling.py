@@ -3,10 +3,11 @@
 from typing import Any
 
 from blockprop import blocks
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.sizes import batched, each_axis, one_or_all
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call
-from blockprop.importers.graph import UnsupportedError, Value
+from blockprop.importers.graph import Value
 from blockprop.importers.symbols import Symbol
 
 _MAX: dict[int, Any] = {1: blocks.MaxPool1d, 2: blocks.MaxPool2d, 3: blocks.MaxPool3d}

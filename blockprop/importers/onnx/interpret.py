@@ -7,15 +7,15 @@ from typing import Any
 from onnx import NodeProto
 from torch import Tensor
 
-from blockprop.errors import BlockpropError, GraphError, SettingError
-from blockprop.files import short
-from blockprop.importers.graph import Flow, Graph, UnsupportedError
+from blockprop.errors import BlockpropError, GraphError, SettingError, UnsupportedError
+from blockprop.importers.graph import Flow, Graph
 from blockprop.importers.onnx import shape_arithmetic
-from blockprop.importers.onnx.call import OnnxCall, State
 from blockprop.importers.onnx.model import Model, branches, describe, local_tensors, needed_nodes
-from blockprop.importers.onnx.numbers import FreeSizeError
-from blockprop.importers.onnx.table import DOMAINS, Operator, attributes_of, find
+from blockprop.importers.onnx_operators.call import OnnxCall, State
+from blockprop.importers.onnx_operators.numbers import FreeSizeError
+from blockprop.importers.onnx_operators.table import DOMAINS, Operator, attributes_of, find
 from blockprop.importers.problems import Problem
+from blockprop.saving.files import short
 
 _MISSING: Any = object()
 """Stands for what an unsupported operator would have given, so that the walk can go on and find all of them."""

@@ -13,11 +13,11 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
 from torch import Tensor
 
-from blockprop.errors import BlockpropError, FormatError, GraphError, SettingError, suggestion
-from blockprop.files import StrPath, require_file, short
-from blockprop.importers.graph import MOST_NODES, Known, UnsupportedError
-from blockprop.importers.onnx.table import DOMAINS
-from blockprop.importers.onnx.tensors import dtype_of, tensor_of
+from blockprop.errors import BlockpropError, FormatError, GraphError, SettingError, UnsupportedError, suggestion
+from blockprop.importers.graph import MOST_NODES, Known
+from blockprop.importers.onnx_operators.table import DOMAINS
+from blockprop.importers.onnx_operators.tensors import dtype_of, tensor_of
+from blockprop.saving.files import StrPath, require_file, short
 
 LARGEST_FILE = 2**31
 """Bytes of a protobuf message."""

@@ -11,9 +11,9 @@ import torch
 from onnx import TensorProto
 
 from blockprop.errors import GraphError
-from blockprop.importers.onnx import numbers
-from blockprop.importers.onnx.numbers import Numbers, each, settled
-from blockprop.importers.onnx.tensors import dtype_of
+from blockprop.importers.onnx_operators import numbers
+from blockprop.importers.onnx_operators.numbers import Numbers, each, settled
+from blockprop.importers.onnx_operators.tensors import dtype_of
 
 Array = Any
 _FUNCTIONS: dict[str, Callable[..., Any]] = {}

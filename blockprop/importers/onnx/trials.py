@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from blockprop.errors import BlockpropError, GraphError, SettingError, suggestion
-from blockprop.importers.graph import UnsupportedError
+from blockprop.errors import BlockpropError, GraphError, SettingError, UnsupportedError, suggestion
 from blockprop.importers.onnx.interpret import Interpreter
 from blockprop.importers.onnx.model import Given, Model
 

@@ -1,0 +1,115 @@
+"""Max pooling: the largest value of each window goes forward, and its whole derivative back to where it stood."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blockprop.blocks.convolution import Sizes, untouched
+from blockprop.blocks.pooling import _Pooling
+
+
+class _MaxPool(_Pooling):
+    def __init__(
+        self,
+        kernel: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        ceil_mode: bool = False,
+    ):
+        self._keep(kernel, stride, padding, dilation, ceil_mode)
+        self.dilation = untouched(dilation)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        picture = self._picture(x)
+        pool = _pool_in_lanes if picture.is_cpu and picture.is_contiguous() else _MAXIMA[picture.dim()]
+        y, winners = pool(picture, self._kernel, self._stride, self._padding, self._dilation, self.ceil_mode)
+        return self._back(y), (narrow(winners, picture), picture.shape)
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        winners, shape = saved
+        picture = d_y if self.axes > 1 else d_y.unsqueeze(2)
+        return (self._back(to_winners(picture, winners, shape, self._overlapping)),)
+
+
+class MaxPool1d(_MaxPool):
+    """The maximum of each window along the last axis:  y[p] = max over k of x[p·stride + k·dilation − padding].
+
+    d_x = d_y at the place of each window's maximum, 0 elsewhere, and the sum where windows share their maximum.
+    At a tie the whole derivative goes to the first maximum. NaN counts as larger than any number.
+
+    x: (n, c, w)   y: (n, c, w')   Settings, sizes and errors as in MaxPool2d.
+    """
+
+    axes = 1
+
+
+class MaxPool2d(_MaxPool):
+    """The maximum of each window:  y[n, c, p] = max over k of x[n, c, p·stride + k·dilation − padding].
+
+    d_x = d_y at the place of each window's maximum, 0 elsewhere, and the sum where windows share their maximum.
+    At a tie the whole derivative goes to the first maximum, row by row. NaN counts as larger than any number, and the
+    last NaN of a window as its maximum (as in torch).
+
+    x: (n, c, h, w)
+    y: (n, c, h', w') with h' = ⌊(h + 2 padding − dilation (kernel − 1) − 1) / stride⌋ + 1, with ceil_mode ⌈⌉
+    kernel, stride (the kernel's by default), padding, dilation: one number for both axes, or two.
+    Raises ShapeError for other axes, or if the window does not fit; SettingError for sizes below 1 and a padding of
+    more than half a window.
+    """
+
+    axes = 2
+
+
+class MaxPool3d(_MaxPool):
+    """The maximum of each window of a volume: what MaxPool2d is, with depth in front of h and w.
+
+    d_x = d_y at the place of each window's maximum, 0 elsewhere, and the sum where windows share their maximum.
+
+    x: (n, c, d, h, w)   y: (n, c, d', h', w')   Ties, settings, sizes and errors as in MaxPool2d.
+    """
+
+    axes = 3
+
+
+_MAXIMA: dict[int, Any] = {4: F.max_pool2d_with_indices, 5: F.max_pool3d_with_indices}
+
+
+_LANES = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def _pool_in_lanes(x: Tensor, *windows: Any) -> tuple[Tensor, Tensor]:
+    """F.max_pool2d or 3d of a contiguous x: (n, c, ...) on a CPU, in a half to a quarter of the time.
+
+    torch's CPU kernel goes element by element, unless channels lie side by side in memory: then it handles as many at
+    once as a vector holds. Pooling knows no difference between batch and channels, so several examples of few channels
+    make one example of many, and this is copied into that order first.
+    """
+    n, c, *places = x.shape
+    together = 1
+    while n % (2 * together) == 0 and 2 * together * c <= 64 and n:
+        together *= 2
+    lanes = x.view(n // together, together * c, *places).contiguous(memory_format=_LANES[x.dim()])
+    y, winners = _MAXIMA[x.dim()](lanes, *windows)
+    shape = (n, c, *y.shape[2:])
+    return y.contiguous().view(shape), narrow(winners, x).contiguous().view(shape)
+
+
+def narrow(places: Tensor, x: Tensor) -> Tensor:
+    """Numbers of places in x's pictures, in as few bytes as hold them: torch gives eight."""
+    return places.to(torch.int16 if x.shape[2:].numel() <= 2**15 else torch.int32)
+
+
+def to_winners(d_y: Tensor, winners: Tensor, shape: torch.Size, overlapping: bool) -> Tensor:
+    """The picture that has each d_y at its window's winner, and 0 elsewhere."""
+    n, c, *places = shape
+    order = _LANES.get(len(shape), torch.contiguous_format)
+    if d_y.is_contiguous(memory_format=order) and not d_y.is_contiguous():
+        d_x = d_y.new_zeros(n, math.prod(places), c).transpose(1, 2)  # the order of d_y, so that no block has to copy
+    else:
+        d_x = d_y.new_zeros(n, c, math.prod(places))
+    put = d_x.scatter_add_ if overlapping else d_x.scatter_  # which is faster, but keeps only one at each place
+    return put(2, winners.flatten(2).long(), d_y.flatten(2)).view(shape)

@@ -1,0 +1,105 @@
+"""`blockprop check`, `blockprop diagram` and `blockprop demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from blockprop.commands.console import say, show
+from blockprop.commands.options import (
+    Blocks,
+    Json,
+    Seed,
+    Target,
+    block_named,
+    examples_for,
+    load_network,
+    loss_for,
+    numbers,
+)
+from blockprop.data.dataset import Dataset
+from blockprop.data.reading import read_data
+from blockprop.engine.check import Report, check_block, check_network
+from blockprop.engine.network import Network
+from blockprop.errors import SettingError
+from blockprop.networks.build import build_network
+from blockprop.networks.shipped import is_shipped
+
+CHECK_EPILOG = (
+    "Examples:\n\n"
+    "blockprop check mlp:16 --data digits\n\n"
+    "blockprop check lenet.safetensors --data mnist.npz\n\n"
+    "blockprop check 'Conv2d(3, 8, 3, padding=1)' --shape 2,3,8,8"
+)
+
+WRONG_GRADIENT = 3
+"""Exit code if a backward pass is wrong."""
+
+
+def check(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="[NETWORK]",
+            help="A saved network; pictures or digits, which come with blockprop; mlp:128,64, lenet, cnn, "
+            "stages:32,64, my_net.py:build; or one block with its settings, such as 'Conv2d(3, 8, 3)'.",
+        ),
+    ] = "digits",
+    data: Annotated[str, typer.Option(help="Examples for a network.")] = "digits",
+    target: Target = None,
+    own_blocks: Blocks = None,
+    shape: Annotated[
+        str | None, typer.Option(help="For a block: its input's shape, such as 2,3,8,8; several between semicolons.")
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="How many examples of DATA to use.")] = 4,
+    every_element: Annotated[bool, typer.Option("--every-element", help="Try each element by itself; slower.")] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare backward passes with finite differences; exit with 3 if one is wrong."""
+    block = block_named(network)
+    if block is None:
+        net, some = _with_data(network, data, target, own_blocks, seed)
+        found = _check_network(net, some, examples, every_element, seed, as_json)
+    else:
+        if shape is None:
+            raise SettingError("to check a block, give the shape of its input: --shape 2,3,8,8")
+        generator = torch.Generator().manual_seed(seed)
+        inputs = [torch.randn(numbers(part), generator=generator) for part in shape.split(";")]
+        found = check_block(block, *inputs, seed=seed)
+    if as_json:
+        errors = {c.name: c.error for c in found.comparisons}
+        result = {"right": found.passed, "worst_gradient_error": found.error, "errors": errors}
+        show(result | {"faults": list(found.faults)}, as_json)
+    else:
+        print(found)
+    if not found.passed:
+        raise typer.Exit(WRONG_GRADIENT)
+
+
+def _check_network(net: Network, data: Dataset, count: int, every_element: bool, seed: int, quiet: bool) -> Report:
+    some = data[torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]]
+    return check_network(
+        net,
+        some.x,
+        objective=loss_for(data),
+        target=some.y,
+        every_element=every_element,
+        progress=lambda name: say(f"checking {name}", quiet),
+    )
+
+
+def _with_data(
+    network: str, source: str, target: str | None, own_blocks: str | None, seed: int
+) -> tuple[Network, Dataset]:
+    """A saved network with data as it was trained on them, or a new network for the data."""
+    if _is_saved(network):
+        net = load_network(network, own_blocks)
+        return net, examples_for(net, source, target=target)[0]
+    data = read_data(source, target=target, seed=seed).train
+    return build_network(network, data.shape, data.output_count, seed), data
+
+
+def _is_saved(network: str) -> bool:
+    return is_shipped(network) or (Path(network).exists() and not network.endswith(".py"))

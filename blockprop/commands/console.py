@@ -1,0 +1,153 @@
+"""How the commands talk: results on standard output, progress on standard error, errors in one sentence."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from blockprop.training.run import Record
+
+progress_console = Console(stderr=True, highlight=False)
+OTHER_COLUMNS = 42
+"""Characters of a bar, its count, speed and remaining time."""
+
+
+class Timed(Protocol):
+    """What a progress bar needs of a step's record."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+Step = TypeVar("Step", bound=Timed)
+
+
+def watched(
+    title: str, quiet: bool = False, now: Callable[[Any], str] | None = None
+) -> Callable[[Iterable[Step]], Iterator[Step]]:
+    """A wrapper that draws a progress bar for the records passing through: rate, remaining time, current loss.
+
+    now: what stands behind the bar, made from a record; by default epoch, loss and accuracy of a training step.
+    """
+    told: Callable[[Any], str] = _now if now is None else now
+
+    def watch(records: Iterable[Step]) -> Iterator[Step]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[now]}", markup=False),
+        )
+        with Progress(*columns, console=progress_console, disable=quiet) as bar:
+            task = bar.add_task(title, total=None, speed="", now="")
+            shown = -1.0
+            for record in records:
+                if record.seconds - shown > 0.1 or record.step == record.steps:
+                    shown = record.seconds
+                    speed = f"{record.step / max(record.seconds, 1e-9):.{0 if record.step > 10 * shown else 1}f}/s"
+                    bar.update(
+                        task, completed=record.step, total=record.steps, speed=speed, now=_cut(told(record), title)
+                    )
+                yield record
+
+    return watch
+
+
+@contextmanager
+def counted(title: str, total: int, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A progress bar for so many passes, and the function that moves it by one: told what is being worked on."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[now]}", markup=False),
+    )
+    with Progress(*columns, console=progress_console, disable=quiet) as bar:
+        task = bar.add_task(title, total=total, now="")
+        yield lambda now: bar.update(task, advance=1, now=_cut(now, title))
+
+
+@contextmanager
+def watched_bytes(title: str, quiet: bool = False) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar for a download, and the function that moves it: told (bytes so far, bytes in all or None)."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=progress_console, disable=quiet) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _cut(text: str, title: str) -> str:
+    """As much of a text as there is room for behind a bar; else the other columns would shrink."""
+    room = max(12, progress_console.width - len(title) - OTHER_COLUMNS)
+    return text if len(text) <= room else text[: room - 1] + "…"
+
+
+def _now(record: Record) -> str:
+    text = f"epoch {record.epoch} loss {record.value:.4f}"
+    if record.validation_accuracy is not None:
+        text += f" right {record.validation_accuracy:.1%}"
+    return text
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """A line about what happens now, on standard error."""
+    if not quiet:
+        progress_console.print(text, style="dim")
+
+
+def show(result: Mapping[str, Any], as_json: bool) -> None:
+    """The result on standard output: one JSON object, or a line for each fact."""
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False, allow_nan=False, default=str))
+        return
+    show_table([], [[name.replace("_", " "), readable(name, value)] for name, value in result.items()])
+
+
+def printable(text: str) -> str:
+    """The text with control characters spelled out, which in a stranger's file could move the cursor or worse."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns for people, never wrapped: what stands there can be copied."""
+    lines = [[printable(cell) for cell in line] for line in ([heads] if heads else []) + list(rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))] if lines else []
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def readable(name: str, value: Any) -> str:
+    """A fact as people read it: shares in percent, numbers with three or four digits, counts with thousands."""
+    if name.startswith(("accuracy", "confidence")) and isinstance(value, float):
+        return f"{value:.2%}"
+    if name == "seconds":
+        return f"{value:.1f}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

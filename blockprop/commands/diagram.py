@@ -1,0 +1,64 @@
+"""`blockprop diagram`: a network's dataflow graph as a picture."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from blockprop.commands.check import _is_saved, _with_data
+from blockprop.commands.console import show
+from blockprop.commands.options import (
+    VARIABLE,
+    Blocks,
+    Json,
+    Seed,
+    Target,
+    load_network,
+    loss_for,
+    numbers,
+)
+from blockprop.errors import SettingError
+from blockprop.networks.build import build_network
+from blockprop.reports.diagram import diagram as draw
+from blockprop.reports.sections import diagram_with_sizes
+from blockprop.saving.files import write_file
+
+DIAGRAM_EPILOG = "Example:\n\nblockprop diagram lenet.safetensors --data mnist.npz --out lenet.svg"
+
+
+def diagram(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="[NETWORK]",
+            envvar=VARIABLE,
+            help="A saved network; pictures or digits, which come with blockprop; mlp:128,64, lenet, cnn, "
+            "stages:32,64, my_net.py:build.",
+        ),
+    ] = "pictures",
+    out: Annotated[Path, typer.Option(help="The SVG file to write.")] = Path("diagram.svg"),
+    data: Annotated[str | None, typer.Option(help="Show the mean size of values and gradients on these data.")] = None,
+    target: Target = None,
+    own_blocks: Blocks = None,
+    shape: Annotated[str, typer.Option(help="One example's shape, for a new network without data.")] = "1,28,28",
+    outputs: Annotated[int, typer.Option(min=1, help="How many outputs, likewise.")] = 10,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw a network as a dataflow graph."""
+    if out.suffix.lower() != ".svg":
+        raise SettingError(
+            f"the diagram is an SVG picture: expected a name such as {out.with_suffix('.svg')}, came {out}"
+        )
+    if data is not None:
+        net, examples = _with_data(network, data, target, own_blocks, seed)
+        text = diagram_with_sizes(net, examples, loss_for(examples))
+    else:
+        new = not _is_saved(network)
+        net = build_network(network, numbers(shape), outputs, seed) if new else load_network(network, own_blocks)
+        size = net.meta.get("shape") or numbers(shape)
+        trace = net.forward(torch.zeros(1, *size))
+        text = draw(net, shapes={name: tuple(value.shape[1:]) for name, value in trace.values.items()})
+    write_file(out, text)
+    show({"diagram": str(out), "nodes": len(net.nodes)}, as_json)

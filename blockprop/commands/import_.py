@@ -1,0 +1,153 @@
+"""`blockprop import`."""
+
+import time
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import nn
+
+from blockprop.commands.console import say, show, watched_bytes
+from blockprop.commands.options import Json, numbers
+from blockprop.engine.network import Network
+from blockprop.errors import SettingError, suggestion
+from blockprop.importers import from_onnx, from_torch
+from blockprop.interop.opaque import Opaque
+from blockprop.networks.architectures import ARCHITECTURES
+from blockprop.networks.fetching import cache_folder, fetch_published
+from blockprop.networks.published import PUBLISHED
+from blockprop.networks.python_files import call_in, names_python
+from blockprop.networks.weights import pretrained
+from blockprop.pictures.photos import Preprocessing, beside, read_classes, read_preprocessing, with_preprocessing
+from blockprop.saving.files import require_writable
+from blockprop.saving.storage import save
+
+EPILOG = (
+    "Examples:\n\n"
+    "blockprop import squeezenet.onnx -o squeezenet.safetensors\n\n"
+    "blockprop import googlenet --weights weights.safetensors --classes names.txt -o googlenet.safetensors\n\n"
+    "blockprop import my_net.py:build --shape 3,224,224 -o my_net.safetensors\n\n"
+    "blockprop import resnet18 --fetch -o resnet18.safetensors\n\n"
+    "What the model expects of a picture is read from --preprocessing, or from a .json or .toml file of its name "
+    "beside it:\n\n"
+    '{"size": 224, "range": 255, "mean": [104, 117, 123], "channels": "BGR", "classes": "names.txt"}'
+)
+
+
+def import_(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="An .onnx file; my_net.py:build, a function that returns a torch.nn.Module; a network by name with "
+            f"its --weights ({', '.join(ARCHITECTURES)}); or a published one with --fetch ({', '.join(PUBLISHED)}).",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to save the network (.safetensors, or a folder).")],
+    weights: Annotated[str | None, typer.Option(help="For a network by name: its safetensors file.")] = None,
+    until: Annotated[str | None, typer.Option(help="For vgg19: its last layer, such as conv4_1.")] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(help="One example's shape, such as 3,224,224; those of several inputs between semicolons."),
+    ] = None,
+    preprocessing: Annotated[
+        str | None, typer.Option(help="A JSON or TOML file that says what the model expects of a picture.")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="A text file with the name of a class on each line.")] = None,
+    opaque: Annotated[
+        bool, typer.Option("--opaque", help="Keep operators without a block, with torch's own backward pass.")
+    ] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Download a published network, once, into the cache.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a torch module, an ONNX file or published weights into a network of blocks."""
+    require_writable(out)
+    start = time.perf_counter()
+    network, file = _read(model, weights, until, shape, opaque, fetch, as_json)
+    network = with_picture(network, file, preprocessing, classes)
+    save(network, out)
+    result = {
+        "network": str(out),
+        "nodes": len(network.nodes),
+        "parameters": sum(tensor.numel() for tensor in network.parameters.values()),
+        "seconds": time.perf_counter() - start,
+    }
+    hidden = [node.name for node in network.nodes if isinstance(node.block, Opaque)]
+    show(result | ({"opaque": hidden if as_json else ", ".join(hidden)} if hidden else {}), as_json)
+    if "picture" not in network.meta and len(network.meta.get("shape") or []) == 3:
+        say(
+            "what it expects of a picture is not known; --preprocessing FILE says it, for `predict` and its like",
+            as_json,
+        )
+
+
+def _read(
+    model: str, weights: str | None, until: str | None, shape: str | None, opaque: bool, fetch: bool, quiet: bool
+) -> tuple[Network, str | None]:
+    """(network, file that it came from)"""
+    if names_python(model):
+        return _from_module(model, shape, opaque), model.rpartition(":")[0] or model
+    if weights is not None:
+        return pretrained(model, weights, **({"until": until} if until else {})), weights
+    if fetch or (model in PUBLISHED and not Path(model).exists()):
+        return _published(model, fetch, quiet)
+    path = Path(model)
+    if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
+        raise SettingError(
+            f"{model}: a pickled torch file can run any code, so it is not opened; import the module itself with "
+            "my_net.py:build, or export it to ONNX"
+        )
+    if model in ARCHITECTURES and not path.exists():
+        raise SettingError(f"{model}: pass the file with its weights, --weights FILE.safetensors")
+    if path.suffix == ".safetensors":
+        raise SettingError(
+            f"{model} holds tensors and says nothing of a graph: name its architecture, such as "
+            f"`import squeezenet1_1 --weights {model}`, of {', '.join(ARCHITECTURES)}"
+        )
+    if not path.exists():
+        near = suggestion(model, {**ARCHITECTURES, **PUBLISHED})
+        raise SettingError(f"{model}: there is no such file, and no network of that name{near}")
+    return from_onnx(path, {"shape": numbers(shape)} if shape and ";" not in shape else None), model
+
+
+def _from_module(spec: str, shape: str | None, opaque: bool) -> Network:
+    module = call_in(spec, "build")
+    if not isinstance(module, nn.Module):
+        raise SettingError(f"{spec}: expected a torch.nn.Module, the function returned a {type(module).__name__}")
+    if shape is None:
+        raise SettingError("a torch module does not know its input: pass one example's shape, --shape 3,224,224")
+    example = [torch.randn(2, *numbers(part)) for part in shape.split(";")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # opaque nodes are listed in the result
+        return from_torch(module, example, training=False, opaque=opaque)
+
+
+def _published(name: str, fetch: bool, quiet: bool) -> tuple[Network, str | None]:
+    if name not in PUBLISHED:
+        raise SettingError(f"nothing is published here as {name!r}{suggestion(name, PUBLISHED)}")
+    found = PUBLISHED[name]
+    if not fetch and not (cache_folder() / found.file).exists():
+        own = "pass your own file with --weights, or " if name in ARCHITECTURES else ""
+        raise SettingError(
+            f"{name}: {own}pass --fetch to download it from {found.url} ({found.size / 1e6:.0f} MB), or put it at "
+            f"{cache_folder() / found.file}"
+        )
+    with watched_bytes(f"Fetching {found.file}", quiet) as progress:
+        path = fetch_published(name, progress=progress)
+    network = from_onnx(path)
+    network.meta["preprocessing"] = Preprocessing.from_dict(found.preprocessing).to_dict()
+    return network, None
+
+
+def with_picture(network: Network, file: str | None, given: str | None = None, classes: str | None = None) -> Network:
+    """The network with what it expects of a picture in front, if that is known."""
+    source: Any = given or (beside(file) if file else None)
+    found, names = read_preprocessing(source) if source else (None, None)
+    names = read_classes(classes) if classes else names
+    if found is None and "preprocessing" not in network.meta:
+        if names is not None:
+            network.meta["classes"] = names
+        return network
+    return with_preprocessing(network, found, names)

@@ -1,0 +1,6 @@
+"""Examples to learn from: arrays, tables and folders of pictures, read as one kind of thing, a Dataset."""
+
+from blockprop.data.dataset import Data, Dataset
+from blockprop.data.reading import NAMES, TABLES, read_data
+
+__all__ = ["NAMES", "TABLES", "Data", "Dataset", "read_data"]

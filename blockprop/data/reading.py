@@ -1,0 +1,153 @@
+"""Data sets by path or by name: `read_data` finds out what a source is and hands it to its reader.
+
+read_data("mnist.npz")      read_data("folder/of/folders/of/pictures")      read_data("table.csv", target="price")
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blockprop.data.arrays import examples, find_idx, is_idx, read_idx, read_npz
+from blockprop.data.dataset import Data, Dataset
+from blockprop.data.encoding import TableEncoder
+from blockprop.data.image_folders import read_image_file, read_image_folder
+from blockprop.data.labels import labels
+from blockprop.data.tables import read_table, table_data
+from blockprop.errors import DataError, SettingError, suggestion
+from blockprop.pictures.image_files import is_image
+
+__all__ = ["NAMES", "Data", "Dataset", "TableEncoder", "read_data"]
+
+TABLES = (".csv", ".tsv", ".parquet")
+NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+"""Data sets that come with scikit-learn."""
+
+
+def read_data(
+    source: str | os.PathLike[str],
+    *,
+    target: str | None = None,
+    encoder: TableEncoder | None = None,
+    need_labels: bool = True,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    classes: Sequence[str] | None = None,
+    task: str | None = None,
+) -> Data:
+    """Read examples and labels from a file, a folder, or by name.
+
+    source: .npz; .csv, .tsv or .parquet; a folder with one folder of pictures per class, or with train and test
+        folders of such; a picture; MNIST's IDX files or their folder; or one of NAMES.
+    target: a table's column to predict, by default the last. encoder: how to encode a table, if that is settled.
+    need_labels: False to accept data without labels (for predicting).
+    test_fraction, seed: how much to split off as a test part, if the source has none; 0 for nothing.
+    size, channels: what all pictures are brought to; by default the first one's.
+    classes: the classes' names in order, if that is settled. task: "classify" or "regress" instead of deciding.
+    Raises DataError naming the file and the row, SettingError for an argument outside its range.
+    """
+    _check_settings(test_fraction, channels, task)
+    path, name = Path(source), os.fspath(source)
+    tabular: dict[str, Any] = {
+        "target": target,
+        "encoder": encoder,
+        "need_labels": need_labels,
+        "task": task,
+        "classes": classes,
+    }
+    tabular |= {"test_fraction": test_fraction, "seed": seed}
+    if name in NAMES and name != "digits":
+        return _named_table(name, tabular)
+    if name == "digits":
+        data = Data(_digits())
+    elif path.suffix.lower() in TABLES and not path.is_dir():
+        return table_data(read_table(_checked(path)), name, **tabular)
+    elif path.is_dir():
+        data = _read_folder(path, need_labels, size, channels, classes)
+    else:
+        data = _read_file(_checked(path), need_labels, size, channels, classes, task)
+    if data.test is None and test_fraction:
+        return Data(*data.train.split(test_fraction, seed))
+    return data
+
+
+def _check_settings(test_fraction: float, channels: int | None, task: str | None) -> None:
+    if not 0 <= test_fraction < 1:
+        raise SettingError(f"expected a test_fraction from 0 to below 1, got {test_fraction}")
+    if channels not in (None, 1, 3):
+        raise SettingError(f"expected 1 (gray) or 3 (RGB) channels, got {channels}")
+    if task not in (None, "classify", "regress"):
+        raise SettingError(f'expected the task "classify" or "regress", got {task!r}')
+
+
+def _checked(path: Path) -> Path:
+    if not path.exists():
+        near = suggestion(str(path), NAMES)
+        raise DataError(f"{path}: there is no such file or folder, and no data set of that name{near}")
+    if not path.is_file():
+        raise DataError(f"{path}: expected an ordinary file or a folder")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty")
+    return path
+
+
+def _read_folder(
+    folder: Path,
+    need_labels: bool,
+    size: int | tuple[int, int] | None,
+    channels: int | None,
+    classes: Sequence[str] | None,
+) -> Data:
+    train, test = find_idx(folder, "train"), find_idx(folder, "t10k", "test")
+    if train is None:
+        return read_image_folder(folder, need_labels, size, channels, classes)
+    data = read_idx(train, need_labels, classes)
+    return Data(data, None if test is None else read_idx(test, need_labels, data.classes))
+
+
+def _read_file(
+    path: Path,
+    need_labels: bool,
+    size: int | tuple[int, int] | None,
+    channels: int | None,
+    classes: Sequence[str] | None,
+    task: str | None,
+) -> Data:
+    if path.suffix.lower() == ".npz":
+        return read_npz(path, need_labels, classes, task)
+    if is_idx(path):
+        return Data(read_idx(path, need_labels, classes))
+    if is_image(path) and not need_labels:
+        return Data(read_image_file(path, size, channels))
+    if is_image(path):
+        raise DataError(f"{path}: a single picture has no label; expected a folder with one folder for each class")
+    raise DataError(
+        f"{path}: unknown kind of file {path.suffix!r}; "
+        f"expected .npz, {', '.join(TABLES)}, an IDX file, or a folder of pictures"
+    )
+
+
+def _named_table(name: str, tabular: dict[str, Any]) -> Data:
+    from sklearn import datasets  # late, because it takes a second
+
+    bunch = getattr(datasets, f"load_{name}")(as_frame=True)
+    frame, names = bunch.frame.set_axis(range(1, len(bunch.frame) + 1)), getattr(bunch, "target_names", None)
+    if names is not None:
+        frame["target"] = [str(names[number]) for number in frame["target"]]
+        tabular = tabular | {"classes": tabular["classes"] or [str(n) for n in names]}
+    else:
+        tabular = tabular | {"task": tabular["task"] or "regress"}
+    return table_data(frame, name, **tabular)
+
+
+def _digits() -> Dataset:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    x = examples(bunch.images.astype(np.float32) / 16, "digits")
+    y, classes = labels(bunch.target, "digits")
+    return Dataset(x, y, classes, "digits")

@@ -1,0 +1,379 @@
+"""Network: a dataflow graph of blocks; forward through it, and back-propagation through it.
+
+    trace = network.forward(x)                  each node's output, and what its block saved
+    d = network.backward(trace, seeds)          ∂L/∂parameters, ∂L/∂inputs, ∂L/∂(any node)
+
+The backward pass is the loop in `Network.sweep`: visit the nodes in reverse order, ask each block to propagate, add
+where paths meet. It starts wherever `seeds` says and visits only nodes on a path from a seed to something wanted.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from blockprop.engine.block import Block
+from blockprop.engine.plan import BackwardStep, ForwardStep, Node, Rules, plan_backward, plan_forward, sorted_nodes
+from blockprop.engine.trace import Trace, only
+from blockprop.errors import BlockpropError, GraphError, ShapeError, shape, suggestion
+
+PLANS = 100
+"""Backward plans that a network keeps; more questions than that are not asked again and again."""
+
+
+class Network:
+    """Named nodes in topological order: a directed acyclic graph with one or more inputs and outputs.
+
+    nodes: in any order, each (name, block, inputs). The same block may stand at several nodes: its gradients add up.
+    inputs: names of the network's inputs, in the order in which forward takes them.
+    outputs: names of node outputs; by default those that no other node takes.
+    meta: plain data that is saved with the network: {"classes": [names], "shape": [one example's], …}.
+    Raises GraphError for a cycle, a name used twice, and an input that is neither a node nor a network input.
+    """
+
+    def __init__(
+        self,
+        nodes: Iterable[Node],
+        inputs: Iterable[str] = ("x",),
+        outputs: Iterable[str] | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ):
+        self.meta = dict(meta or {})
+        self.inputs = tuple(inputs)
+        self.nodes = sorted_nodes(nodes, self.inputs)
+        self.blocks = MappingProxyType({node.name: node.block for node in self.nodes})
+        self.keys = (*self.inputs, *(key for node in self.nodes for key in node.keys))
+        taken = {key for node in self.nodes for key in node.inputs}
+        self.outputs = tuple(outputs) if outputs is not None else tuple(k for k in self.keys if k not in taken)
+        self._keys = frozenset(self.keys)
+        self._parameter_places = {
+            f"{name}.{key}": (name, key) for name, block in self.unique_blocks.items() for key in block.parameters
+        }
+        for name in self._parameter_places:
+            if name in self._keys:
+                raise GraphError(f"{name!r} names both a node and a parameter; choose another name for the node")
+        owners: dict[int, str] = {}
+        for name, parameter in self.parameters.items():
+            if owners.setdefault(id(parameter), name) != name:
+                raise GraphError(f"{owners[id(parameter)]} and {name} are one tensor; share the block, not its tensor")
+        self._require(self.outputs)
+        self._forward_plans: dict[Any, list[ForwardStep]] = {}
+        self._backward_plans: dict[Any, list[BackwardStep]] = {}
+
+    # Forward ----------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def __call__(self, *inputs: Tensor) -> Any:
+        """The plain forward pass: the output, or a tuple if there are several. Nothing is kept for going back."""
+        _require_tensors(inputs)
+        values = self._run(inputs, self.outputs, training=False, saved=None)
+        outputs = tuple(values[name] for name in self.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    @torch.no_grad()
+    def forward(self, *inputs: Tensor, keep: Iterable[str] | None = None, training: bool = False) -> Trace:
+        """Run the blocks; return a Trace to look at and to go back from.
+
+        keep: whose outputs the trace shall hold; by default every node's. Nothing beyond them is computed.
+        training: dropout drops, batch normalization uses the batch's own statistics.
+        Raises ShapeError naming the node whose block refused its input.
+        """
+        _require_tensors(inputs)
+        return self.record(inputs, None if keep is None else self._require(keep), training)
+
+    def record(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...] | None, training: bool) -> Trace:
+        """`forward` for loops that switch autograd off once, around a whole step."""
+        saved: dict[str, Any] = {}
+        return Trace(self._run(inputs, keep, training, saved), saved, self.outputs)
+
+    def _run(
+        self, inputs: tuple[Tensor, ...], keep: tuple[str, ...] | None, training: bool, saved: dict[str, Any] | None
+    ) -> dict[str, Tensor]:
+        plan = self._forward_plans.get((keep, training))
+        if plan is None:
+            plan = self._forward_plans[keep, training] = plan_forward(self.nodes, keep, training)
+        if len(inputs) != len(self.inputs):
+            raise ShapeError(
+                f"the network takes {len(self.inputs)} inputs ({', '.join(self.inputs)}), not {len(inputs)}"
+            )
+        values = dict(zip(self.inputs, inputs))  # noqa: B905, counted above
+        node = None
+        try:
+            for node, name, block, told, source, key, dead in plan:
+                if source and not told:  # the common case, made quick
+                    output, kept = block.forward(values[source])
+                else:
+                    sources = [values[each] for each in node.inputs]
+                    output, kept = block.forward(*sources, training=True) if told else block.forward(*sources)
+                if key:
+                    values[key] = output
+                else:
+                    values.update(zip(node.keys, output, strict=True))
+                if saved is not None:
+                    saved[name] = kept
+                for gone in dead:
+                    del values[gone]
+        except (BlockpropError, RuntimeError, IndexError, TypeError) as error:
+            raise located(error, node, [values[source] for source in node.inputs] if node else []) from error
+        return values
+
+    # Backward ---------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def backward(
+        self,
+        trace: Trace,
+        seeds: Tensor | Mapping[str, Tensor],
+        wrt: str | Iterable[str] = "parameters",
+        rules: Rules | None = None,
+        keep_trace: bool = False,
+    ) -> dict[str, Tensor]:
+        """Return ∂L/∂(each thing in wrt) by name, given seeds = ∂L/∂(outputs or inner nodes).
+
+        seeds: {node name: derivative of L by that node's output}; a bare tensor seeds the only output.
+        wrt: names of inputs, nodes ("relu1") or parameters ("fc1.weight"); "parameters" and "inputs" stand for all of
+            them. What no seed depends on gets zeros.
+        rules: {block type or node name: rule(block, saved, d_output) -> d_inputs}, used instead of `propagate`.
+        keep_trace: keep what forward saved, to go back again; by default it is freed on the way.
+        The results may share memory with each other and with the seeds: clone one before changing it in place.
+        Raises GraphError for a name or type the network lacks, ShapeError for a seed of the wrong shape.
+        """
+        if isinstance(seeds, Tensor):
+            seeds = {only(self.outputs): seeds}
+        for name in self._require(seeds):
+            if name in trace.values and trace.values[name].shape != seeds[name].shape:
+                raise ShapeError(
+                    f"the seed for {name!r} is {shape(seeds[name])}, but its output is {shape(trace[name])}"
+                )
+        wanted = self.wanted(wrt)
+        found = dict(self.sweep(trace, seeds, wanted, rules, keep_trace))
+        parameters = self.parameters
+        for name in wanted:
+            if name not in found:
+                found[name] = torch.zeros_like(parameters[name] if name in parameters else trace[name])
+        return {name: found[name] for name in wanted}
+
+    def sweep(
+        self,
+        trace: Trace,
+        seeds: Mapping[str, Tensor],
+        wanted: tuple[str, ...],
+        rules: Rules | None = None,
+        keep_trace: bool = False,
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Go back once; yield (name, derivative) of each wanted thing as soon as it is complete.
+
+        A parameter comes after its block has propagated, so that the caller may change it in place at once.
+        """
+        plan = None if rules else self._backward_plans.get((wanted, *seeds))
+        if plan is None:
+            plan = self._make_backward_plan(seeds, wanted, rules)
+        saved_at: dict[str, Any] = trace.saved
+        d: dict[str, Tensor] = dict(seeds)
+        sums: dict[int, dict[str, Tensor] | None] = {}
+        node: Node | None = None
+        d_output: Any = None
+        d_input: Tensor | None = None
+        try:
+            for node, name, block, key, shown, rule, target, targets, titles, more_to_come in plan:
+                saved = saved_at[name] if keep_trace else saved_at.pop(name)
+                d_output = d.get(key) if key else _popped(d, node.keys)
+                found = None
+                if d_output is not None:
+                    for name in shown:
+                        d_shown = d_output if key else d_output[node.keys.index(name)]
+                        if d_shown is not None:
+                            yield name, d_shown
+                    if target:
+                        (d_input,) = rule(saved, d_output) if rule else block.propagate(saved, d_output)
+                        if d_input is not None:
+                            d[target] = d[target] + d_input if target in d else d_input
+                    elif targets:
+                        d_inputs = rule(saved, d_output) if rule else block.propagate(saved, d_output)
+                        for target, d_input in zip(targets, d_inputs, strict=True):
+                            if target and d_input is not None:
+                                d[target] = d[target] + d_input if target in d else d_input
+                    if titles and key:
+                        d_output = d_input = None  # the block alone holds d_output now, and may free it before the end
+                        found = block.gradients(saved, d.pop(key))
+                    elif titles:
+                        found = block.gradients(saved, d_output)
+                    elif key:
+                        del d[key]
+                if more_to_come is not None:  # a shared block: its gradients are complete at the last of its uses
+                    found = _sum(sums.pop(id(block), None), found)
+                    if more_to_come:
+                        sums[id(block)] = found
+                        continue
+                if found:
+                    for name, title in titles:
+                        yield title, found.pop(name)
+        except (BlockpropError, RuntimeError, KeyError) as error:
+            raise located(error, node, [d_output], saved_at) from error
+        for name in self.inputs:
+            if name in wanted and name in d:
+                yield name, d[name]
+
+    def _make_backward_plan(
+        self, seeds: Iterable[str], wanted: tuple[str, ...], rules: Rules | None
+    ) -> list[BackwardStep]:
+        titles: dict[int, dict[str, str]] = {}
+        for title in wanted:
+            if title in self._parameter_places:
+                node, name = self._parameter_places[title]
+                titles.setdefault(id(self.blocks[node]), {})[name] = title
+        plan = plan_backward(self.nodes, seeds, wanted, titles, self._checked_rules(rules or {}))
+        if not rules:
+            if len(self._backward_plans) > PLANS:
+                self._backward_plans.clear()
+            self._backward_plans[wanted, *seeds] = plan
+        return plan
+
+    # Names ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The weights by name, "node.parameter"; a shared block's under the first node that has it."""
+        return {title: getattr(self.blocks[node], name) for title, (node, name) in self._parameter_places.items()}
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """All tensors that make the network what it is: parameters and buffers (running statistics)."""
+        buffers = {f"{name}.{key}": t for name, block in self.unique_blocks.items() for key, t in block.buffers.items()}
+        return self.parameters | buffers
+
+    @property
+    def unique_blocks(self) -> dict[str, Block]:
+        """The blocks by node name, a shared block once, at the first of its nodes."""
+        first = {id(block): name for name, block in reversed(list(self.blocks.items()))}
+        return {name: block for name, block in self.blocks.items() if first[id(block)] == name}
+
+    def wanted(self, wrt: str | Iterable[str]) -> tuple[str, ...]:
+        """The names that `wrt` stands for, checked."""
+        names: list[str] = []
+        for name in (wrt,) if isinstance(wrt, str) else wrt:
+            if name == "parameters":
+                names.extend(self._parameter_places)
+            elif name == "inputs":
+                names.extend(self.inputs)
+            else:
+                names.append(name)
+        self._require(name for name in names if name not in self._parameter_places)
+        return tuple(dict.fromkeys(names))
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """Move all parameters and buffers in place; dtype applies to those of real numbers. Returns the network."""
+        for block in self.unique_blocks.values():
+            for name, tensor in (block.parameters | block.buffers).items():
+                setattr(block, name, tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None))
+        return self
+
+    def seed(self, seed: int) -> Self:
+        """Give each random block (dropout) its own generator, so that a run can be repeated. Returns the network."""
+        for i, block in enumerate(self.unique_blocks.values()):
+            if hasattr(block, "generator"):
+                block.generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
+        return self
+
+    def copy(self) -> Self:
+        """An independent network with equal weights."""
+        return copy.deepcopy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        fresh: dict[str, Any] = {"blocks": dict(self.blocks), "_forward_plans": {}, "_backward_plans": {}}
+        return self.__dict__ | fresh
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state | {"blocks": MappingProxyType(state["blocks"])})
+
+    def __repr__(self) -> str:
+        lines = [f"  {node.name}: {node.block!r}  <-  {', '.join(node.inputs)}" for node in self.nodes]
+        head = f"Network({', '.join(self.inputs)} -> {', '.join(self.outputs)})"
+        return "\n".join([head, *lines])
+
+    def _require(self, names: Iterable[str]) -> tuple[str, ...]:
+        names = tuple(names)
+        for name in names:
+            if name not in self._keys:
+                raise GraphError(
+                    f"the network has no {name!r}{suggestion(name, [*self._keys, *self._parameter_places])}"
+                )
+        return names
+
+    def _checked_rules(self, rules: Rules) -> Rules:
+        types = {type(block) for block in self.blocks.values()}
+        for place in rules:
+            if place not in self.blocks and place not in types:
+                name = place if isinstance(place, str) else place.__name__
+                raise GraphError(
+                    f"the rule for {name!r} would change nothing: the network has no such node or type of block"
+                )
+        return rules
+
+
+class Sequential(Network):
+    """A chain of blocks, each fed by the one before.
+
+    blocks: in order, named by type and number ("linear1", "relu1", "linear2"); or dicts of names and blocks.
+    """
+
+    def __init__(self, *blocks: Block | dict[str, Block], input: str = "x"):
+        named: dict[str, Block] = {}
+        counts: Counter[str] = Counter()
+        for given in blocks:
+            if isinstance(given, dict):
+                named.update(given)
+            elif not isinstance(given, Block):
+                came = given.__name__ + " itself" if isinstance(given, type) else f"a {type(given).__name__}"
+                raise GraphError(f"expected blocks one by one, or dicts of them by name; came {came}")
+            else:
+                kind = type(given).__name__.lower()
+                counts[kind] += 1
+                named[f"{kind}{counts[kind]}"] = given
+        names = [input, *named]
+        super().__init__([Node(name, block, (names[i],)) for i, (name, block) in enumerate(named.items())], (input,))
+
+
+def located(
+    error: Exception, node: Node | None, tensors: list[Tensor | None], saved_at: Mapping[str, Any] | None = None
+) -> Exception:
+    """The same error with the node's name in front; torch's own complaints about shapes become a ShapeError.
+
+    A KeyError for a node that is missing in `saved_at` says so; any other is the block's own.
+    """
+    if node is not None and isinstance(error, KeyError):
+        if saved_at is None or node.name in saved_at or error.args != (node.name,):
+            return error
+        return GraphError(
+            f"the trace has nothing saved at {node.name!r}: the forward pass did not reach it, or an earlier backward "
+            "pass used it up (keep_trace=True keeps it)"
+        )
+    if node is None or isinstance(error, (NotImplementedError, torch.OutOfMemoryError)):
+        return error
+    if isinstance(error, BlockpropError):
+        return type(error)(f"node {node.name!r}: {error}")
+    given = [f"{shape(t)} {t.dtype}" if isinstance(t, Tensor) else type(t).__name__ for t in tensors if t is not None]
+    shapes = ", ".join(given) or "what came"
+    return ShapeError(
+        f"node {node.name!r}: {node.block!r} cannot use {shapes} ({(str(error).splitlines() or [''])[0]})"
+    )
+
+
+def _require_tensors(inputs: tuple[Any, ...]) -> None:
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            raise ShapeError(f"expected torch tensors, came a {type(x).__name__}; torch.as_tensor makes one")
+
+
+def _popped(d: dict[str, Tensor], keys: tuple[str, ...]) -> tuple[Tensor | None, ...] | None:
+    """The errors at a block's outputs, None where there is none; just None if there is none at all."""
+    found = tuple([d.pop(key, None) for key in keys])
+    return None if all(each is None for each in found) else found
+
+
+def _sum(a: dict[str, Tensor] | None, b: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
+    return {name: a[name] + b[name] for name in a} if a and b else a or b

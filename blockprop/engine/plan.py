@@ -1,0 +1,196 @@
+"""Which node runs when: topological order, and the shortest forward and backward schedules for what is wanted.
+
+A plan is a list of steps, made once for a question ("back to these, from those") and kept by the network, so that the
+loops in network.py do nothing but call blocks.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from blockprop.engine.block import Block
+from blockprop.errors import GraphError
+
+Rule = Callable[[Block, Any, Any], tuple[Tensor | None, ...]]
+"""Replaces error propagation: rule(block, saved, d_output) -> d_inputs."""
+Rules = Mapping[type[Block] | str, Rule]
+
+
+class Node(NamedTuple):
+    """A block at one place of a graph. `inputs` name the network inputs and nodes whose outputs it takes, in order.
+
+    A node whose block has several outputs (Split) is read by index: "split[1]".
+    """
+
+    name: str
+    block: Block
+    inputs: tuple[str, ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of its outputs: its own name, or "name[0]", "name[1]", … if the block has several."""
+        count = self.block.output_count
+        return (self.name,) if count == 1 else tuple(f"{self.name}[{i}]" for i in range(count))
+
+
+class ForwardStep(NamedTuple):
+    """Call the block's forward; then forget the values named in `dead`, which nobody needs any more."""
+
+    node: Node
+    name: str
+    block: Block
+    training: bool
+    """Whether forward is to be told that this is training."""
+    source: str | None
+    """Its input, if it has just one (the common case, made quick)."""
+    key: str | None
+    """Its output, if it has just one."""
+    dead: tuple[str, ...]
+
+
+class BackwardStep(NamedTuple):
+    """At one node: show d_output under `shown`, propagate it to `targets`, find the gradients in `titles`."""
+
+    node: Node
+    name: str
+    block: Block
+    key: str | None
+    """Its output, if it has just one."""
+    shown: tuple[str, ...]
+    rule: Callable[[Any, Any], tuple[Tensor | None, ...]] | None
+    """What propagates in the block's place."""
+    target: str | None
+    """Where the propagated error goes, if the block has just one input."""
+    targets: tuple[str | None, ...]
+    """Where it goes for each input; empty if it goes nowhere."""
+    titles: tuple[tuple[str, str], ...]
+    """(name in the block, name in the network) of each wanted parameter."""
+    more_to_come: bool | None
+    """For a shared block: whether a later step adds to the same gradients; None if the block is not shared."""
+
+
+def sorted_nodes(nodes: Iterable[Node], inputs: tuple[str, ...]) -> tuple[Node, ...]:
+    """The nodes in topological order: the given order if it is one already.
+
+    Raises GraphError for a name used twice, an input that nothing provides, and a cycle.
+    """
+    given = [
+        Node(name, block, (sources,) if isinstance(sources, str) else tuple(sources)) for name, block, sources in nodes
+    ]
+    for node in given:
+        if not isinstance(node.block, Block):
+            raise GraphError(f"node {node.name!r}: expected a block, came {type(node.block).__name__}")
+    _check_names([*inputs, *(node.name for node in given)], [key for node in given for key in node.keys])
+    producer = {key: node for node in given for key in node.keys}
+    ready = set(inputs)
+    for node in given:
+        for source in node.inputs:
+            if source not in producer and source not in ready:
+                raise GraphError(f"node {node.name!r} takes {source!r}, which is neither an input nor a node's output")
+    if _is_sorted(given, set(inputs)):
+        return tuple(given)
+    by_name = {node.name: node for node in given}
+    sources = {node.name: [producer[key].name for key in node.inputs if key in producer] for node in given}
+    try:
+        return tuple(by_name[name] for name in TopologicalSorter(sources).static_order())
+    except CycleError as error:
+        raise GraphError(f"the graph has a cycle: {' -> '.join(error.args[1])}") from None
+
+
+def _check_names(names: list[str], keys: list[str]) -> None:
+    for name in names:
+        if not name or name in ("inputs", "parameters"):
+            raise GraphError(f"{name!r} cannot name a node or an input; choose another name")
+    for several in (names, keys):
+        for name, count in Counter(several).items():
+            if count > 1:
+                raise GraphError(f"the name {name!r} is used twice; each node and input needs its own")
+
+
+def _is_sorted(nodes: list[Node], ready: set[str]) -> bool:
+    for node in nodes:
+        if not ready.issuperset(node.inputs):
+            return False
+        ready.update(node.keys)
+    return True
+
+
+def plan_forward(nodes: Sequence[Node], keep: Collection[str] | None, training: bool) -> list[ForwardStep]:
+    """Visit what `keep` depends on and nothing else; None keeps, and visits, everything."""
+    if keep is None:
+        return [_forward_step(node, training, ()) for node in nodes]
+    alive = set(keep)
+    steps: list[ForwardStep] = []
+    for node in reversed(nodes):
+        if alive.isdisjoint(node.keys):
+            continue
+        dead = tuple(dict.fromkeys(key for key in (*node.inputs, *node.keys) if key not in alive))
+        alive.update(node.inputs)
+        steps.append(_forward_step(node, training, dead))
+    return steps[::-1]
+
+
+def _forward_step(node: Node, training: bool, dead: tuple[str, ...]) -> ForwardStep:
+    source = node.inputs[0] if len(node.inputs) == 1 else None
+    training = training and node.block.has_training_mode
+    return ForwardStep(node, node.name, node.block, training, source, _single(node.keys), dead)
+
+
+def _single(keys: tuple[str, ...]) -> str | None:
+    return keys[0] if len(keys) == 1 else None
+
+
+def plan_backward(
+    nodes: Sequence[Node],
+    seeds: Iterable[str],
+    wanted: Collection[str],
+    titles: Mapping[int, Mapping[str, str]],
+    rules: Rules,
+) -> list[BackwardStep]:
+    """Visit the nodes on a path from a seed to something wanted, last first.
+
+    titles: for each block with wanted parameters, by id: name in the block -> name in the network.
+    """
+    wanted = frozenset(wanted)
+    needed = set(wanted)
+    for node in nodes:
+        if id(node.block) in titles or not needed.isdisjoint(node.inputs):
+            needed.update(node.keys)
+    reached = set(seeds)
+    steps: list[BackwardStep] = []
+    for node in reversed(nodes):
+        if reached.isdisjoint(node.keys) or needed.isdisjoint(node.keys):
+            continue
+        targets = tuple(key if key in needed else None for key in node.inputs)
+        reached.update(key for key in targets if key is not None)
+        steps.append(_backward_step(node, targets, wanted, titles.get(id(node.block), {}), rules))
+    uses = Counter(id(step.block) for step in steps if step.titles)
+    left = uses.copy()
+    for i, step in enumerate(steps):
+        if uses[id(step.block)] > 1:
+            left[id(step.block)] -= 1
+            steps[i] = step._replace(more_to_come=left[id(step.block)] > 0)
+    return steps
+
+
+def _backward_step(
+    node: Node, targets: tuple[str | None, ...], wanted: Collection[str], titles: Mapping[str, str], rules: Rules
+) -> BackwardStep:
+    block = node.block
+    rule = rules.get(node.name) or rules.get(type(block))
+    return BackwardStep(
+        node=node,
+        name=node.name,
+        block=block,
+        key=_single(node.keys),
+        shown=tuple(key for key in node.keys if key in wanted),
+        rule=partial(rule, block) if rule else None,
+        target=targets[0] if len(targets) == 1 else None,
+        targets=targets if any(targets) else (),
+        titles=tuple(titles.items()),
+        more_to_come=None,
+    )

@@ -1,0 +1,41 @@
+"""ONNX forms of blocks: one file of handlers for each subject. Importing this fills the table (table.py)."""
+
+from blockprop.exporters.onnx_operators import (
+    activations,
+    adaptive,
+    arithmetic,
+    choosing,
+    folding,
+    gathering,
+    layers,
+    moving,
+    normalizing,
+    painting,
+    pooling,
+    products,
+    recurrent,
+    reducing,
+    resampling,
+    shaping,
+    sources,
+)
+
+__all__ = [
+    "activations",
+    "adaptive",
+    "arithmetic",
+    "choosing",
+    "folding",
+    "gathering",
+    "layers",
+    "moving",
+    "normalizing",
+    "painting",
+    "pooling",
+    "products",
+    "recurrent",
+    "reducing",
+    "resampling",
+    "shaping",
+    "sources",
+]

@@ -1,0 +1,67 @@
+"""Handlers of recurrent blocks: one operator for each layer, with the gates in ONNX' order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blockprop import blocks
+from blockprop.exporters.onnx_operators.call import Call, Value
+from blockprop.exporters.onnx_operators.table import exports
+
+_ORDERS = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
+"""Where ONNX' gates i o f c, z r h are among the blocks' i f g o, r z n."""
+
+
+@exports(blocks.LSTM, blocks.GRU, blocks.RNN)
+def recurrent(call: Call, block: Any, x: Value, *states: Value) -> Any:
+    """The weights of both directions, "weight_ih_l0" and "weight_ih_l0_reverse", are one tensor: "weight_ih_l0"."""
+    if isinstance(block, blocks.LSTM) and block.projection:
+        call.refuse("ONNX' LSTM has no projection")
+    y = call.add("Transpose", x, perm=[1, 0, 2]) if block.batch_first else x
+    starts = [_by_layer(call, block, state) for state in states]
+    last = []
+    for layer in range(block.layers):
+        y, *ends = _layer(call, block, layer, y, [start[layer] for start in starts])
+        last.append(ends)
+    if block.batch_first:
+        y = call.add("Transpose", y, perm=[1, 0, 2])
+    whole = [ends[0] if len(ends) == 1 else call.add("Concat", *ends, axis=0) for ends in zip(*last, strict=True)]
+    return y, *whole
+
+
+def _by_layer(call: Call, block: Any, state: Value) -> Sequence[str]:
+    if block.layers == 1:
+        return [state]
+    return call.add("Split", state, call.whole(*[block.directions] * block.layers), count=block.layers, axis=0)
+
+
+def _layer(call: Call, block: Any, layer: int, x: str, starts: Sequence[str]) -> list[str]:
+    operator, directions = type(block).__name__, block.directions
+    weights = [call.weight(f"{kind}_l{layer}", _stacked(block, [kind], layer)) for kind in ("weight_ih", "weight_hh")]
+    bias = call.weight(f"bias_l{layer}", _stacked(block, ["bias_ih", "bias_hh"], layer)) if block.with_bias else ""
+    options: dict[str, Any] = {"hidden_size": block.features}
+    if directions == 2:
+        options["direction"] = "bidirectional"
+    if isinstance(block, blocks.GRU):
+        options["linear_before_reset"] = int(block.reset_after)
+    if isinstance(block, blocks.RNN):
+        options["activations"] = [block.nonlinearity.capitalize()] * directions
+    inputs = [x, *weights, bias, *(["", *starts] if starts else [])]
+    y, *ends = call.add(operator, *inputs, count=block.output_count, **options)
+    call.main = call.main or y
+    if directions == 1:
+        return [call.add("Squeeze", y, call.whole(1)), *ends]
+    y = call.add("Transpose", y, perm=[0, 2, 1, 3])  # (l, n, directions, features)
+    return [call.add("Reshape", y, call.whole(0, 0, 2 * block.features)), *ends]
+
+
+def _stacked(block: Any, kinds: Sequence[str], layer: int) -> Tensor:
+    """(directions, gates · features of each kind, …)"""
+    order = _ORDERS[type(block).__name__]
+    rows = []
+    for suffix in block._suffixes(layer):
+        parts = [block.weight(kind, suffix).unflatten(0, (len(order), -1)) for kind in kinds]
+        rows.append(torch.cat([part[list(order)].flatten(0, 1) for part in parts]))
+    return torch.stack(rows)

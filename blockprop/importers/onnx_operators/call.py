@@ -1,0 +1,217 @@
+"""What a handler of an ONNX operator gets: the call, its inputs as sizes, numbers or tensors, and nodes to add."""
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blockprop import blocks
+from blockprop.blocks.sources import name_of
+from blockprop.engine.block import Block
+from blockprop.errors import GraphError, UnsupportedError
+from blockprop.importers.calls import Call
+from blockprop.importers.graph import Flow, Graph, Known
+from blockprop.importers.onnx_operators import numbers
+from blockprop.importers.onnx_operators.numbers import FreeSizeError, Numbers
+from blockprop.importers.symbols import Size, Symbol
+
+Input = Flow | Known | Numbers
+LARGEST_FOLD = 2**26
+"""Elements of a constant that is worked out at import; a larger one stays in the network."""
+WITHOUT_KERNELS = (torch.uint16, torch.uint32, torch.uint64)
+"""Types that torch can hold, but not compute with."""
+LARGEST_VALUE = 2**40
+"""Elements of a value in the network; no machine holds more."""
+
+
+class State:
+    """What all calls of one walk over a model share.
+
+    folder: the model's   left: elements that may still be worked out
+    ties: values computed from weights that have other uses
+    untied: weights that became several, because blocks must hold them
+    """
+
+    def __init__(self, folder: Path = Path(), left: int = 2**28):
+        self.folder, self.left = folder, left
+        self.ties: set[str] = set()
+        self.untied: list[str] = []
+        self.transposed: dict[int, Known] = {}
+        self.kept: list[Tensor] = []
+
+    def take(self, count: int) -> bool:
+        """Whether so many are allowed; they are taken then."""
+        if count > min(LARGEST_FOLD, self.left):
+            return False
+        self.left -= count
+        return True
+
+
+class OnnxCall(Call):
+    """One node of the model.
+
+    version: of the operator   outputs: their names, "" for one that nobody takes
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        operator: str,
+        where: str = "",
+        version: int = 0,
+        outputs: tuple[str, ...] = ("",),
+        state: State | None = None,
+    ):
+        super().__init__(graph, name, operator, where)
+        self.version, self.outputs, self.state = version, outputs, state or State()
+
+    # Nodes ------------------------------------------------------------------------------------------------------------
+
+    def add(self, block: Block, *operands: Input, part: str = "") -> Any:
+        """A node for the call, or what it computes if that is constant. `part` names one of several nodes."""
+        values = [self.tensor(operand) for operand in operands]
+        for value in values:
+            if value.dtype in WITHOUT_KERNELS:
+                raise UnsupportedError(f"numbers of the type {name_of(value.dtype)}")
+        found = None
+        tensors = [value.tensor if isinstance(value, Known) else value.known for value in values]
+        if not block.parameters and all(tensor is not None for tensor in tensors):
+            found = self._worked_out(block, tensors)
+        if found is not None and not any(isinstance(v, Flow) or v.trained for v in values):
+            return tuple(map(Known, found)) if isinstance(found, tuple) else Known(found)
+        name = f"{self.name}.{part}" if part else self.name
+        flow = self.graph.add(name, block, *values, known=found)
+        tied = found is not None and any(v.key in self.state.ties if isinstance(v, Flow) else v.tied for v in values)
+        for each in flow if isinstance(flow, tuple) else (flow,):
+            if tied:
+                self.state.ties.add(each.key)
+            if max(trial.numel() for trial in each.trials) > LARGEST_VALUE:
+                raise UnsupportedError(f"its output would have {max(t.numel() for t in each.trials)} elements")
+        return flow
+
+    def _worked_out(self, block: Block, tensors: list[Any]) -> Any:
+        """What the block makes of these tensors; None if that is too much to keep."""
+        with torch.no_grad():
+            with torch.device("meta") if not tensors else nullcontext():
+                trial = block.forward(*(tensor.to("meta") for tensor in tensors))[0]
+            if not self.state.take(sum(t.numel() for t in (trial if isinstance(trial, tuple) else (trial,)))):
+                return None
+            found = block.forward(*tensors)[0]
+        return tuple(t.contiguous() for t in found) if isinstance(found, tuple) else found.contiguous()
+
+    def tensor(self, value: Input) -> Flow | Known:
+        """The value as one that blocks take: sizes become nodes that make numbers of them."""
+        if not isinstance(value, Numbers):
+            return value
+        if value.is_plain:
+            return Known(value.tensor())
+        rows = [self._element(each, value.dtype) for each in value.array.reshape(-1)]
+        if len(rows) > 1:
+            rows = [self.graph.add(f"{self.name}.sizes", blocks.Concat(0), *rows)]
+        return self.graph.add(f"{self.name}.sizes", blocks.Reshape(value.shape, 0), rows[0])
+
+    def _element(self, element: Any, dtype: torch.dtype) -> Flow | Known:
+        """A tensor of one element."""
+        if isinstance(element, numbers.Ratio):
+            top, bottom = (self._element(part, dtype) for part in (element.top, element.bottom))
+            return self.graph.add(f"{self.name}.ratio", blocks.Div(), top, bottom)
+        if not isinstance(element, Symbol):
+            return Known(torch.tensor([element], dtype=dtype))
+        (start,), others = self.graph.sizes([element])
+        block = blocks.Range(start, f"{start}+1", dtype=name_of(dtype))
+        return self.graph.add(f"{self.name}.size", block, *others)
+
+    # Inputs -----------------------------------------------------------------------------------------------------------
+
+    def known_tensor(self, value: Input) -> Tensor:
+        """A tensor that must be known at import, such as an index."""
+        return value.tensor() if isinstance(value, Numbers) else self.constant(value)
+
+    def sizes_in(self, value: Input) -> list[Size]:
+        """The sizes that an input says, such as the shape that Reshape takes."""
+        if isinstance(value, Numbers):
+            found = value.array.reshape(-1).tolist()
+            if any(not isinstance(size, int | Symbol) for size in found):
+                raise FreeSizeError("a size that is not known to be whole hangs on a free size")
+            return found
+        known = self.constant(value).reshape(-1)
+        if known.is_floating_point() or known.numel() > numbers.MOST:
+            raise UnsupportedError(f"{known.numel()} numbers of the type {known.dtype} cannot be sizes")
+        return known.tolist()
+
+    def whole_in(self, value: Input) -> list[int]:
+        """The whole numbers that an input says, such as axes, which may not hang on free sizes."""
+        return numbers.whole(self.sizes_in(value))
+
+    def number_in(self, value: Input | None, default: Any = None) -> Any:
+        """The one number that an input says; the default if it is left out."""
+        if value is None:
+            return default
+        found = self.known_tensor(value)
+        if found.numel() != 1:
+            raise UnsupportedError(f"an operand of shape {tuple(found.shape)} should be one number")
+        return found.item()
+
+    def axes_in(self, attribute: Sequence[int] | None, value: Input | None) -> list[int] | None:
+        """Axes from an input or, in older versions, from an attribute; None if neither says any."""
+        if value is not None:
+            return self.whole_in(value)
+        return None if attribute is None else list(attribute)
+
+    def scalar(self, value: Any, axes: int) -> int | float | None:
+        """The number that an operand stands for, if it is one, not trained, and adds no axis to the other's."""
+        if isinstance(value, Known) and not value.trained and value.tensor.numel() == 1 and value.axes <= axes:
+            found: Any = value.tensor.item()
+            return found if isinstance(found, int | float) and math.isfinite(found) else None
+        return None
+
+    def transposed(self, known: Known) -> Known:
+        """The matrix with its axes exchanged: the same one for the same weight."""
+        made, mark = self.state.transposed, id(known.tensor)
+        if mark not in made:
+            made[mark] = Known(known.tensor.t().contiguous(), trained=known.trained)
+            self.state.kept.append(known.tensor)  # keeps the id its own
+        return made[mark]
+
+    def own_weight(self, value: Input | None) -> Known | None:
+        """A weight that a block may hold itself, if it is one, and no other operator's; else None."""
+        if isinstance(value, Known):
+            return value if value.tensor.is_floating_point() and not value.tied else None
+        if isinstance(value, Flow) and value.known is not None and value.key not in self.state.ties:
+            return Known(value.known, trained=True)
+        return None
+
+    def held(self, value: Input) -> Known:
+        """A weight that a block must hold itself. One that differently used operators share becomes several."""
+        if isinstance(value, Numbers):
+            raise UnsupportedError("a weight that is made of sizes")
+        found = self.weight(value)
+        assert found is not None
+        if isinstance(value, Known) and value.tied and value.name not in self.state.untied:
+            self.state.untied.append(value.name)
+        return found
+
+    def sizes(self, wanted: Sequence[Size], *operands: Input) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
+        """Sizes as blocks take them, from the first operand where it has them, and the further operands they need."""
+        return self.graph.sizes(wanted, *operands)  # type: ignore[arg-type]
+
+    def formulas(self, wanted: Sequence[Size], *operands: Input) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
+        """Sizes as blocks take them, just as they were computed, and the further operands that they need."""
+        return self.graph.formulas(wanted, *operands)  # type: ignore[arg-type]
+
+    def settled(self, found: Any) -> Numbers | Known:
+        """Sizes as a value: a constant if none of them is free."""
+        return numbers.settled(Numbers(found, torch.int64))
+
+    def broken(self, what: str) -> GraphError:
+        """The error for a node that contradicts itself or its inputs."""
+        return GraphError(what)
+
+    def free(self, what: str) -> FreeSizeError:
+        """The error for something that must be known at import, but hangs on a free size."""
+        return FreeSizeError(f"{what} hangs on a free size")

@@ -1,0 +1,1 @@
+"""Torch modules: exported by torch, then read operator by operator."""

@@ -1,0 +1,264 @@
+"""Which axes of a module's inputs may vary: found by exporting the module at other sizes, and comparing the graphs.
+
+Where the graph is the same, no size stands in it. Where a number in it is another one, it is explained by the size of
+an axis that changed alike: view(2, -1) and view(5, -1) for a batch of 2 and of 5. Only where that is not enough is
+torch.export asked for formulas, which takes it far longer. What comes out is tried at yet another size (from_torch.py).
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from blockprop.importers.torch.explaining import Explanations, Reference, differing, explain
+from blockprop.importers.torch.exporting import Exporter, Program
+
+PRIMES = (2, 3, 5, 7, 11, 13)
+"""By how much the free axes are enlarged for a trial, the first by 2, the next by 3 …, so that each can be told."""
+MOST_FORMULAS = 60
+"""Operators with sizes among their arguments, beyond the batch's, up to which torch.export is asked for formulas. It
+takes minutes for more, as in a network of window attention; then height and width are those of the example."""
+BATCH = (3, 5)
+"""Trial sizes of the batch: in a ratio that no other axis has."""
+
+Sizes = tuple[tuple[int, ...], ...]
+"""The shape of each input."""
+
+
+class Axis(NamedTuple):
+    """One axis of one input."""
+
+    input: int
+    axis: int
+
+
+class Exported(NamedTuple):
+    """A module's graph, the shapes of its inputs in two trials, which differ where an axis is free, and in a third."""
+
+    program: Program
+    trials: tuple[tuple[tuple[int, ...], ...], ...]
+    """trials[input] = (shape in the first trial, shape in the second)"""
+    explanations: Explanations
+    """Which numbers in the graph are the sizes of what."""
+    others: tuple[Sizes, ...] = ()
+    """Shapes to try the network at: the first of them that the module takes."""
+
+
+class _Group(NamedTuple):
+    """Axes that vary together: the batch of all inputs, or height and width of those of one size."""
+
+    axes: tuple[Axis, ...]
+    is_batch: bool
+    factors: tuple[int, ...] = ()
+    """By which to enlarge each axis."""
+
+    def other_sizes(self, sizes: Sizes) -> Iterator[Sizes]:
+        """Sizes to try: odd ones, because padding may depend on that; multiples; half the size."""
+        for change in self._changes():
+            found = sizes
+            for place, factor in zip(self.axes, self.factors or itertools.repeat(1), strict=False):
+                found = _resized(found, (place,), change(sizes[place.input][place.axis], factor))
+            yield found
+
+    def _changes(self) -> list[Any]:
+        if self.is_batch:
+            return [lambda size, _: size + 3]
+        return [lambda size, factor: size * factor + 1, lambda size, factor: size * factor, lambda size, _: size // 2]
+
+    def third_sizes(self, sizes: Sizes) -> Iterator[Sizes]:
+        """Three to try the network at: slightly larger ones, other multiples, half the size; one more example."""
+        for change in (lambda size, i: size + 3 + 2 * i, lambda size, i: size * (2 + i % 2), lambda size, _: size // 2):
+            found = sizes
+            for place in self.axes:
+                size = sizes[place.input][place.axis]
+                found = _resized(found, (place,), size + 1 if self.is_batch else change(size, place.axis))
+            yield found
+
+
+class _Varied(NamedTuple):
+    """A group of axes that may vary, the sizes at which that was found, and what explains the changes there."""
+
+    group: _Group
+    sizes: Sizes
+    explanations: Explanations | None
+    differing: int
+
+
+def export(
+    module: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], vary: str = "all", formulas: bool = False
+) -> Exported:
+    """Export with as many free axes as the module allows.
+
+    inputs: the tensors among arguments and keywords   names: of the keywords   vary: "all", "batch" or "nothing"
+    formulas: have torch.export find all the formulas for sizes, instead of explaining them
+    """
+    exporter = Exporter(module, inputs, names)
+    sizes: Sizes = tuple(tuple(x.shape) for x in inputs)
+    groups = _groups(inputs) if vary != "nothing" else []
+    if vary == "batch":
+        groups = [group for group in groups if group.is_batch]
+    base = None
+    if groups and groups[0].is_batch and inputs[0].shape[0] == 1:  # torch takes a size of 1 for a fixed one
+        larger = _resized(sizes, groups[0].axes, BATCH[0])
+        with suppress(Exception):  # the module refuses it in whatever way it likes
+            base = exporter.static(larger)
+        sizes, groups = (larger, groups) if base else (sizes, groups[1:])
+    base = base or exporter.static(sizes)
+    first = [(group, next(group.other_sizes(sizes))) for group in groups]
+    varied = [] if formulas or not groups else _all_at_once(exporter, first, base, sizes)
+    if not varied:
+        accepted = [found for group in groups for found in _accepted(exporter, group, sizes)]
+        varied = _varied(exporter, accepted, base, sizes, formulas)
+    program, free, explanations = _with_formulas(exporter, varied, base, sizes)
+    return Exported(program, _trials(sizes, free), explanations, _third_sizes([each.group for each in free], sizes))
+
+
+def _groups(inputs: Sequence[Tensor]) -> list[_Group]:
+    first = inputs[0]
+    batch = [Axis(i, 0) for i, x in enumerate(inputs) if x.dim() and first.dim() and x.shape[0] == first.shape[0]]
+    groups = [_Group(tuple(batch), True)] if batch else []
+    kinds: dict[Any, list[int]] = {}
+    for i, x in enumerate(inputs):
+        kinds.setdefault((tuple(x.shape[1:]), x.is_floating_point()), []).append(i)
+    primes = itertools.cycle(PRIMES)
+    for (rest, floating), members in kinds.items():
+        together = [range(2, len(rest) + 1)] if len(rest) >= 3 else [(axis,) for axis in range(1, len(rest) + 1)]
+        if len(rest) == 1 and floating:  # (n, features): a number of features is not free
+            continue
+        for axes in together:
+            factors = [next(primes) for _ in axes]
+            groups.append(
+                _Group(tuple(Axis(i, axis) for i in members for axis in axes), False, (*factors,) * len(members))
+            )
+    return groups
+
+
+def _resized(sizes: Sizes, axes: Iterable[Axis], size: int) -> Sizes:
+    found = list(sizes)
+    for place in axes:
+        found[place.input] = (*found[place.input][: place.axis], size, *found[place.input][place.axis + 1 :])
+    return tuple(found)
+
+
+# What may vary --------------------------------------------------------------------------------------------------------
+
+
+def _accepted(exporter: Exporter, group: _Group, sizes: Sizes) -> list[tuple[_Group, Sizes]]:
+    """The group, with sizes that the module takes; if it takes none, those of its axes that may vary alone."""
+    for other in group.other_sizes(sizes):
+        if exporter.accepts(other):
+            return [(group, other)]
+    numbers = sorted({place.axis for place in group.axes})
+    if group.is_batch or len(numbers) == 1:
+        return []
+    found = []
+    for axis in numbers:
+        chosen = [i for i, place in enumerate(group.axes) if place.axis == axis]
+        alone = _Group(tuple(group.axes[i] for i in chosen), False, tuple(group.factors[i] for i in chosen))
+        found += _accepted(exporter, alone, sizes)
+    return found
+
+
+def _varied(
+    exporter: Exporter, accepted: list[tuple[_Group, Sizes]], base: Program, sizes: Sizes, formulas: bool
+) -> list[_Varied]:
+    """Export at the other sizes: at all of them at once, if that is explained; else of one group after the other."""
+    found = [] if formulas or len(accepted) < 2 else _all_at_once(exporter, accepted, base, sizes)
+    if found:
+        return found
+    for group, other in accepted:
+        with suppress(Exception):
+            program = exporter.static(other)
+            count = differing(base, program)
+            explanations = explain(base, program, _changed([group])) if count == 0 or not formulas else None
+            found.append(_Varied(group, other, explanations, count))
+    return found
+
+
+def _all_at_once(
+    exporter: Exporter, accepted: list[tuple[_Group, Sizes]], base: Program, sizes: Sizes
+) -> list[_Varied]:
+    """All groups, if the graph at the other sizes of all of them is explained."""
+    everything = sizes
+    for group, other in accepted:
+        everything = _merged_sizes(everything, other, group)
+    with suppress(Exception):  # the module may refuse sizes in whatever way it likes
+        explanations = explain(base, exporter.static(everything), _changed(group for group, _ in accepted))
+        if explanations is not None:
+            return [_Varied(*each, explanations, 0) for each in accepted]
+    return []
+
+
+def _changed(groups: Iterable[_Group]) -> list[tuple[int, int]]:
+    return [(place.input, place.axis) for group in groups for place in group.axes]
+
+
+def _with_formulas(
+    exporter: Exporter, varied: list[_Varied], base: Program, sizes: Sizes
+) -> tuple[Program, list[_Varied], Explanations]:
+    """(graph, groups that are free in it, explanations): with torch.export's formulas where explanations lack."""
+    explained = [each for each in varied if each.explanations is not None]
+    explanations, clashing = _merged(explained)
+    explained = [each for each in explained if each not in clashing]
+    others = [each for each in varied if each.explanations is None or each in clashing]
+    others = [each for each in others if each.group.is_batch or each.differing < MOST_FORMULAS]
+    if not others:
+        return base, explained, explanations
+    constant = [each for each in explained if not each.explanations]
+    wanted = [*others, *(each for each in explained if each.explanations)]
+    wanted.sort(key=lambda each: not each.group.is_batch)
+    for count in range(len(wanted), 0, -1):
+        axes = [place for each in wanted[:count] for place in each.group.axes]
+        with suppress(Exception):  # whatever torch.export stumbles over
+            program, free = exporter.dynamic(sizes, axes)
+            kept = [each for each in wanted[:count] if all(place in free for place in each.group.axes)]
+            if len(kept) + len(constant) <= len(explained):
+                break
+            return program, [*constant, *kept], {}
+    return base, explained, explanations
+
+
+def _merged(varied: list[_Varied]) -> tuple[dict[tuple[str, int], Reference], list[_Varied]]:
+    """All explanations, and the groups that explain a number that another one explains already."""
+    found: dict[tuple[str, int], Reference] = {}
+    clashing = []
+    for each in varied:
+        new = dict(each.explanations or {})
+        if any(found.get(place, reference) != reference for place, reference in new.items()):
+            clashing.append(each)
+        else:
+            found |= new
+    return found, clashing
+
+
+# Trial sizes ----------------------------------------------------------------------------------------------------------
+
+
+def _trials(sizes: Sizes, free: list[_Varied]) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    first = second = sizes
+    for each in free:
+        if each.group.is_batch:
+            first, second = (_resized(s, each.group.axes, n) for s, n in zip((first, second), BATCH, strict=True))
+        else:
+            for place in each.group.axes:
+                second = _resized(second, (place,), each.sizes[place.input][place.axis])
+    return tuple(zip(first, second, strict=True))
+
+
+def _third_sizes(groups: list[_Group], sizes: Sizes) -> tuple[Sizes, ...]:
+    """Shapes that differ from those of the example in every free axis, and are none of the trials."""
+    if not groups:
+        return ()
+    found = [sizes, sizes, sizes]
+    for group in groups:
+        others = group.third_sizes(sizes)
+        found = [_merged_sizes(each, other, group) for each, other in zip(found, others, strict=True)]
+    return tuple(dict.fromkeys(found))
+
+
+def _merged_sizes(sizes: Sizes, other: Sizes, group: _Group) -> Sizes:
+    for place in group.axes:
+        sizes = _resized(sizes, (place,), other[place.input][place.axis])
+    return sizes

@@ -1,0 +1,249 @@
+"""torch.nn.Module -> Network, through torch.export: every operator that the module runs becomes a node."""
+
+import inspect
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from blockprop.engine.network import Network
+from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError, UnsupportedError, shape
+from blockprop.importers.graph import Flow, Graph, Known
+from blockprop.importers.problems import refuse
+from blockprop.importers.torch.free_axes import Exported, export
+from blockprop.importers.torch.interpret import Interpreter
+from blockprop.importers.torch.twin import inputs_of, outputs_of, twin_of
+from blockprop.interop.modules import frozen
+
+HINT = "CONTRIBUTING.md says how to add one; with opaque=True torch's own backward pass is taken for them."
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 3e-2, torch.bfloat16: 2e-1}
+"""How far the network's outputs may be from the module's, relative to the largest: what is left are rounding errors."""
+
+
+def from_torch(
+    module: nn.Module,
+    example: Tensor | Sequence[Tensor],
+    keywords: Mapping[str, Tensor] | None = None,
+    *,
+    training: bool | None = None,
+    opaque: bool = False,
+    free: bool = True,
+) -> Network:
+    """The network of blocks that computes what the module computes; the module stays as it is.
+
+    One node for each call of an operator, however it is written: nn.ReLU, F.relu, x.relu_() and x.clamp(min=0) all
+    give a ReLU. Nodes are named after the module's parts: "layer1.0.relu", "layer1.0.relu#2" for the second call.
+    Outputs are those of the module in their order, taken out of whatever tuples and dicts it puts them in.
+
+    Weights are copied; all of them are parameters of the network, frozen ones, too. What is computed from weights alone
+    and then held by a block, as by weight_norm, is worked out now. Hooks are not called. network.meta says more:
+    "free": which axes of which input may have any size   "parameter_names": what the module calls a parameter that has
+    another name here   "computed": parameters that the module computes from others   "frozen": those that it does not
+    train   "untied": its parameters that became several, because blocks of different kinds hold them
+
+    example: an input, or several, as the module takes them; keywords: those that it takes by name.
+    training: needed if a part of the module is in training mode. False imports it as in evaluation mode, True as in
+        training (a branch for training only, for instance). Either way dropout and batch normalization act in `fit`.
+    opaque: make operators without a block into Opaque blocks, whose backward pass is torch's own; a warning lists them.
+    free: whether to look for axes that may vary; without, all sizes are those of the example.
+    Raises UnsupportedError listing every operator without a block, ShapeError if the module refuses the example,
+    SettingError for a module in training mode, and for one that torch.export cannot read.
+    """
+    names = list(keywords or {})
+    with torch.inference_mode(False), torch.no_grad():
+        inputs = inputs_of(module, example, keywords or {})
+    used = {x.device for x in inputs if x.is_cuda}
+    with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng([device.index for device in used]):
+        twin = twin_of(module, training)
+        expected = outputs_of(twin, inputs, names)
+        importer = _Importer(module, twin, inputs, expected, names, opaque)
+        network, found_opaque = importer.run(free)
+    if found_opaque:
+        warnings.warn(f"opaque, with torch's own backward pass: {', '.join(found_opaque)}", stacklevel=2)
+    return network
+
+
+class _Importer:
+    """One import, with as many free axes as can be had."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        twin: nn.Module,
+        inputs: list[Tensor],
+        expected: list[Tensor],
+        names: list[str],
+        opaque: bool,
+    ):
+        self.module, self.twin, self.inputs, self.expected = module, twin, inputs, expected
+        self.names, self.opaque = names, opaque
+        self.training = any(part.training for part in twin.modules())
+
+    def run(self, free: bool) -> tuple[Network, list[str]]:
+        """(network, names of its opaque nodes); with fewer free axes if that proves wrong, or cannot be had."""
+        attempts = [("all", False), ("all", True), ("batch", False), ("nothing", False)]
+        for vary, formulas in attempts if free else attempts[-1:]:
+            exported = self._export(vary, formulas)
+            is_last = not any(a != b for shapes in exported.trials for a, b in [shapes])
+            try:
+                found = self._network(exported)
+            except (GraphError, UnsupportedError):
+                if is_last:
+                    raise
+                continue
+            difference = "" if self.training else _difference(found[0], self.inputs, self.expected)
+            if difference and is_last:
+                name = type(self.module).__name__
+                raise BlockpropError(
+                    f"{name}: {difference}; this is an error of the importer, or {name} gives something else each time"
+                )
+            if is_last or (not difference and self._holds(found[0], exported)):
+                return found
+        raise AssertionError("the last attempt has no free axes")
+
+    def _export(self, vary: str, formulas: bool) -> Exported:
+        try:
+            return export(self.twin, self.inputs, self.names, vary, formulas)
+        except BlockpropError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            raise SettingError(
+                f"{type(self.module).__name__}: torch.export cannot read it ({reason}); control flow that depends on "
+                "values has to be written with torch.where"
+            ) from error
+
+    def _network(self, exported: Exported) -> tuple[Network, list[str]]:
+        program, signature = exported.program, exported.program.graph_signature
+        names = _input_names(self.module, self.inputs, self.names)
+        placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
+        graph = Graph(
+            {
+                name: tuple(torch.empty(size, dtype=x.dtype, device="meta") for size in trials)
+                for name, trials, x in zip(names, exported.trials, self.inputs, strict=True)
+            }
+        )
+        known = _known_tensors(exported, placeholders)
+        flows = iter(graph.inputs.values())
+        own = [node for node in placeholders if node.name in signature.user_inputs]
+        given = {node.name: next(flows) for node in own if isinstance(node.meta.get("val"), Tensor)}
+        values = [known.get(node.name) or given.get(node.name) for node in placeholders]
+        leaves = {name for name, part in self.twin.named_modules() if _is_leaf(part)}
+        interpreter = Interpreter(graph, leaves, self.opaque, exported.explanations, self.training)
+        found = interpreter.run(program.graph, values)
+        if interpreter.problems:
+            raise refuse(type(self.module).__name__, interpreter.problems, HINT)
+        outputs = found[-len(signature.user_outputs) :] if signature.user_outputs else []
+        wanted = [graph.lift(value) for value in outputs if isinstance(value, Flow | Known)]
+        network = graph.network(wanted, {}).to(self.inputs[0].device)
+        network.meta.update(_meta(self.module, network, graph, exported, names))
+        return network, interpreter.opaque_names
+
+    def _holds(self, network: Network, exported: Exported) -> bool:
+        """Whether the network equals the module at other sizes, too."""
+        if self.training:
+            return True
+        for sizes in exported.others:
+            others = [_resized(x, size) for x, size in zip(self.inputs, sizes, strict=True)]
+            try:
+                expected = outputs_of(self.twin, others, self.names)
+            except ShapeError:
+                continue
+            try:
+                return not _difference(network, others, expected)
+            except BlockpropError:
+                return False
+        return True
+
+
+def _input_names(module: nn.Module, inputs: list[Tensor], names: list[str]) -> list[str]:
+    count = len(inputs) - len(names)
+    own = [
+        name
+        for name, parameter in inspect.signature(module.forward).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ][:count]
+    own += [f"x{i}" for i in range(len(own), count)]
+    taken = {name for name, _ in module.named_modules()} | {"inputs", "parameters"}
+    return [f"{name}_in" if name in taken else name for name in (*own, *names)]
+
+
+def _is_leaf(part: nn.Module) -> bool:
+    return not {name for name, _ in part.named_children()} - {"parametrizations"} and type(part).__module__.startswith(
+        "torch.nn"
+    )
+
+
+def _meta(module: nn.Module, network: Network, graph: Graph, exported: Exported, names: list[str]) -> dict[str, Any]:
+    meta: dict[str, Any] = {"source": {"format": "torch", "class": type(module).__name__}}
+    meta["free"] = {
+        name: [axis for axis, (a, b) in enumerate(zip(*trials, strict=True)) if a != b]
+        for name, trials in zip(names, exported.trials, strict=True)
+    }
+    meta["shape"] = list(exported.trials[0][0][1:])
+    theirs = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    theirs |= {name for name, _ in module.named_buffers(remove_duplicate=False)}
+    titles = {own: name for own, name in graph.parameter_names.items() if name in theirs}
+    untrained, trained = frozen(module), network.parameters.keys()
+    uses = Counter(name for own, name in titles.items() if own in trained)
+    more = {
+        "parameter_names": {own: name for own, name in titles.items() if own != name},
+        "computed": sorted(trained - titles.keys()),
+        "frozen": sorted(own for own in trained & titles.keys() if titles[own] in untrained),
+        "untied": sorted(name for name, count in uses.items() if count > 1),
+    }
+    return meta | {key: value for key, value in more.items() if value}
+
+
+def _known_tensors(exported: Exported, placeholders: Sequence[Any]) -> dict[str, Known]:
+    """Parameters, buffers and constants by the name of their placeholder; tied ones once."""
+    program, signature = exported.program, exported.program.graph_signature
+    constants = signature.inputs_to_lifted_tensor_constants
+    titles = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **constants}
+    found: dict[str, Known] = {}
+    by_tensor: dict[int, Known] = {}
+    for node in placeholders:
+        if node.name not in titles:
+            continue
+        title = titles[node.name]
+        tensor = program.state_dict[title] if title in program.state_dict else program.constants[title]
+        trained = node.name in signature.inputs_to_parameters
+        one = by_tensor.setdefault(id(tensor), Known(tensor.detach(), title, trained))
+        found[node.name] = one
+    for one in by_tensor.values():
+        users = {_use(user, node) for node in placeholders if found.get(node.name) is one for user in node.users}
+        one.tied = len(users) > 1 and one.trained
+    return found
+
+
+def _use(user: Any, weight: Any) -> str:
+    """What an operator does with a weight: its name and all that it takes but the weight's input."""
+    rest = [str(a) for a in user.args if a is weight or not hasattr(a, "users") or a.op == "placeholder"]
+    return f"{user.target} {rest} {user.kwargs}"
+
+
+def _resized(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """The tensor cut, or repeated, to another size."""
+    for axis, (own, wanted) in enumerate(zip(x.shape, size, strict=True)):
+        if own != wanted:
+            x = x.index_select(axis, torch.arange(wanted, device=x.device) % own)
+    return x
+
+
+def _difference(network: Network, inputs: list[Tensor], expected: list[Tensor]) -> str:
+    """How the network's outputs differ from the module's, in words; "" if they agree."""
+    found = network(*inputs)
+    for name, mine, theirs in zip(
+        network.outputs, found if isinstance(found, tuple) else (found,), expected, strict=True
+    ):
+        if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
+            return f"the imported {name} is {shape(mine)} {mine.dtype}, the module's is {shape(theirs)} {theirs.dtype}"
+        mine, theirs = (y.double().nan_to_num(1e30, 1e30, -1e30) for y in (mine, theirs))
+        scale = max(theirs.abs().max().item(), 1e-30) if theirs.numel() else 1.0
+        error = (mine - theirs).abs().max().item() / scale if theirs.numel() else 0.0
+        if error > max(TOLERANCE.get(y.dtype, 0.0) for y in (*inputs, *expected)):
+            return f"the imported {name} differs from the module's by {error:.2g} of the largest value"
+    return ""

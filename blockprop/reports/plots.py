@@ -1,0 +1,309 @@
+"""Pictures of training and of what a network has learned, as matplotlib Figures; `svg` and `png` embed them.
+
+Only matplotlib's object interface is used, no pyplot: nothing global is changed, and threads may draw at once.
+"""
+
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import StrMethodFormatter
+from torch import Tensor
+
+from blockprop.errors import SettingError, ShapeError
+from blockprop.reports.figures import COLORS, FAINT, GRAY, INK, LEGEND, styled, titled
+
+MOST_NUMBERS, MOST_PICTURES = 25, 256
+
+
+class Record(Protocol):
+    """What the curves need of a training step's record, such as `training.Record`."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def validation_value(self) -> float | None: ...
+    @property
+    def validation_accuracy(self) -> float | None: ...
+
+
+def learning_curves(records: Iterable[Record]) -> Figure:
+    """Training loss (steps faint, their running mean strong), validation loss, and validation accuracy if there is any.
+
+    The loss is on a logarithmic scale if it spans more than a factor of 10. Raises SettingError without records.
+    """
+    records = list(records)
+    if not records:
+        raise SettingError("there are no records to draw; training has to yield at least one")
+    steps = np.array([record.step for record in records])
+    losses = np.array([record.value for record in records], float)
+    tested = [(r.step, r.validation_value) for r in records if r.validation_value is not None]
+    rated = [(r.step, r.validation_accuracy) for r in records if r.validation_accuracy is not None]
+    figure, panels = styled(9 if rated else 5.5, 3.4, columns=2 if rated else 1)
+    axes = panels[0]
+    axes.plot(steps, losses, color=COLORS[0], alpha=0.25, linewidth=0.8, marker="o" if len(steps) == 1 else "")
+    axes.plot(steps, _running_mean(losses, max(1, len(losses) // 25)), color=COLORS[0], label="training")
+    if tested:
+        axes.plot(*zip(*tested, strict=True), color=COLORS[1], marker="o", markersize=3.5, label="validation")
+        axes.legend(**LEGEND)
+    _log_if_wide(axes, [*losses, *(value for _, value in tested)])
+    epochs = max(record.epoch for record in records)
+    label = f"step ({epochs:,} epoch{'s' * (epochs != 1)})"
+    titled(axes, "loss", label)
+    if rated:
+        _accuracy_curve(panels[1], rated, label)
+    return figure
+
+
+def _accuracy_curve(axes: Axes, rated: list[tuple[int, float]], label: str) -> None:
+    step, best = max(rated, key=lambda pair: pair[1])
+    axes.plot([s for s, _ in rated], [100 * a for _, a in rated], color=COLORS[1], marker="o", markersize=3.5)
+    axes.plot([step], [100 * best], "o", color="none", markeredgecolor=COLORS[3], markersize=9)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g} %"))
+    axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
+    titled(axes, f"validation accuracy, best {100 * best:.2f} % at step {step:,}", label)
+
+
+def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Centered mean over what the window covers; NaN and infinity are left out."""
+    finite = np.isfinite(values)
+    kernel = np.ones(2 * (window // 2) + 1)
+    middle = slice(window // 2, window // 2 + len(values))
+    sums = np.convolve(np.where(finite, values, 0), kernel)[middle]
+    counts = np.convolve(finite, kernel)[middle]
+    return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0.5)
+
+
+def _log_if_wide(axes: Axes, values: Sequence[float]) -> None:
+    finite = [value for value in values if math.isfinite(value)]
+    if finite and min(finite) > 0 and max(finite) / min(finite) > 10:
+        axes.set_yscale("log")
+
+
+def confusion_matrix(truth: Any, predicted: Any, classes: Sequence[str]) -> Figure:
+    """How often each class was taken for each: rows are the truth, columns the prediction.
+
+    truth, predicted: (n,) class numbers, 0…len(classes)-1. Shading is by share of the row, on a square-root scale, so
+    that rare mistakes show; counts stand in the cells up to 25 classes. Names the accuracy and the commonest mistakes.
+    Raises ShapeError if the two differ in length, SettingError if they are empty or name a class that there is not.
+    """
+    truth, predicted, k = _labels(truth, len(classes)), _labels(predicted, len(classes)), len(classes)
+    if len(truth) != len(predicted) or not len(truth):
+        raise ShapeError(f"expected as many predictions as labels, at least one; got {len(predicted)} and {len(truth)}")
+    counts = np.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = min(12.0, max(3.6, 1.8 + 0.36 * k if k <= MOST_NUMBERS else 2 + 0.1 * k))
+    figure, (axes,) = styled(side, side + 1)
+    axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
+    if k <= MOST_NUMBERS:
+        for row, column in np.argwhere(counts > (0 if k > 12 else -1)):
+            count = counts[row, column]
+            color = "white" if shares[row, column] > 0.35 else INK if count else FAINT
+            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=9 if k <= 12 else 7, color=color)
+    size = 9 if k <= 12 else 7 if k <= MOST_NUMBERS else max(3.0, 40 * side / k)
+    names = [textwrap.shorten(str(name), 22, placeholder="…") for name in classes]
+    axes.set_xticks(range(k), names, fontsize=size, rotation=90 if max(map(len, names)) > 3 or k > 30 else 0)
+    axes.set_yticks(range(k), names, fontsize=size)
+    axes.set_ylabel("truth", color=GRAY, fontsize=10)
+    right = int(np.trace(counts))
+    titled(axes, f"accuracy {100 * right / len(truth):.2f} %: {right:,} of {len(truth):,}", _mistakes(counts, names))
+    axes.tick_params(length=0)
+    axes.grid(False)
+    return figure
+
+
+def _labels(labels: Any, count: int) -> np.ndarray:
+    labels = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    if labels.ndim != 1:
+        raise ShapeError(f"expected a list of class numbers, not an array of {labels.ndim} axes")
+    if len(labels) and not (labels.min() >= 0 and labels.max() < count):
+        raise SettingError(
+            f"class numbers run from 0 to {count - 1} for {count} classes; got {labels.min()} to {labels.max()}"
+        )
+    return labels.astype(np.int64)
+
+
+def _mistakes(counts: np.ndarray, names: list[str], most: int = 3) -> str:
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    pairs = [(wrong.flat[i], *np.unravel_index(i, wrong.shape)) for i in order if wrong.flat[i]]
+    listed = [f"{names[row]} taken for {names[column]} ({count}×)" for count, row, column in pairs]
+    return "\n".join(["prediction", "", "most often" if listed else "no mistakes", *listed])
+
+
+def representations(values: Tensor, labels: Any, classes: Sequence[str]) -> Figure:
+    """A hidden layer's activations along their two principal axes, one point per example, colored by class.
+
+    values: (n, units), n at least 2; more axes are flattened. labels: (n,) class numbers. Raises ShapeError otherwise.
+    """
+    labels = _labels(labels, len(classes))
+    if values.ndim < 2 or len(values) != len(labels) or len(values) < 2:
+        raise ShapeError(f"expected (n, units) with n = {len(labels)} labels, at least 2; got {tuple(values.shape)}")
+    points, shares = principal_axes(values.flatten(1))
+    figure, (axes,) = styled(7.2 if len(classes) <= 20 else 8.4, 5.4)
+    size = min(30.0, max(3.0, 12000 / len(labels)))
+    for number in np.unique(labels):
+        color, mine = _color(int(number), len(classes)), points[labels == number]
+        name = str(classes[number])
+        axes.scatter(mine[:, 0], mine[:, 1], s=size, color=color, alpha=0.65, linewidths=0, label=name)
+        x, y = np.median(mine, 0)
+        halo = [withStroke(linewidth=3, foreground="white")]
+        name_style = {"fontsize": 11 if len(classes) <= 12 else 7, "weight": "bold", "path_effects": halo, "zorder": 9}
+        axes.text(x, y, name, color=INK, ha="center", va="center", fontdict=name_style)
+    columns, scale = math.ceil(len(classes) / 25), math.sqrt(30 / size)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), ncols=columns, markerscale=scale, **LEGEND)
+    axes.set_ylabel(f"second axis: {100 * shares[1]:.1f} % of the variance", color=GRAY, fontsize=9)
+    both = f"two axes hold {100 * (shares[0] + shares[1]):.1f} % of the variance"
+    titled(axes, f"{len(labels):,} examples, {values[0].numel():,} units; {both}", "")
+    axes.set_xlabel(f"first axis: {100 * shares[0]:.1f} % of the variance", color=GRAY, fontsize=9)
+    return figure
+
+
+def principal_axes(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates along the two directions of largest variance, (n, 2), and their shares of the whole, (2,).
+
+    values: (n, units). An axis points to where its largest component is positive, so that pictures can be compared.
+    """
+    values = values.detach().to(torch.float64).cpu()
+    centered = values - values.mean(0)
+    _, lengths, directions = torch.linalg.svd(centered, full_matrices=False)
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    points = (centered @ (directions * largest.sign()).T)[:, :2].numpy()
+    shares = (lengths**2 / (lengths**2).sum().clamp_min(torch.finfo(torch.float64).tiny))[:2].numpy()
+    missing = 2 - points.shape[1]
+    return np.pad(points, ((0, 0), (0, missing))), np.pad(shares, (0, missing))
+
+
+def weight_pictures(weight: Tensor, shape: Sequence[int] | None = None) -> Figure:
+    """Each unit's weights as a little picture: blue below 0, red above; in color for pictures of 3 channels.
+
+    weight: (units, c*h*w) with shape = (c, h, w) of the input, or a convolution's (channels_out, c, k, k).
+    With c other than 1 and 3 each channel is a picture of its own: a row per unit, a column per channel. RGB pictures
+    are scaled each by its own largest weight, gray ones all alike. At most 256 pictures. Raises ShapeError for others.
+    """
+    shape = tuple(shape) if shape is not None else tuple(weight.shape[1:])
+    if len(shape) != 3 or not weight.numel() or weight[0].numel() != math.prod(shape):
+        raise ShapeError(f"weights of shape {tuple(weight.shape)} are not pictures of (c, h, w) = {shape}")
+    pictures = weight.detach().to(torch.float64).cpu().numpy().reshape(-1, *shape)
+    units, c = len(pictures), shape[0]
+    if c == 3:
+        pictures = pictures[:MOST_PICTURES]
+        largest = np.maximum(abs(pictures).max((1, 2, 3), keepdims=True), 1e-300)
+        columns, cells = (
+            math.ceil(math.sqrt(1.5 * len(pictures))),
+            (0.5 + 0.5 * pictures / largest).transpose(0, 2, 3, 1),
+        )
+    elif c == 1:
+        cells = pictures[:MOST_PICTURES, 0]
+        columns = math.ceil(math.sqrt(1.5 * len(cells)))
+    else:
+        columns = min(c, 16)
+        cells = pictures[: min(32, MOST_PICTURES // columns), :columns].reshape(-1, *shape[1:])
+    sheet = _mosaic(cells, columns)
+    width = min(10.0, max(3.0, 0.5 * columns + 0.5))
+    figure, (axes,) = styled(width + (c != 3), width * sheet.shape[0] / sheet.shape[1] + 0.6)
+    limit = float(np.quantile(abs(pictures), 0.998)) or 1.0
+    drawn = axes.imshow(sheet, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    if c != 3:
+        _color_scale(figure, drawn, axes, "weight", shrink=0.85 if sheet.shape[0] < sheet.shape[1] else 0.4)
+    shown = len(cells) if c in (1, 3) else len(cells) // columns
+    few = f"the first {shown:,} of {units:,}" if shown < units else f"{units:,}"
+    rows = (
+        "" if c in (1, 3) else f"; a row per unit, its first {columns} channels" if c > columns else "; a row per unit"
+    )
+    titled(axes, f"weights of {few} units{rows}", "")
+    axes.axis("off")
+    return figure
+
+
+def _mosaic(cells: np.ndarray, columns: int) -> np.ndarray:
+    """(n, h, w) or (n, h, w, 3) pictures side by side, white (or NaN) lines between them."""
+    n, h, w = cells.shape[:3]
+    rows, line = math.ceil(n / columns), max(1, round(max(h, w) / 14))
+    blank = np.nan if cells.ndim == 3 else 1.0
+    sheet = np.full((rows * (h + line) - line, columns * (w + line) - line, *cells.shape[3:]), blank)
+    for i, cell in enumerate(cells):
+        top, left = i // columns * (h + line), i % columns * (w + line)
+        sheet[top : top + h, left : left + w] = cell
+    return sheet
+
+
+def saliency_sheet(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figure:
+    """Pictures, and under each where a small change would move the score most.
+
+    images: (n, 1 or 3, h, w) in 0…1. maps: ∂S_c/∂x, shape (n, c, h, w), of which the largest |derivative| over the
+    channels is shown, or finished maps (n, h, w). Each map is relative to its own largest element, given beneath it.
+    Raises ShapeError if the numbers of images, maps and titles differ.
+    """
+    if not (len(images) == len(maps) == len(titles) and len(images)) or images.ndim != 4 or maps.ndim not in (3, 4):
+        raise ShapeError(
+            f"expected n images (n, c, h, w), maps and titles; "
+            f"got {tuple(images.shape)}, {tuple(maps.shape)} and {len(titles)} titles"
+        )
+    maps = maps.detach().cpu().abs()
+    maps = maps.amax(1) if maps.ndim == 4 else maps
+    n = len(images)
+    figure, panels = styled(1.5 * n + 1.1, 3.7, rows=2, columns=n)
+    for i, (image, values, title) in enumerate(zip(images.detach().cpu(), maps, titles, strict=True)):
+        above, below = panels[i], panels[n + i]
+        picture = image.clamp(0, 1).permute(1, 2, 0).squeeze(-1).numpy()
+        above.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        titled(above, textwrap.fill(str(title), 18), "", size=9)
+        largest = float(values.max())
+        drawn = below.imshow((values / (largest or 1.0)).numpy(), cmap="magma", vmin=0, vmax=1)
+        below.set_title(f"largest {largest:.2g}", color=GRAY, fontsize=8)
+        for axes in (above, below):
+            axes.axis("off")
+    _color_scale(figure, drawn, panels, "|∂S/∂x| / largest", shrink=0.42, anchor=(0.0, 0.05))
+    return figure
+
+
+def code_over_time(codes: Any, steps: Sequence[int] | None = None) -> Figure:
+    """How a hidden code forms: one panel per pattern, one line per hidden unit, over training.
+
+    codes: (steps, patterns, units), as for the 8-3-8 encoder; steps: their numbers, by default 0, 1, ….
+    If all activations lie in 0…1, each panel's title is the code at the end, rounded. Raises ShapeError otherwise.
+    """
+    codes = np.asarray(codes.cpu() if isinstance(codes, Tensor) else codes, float)
+    if codes.ndim != 3 or not codes.size or (steps is not None and len(steps) != len(codes)):
+        raise ShapeError(f"expected codes (steps, patterns, units) and as many steps; got {codes.shape}")
+    patterns, units = codes.shape[1:]
+    rows = math.ceil(patterns / 4)
+    figure, panels = styled(9, 1.7 * rows + 0.7, rows=rows, columns=min(4, patterns), share=True)
+    is_code = codes.min() >= 0 and codes.max() <= 1
+    for i, axes in enumerate(panels):
+        if i >= patterns:
+            axes.axis("off")
+            continue
+        for unit in range(units):
+            line = codes[:, i, unit]
+            axes.plot(range(len(line)) if steps is None else steps, line, color=_color(unit, units), linewidth=1.6)
+        final = " ".join(f"{x:.0f}" for x in codes[-1, i]) if is_code else ""
+        titled(axes, f"pattern {i + 1}" + (f"  →  {final}" if final else ""), "step" if i + 4 >= patterns else "", 9)
+    handles = panels[0].lines
+    names = [f"hidden unit {unit + 1}" for unit in range(units)]
+    figure.legend(handles, names, loc="outside lower center", ncols=units, **LEGEND)
+    return figure
+
+
+def _color_scale(figure: Figure, drawn: Any, axes: Any, label: str, **place: Any) -> None:
+    scale = figure.colorbar(drawn, ax=axes, pad=0.02, aspect=18, **place)
+    scale.set_label(label, color=GRAY, fontsize=9)
+    scale.ax.tick_params(colors=GRAY, labelsize=8)
+    scale.outline.set_visible(False)
+
+
+def _color(number: int, count: int) -> Any:
+    return COLORS[number] if count <= len(COLORS) else matplotlib.colormaps["turbo"](0.05 + 0.9 * number / (count - 1))

@@ -1,0 +1,10 @@
+"""Minimizing an objective over data: `fit` and its run, gradient descent, averages, augmentation, evaluation."""
+
+from blockprop.training.augmentation import augmentations
+from blockprop.training.averaging import Averages
+from blockprop.training.descent import GradientDescent
+from blockprop.training.evaluation import Evaluation, evaluate, predict
+from blockprop.training.fit import fit
+from blockprop.training.run import Record
+
+__all__ = ["Averages", "Evaluation", "GradientDescent", "Record", "augmentations", "evaluate", "fit", "predict"]

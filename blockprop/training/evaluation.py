@@ -1,0 +1,81 @@
+"""What a network says about data, and how good that is."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from blockprop.engine.fitting import fitting
+from blockprop.engine.network import Network
+from blockprop.engine.objectives import Objective
+from blockprop.errors import ShapeError
+
+
+class Examples(Protocol):
+    """What can be learned from: inputs `x` and targets `y`, one example a row in both (a Dataset, say)."""
+
+    @property
+    def x(self) -> Tensor: ...
+
+    @property
+    def y(self) -> Tensor | None: ...
+
+
+Data = Examples | tuple[Tensor, Tensor]
+
+
+class Evaluation(NamedTuple):
+    """value: mean of the objective; accuracy: share of right classes, None unless the targets are class numbers."""
+
+    value: float
+    accuracy: float | None
+
+
+def pair(data: Data) -> tuple[Tensor, Tensor]:
+    """(x, y) of a data set or a pair; ShapeError if they do not belong together."""
+    if not isinstance(data, tuple) and not hasattr(data, "x"):
+        hint = ": take its .train or .test part" if hasattr(data, "train") else ""
+        raise ShapeError(f"expected a Dataset or a pair (x, y), came a {type(data).__name__}{hint}")
+    x, y = data if isinstance(data, tuple) else (data.x, data.y)
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor | None):
+        raise ShapeError(f"expected torch tensors x and y, came {type(x).__name__} and {type(y).__name__}")
+    if y is None:
+        raise ShapeError("the data have no targets; training and evaluation need one for each example")
+    if len(x) != len(y) or not len(x):
+        raise ShapeError(f"expected as many targets as examples and at least one, came {len(x)} and {len(y)}")
+    return x, y
+
+
+@torch.no_grad()
+def predict(network: Network, x: Tensor, batch_size: int = 256) -> Tensor:
+    """The network's output for each row of x, computed batch by batch. The result lies on the CPU."""
+    return torch.cat([network(fitting(rows, network)).cpu() for rows in x.split(batch_size)])
+
+
+@torch.no_grad()
+def evaluate(network: Network, data: Data, objective: Objective, batch_size: int = 256) -> Evaluation:
+    """The mean of the objective over the data, and the share of right classes if the targets are class numbers."""
+    x, y = pair(data)
+    keep = objective.nodes or network.outputs
+    head = objective.nodes[0] if len(objective.nodes) == 1 else network.outputs[0]
+    total, right, count = 0.0, 0, 0
+    for rows, targets in zip(x.split(batch_size), y.split(batch_size), strict=True):
+        trace = network.forward(fitting(rows, network), keep=dict.fromkeys((*keep, *network.outputs)))
+        targets = targets.to(trace[keep[0]].device)
+        value, _ = objective.evaluate({name: trace[name] for name in keep}, targets)
+        total += float(value) * len(rows)
+        scores = trace[head]
+        if _are_classes(scores, targets):
+            right += int((scores.argmax(1) == targets).sum())
+            count += targets.numel()
+    return Evaluation(total / len(x), right / count if count else None)
+
+
+def _are_classes(scores: Tensor, targets: Tensor) -> bool:
+    return not targets.is_floating_point() and scores.dim() == targets.dim() + 1 and scores.shape[1] > 1
+
+
+def first_bad_row(x: Tensor) -> int | None:
+    """The first row that holds a NaN or an infinity."""
+    bad = (~torch.isfinite(x.reshape(len(x), -1))).any(1).nonzero()
+    return int(bad[0]) if len(bad) else None

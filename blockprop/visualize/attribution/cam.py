@@ -1,0 +1,87 @@
+"""Grad-CAM: where the channels of an inner node speak for the target."""
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from blockprop.engine.plan import Rule, plan_forward
+from blockprop.errors import GraphError, SettingError, shape, suggestion
+from blockprop.visualize.attribution.question import Question
+
+POOLING = ("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "Dropout", "LpPool2d", "MaxPool2d")
+"""Blocks at the end of the picture-like part of a network that show no more than what they take."""
+
+
+def grad_cam(question: Question, x: Tensor, node: str | None = None) -> tuple[Tensor, Tensor]:
+    """The node's channels, each weighed by its mean gradient:  Σ_k α_k A_k  with  α_k = mean over places of ∂S/∂A_k.
+
+    Returns it (n, 1, h, w), signed, and the map (n, h, w), which is what is positive of it; both scaled bilinearly to
+    the picture's size.
+    node: by default the last one with height and width on the way to the target, before pooling.
+    Source: Selvaraju et al. 2017, eqs. 1 and 2.
+    """
+    cam, map_, _ = _cam(question, x, node, ())
+    return cam, map_
+
+
+def guided_grad_cam(question: Question, x: Tensor, rules: Mapping[type | str, Rule], node: str | None = None) -> Tensor:
+    """The gradient by the input under rules (guided back-propagation), times the map of `grad_cam`.
+
+    Source: Selvaraju et al. 2017, section 3.2.
+    """
+    _, map_, d_x = _cam(question, x, node, rules)
+    question.require_influence(d_x)
+    return d_x * map_.unsqueeze(1)
+
+
+def _cam(
+    question: Question, x: Tensor, node: str | None, rules: Mapping[type | str, Rule] | tuple[()]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Grad-CAM, its map, and, if there are rules, the gradient by the input under them, of the same forward pass."""
+    network = question.network
+    node = spatial_node(question, x) if node is None else node
+    if node not in network.keys:
+        raise GraphError(f"the network has no node {node!r}{suggestion(node, network.keys)}")
+    trace, seeds = question.ask(x, (node,))
+    y = trace[node]
+    if y.dim() != 4:
+        raise SettingError(f"Grad-CAM needs a node with channels, height and width; {node!r} gives {shape(y)}")
+    d_y = network.backward(trace, seeds, wrt=node, keep_trace=bool(rules))[node]
+    question.require_influence(d_y, node)
+    cam = (d_y.mean((2, 3), keepdim=True) * y).sum(1, keepdim=True)
+    question.require_influence(cam, node)
+    del y, d_y
+    d_x = network.backward(trace, seeds, wrt=question.input, rules=rules)[question.input] if rules else cam
+    size = x.shape[2:]
+    return _resized(cam, size), _resized(cam.clamp(min=0), size).squeeze(1), d_x
+
+
+def _resized(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+def spatial_node(question: Question, x: Tensor) -> str:
+    """The last node with height and width on the way to the target; what pools at the end does not count.
+
+    Runs the network once on the first picture, without keeping anything.
+    Raises SettingError if there is none.
+    """
+    network, values = question.network, {question.input: x[:1]}
+    last, producers = "", {key: node for node in network.nodes for key in node.keys}
+    reached = {question.input}
+    for step in plan_forward(network.nodes, question.nodes, training=False):
+        output, _ = step.block.forward(*[values[key] for key in step.node.inputs])
+        outputs = dict(zip(step.node.keys, (output,) if step.key else output, strict=True))
+        values.update(outputs)
+        if reached.intersection(step.node.inputs):
+            reached.update(outputs)
+            spatial = [key for key, y in outputs.items() if y.dim() == 4 and min(y.shape[2:]) > 1]
+            last = next((key for key in spatial if key not in question.nodes), last)
+        for gone in step.dead:
+            del values[gone]
+    while last in producers and type(producers[last].block).__name__ in POOLING:
+        last = producers[last].inputs[0]
+    if last not in producers:
+        raise SettingError(f"no node on the way to {question.objective!r} has height and width, which Grad-CAM needs")
+    return last

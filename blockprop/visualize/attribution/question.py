@@ -1,0 +1,70 @@
+"""One question to a network, "how does this score change with the input?", asked as often as a method needs."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from blockprop.engine.network import Network
+from blockprop.engine.objectives import Objective, Seeds
+from blockprop.engine.plan import Rule, plan_backward
+from blockprop.engine.trace import Trace
+from blockprop.errors import NotFiniteError, SettingError
+from blockprop.visualize.objectives.scores import fixed, titles, values
+
+
+class Question:
+    """A network, what is looked at in it, and the rules by which the error goes back. Weights are never touched."""
+
+    def __init__(self, network: Network, objective: Objective, progress: Callable[[], None] | None = None):
+        if len(network.inputs) != 1:
+            raise SettingError(f"expected a network with one input, the picture; this one has {len(network.inputs)}")
+        self.network, self.objective, self.progress = network, objective, progress
+        self.input = network.inputs[0]
+        self.nodes = objective.nodes or network.outputs
+        if not plan_backward(network.nodes, self.nodes, (self.input,), {}, {}) and self.input not in self.nodes:
+            raise SettingError(f"{objective!r} does not depend on the input {self.input!r}: nothing can influence it")
+
+    def decide(self, x: Tensor) -> None:
+        """Fix what is left to decide ("top") by this picture."""
+        self.objective = fixed(self.objective, self.outputs(x))
+
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """What the objective reads, by a plain forward pass."""
+        network = self.network
+        found = Network(network.nodes, network.inputs, self.nodes, network.meta)(x)
+        return dict(zip(self.nodes, found if isinstance(found, tuple) else (found,), strict=True))
+
+    def values(self, x: Tensor) -> Tensor:
+        """(n,): the score of each example."""
+        return values(self.objective, self.outputs(x))
+
+    def ask(self, x: Tensor, keep: tuple[str, ...] = ()) -> tuple[Trace, Seeds]:
+        """One forward pass, no farther than needed: the trace to go back from, and the seeds to start with."""
+        trace = self.network.forward(x, keep=dict.fromkeys((*self.nodes, *keep)))
+        outputs = {name: trace[name] for name in self.nodes}
+        self.objective = fixed(self.objective, outputs)
+        return trace, self.objective.evaluate(outputs)[1]
+
+    def gradient(self, x: Tensor, rules: Mapping[type | str, Rule] | None = None) -> Tensor:
+        """∂S/∂x, the error at the input alone."""
+        trace, seeds = self.ask(x)
+        d_x = self.network.backward(trace, seeds, wrt=self.input, rules=rules)[self.input]
+        if self.progress:
+            self.progress()
+        return d_x
+
+    def require_influence(self, d: Tensor, place: str = "") -> None:
+        """Raise if nothing came back for some example, or what came back is no number."""
+        place = place or self.input
+        flat = d.flatten(1)
+        if not flat.isfinite().all():
+            raise NotFiniteError(f"the gradient of {self.objective!r} by {place!r} is not finite")
+        silent = (flat == 0).all(1).nonzero().flatten().tolist()
+        if silent:
+            some = ", ".join(str(i + 1) for i in silent)
+            where = f" in picture {some} of {len(d)}" if len(d) > 1 else ""
+            title = titles(self.objective, len(d))[silent[0]]
+            raise SettingError(
+                f"{place!r} cannot influence {title!r}{where}: the gradient is zero everywhere (as behind ReLUs that "
+                "are all closed, or where the target does not depend on it); choose another target or picture"
+            )

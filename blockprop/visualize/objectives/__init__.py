@@ -1,0 +1,1 @@
+"""What an input can be made for: scores, activity, similarity of styles, and penalties."""

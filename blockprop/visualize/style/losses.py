@@ -1,0 +1,231 @@
+"""The loss of a style transfer and its gradient, for one size of the picture: one function picture -> Point."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blockprop.engine.block import Block
+from blockprop.engine.objectives import Seeds
+from blockprop.engine.plan import Rule, plan_forward
+from blockprop.errors import GraphError
+from blockprop.visualize.objectives.gram import (
+    EVERYTHING,
+    Region,
+    SumsOverPlaces,
+    content_distance,
+    gram,
+    style_distance,
+)
+from blockprop.visualize.objectives.penalties import Penalty, total_variation
+from blockprop.visualize.style.quasi_newton import Point
+from blockprop.visualize.tiling import Outputs, Tile, Tiling
+
+CONTENT, VARIATION, RANGE = "content", "total variation", "range"
+"""Names of parts of the loss; the others are the styles' own."""
+
+Pending = list[tuple[SumsOverPlaces, Tensor]]
+"""What a node's seed is made of: an objective, and the derivative by its sums."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What is compared, and how much it counts.
+
+    content_layers, style_layers: weights by node, made to add up to 1.
+    content, style, variation, range: factors of the losses.
+    """
+
+    content_layers: Mapping[str, float]
+    style_layers: Mapping[str, float]
+    content: float
+    style: float
+    variation: float
+    range: float = 0.0
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.style_layers, *self.content_layers)))
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A style picture of the right size, (1, 3, h, w); mask: (h, w) of the content's size."""
+
+    name: str
+    picture: Tensor
+    weight: float
+    mask: Tensor | None = None
+
+
+class OutOfRange(Penalty):
+    """How far a picture's numbers lie outside of 0…1:  R = mean of e², with e = x − (x cut off at 0 and 1).
+
+    seed = 2 e / numbers
+
+    Without it, what is cut off in the end takes bright and dark details along.
+    """
+
+    def __init__(self, node: str = "image"):
+        super().__init__(node, "out_of_range()")
+
+    def of(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        excess = y - y.clamp(0, 1)
+        return excess.square().mean(), excess.mul_(2 / max(y.numel(), 1))
+
+
+class StyleLosses:
+    """The weighted loss of a picture, by its parts, and its gradient:  losses(picture) -> Point.
+
+    L = content Σ_l v_l ContentDistance_l + style Σ_s w_s Σ_l v_l StyleDistance_l,s + variation TV + range R
+
+    Forward stops at the deepest layer that is compared, no weight gets a gradient, and what is compared with is
+    computed once, here. Sums over places are taken first, over all tiles; what they say comes back with the second pass
+    (the same one if there is one tile). A layer's seed is made when the error arrives there, and its output is
+    forgotten then, so that memory stays below what the forward pass needs.
+    """
+
+    def __init__(self, tiling: Tiling, content: Tensor, aims: Sequence[Aim], weights: Weights):
+        self.tiling, self.weights = tiling, weights
+        self.names = [aim.name for aim in aims]
+        self.terms: list[tuple[SumsOverPlaces, float, tuple[str, ...]]] = []
+        """(objective, factor, the part that each of its values belongs to)."""
+        self.last = self._last()
+        self._add_content(content)
+        self._add_styles(content, aims)
+        self.penalties = {VARIATION: (weights.variation, total_variation()), RANGE: (weights.range, OutOfRange())}
+
+    def __call__(self, picture: Tensor) -> Point:
+        parts = dict.fromkeys((CONTENT, *self.names, *self.penalties), 0.0)
+        d = self._through_network(picture, parts)
+        for name, (weight, penalty) in self.penalties.items():
+            if weight:
+                value, seed = penalty.of(picture)
+                parts[name] = weight * float(value)
+                d.add_(seed, alpha=weight)
+        return Point(picture, math.fsum(parts.values()), parts, d)
+
+    # What is compared with --------------------------------------------------------------------------------------------
+
+    def _add_content(self, content: Tensor) -> None:
+        layers = self.weights.content_layers if self.weights.content else {}
+        for node, features in self._whole(content, tuple(layers)).items():
+            self.terms.append(
+                (content_distance(node, features), self.weights.content * layers[node], (CONTENT,)),
+            )
+
+    def _whole(self, picture: Tensor, nodes: tuple[str, ...]) -> dict[str, Tensor]:
+        """The outputs of these nodes for a picture, put together from its tiles."""
+        sizes = self.tiling.sizes(picture)
+        # In the memory layout that frozen networks give, because subtracting from another one takes twice as long.
+        layout = torch.channels_last
+        found = {node: picture.new_empty(1, *sizes[node]).contiguous(memory_format=layout) for node in nodes}
+        for tile, outputs in self.tiling.outputs(picture) if nodes else ():
+            for node in nodes:
+                found[node][(..., *tile.places[node])] = outputs[node]
+        return found
+
+    def _add_styles(self, content: Tensor, aims: Sequence[Aim]) -> None:
+        """Those without a mask share their Gram matrices; each of the others has its own."""
+        grams = {aim.name: self._grams(aim.picture) for aim in aims}
+        sizes = self.tiling.sizes(content)
+        groups = [[aim for aim in aims if aim.mask is None], *([aim] for aim in aims if aim.mask is not None)]
+        for node, layer_weight in self.weights.style_layers.items():
+            for group in groups:
+                if not group or not self.weights.style:
+                    continue
+                own = style_distance(
+                    node,
+                    [grams[aim.name][node] for aim in group],
+                    [aim.weight for aim in group],
+                    resized_mask(group[0].mask, *sizes[node][1:]),
+                )
+                self.terms.append((own, self.weights.style * layer_weight, tuple(aim.name for aim in group)))
+
+    def _grams(self, picture: Tensor) -> dict[str, Tensor]:
+        sums: dict[str, Tensor] = {}
+        for _, outputs in self.tiling.outputs(picture):
+            for node in self.weights.style_layers:
+                y = outputs[node]
+                if y.numel():
+                    products = gram(y) * (y.shape[2] * y.shape[3])
+                    sums[node] = sums[node] + products if node in sums else products
+        sizes = self.tiling.sizes(picture)
+        return {node: products / math.prod(sizes[node][1:]) for node, products in sums.items()}
+
+    # The gradient -----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _through_network(self, picture: Tensor, parts: dict[str, float]) -> Tensor:
+        """∂L/∂picture of all but the variation, whose parts are added on the way."""
+        if len(self.tiling.tiles(picture)) == 1:
+            return self._at_once(picture, parts)
+        sums: list[Any] = [0.0] * len(self.terms)
+        pending: dict[str, Pending] = {}
+
+        def look(tile: Tile, outputs: Outputs) -> None:
+            for i, (term, _, _) in enumerate(self.terms):
+                if outputs[term.node].numel():
+                    sums[i] = sums[i] + term.sums(outputs[term.node], tile.places[term.node])
+
+        def seeds(tile: Tile, outputs: Outputs) -> Seeds:
+            if not pending:
+                pending.update(self._judged(sums, parts))
+            return {node: _added(None, y, pending[node], tile.places[node]) for node, y in outputs.items()}
+
+        return self.tiling.gradient(picture, seeds, look)
+
+    def _judged(self, sums: Sequence[Tensor], parts: dict[str, float]) -> dict[str, Pending]:
+        """Add to the parts what the sums say; return what to go back with, by node."""
+        pending: dict[str, Pending] = {}
+        for (term, factor, names), own in zip(self.terms, sums, strict=True):
+            values, d_sums = term.judged(own)
+            for name, value in zip(names, values.tolist(), strict=True):
+                parts[name] += factor * value
+            pending.setdefault(term.node, []).append((term, factor * d_sums))
+        return pending
+
+    def _at_once(self, picture: Tensor, parts: dict[str, float]) -> Tensor:
+        network = self.tiling.network
+        trace = network.forward(picture, keep=self.tiling.nodes)
+        pending = self._judged([term.sums(trace[term.node]) for term, _, _ in self.terms], parts)
+
+        def adding(node: str) -> Rule:
+            def rule(block: Block, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
+                if node not in self.last:
+                    d_y = _added(d_y, trace.values.pop(node), pending.pop(node))
+                return block.propagate(saved, d_y)
+
+            return rule
+
+        seeds = {node: _added(None, trace.values.pop(node), pending.pop(node)) for node in self.last}
+        d = network.backward(trace, seeds, wrt=network.inputs, rules={node: adding(node) for node in self.tiling.nodes})
+        if pending:
+            raise GraphError(f"no error comes back to {', '.join(pending)}: compare other layers")
+        return d[network.inputs[0]]
+
+    def _last(self) -> tuple[str, ...]:
+        """The nodes that no other compared node depends on. The error arrives from them at all others."""
+        network, nodes = self.tiling.network, self.tiling.nodes
+        above = {node: {step.name for step in plan_forward(network.nodes, (node,), False)} - {node} for node in nodes}
+        return tuple(node for node in nodes if not any(node in above[other] for other in nodes))
+
+
+def _added(d_y: Tensor | None, y: Tensor, pending: Pending, places: Region = EVERYTHING) -> Tensor:
+    """The error that arrives at a node, and its own seeds."""
+    for term, d_sums in pending:
+        seed = term.seed(y, d_sums, places)
+        d_y = seed if d_y is None else seed.add_(d_y)
+    assert d_y is not None
+    return d_y
+
+
+def resized_mask(mask: Tensor | None, height: int, width: int) -> Tensor | None:
+    """A mask in another size, that of a layer, say: each place the mean over its share of the picture."""
+    if mask is None or mask.shape == (height, width):
+        return mask
+    return F.interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]

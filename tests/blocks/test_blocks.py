@@ -1,0 +1,234 @@
+"""The common checks of every block: one test a promise, each run over all rows of tests/cases/."""
+
+import copy
+import json
+
+import pytest
+import torch
+from torch import Tensor
+
+from blockprop import blocks
+from blockprop.engine.block import Block
+from blockprop.engine.check import check_block
+from blockprop.errors import ShapeError
+from tests.cases import CASES, Case
+
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+# float64 leaves about 16 digits and float32 about 7; sums over some hundred terms and another order cost two of them.
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-4}
+
+
+def close(mine: Tensor, theirs: Tensor, dtype: torch.dtype = torch.float64) -> None:
+    """The same values, shape and type of number."""
+    torch.testing.assert_close(mine, theirs, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def made(case: Case, dtype: torch.dtype = torch.float64) -> Block:
+    """The row's block in dtype, with every parameter away from its start (zeros hide errors)."""
+    torch.manual_seed(0)
+    block = case.make()
+    for name, tensor in (block.parameters | block.buffers).items():
+        moved = tensor + 0.3 * torch.rand_like(tensor) if tensor.is_floating_point() else tensor
+        setattr(block, name, moved.to(dtype) if tensor.is_floating_point() else tensor)
+    if hasattr(block, "generator"):
+        block.generator = torch.Generator()
+    return block
+
+
+def run(block: Block, case: Case, *inputs: Tensor) -> tuple:
+    """(outputs as a tuple, saved)"""
+    if getattr(block, "generator", None) is not None:
+        block.generator.manual_seed(1)
+    output, saved = block.forward(*inputs, **({"training": case.training} if block.has_training_mode else {}))
+    return (output if block.output_count > 1 else (output,)), saved
+
+
+def seeds_for(outputs: tuple) -> tuple[Tensor | None, ...]:
+    """A derivative for each output of real numbers; None for integers and booleans, from which nothing comes back."""
+    generator = torch.Generator().manual_seed(2)
+    return tuple(
+        torch.randn(y.shape, generator=generator, dtype=y.dtype).to(y.device) if y.is_floating_point() else None
+        for y in outputs
+    )
+
+
+def back(block: Block, saved: object, d_outputs: tuple) -> tuple[tuple, dict]:
+    d_output = d_outputs if block.output_count > 1 else d_outputs[0]
+    return block.propagate(saved, d_output), block.gradients(saved, d_output)
+
+
+def by_autograd(block: Block, case: Case, inputs: tuple) -> tuple[tuple, tuple, tuple, list, dict]:
+    """(outputs, seeds, inputs, d_inputs, d_parameters) of torch's own version under autograd."""
+    block = copy.deepcopy(block)
+    for name, tensor in block.parameters.items():
+        setattr(block, name, tensor.requires_grad_())
+    inputs = tuple(x.clone().requires_grad_() if x.is_floating_point() else x for x in inputs)
+    if getattr(block, "generator", None) is not None:
+        block.generator.manual_seed(1)
+    outputs = case.reference(block, *inputs)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    seeds = seeds_for(tuple(y.detach() for y in outputs))
+    roots = [(y, seed) for y, seed in zip(outputs, seeds, strict=True) if y.requires_grad]
+    if roots:
+        torch.autograd.backward(*zip(*roots, strict=True))
+    d_inputs = [x.grad if x.is_floating_point() else None for x in inputs]
+    return outputs, seeds, inputs, d_inputs, {name: p.grad for name, p in block.parameters.items()}
+
+
+@each_case
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_both_passes_equal_autograd(case: Case, dtype: torch.dtype) -> None:
+    block, inputs = made(case, dtype), case.tensors(dtype)
+    outputs, saved = run(block, case, *inputs)
+    theirs, seeds, _, their_d_inputs, their_gradients = by_autograd(block, case, inputs)
+    d_inputs, gradients = back(block, saved, seeds)
+    assert len(outputs) == len(theirs)
+    assert len(d_inputs) == len(inputs)
+    assert gradients.keys() == their_gradients.keys()
+    for mine, other in zip(outputs, theirs, strict=True):
+        close(mine, other.detach(), dtype)
+    for mine, other, x in zip(d_inputs, their_d_inputs, inputs, strict=True):
+        if x.is_floating_point():
+            close(torch.zeros_like(x) if mine is None else mine, torch.zeros_like(x) if other is None else other, dtype)
+    for name, mine in gradients.items():
+        close(mine, their_gradients[name], dtype)
+
+
+@each_case
+def test_both_backward_methods_equal_finite_differences(case: Case) -> None:
+    if not case.differentiable:
+        pytest.skip("nothing goes back through this block")
+    check_block(made(case), *case.tensors(), training=case.training).verify()
+
+
+@each_case
+def test_strange_memory_layouts_change_nothing(case: Case) -> None:
+    block, inputs = made(case), case.tensors()
+    outputs, saved = run(block, case, *inputs)
+    d_outputs = seeds_for(outputs)
+    d_inputs, gradients = back(block, saved, d_outputs)
+    for layout in (_every_second, _transposed, _channels_last):
+        strange = tuple(layout(x) for x in inputs)
+        their_outputs, their_saved = run(block, case, *strange)
+        their_d_inputs, their_gradients = back(
+            block, their_saved, tuple(None if d is None else layout(d) for d in d_outputs)
+        )
+        for mine, theirs in zip(
+            [*outputs, *d_inputs, *gradients.values()],
+            [*their_outputs, *their_d_inputs, *their_gradients.values()],
+            strict=True,
+        ):
+            assert (mine is None) == (theirs is None)
+            if mine is not None:
+                close(theirs, mine)
+
+
+def _every_second(x: Tensor) -> Tensor:
+    wide = torch.zeros(*x.shape[:-1], x.shape[-1] * 2, dtype=x.dtype) if x.dim() else x
+    if x.dim():
+        wide[..., ::2] = x
+        return wide[..., ::2]
+    return x
+
+
+def _transposed(x: Tensor) -> Tensor:
+    return x.transpose(0, -1).contiguous().transpose(0, -1) if x.dim() > 1 else x
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+
+@each_case
+def test_a_batch_of_one_is_a_row_of_the_batch(case: Case) -> None:
+    if case.batch is None or case.training:
+        pytest.skip("the rows of this block's batch are not independent")
+    block, inputs = made(case), case.tensors()
+    outputs, _ = run(block, case, *inputs)
+    firsts, _ = run(block, case, *(x.narrow(case.batch, 0, 1) for x in inputs))
+    for whole, first in zip(outputs, firsts, strict=True):
+        close(first, whole.narrow(case.batch, 0, 1))
+
+
+@each_case
+def test_an_empty_batch_gives_empty_outputs_and_zero_gradients(case: Case) -> None:
+    if case.batch is None or case.training:
+        pytest.skip("this block has no batch axis, or needs the batch's statistics")
+    block, inputs = made(case), case.tensors()
+    empty = tuple(x.narrow(case.batch, 0, 0) for x in inputs)
+    full_outputs, _ = run(block, case, *inputs)
+    outputs, saved = run(block, case, *empty)
+    for mine, full in zip(outputs, full_outputs, strict=True):
+        assert mine.shape == full.narrow(case.batch, 0, 0).shape
+    d_inputs, gradients = back(block, saved, seeds_for(outputs))
+    for x, d in zip(empty, d_inputs, strict=True):
+        assert d is None or d.shape == x.shape
+    for name, d in gradients.items():
+        close(d, torch.zeros_like(block.parameters[name]))
+
+
+@each_case
+def test_a_wrong_shape_is_refused(case: Case) -> None:
+    if case.wrong is None:
+        pytest.skip("any shape will do")
+    with pytest.raises(ShapeError):
+        run(made(case), case, *(torch.zeros(shape, dtype=torch.float64) for shape in case.wrong))
+
+
+@each_case
+def test_settings_make_an_equal_block(case: Case) -> None:
+    block = made(case)
+    settings = json.loads(json.dumps(block.settings))
+    twin = type(block)(**settings)
+    assert repr(twin) == repr(block)
+    assert {n: t.shape for n, t in twin.parameters.items()} == {n: t.shape for n, t in block.parameters.items()}
+    assert {n: t.shape for n, t in twin.buffers.items()} == {n: t.shape for n, t in block.buffers.items()}
+    for name, tensor in (block.parameters | block.buffers).items():
+        setattr(twin, name, tensor)
+    if not (case.training and hasattr(block, "generator")):
+        for mine, theirs in zip(run(block, case, *case.tensors())[0], run(twin, case, *case.tensors())[0], strict=True):
+            assert torch.equal(mine, theirs)
+
+
+@each_case
+def test_half_a_graph_can_run_under_autograd_or_inference_mode(case: Case) -> None:
+    """What forward saves must not depend on the caller's gradient mode."""
+    block, inputs = made(case), case.tensors()
+    outputs, saved = run(block, case, *inputs)
+    expected = back(block, saved, seeds_for(outputs))
+    with torch.inference_mode():
+        outputs, saved = run(block, case, *inputs)
+        found = back(block, saved, seeds_for(outputs))
+        for mine, theirs in zip([*found[0], *found[1].values()], [*expected[0], *expected[1].values()], strict=True):
+            assert mine is theirs is None or torch.equal(mine, theirs)
+
+
+@pytest.mark.cuda
+@each_case
+def test_cuda_equals_cpu(case: Case) -> None:
+    block, inputs = made(case), case.tensors()
+    outputs, saved = run(block, case, *inputs)
+    d_outputs = seeds_for(outputs)
+    expected = back(block, saved, d_outputs)
+    if case.training and hasattr(block, "generator"):
+        pytest.skip("another device draws other random numbers")
+    for name, tensor in (block.parameters | block.buffers).items():
+        setattr(block, name, tensor.cuda())
+    outputs_there, saved = run(block, case, *(x.cuda() for x in inputs))
+    found = back(block, saved, tuple(None if d is None else d.cuda() for d in d_outputs))
+    for mine, theirs in zip(
+        [*outputs_there, *found[0], *found[1].values()], [*outputs, *expected[0], *expected[1].values()], strict=True
+    ):
+        if theirs is not None:
+            torch.testing.assert_close(mine.cpu(), theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_every_block_has_a_row() -> None:
+    assert set(blocks.BLOCKS) == {type(case.make()).__name__ for case in CASES}
+
+
+@pytest.mark.parametrize("name", sorted(blocks.BLOCKS))
+def test_every_block_documents_its_derivative(name: str) -> None:
+    text = blocks.BLOCKS[name].__doc__ or ""
+    assert "d_x" in text or "d_a" in text or "d_weight" in text, f"{name} does not say what its backward pass computes"

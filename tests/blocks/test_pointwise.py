@@ -1,0 +1,288 @@
+"""Activations, elementary functions, softmaxes, dropout: kinks, extreme inputs, hand-worked numbers, masks."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from blockprop.blocks import (
+    ELU,
+    GELU,
+    SELU,
+    Abs,
+    Clamp,
+    Dropout,
+    Exp,
+    HardSigmoid,
+    HardSwish,
+    LeakyReLU,
+    Log,
+    LogSoftmax,
+    Pow,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Sqrt,
+    Tanh,
+)
+from blockprop.engine.block import Block
+from blockprop.errors import BlockpropError, SettingError, ShapeError
+
+
+def slope(block: Block, *places: float, dtype: torch.dtype = torch.float64) -> list[float]:
+    """The derivative at these places."""
+    for name, tensor in block.parameters.items():
+        setattr(block, name, tensor.to(dtype))
+    x = torch.tensor(places, dtype=dtype)
+    y, saved = block.forward(x)
+    (d_x,) = block.propagate(saved, torch.ones_like(y))
+    assert d_x.shape == x.shape
+    assert d_x.dtype == dtype
+    return d_x.tolist()
+
+
+@pytest.mark.parametrize(
+    ("block", "kink", "expected"),
+    [
+        (ReLU(), 0.0, 0.0),
+        (LeakyReLU(0.2), 0.0, 0.2),
+        (PReLU(), 0.0, 0.25),
+        (ELU(0.5), 0.0, 0.5),
+        (ELU(), 0.0, 1.0),
+        (SELU(), 0.0, SELU.SCALE * SELU.ALPHA),
+        (HardSigmoid(), -3.0, 0.0),
+        (HardSigmoid(), 3.0, 0.0),
+        (HardSwish(), -3.0, 0.0),
+        (HardSwish(), 3.0, 1.5),
+        (Clamp(0.0, 6.0), 0.0, 0.0),
+        (Clamp(0.0, 6.0), 6.0, 0.0),
+        (Abs(), 0.0, 0.0),
+        (Pow(0), 0.0, 0.0),
+        (Pow(1), 0.0, 1.0),
+        (Pow(2), 0.0, 0.0),
+        (Sqrt(), 0.0, math.inf),
+        (Pow(0.5), 0.0, math.inf),
+        (GELU(), 0.0, 0.5),
+        (GELU("tanh"), 0.0, 0.5),
+        (SiLU(), 0.0, 0.5),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, Block) else None,
+)
+def test_derivatives_at_kinks_and_zeros_are_those_documented(block: Block, kink: float, expected: float) -> None:
+    assert slope(block, kink) == pytest.approx([expected], abs=1e-15)
+
+
+# σ(ln 3) = 3/4, so σ' = 3/16. tanh(ln 2) = 3/5, so tanh' = 16/25. A softplus is steep as σ.
+@pytest.mark.parametrize(
+    ("block", "x", "expected"),
+    [
+        (Sigmoid(), math.log(3), 3 / 16),
+        (Tanh(), math.log(2), 16 / 25),
+        (Softplus(2.0), math.log(3) / 2, 3 / 4),
+        (SiLU(), math.log(3), 3 / 4 + math.log(3) * 3 / 16),
+        (ELU(), math.log(0.5), 0.5),
+        (HardSwish(), 0.0, 0.5),
+        (HardSigmoid(), 1.0, 1 / 6),
+        (Exp(), math.log(7), 7.0),
+        (Log(), 4.0, 0.25),
+        (Sqrt(), 4.0, 0.25),
+        (Pow(3), -2.0, 12.0),
+        (Pow(-1), 2.0, -0.25),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, Block) else None,
+)
+def test_slopes_worked_by_hand(block: Block, x: float, expected: float) -> None:
+    assert slope(block, x) == pytest.approx([expected], rel=1e-14)
+
+
+def test_prelu_by_hand() -> None:
+    block = PReLU(2)
+    block.weight = torch.tensor([0.5, 0.1])
+    x = torch.tensor([[-2.0, 3.0], [4.0, -5.0], [-1.0, -10.0]])
+    y, saved = block.forward(x)
+    assert y.tolist() == [[-1.0, 3.0], [4.0, -0.5], [-0.5, -1.0]]
+    d_y = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    torch.testing.assert_close(block.propagate(saved, d_y)[0], torch.tensor([[0.5, 2.0], [3.0, 0.4], [2.5, 0.6]]))
+    # d_weight: −2·1 − 1·5 and −5·4 − 10·6
+    torch.testing.assert_close(block.gradients(saved, d_y)["weight"], torch.tensor([-7.0, -80.0]))
+
+
+def test_softmax_by_hand() -> None:
+    """Shares 1/4 and 3/4: d_x = y ∘ (d_y − Σ d_y y) with Σ d_y y = 1/4."""
+    y, saved = Softmax().forward(torch.tensor([[0.0, math.log(3)]], dtype=torch.float64))
+    torch.testing.assert_close(y, torch.tensor([[0.25, 0.75]], dtype=torch.float64))
+    (d_x,) = Softmax().propagate(saved, torch.tensor([[1.0, 0.0]], dtype=torch.float64))
+    torch.testing.assert_close(d_x, torch.tensor([[3 / 16, -3 / 16]], dtype=torch.float64))
+
+
+# (block, the limits of its slope far left and far right)
+FAR = [
+    (ReLU(), 0, 1),
+    (LeakyReLU(), 0.01, 1),
+    (PReLU(), 0.25, 1),
+    (ELU(), 0, 1),
+    (ELU(0.5), 0, 1),
+    (SELU(), 0, SELU.SCALE),
+    (GELU(), 0, 1),
+    (GELU("tanh"), 0, 1),
+    (SiLU(), 0, 1),
+    (Sigmoid(), 0, 0),
+    (Tanh(), 0, 0),
+    (Softplus(), 0, 1),
+    (Softplus(3.0, 5.0), 0, 1),
+    (HardSigmoid(), 0, 0),
+    (HardSwish(), 0, 1),
+    (Clamp(-1.0, 1.0), 0, 0),
+    (Abs(), -1, 1),
+]
+
+
+@pytest.mark.parametrize(("block", "left", "right"), FAR, ids=lambda v: repr(v) if isinstance(v, Block) else None)
+@pytest.mark.parametrize("far", [100.0, 1e4])
+def test_slopes_far_out_are_the_limits(block: Block, left: float, right: float, far: float) -> None:
+    found = slope(block, -far, far, dtype=torch.float32)
+    assert found == pytest.approx([left, right], rel=1e-6, abs=1e-7)
+    assert torch.isfinite(block(torch.tensor([-far, far]))).all()
+
+
+def test_exp_far_out_is_zero_and_infinity_without_nan() -> None:
+    assert slope(Exp(), -1e4, 1e4, dtype=torch.float32) == [0.0, math.inf]
+
+
+@pytest.mark.parametrize("size", [1.0, 100.0, 1e4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_softmaxes_of_extreme_inputs(size: float, dtype: torch.dtype) -> None:
+    x = size * torch.randn(50, 20, dtype=dtype).clamp(-1, 1)
+    d_y = torch.randn(50, 20, dtype=dtype)
+    y, saved = Softmax().forward(x)
+    # Rows of 20 shares, each rounded once.
+    torch.testing.assert_close(y.sum(1), torch.ones(50, dtype=dtype), rtol=0, atol=20 * torch.finfo(dtype).eps)
+    for block in (Softmax(), LogSoftmax()):
+        y, saved = block.forward(x)
+        (d_x,) = block.propagate(saved, d_y)
+        assert torch.isfinite(y).all()
+        assert torch.isfinite(d_x).all()
+        # Adding the same number to a whole row changes nothing, so that each row of d_x sums to 0.
+        torch.testing.assert_close(d_x.sum(1), torch.zeros(50, dtype=dtype), rtol=0, atol=200 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("block", [block for block, _, _ in FAR if not isinstance(block, Abs)], ids=repr)
+def test_a_nan_never_turns_into_a_number_that_hides_it(block: Block) -> None:
+    """The output is NaN, and the derivative is NaN or not 0."""
+    assert math.isnan(float(block(torch.tensor([math.nan]))))
+    assert slope(block, math.nan) != [0.0]
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-6, 1e-3, 0.1, 3.0, 6.0])
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_keeps_its_digits_near_zero_and_in_its_tails(approximate: str, size: float) -> None:
+    x = torch.tensor([-size, size], dtype=torch.float64, requires_grad=True)
+    torch.nn.functional.gelu(x, approximate=approximate).sum().backward()
+    found = slope(GELU(approximate), -size, size, dtype=torch.float32)
+    assert found == pytest.approx(x.grad.tolist(), abs=1e-6)  # some eight roundings of numbers around 1, each 6e-8
+
+
+def test_the_softplus_is_a_straight_line_above_its_threshold() -> None:
+    assert slope(Softplus(2.0, 1.0), 0.4, 0.6) == [1 / (1 + math.exp(-0.8)), 1.0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LeakyReLU(-0.1),
+        lambda: LeakyReLU(math.nan),
+        lambda: PReLU(0),
+        lambda: ELU(-1.0),
+        lambda: GELU("erf"),
+        lambda: Softplus(0.0),
+        lambda: Clamp(),
+        lambda: Clamp(1.0, 1.0),
+        lambda: Pow(math.inf),
+        lambda: Dropout(-0.1),
+        lambda: Dropout(1.1),
+    ],
+)
+def test_nonsense_settings_are_refused(make) -> None:
+    with pytest.raises(SettingError, match=r"came|give"):
+        make()
+
+
+def test_errors_say_what_was_expected_and_what_came() -> None:
+    with pytest.raises(ShapeError, match=r"axis 1, came \(3,\)"):
+        Softmax()(torch.zeros(3))
+    with pytest.raises(ShapeError, match=r"\(n, 3, \.\.\.\), came \(2, 4\)"):
+        PReLU(3)(torch.zeros(2, 4))
+    with pytest.raises(BlockpropError, match=r"none, tanh"):
+        GELU("other")
+
+
+# Dropout --------------------------------------------------------------------------------------------------------------
+
+
+def dropout(probability: float, seed: int = 3) -> Dropout:
+    block = Dropout(probability)
+    block.generator = torch.Generator().manual_seed(seed)
+    return block
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.5])
+def test_dropout_in_evaluation_hands_on_the_tensors_themselves(probability: float) -> None:
+    x, block = torch.randn(3, 4), Dropout(probability)
+    y, saved = block.forward(x)
+    assert y is x
+    assert saved is None
+    assert block.propagate(saved, x)[0] is x
+
+
+@pytest.mark.parametrize("probability", [0.001, 0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_expectation(probability: float) -> None:
+    """Five standard deviations of a share of 400,001 elements; both halves of each drawn 64 bits are looked at."""
+    count = 400_001
+    mask = dropout(probability).mask(torch.ones(count))
+    for part in (mask, mask[::2], mask[1::2]):
+        deviation = 5 * math.sqrt(probability * (1 - probability) / part.numel())
+        assert float((part == 0).double().mean()) == pytest.approx(probability, abs=deviation)
+        assert float(part.double().mean()) == pytest.approx(1, abs=deviation / (1 - probability))
+    assert mask.unique().tolist() == pytest.approx([0, 1 / (1 - probability)])
+
+
+def test_neighbors_are_dropped_independently() -> None:
+    kept = dropout(0.3).mask(torch.ones(400_000)).sign()
+    for shift in (1, 2, 624):
+        together = float((kept[shift:] * kept[:-shift]).double().mean())
+        assert together == pytest.approx(0.49, abs=5 * math.sqrt(0.49 * 0.51 / 400_000) * 2)
+
+
+def test_the_same_seed_gives_the_same_mask_and_another_seed_another() -> None:
+    x = torch.ones(2, 3, 8, 8)
+
+    def drop(seed: int, x: Tensor = x) -> Tensor:
+        return dropout(0.5, seed).forward(x, training=True)[0]
+
+    assert torch.equal(drop(3), drop(3))
+    assert not torch.equal(drop(3), drop(4))
+    assert torch.equal(drop(3), drop(3, x.to(memory_format=torch.channels_last)))
+    assert torch.equal(drop(3).double(), drop(3, x.double()))
+    torch.manual_seed(5)
+    first = Dropout().mask(x)
+    torch.manual_seed(5)
+    assert torch.equal(Dropout().mask(x), first)
+
+
+def test_two_draws_of_one_generator_differ_and_go_back_through_their_own_mask() -> None:
+    block, x = dropout(0.5), torch.ones(100)
+    (first, first_saved), (second, second_saved) = (block.forward(x, training=True) for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(block.propagate(first_saved, x)[0], first)
+    assert torch.equal(block.propagate(second_saved, x)[0], second)
+
+
+@pytest.mark.parametrize("probability", [1.0, 1 - 1e-12, 1e-12])
+def test_probabilities_next_to_certainty(probability: float) -> None:
+    mask = dropout(probability).mask(torch.ones(1000))
+    assert torch.isfinite(mask).all()
+    assert mask.sum() == (1000 if probability < 0.5 else 0)

@@ -1,0 +1,187 @@
+"""`blockprop import`: from a torch module in a Python file, an ONNX file, published weights; then predict and info."""
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from blockprop.networks.fetching import cache_folder
+from blockprop.networks.published import PUBLISHED
+from blockprop.saving.storage import load
+from tests.commands.test_cli import Output, run_json, sentence
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+MODULE = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.drop = nn.Dropout()
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.relu(self.conv(x))
+        return self.fc(self.drop(x.mean((2, 3))))
+
+
+def build():
+    torch.manual_seed(0)
+    return Net()
+
+
+def strange():
+    class Strange(Net):
+        def forward(self, x):
+            return torch.fft.rfft(super().forward(torch.linalg.inv(x))).real
+    return Strange()
+
+
+def searched():
+    class Searched(Net):
+        def forward(self, x):
+            return torch.searchsorted(torch.arange(3.0), super().forward(x)) * super().forward(x)
+    return Searched()
+
+
+def number():
+    return 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BLOCKPROP_CACHE", str(tmp_path / "cache"))
+    Path("nets.py").write_text(MODULE)
+
+
+def onnx_file(name: str = "mean.onnx") -> str:
+    """Scores of red and blue: an ONNX model that takes any batch and size."""
+    weight = numpy_helper.from_array(torch.tensor([[1.0, 0, 0], [0, 0, 1]]).numpy(), "weight")
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weight"], ["scores"], transB=1),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "h", "w"])
+    y = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 2])
+    graph = helper.make_graph(nodes, "mean", [x], [y], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), name)
+    return name
+
+
+def test_a_module_from_a_python_file(capsys: Output) -> None:
+    found = run_json(capsys, "import", "nets.py", "--shape", "3,8,8", "-o", "net.safetensors")
+    network = load("net.safetensors")
+    assert found["nodes"] == len(network.nodes) == 5
+    assert [node.name for node in network.nodes] == ["conv", "relu", "mean", "drop", "fc"]
+    assert found["parameters"] == 3 * 4 * 9 + 4 + 4 * 2 + 2
+    assert network(torch.zeros(5, 3, 6, 9)).shape == (5, 2)
+    assert network.meta["free"] == {"x": [0, 2, 3]}
+
+
+def test_an_onnx_file_with_what_it_expects_beside_it(capsys: Output) -> None:
+    onnx_file()
+    Path("mean.toml").write_text('size = 8\nrange = 255\nmean = [1, 2, 3]\nchannels = "RGB"\nclasses = "names.txt"\n')
+    Path("names.txt").write_text("red\nblue\n")
+    run_json(capsys, "import", "mean.onnx", "-o", "net.safetensors")
+    Image.new("RGB", (20, 12), (0, 0, 255)).save("sky.png")
+    found = run_json(capsys, "predict", "net.safetensors", "sky.png")
+    best = found["predictions"][0]["classes"][0]
+    assert best["class"] == "blue"
+    assert best["probability"] > 0.99
+    info = run_json(capsys, "info", "net.safetensors")
+    assert info["parameters"] == 6
+    assert info["inputs"][0]["free"] == [0, 2, 3]
+    assert "onnx" in info["from"]
+
+
+def test_the_settings_may_stand_elsewhere(capsys: Output) -> None:
+    onnx_file()
+    Path("settings.json").write_text(json.dumps({"size": 8, "range": 2.0}))
+    Path("classes.txt").write_text("red\nblue\n")
+    options = ("--preprocessing", "settings.json", "--classes", "classes.txt")
+    run_json(capsys, "import", "mean.onnx", "-o", "net", *options)
+    network = load("net")
+    assert network.meta["classes"] == ["red", "blue"]
+    torch.testing.assert_close(network(torch.full((1, 3, 8, 8), 0.5)), torch.tensor([[1.0, 1.0]]))
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="needs the shared data")
+def test_published_weights(capsys: Output) -> None:
+    weights, names = DATA / "weights" / "squeezenet1_1.safetensors", DATA / "imagenet_classes.txt"
+    run_json(capsys, "import", "squeezenet1_1", "--weights", str(weights), "--classes", str(names), "-o", "net")
+    found = run_json(capsys, "predict", "net", str(DATA / "photos" / "n01855672_goose.jpg"))
+    assert found["predictions"][0]["classes"][0]["class"] == "goose"
+    assert len(found["predictions"][0]["classes"]) == 5
+    run_json(capsys, "import", "vgg19", "--weights", *_vgg(), "--until", "conv2_1", "-o", "vgg")
+    assert load("vgg").outputs == ("conv2_1",)
+
+
+def _vgg() -> list[str]:
+    return [str(DATA / "weights" / "vgg19_normalised_conv3_1.safetensors")]
+
+
+def test_wrong_use_writes_nothing(capsys: Output) -> None:
+    onnx_file()
+    Path("torch.pth").write_bytes(b"anything")
+    Path("weights.safetensors").write_bytes(b"anything")
+    Path("broken.onnx").write_bytes(Path("mean.onnx").read_bytes()[:-30])
+    Path("bad.json").write_text('{"sise": 8}')
+    cases = {
+        ("nothing",): "no such file",
+        ("squeezenet1",): "squeezenet1_1",
+        ("resnet20_cifar10",): "--weights",
+        ("torch.pth",): "pickled",
+        ("weights.safetensors",): "--weights weights.safetensors",
+        ("broken.onnx",): "broken.onnx",
+        ("nets.py",): "--shape",
+        ("nets.py:number", "--shape", "3,8,8"): "returned a int",
+        ("nets.py:missing", "--shape", "3,8,8"): "missing",
+        ("nets.py", "--shape", "4,8,8"): "refuses the example",
+        ("mean.onnx", "--preprocessing", "bad.json"): "did you mean 'size'",
+        ("mean.onnx", "--classes", "absent.txt"): "absent.txt",
+        ("squeezenet1_1", "--weights", "mean.onnx"): "safetensors",
+        ("wrong", "--fetch"): "published",
+    }
+    for arguments, words in cases.items():
+        assert words in sentence(capsys, "import", *arguments, "-o", "net.safetensors"), arguments
+        assert not Path("net.safetensors").exists()
+
+
+def test_an_operator_without_a_block(capsys: Output) -> None:
+    from blockprop.cli import main
+
+    arguments = ["import", "nets.py:searched", "--shape", "3,8,8", "-o", "net.safetensors"]
+    assert main(arguments) == 1
+    printed = capsys.readouterr().err
+    assert "searchsorted" in printed
+    assert "nets.py:" in printed
+    assert "opaque" in printed
+    assert not Path("net.safetensors").exists()
+
+
+def test_opaque_operators_are_said(capsys: Output) -> None:
+    found = run_json(capsys, "import", "nets.py:searched", "--shape", "3,8,8", "--opaque", "-o", "net.safetensors")
+    assert found["opaque"] == ["searchsorted"]
+    assert run_json(capsys, "info", "net.safetensors")["opaque"] == ["searchsorted"]
+
+
+def test_nothing_is_fetched_unless_asked(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("blockprop.commands.import_.fetch_published", refuse)
+    found = sentence(capsys, "import", "resnet18", "-o", "net.safetensors")
+    assert "--fetch" in found
+    assert PUBLISHED["resnet18"].url in found
+    assert str(cache_folder() / PUBLISHED["resnet18"].file) in found

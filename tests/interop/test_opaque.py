@@ -1,0 +1,320 @@
+"""Opaque: operators of torch as blocks, and which operators are refused."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blockprop import blocks
+from blockprop.engine.check import check_block
+from blockprop.engine.network import Network, Sequential
+from blockprop.engine.plan import Node
+from blockprop.errors import BlockpropError, FormatError, SettingError, ShapeError
+from blockprop.interop.modules import to_torch
+from blockprop.interop.opaque import Opaque
+from blockprop.interop.operators import operator_named
+from blockprop.reports.diagram import diagram
+from blockprop.saving.storage import load, save
+from tests.blocks import test_blocks as common
+from tests.cases import Case
+from tests.cases.case import positive, spread
+
+X, Y = {"input": 0}, {"input": 1}
+
+
+def of_all(function: Any, *settings: Any, **more: Any) -> Any:
+    return lambda _block, *x: function(*x, *settings, **more)
+
+
+def with_index(generator: torch.Generator) -> tuple[Tensor, ...]:
+    return spread((3, 5), generator), torch.tensor([[4, 0], [1, 1], [2, 3]])
+
+
+def with_mask(generator: torch.Generator) -> tuple[Tensor, ...]:
+    return spread((3, 5), generator) > 0, spread((3, 5), generator), spread((3, 5), generator)
+
+
+OPAQUE = [
+    Case(lambda: Opaque("aten.cumsum.default", [X, 1]), ((3, 4),), of_all(torch.cumsum, 1), wrong=((),)),
+    Case(lambda: Opaque("aten.lgamma.default", [X]), positive(3, 4), of_all(torch.lgamma)),
+    Case(lambda: Opaque("aten.add.Tensor", [X, 2], {"alpha": 3}), ((3, 4),), of_all(torch.add, 2, alpha=3)),
+    Case(lambda: Opaque("aten.mul.Tensor", [X, X]), ((3, 4),), of_all(torch.square)),
+    Case(lambda: Opaque("aten.atan2.default", [Y, X]), ((3, 4), (3, 4)), lambda _, x, y: torch.atan2(y, x)),
+    Case(
+        lambda: Opaque("aten.cat.default", [[X, Y, X], 1]),
+        ((3, 4), (3, 2)),
+        lambda _, x, y: torch.cat((x, y, x), 1),
+        wrong=((3, 4), (2, 2, 2)),
+    ),
+    Case(lambda: Opaque("aten.gather.default", [X, 1, Y]), with_index, lambda _, x, index: x.gather(1, index)),
+    Case(lambda: Opaque("aten.index.Tensor", [X, [None, Y]]), with_index, lambda _, x, i: x[:, i], batch=None),
+    Case(lambda: Opaque("aten.where.self", [X, Y, {"input": 2}]), with_mask, of_all(torch.where)),
+    Case(
+        lambda: Opaque("aten.sum.dim_IntList", [X, [1], True], {"dtype": {"dtype": "float64"}}),
+        ((3, 4),),
+        of_all(torch.sum, 1, keepdim=True, dtype=torch.float64),
+    ),
+    Case(
+        lambda: Opaque("aten.clone.default", [X], {"memory_format": {"memory_format": "channels_last"}}),
+        ((2, 3, 2, 2),),
+        of_all(torch.clone),
+    ),
+    Case(
+        lambda: Opaque("aten.expand.default", [X, [2, {"size": "a0*2 - a0"}, -1]]),
+        ((3, 4),),
+        lambda _, x: x.expand(2, -1, -1),
+        batch=None,
+    ),
+    Case(
+        lambda: Opaque("aten.var_mean.correction", [X, [1]], {"correction": 1}, 2), ((3, 4),), of_all(torch.var_mean, 1)
+    ),
+    Case(lambda: Opaque("aten.unbind.int", [X, 1], output_count=3), ((2, 3),), of_all(torch.unbind, 1)),
+    Case(lambda: Opaque("aten.max_pool2d.default", [X, [2, 2], [1, 1]]), ((2, 1, 3, 4),), of_all(F.max_pool2d, 2, 1)),
+]
+
+each_case = pytest.mark.parametrize("case", OPAQUE, ids=str)
+
+
+@each_case
+@pytest.mark.parametrize(
+    "check",
+    [
+        common.test_both_backward_methods_equal_finite_differences,
+        common.test_strange_memory_layouts_change_nothing,
+        common.test_a_batch_of_one_is_a_row_of_the_batch,
+        common.test_an_empty_batch_gives_empty_outputs_and_zero_gradients,
+        common.test_a_wrong_shape_is_refused,
+        common.test_settings_make_an_equal_block,
+        common.test_half_a_graph_can_run_under_autograd_or_inference_mode,
+    ],
+    ids=lambda check: check.__name__.removeprefix("test_"),
+)
+def test_it_passes_the_common_checks(case: Case, check: Any) -> None:
+    check(case)
+
+
+@each_case
+def test_both_passes_equal_autograd(case: Case) -> None:
+    common.test_both_passes_equal_autograd(case, torch.float64)
+
+
+@each_case
+def test_it_survives_a_file_and_training_under_autograd(case: Case, tmp_path: Path) -> None:
+    names = [f"x{i}" for i in range(len(case.tensors()))]
+    network = Network([Node("opaque", case.make(), tuple(names))], names)
+    save(network, tmp_path / "net")
+    other = load(tmp_path / "net")
+    save(other, tmp_path / "net.safetensors")
+    assert repr(load(tmp_path / "net.safetensors")) == repr(network)
+    module, leaves = to_torch(other), [x.requires_grad_(x.is_floating_point()) for x in case.tensors()]
+    mine, theirs = module(*leaves), case.reference(None, *leaves)
+    mine, theirs = (y if isinstance(y, tuple) else (y,) for y in (mine, theirs))
+    wanted = [x for x in leaves if x.requires_grad]
+    for d, expected in zip(
+        torch.autograd.grad(sum(y.square().sum() for y in mine), wanted),
+        torch.autograd.grad(sum(y.square().sum() for y in theirs), wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(d, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_nothing_of_the_recording_gets_out(mode: Any) -> None:
+    block, x = Opaque("aten.view.default", [X, [-1]]), torch.randn(2, 3)
+    with mode():
+        y, saved = block.forward(x)
+        (d_x,) = block.propagate(saved, torch.ones(6))
+        again = Opaque("aten.exp.default", [X])
+        z, saved = again.forward(1 * y)  # under inference_mode a tensor that autograd cannot record
+        (d_y,) = again.propagate(saved, torch.ones(6))
+    assert not any(t.requires_grad or t.grad_fn is not None for t in (x, y, z, d_x, d_y))
+    torch.testing.assert_close(d_y, y.exp())
+    x.requires_grad_()
+    with mode():
+        y, saved = block.forward(x)
+        assert not y.requires_grad
+        assert not block.propagate(saved, torch.ones(6))[0].requires_grad
+    assert x.grad is None
+
+
+def test_without_a_derivative_there_is_none() -> None:
+    for block in (
+        Opaque("aten.argmax.default", [X]),
+        Opaque("aten.gt.Scalar", [X, 0.5]),
+        Opaque("aten.detach.default", [X]),
+    ):
+        y, saved = block.forward(torch.randn(3))
+        assert block.propagate(saved, torch.ones(y.shape)) == (None,)
+    sort, x = Opaque("aten.sort.default", [X], output_count=2), torch.randn(3)
+    (_, places), saved = sort.forward(x)
+    assert places.dtype == torch.int64
+    assert sort.propagate(saved, (None, torch.ones(3))) == (None,)
+    assert torch.equal(sort.propagate(saved, (torch.arange(3.0), None))[0][places], torch.arange(3.0))
+    _, saved = Opaque("aten.mul.Tensor", [X, Y]).forward(torch.arange(3), torch.ones(3))
+    assert Opaque("aten.mul.Tensor", [X, Y]).propagate(saved, torch.ones(3))[0] is None
+    _, saved = Opaque("aten.expand_as.default", [X, Y]).forward(torch.ones(1), torch.ones(3))
+    d_x, d_y = Opaque("aten.expand_as.default", [X, Y]).propagate(saved, torch.ones(3))
+    assert d_x == 3
+    assert d_y is None
+
+
+def test_complex_numbers() -> None:
+    forth, back = Opaque("aten._fft_r2c.default", [X, [0], 0, True]), Opaque("aten._fft_c2r.default", [X, [0], 2, 6])
+    x = torch.randn(6, dtype=torch.float64)
+    spectrum, saved = forth.forward(x)
+    y, saved_back = back.forward(spectrum)
+    torch.testing.assert_close(y, x)
+    (d_x,) = forth.propagate(saved, back.propagate(saved_back, torch.arange(6.0, dtype=torch.float64))[0])
+    torch.testing.assert_close(d_x, torch.arange(6.0, dtype=torch.float64))
+
+
+def test_random_operators_go_back_through_what_they_drew() -> None:
+    block, x = Opaque("aten.native_dropout.default", [X, 0.5, True], output_count=2), torch.ones(100)
+    (y, kept), saved = block.forward(x)
+    (other, _), _ = block.forward(x)
+    assert not torch.equal(y, other)
+    before = torch.get_rng_state()
+    (d_x,) = block.propagate(saved, (torch.ones(100), None))
+    assert torch.equal(d_x, 2.0 * kept)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_it_is_checked_like_any_block() -> None:
+    network = Sequential(blocks.Linear(3, 4), Opaque("aten.logcumsumexp.default", [X, 1]), blocks.Tanh())
+    x = torch.randn(2, 3)
+    check_block(network.blocks["opaque1"], torch.randn(2, 4)).verify()
+    assert network.blocks["opaque1"].forward(torch.empty(2, 4, device="meta"))[0].is_meta
+    trace = network.forward(x)
+    d = network.backward(trace, torch.ones(2, 4), "inputs")
+    leaf = x.clone().requires_grad_()
+    y = torch.tanh(torch.logcumsumexp(F.linear(leaf, *network.parameters.values()), 1))
+    torch.testing.assert_close(d["x"], torch.autograd.grad(y.sum(), leaf)[0])
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("operator", "reason"),
+    [
+        ("aten.from_file.default", "'filename' is of the type str"),
+        ("aten.add_.Tensor", "changes its arguments"),
+        ("aten.add.out", "changes its arguments"),
+        ("aten.set_.source_Tensor", "changes its arguments"),
+        ("aten.resize.default", "torch makes for itself"),
+        ("aten.embedding_dense_backward.default", "torch makes for itself"),
+        ("aten._reshape_alias.default", "private"),
+        ("aten.fbgemm_linear_int8_weight.default", "backend"),
+        ("aten.empty_like.default", "'layout' is of the type"),
+        ("aten.pin_memory.default", "'device' is of the type"),
+        ("aten.bernoulli.default", "'generator' is of the type"),
+        ("aten.record_stream.default", "changes its arguments"),
+        ("aten.item.default", "returns"),
+        ("aten.is_nonzero.default", "returns bool"),
+        ("aten.scalar_tensor.default", "'layout' is of the type"),
+        ("aten.add.int", "takes no tensor"),
+        ("aten.cumsum", "expected the name of an operator"),
+        ("aten.cumsum.overloads", "no operator 'aten.cumsum.overloads'"),
+        ("aten.cumsum.__class__", "no operator 'aten.cumsum.__class__'"),
+        ("aten.__class__.mro", "no operator 'aten.__class__'"),
+        ("aten.cumsun.default", "did you mean 'cumsum'"),
+        ("quantized.add.default", "expected the name of an operator"),
+        ("os.system.default", "expected the name of an operator"),
+        ("aten.cumsum.default\n", "expected the name of an operator"),
+        (["aten"], "expected the name of an operator"),
+    ],
+)
+def test_operators_that_are_refused(operator: Any, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=reason):
+        Opaque(operator, [X])
+    save(Sequential(Opaque("aten.cumsum.default", [X, 0])), tmp_path / "net")
+    document = json.loads((tmp_path / "net" / "network.json").read_text())
+    document["blocks"]["opaque1"]["settings"]["operator"] = operator
+    (tmp_path / "net" / "network.json").write_text(json.dumps(document))
+    with pytest.raises(FormatError, match="opaque1"):
+        load(tmp_path / "net")
+
+
+def test_no_operator_of_torch_gets_through_that_could_do_more_than_compute() -> None:
+    """Read from the schemas' text, not with the code under test."""
+    allowed = []
+    for schema in torch._C._jit_get_all_schemas():
+        if schema.name.startswith("aten::"):
+            try:
+                operator_named(f"aten.{schema.name[6:]}.{schema.overload_name or 'default'}")
+            except SettingError:
+                continue
+            allowed.append(schema.name)
+            takes, returns = str(schema).rsplit(" -> ", 1)
+            takes = re.sub(
+                r"str\?? (approximate|equation|indexing|mode|norm|padding|reduce|rounding_mode|side|UPLO)\b", "", takes
+            )
+            for word in ("str ", "Device", "Generator", "Storage", "Stream", "Layout", "Any", "Dict", "!", "__torch__"):
+                assert word not in takes.replace("stride ", ""), schema
+            assert "Tensor" in takes, schema
+            assert {re.sub(r"\W.*", "", each) for each in returns.strip("()").split(", ")} == {"Tensor"}, schema
+    assert 500 < len(allowed) < 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "reason"),
+    [
+        ([], {}, "needs 'self'"),
+        ([X], {}, "needs 'dim'"),
+        ([X, 1, 2], {}, "2 arguments by place"),
+        ([X, "1"], {}, "'dim' .* must be"),
+        ([X, 1.5], {}, "'dim' .* must be"),
+        ([X, True], {}, "'dim' .* must be"),
+        ([X, 2**63], {}, "'dim' .* must be"),
+        ([X, {"size": "__import__('os')"}], {}, "formula"),
+        ([X, {"size": 1.5}], {}, "whole number"),
+        ([X, {"dtype": "float32"}], {}, "'dim' .* must be"),
+        ([{"input": "0"}, 1], {}, "'self' .* must be"),
+        ([{"input": -1}, 1], {}, "'self' .* must be"),
+        ([{"input": True}, 1], {}, "'self' .* must be"),
+        ([{"input": 0, "size": "a0"}, 1], {}, "'self' .* must be"),
+        ([{"input": 1}, 1], {}, "placeholders for the inputs 0, 1"),
+        ([3.0, 1], {}, "at least one input"),
+        ([X, 1], {"dim": 1}, "no 'dim' left"),
+        ([X, 1], {"device": "cuda"}, "no 'device' left"),
+        ([X, 1], {"dtype": "float32"}, "'dtype' .* must be"),
+        ([X, 1], {"dtype": {"dtype": "load"}}, "'dtype' .* must be"),
+        ([X, 1], {"dtype": {"dtype": ["float32"]}}, "'dtype' .* must be"),
+        ("X1", {}, "list of arguments"),
+        ([X, 1], ["dtype"], "dict of keywords"),
+    ],
+)
+def test_arguments_that_are_refused(arguments: Any, keywords: Any, reason: str) -> None:
+    with pytest.raises(SettingError, match=reason):
+        Opaque("aten.cumsum.default", arguments, keywords)
+
+
+def test_counts_of_inputs_and_outputs_must_be_right() -> None:
+    for count in (0, 2, True, 1.0, "1"):
+        with pytest.raises(SettingError, match="output"):
+            Opaque("aten.cumsum.default", [X, 1], output_count=count)
+    with pytest.raises(ShapeError, match=r"expected 2 outputs .* came 3"):
+        Opaque("aten.unbind.int", [X, 1], output_count=2)(torch.ones(2, 3))
+    with pytest.raises(ShapeError, match="expected 1 inputs"):
+        Opaque("aten.cumsum.default", [X, 1])(torch.ones(2), torch.ones(2))
+    with pytest.raises(ShapeError, match="cannot use 3"):
+        Opaque("aten.cumsum.default", [X, 1])(torch.ones(3))
+    with pytest.raises(BlockpropError, match=r"node 'opaque1'.*cannot use 3"):
+        Sequential(Opaque("aten.cumsum.default", [X, 1]))(torch.ones(3))
+
+
+# In diagrams ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_diagram_marks_what_goes_back_by_autograd() -> None:
+    network = Sequential(blocks.ReLU(), Opaque("aten.cumsum.default", [X, 1]))
+    svg = diagram(network)
+    assert svg.count("stroke-dasharray") == 2, "the box, and the legend"
+    assert "opaque1: aten.cumsum (backward by torch's autograd)" in svg.replace("&#x27;", "'")
+    assert ">backward by torch's autograd</text>" in svg
+    assert "autograd" not in diagram(Sequential(blocks.ReLU()))

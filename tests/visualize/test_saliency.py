@@ -1,0 +1,431 @@
+"""Saliency against autograd, against Captum where it is right and an oracle where it is not, and against the papers."""
+
+import itertools
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blockprop import Network, Sequential, from_torch, pretrained, with_preprocessing
+from blockprop.blocks import Clamp, Conv2d, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU, SiLU
+from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError
+from blockprop.visualize import saliency, sanity
+from blockprop.visualize.attribution.saliency import METHODS
+from tests.architectures import ARCHITECTURES
+from tests.architectures.squeezenet import SqueezeNet
+from tests.rules import rule_oracle
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+CLASSIFIERS = [
+    *("alexnet", "vgg16", "googlenet", "inception_v3", "squeezenet1_1", "resnet18", "densenet121"),
+    *("mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "vit"),
+]
+
+
+def imported(name: str, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, Network, Tensor]:
+    case = ARCHITECTURES[name]
+    module = case.make().to(dtype)
+    (x,) = (each.to(dtype) for each in case.inputs(torch.Generator().manual_seed(0)))
+    return module, from_torch(module, x, free=False), x
+
+
+def class_score(number: int) -> Callable[[Tensor], Tensor]:
+    return lambda y: y[:, number].sum()
+
+
+def living(network: Network, x: Tensor) -> int:
+    """A class for which every example has a score (a ReLU at the end may leave others without a gradient)."""
+    return int(network(x).amin(0).argmax())
+
+
+def small(dtype: torch.dtype = torch.float64) -> tuple[Network, Tensor]:
+    blocks = [Conv2d(3, 4, 3), ReLU(), MaxPool2d(2), Conv2d(4, 8, 3), ReLU(), GlobalAvgPool(), Flatten(), Linear(8, 5)]
+    return Sequential(*blocks).to(dtype=dtype), torch.rand(3, 3, 20, 16, dtype=dtype)
+
+
+# Against autograd -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=str)
+def test_gradient_equals_autograd(name: str, dtype: torch.dtype, tolerance: float) -> None:
+    module, network, x = imported(name, dtype)
+    expected, _ = rule_oracle.gradient(module, x, class_score(2))
+    seen = saliency(network, x, 2)
+    if name == "mobilenet_v3_large":
+        tolerance = max(tolerance, 1e-7)  # torch's hard sigmoid has 1/6 as a float32, for float64, too
+    scale = float(expected.abs().max())
+    assert seen.attribution.dtype == dtype
+    torch.testing.assert_close(seen.attribution, expected, rtol=0, atol=tolerance * scale)
+    torch.testing.assert_close(seen.map, expected.abs().amax(1), rtol=0, atol=tolerance * scale)
+    times = saliency(network, x, 2, "gradient_times_input").attribution
+    torch.testing.assert_close(times, expected * x, rtol=0, atol=tolerance * float((expected * x).abs().max()))
+
+
+def test_top_looks_at_each_pictures_own_class() -> None:
+    module, network, x = imported("resnet18")
+    expected, _ = rule_oracle.gradient(module, x, lambda y: y.amax(1).sum())
+    seen = saliency(network, x)
+    torch.testing.assert_close(seen.attribution, expected, rtol=1e-9, atol=1e-12)
+    assert seen.targets == [str(number) for number in module(x).argmax(1).tolist()]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_picture_in_a_batch_is_explained_as_alone(method: str) -> None:
+    network, x = small()
+    batch = saliency(network, x, "top", method)
+    for i in range(len(x)):
+        alone = saliency(network, x[i : i + 1], "top", method)
+        torch.testing.assert_close(alone.map[0], batch.map[i], rtol=1e-9, atol=1e-15)
+        torch.testing.assert_close(alone.attribution[0], batch.attribution[i], rtol=1e-9, atol=1e-15)
+        assert alone.targets == batch.targets[i : i + 1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_are_pictures(method: str) -> None:
+    network, x = small()
+    seen = saliency(network, x, 1, method, seed=3)
+    assert seen.map.shape == (3, 20, 16)
+    assert seen.attribution.shape[2:] == (20, 16)
+    assert seen.method == method
+    assert not seen.map.requires_grad
+    if method not in ("gradient_times_input", "integrated_gradients"):
+        assert float(seen.map.min()) >= 0
+
+
+# Against Captum -------------------------------------------------------------------------------------------------------
+
+
+def captum() -> Any:
+    return pytest.importorskip("captum.attr")
+
+
+def close(found: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
+    torch.testing.assert_close(found, expected.detach(), rtol=0, atol=tolerance * float(expected.abs().max()))
+
+
+PLAIN = ["alexnet", "vgg16", "squeezenet1_1", "resnet50"]
+"""Networks whose every ReLU is an nn.ReLU, which Captum sees."""
+peers_warnings = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@peers_warnings
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_as_captum(name: str, dtype: torch.dtype) -> None:
+    attr = captum()
+    module, network, x = imported(name, dtype)
+    number = living(network, x)
+    tolerance = {torch.float64: 1e-9, torch.float32: 1e-4}[dtype]
+    peers = {
+        "gradient": attr.Saliency(module).attribute(x, target=number, abs=False),
+        "gradient_times_input": attr.InputXGradient(module).attribute(x, target=number),
+        "guided": attr.GuidedBackprop(module).attribute(x, target=number),
+        "deconvnet": attr.Deconvolution(module).attribute(x, target=number),
+    }
+    for method, expected in peers.items():
+        close(saliency(network, x, number, method, strict=True).attribution, expected, tolerance)
+
+
+@peers_warnings
+@pytest.mark.parametrize("name", PLAIN)
+def test_integrated_gradients_as_captum(name: str) -> None:
+    module, network, x = imported(name)
+    number = living(network, x)
+    baseline = torch.randn_like(x[:1])
+    peer = captum().IntegratedGradients(module)
+    expected, delta = peer.attribute(x, baseline, target=number, n_steps=20, return_convergence_delta=True)
+    seen = saliency(network, x, number, "integrated_gradients", steps=20, baseline=baseline)
+    close(seen.attribution, expected, 1e-6)  # Captum's steps are float32
+    torch.testing.assert_close(seen.residual, delta, rtol=1e-5, atol=1e-6 * float(expected.abs().sum()))
+
+
+@peers_warnings
+@pytest.mark.parametrize(
+    ("name", "layer"), [("alexnet", "conv5"), ("squeezenet1_1", "features.7.expand3x3_activation")]
+)
+def test_guided_grad_cam_as_captum(name: str, layer: str) -> None:
+    module, network, x = imported(name)
+    number = living(network, x)
+    part = module.get_submodule(layer)
+    for each in module.modules():  # Captum keeps the activation itself, which must not change
+        if isinstance(each, nn.ReLU):
+            each.inplace = False
+    peer = captum().GuidedGradCam(module, part)
+    expected = peer.attribute(x, target=number, interpolate_mode="bilinear")
+    close(saliency(network, x, number, "guided_grad_cam", node=layer).attribution, expected)
+
+
+# Where Captum is wrong or fails ---------------------------------------------------------------------------------------
+
+
+class OneForAll(nn.Module):
+    """One ReLU used ten times, in place or not."""
+
+    def __init__(self, inplace: bool) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(3 if i == 0 else 6, 6, 3, padding=1) for i in range(10))
+        self.relu, self.fc = nn.ReLU(inplace), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = self.relu(conv(x))
+        return self.fc(x.mean((2, 3)))
+
+
+def one_for_all(inplace: bool) -> tuple[nn.Module, Network, Tensor]:
+    module, x = OneForAll(inplace).double().eval(), torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    return module, from_torch(module, x, free=False), x
+
+
+HARD = {
+    **{name: lambda name=name: imported(name) for name in ("googlenet", "inception_v3", "densenet121")},
+    "one ReLU ten times": lambda: one_for_all(False),
+    "one ReLU ten times, in place": lambda: one_for_all(True),
+}
+
+
+@pytest.mark.parametrize("case", HARD)
+def test_right_however_relu_is_written(case: str) -> None:
+    module, network, x = HARD[case]()
+    for method, oracle in (("guided", rule_oracle.Guided), ("deconvnet", rule_oracle.Deconvnet)):
+        expected, count = rule_oracle.gradient(module, x, class_score(1), oracle)
+        seen = saliency(network, x, 1, method, strict=True)
+        close(seen.attribution, expected)
+        assert seen.coverage is not None
+        assert len(seen.coverage.replaced) == count
+
+
+# Against the papers ---------------------------------------------------------------------------------------------------
+
+
+def autograd_of(network: Network, x: Tensor, number: int) -> Tensor:
+    """The same small network written with torch's functions."""
+    conv1, conv2, fc = (network.blocks[name] for name in ("conv2d1", "conv2d2", "linear1"))
+    x = x.clone().requires_grad_()
+    h = F.relu(F.conv2d(F.max_pool2d(F.relu(F.conv2d(x, conv1.weight, conv1.bias)), 2), conv2.weight, conv2.bias))
+    y = F.linear(h.mean((2, 3)), fc.weight, fc.bias)
+    return torch.autograd.grad(y[:, number].sum(), x)[0]
+
+
+def test_smooth_grad_as_in_the_paper() -> None:
+    network, x = small()
+    generator = torch.Generator().manual_seed(7)
+    gradients = []
+    for _ in range(6):
+        noise = torch.randn(1, 3, 20, 16, generator=generator).double()
+        deviations = [0.2 * (picture.max() - picture.min()) for picture in x]
+        noisy = torch.stack([picture + s * noise[0] for picture, s in zip(x, deviations, strict=True)])
+        gradients.append(autograd_of(network, noisy, 1))
+    seen = saliency(network, x, 1, "smooth_grad", samples=6, sigma=0.2, seed=7)
+    close(seen.attribution, torch.stack(gradients).mean(0))
+    close(seen.map, torch.stack(gradients).mean(0).abs().amax(1))
+    squared = saliency(network, x, 1, "smooth_grad_squared", samples=6, sigma=0.2, seed=7)
+    close(squared.attribution, torch.stack(gradients).square().mean(0))
+    other = saliency(network, x, 1, "smooth_grad", samples=6, sigma=0.2, seed=8)
+    assert not torch.equal(other.map, seen.map)
+
+
+def test_smooth_grad_decides_the_target_on_the_picture_itself() -> None:
+    network, x = small()
+    number = int(network(x[:1]).argmax())
+    noisy = {"samples": 4, "sigma": 3.0}
+    top, fixed = (saliency(network, x[:1], target, "smooth_grad", **noisy) for target in ("top", number))
+    assert torch.equal(top.map, fixed.map)
+
+
+def test_grad_cam_as_in_the_paper() -> None:
+    network, x = small()
+    node, rows = "relu2", []
+    trace = network.forward(x)
+    weight = network.blocks["linear1"].weight[1]
+    for picture in trace[node]:
+        channels, height, width = picture.shape
+        cam = torch.zeros(height, width, dtype=x.dtype)
+        for k in range(channels):
+            alpha = weight[k] / (height * width)  # ∂S/∂A_k is the same at all places behind a global mean
+            cam += alpha * picture[k]
+        rows.append(F.interpolate(cam.relu()[None, None], size=(20, 16), mode="bilinear")[0, 0])
+    close(saliency(network, x, 1, "grad_cam", node=node).map, torch.stack(rows))
+    assert torch.equal(saliency(network, x, 1, "grad_cam").map, saliency(network, x, 1, "grad_cam", node=node).map)
+
+
+def test_the_integral_is_complete() -> None:
+    network, x = small()
+    for baseline in ("black", "gray", "blur"):
+        seen = saliency(network, x, 1, "integrated_gradients", steps=400, baseline=baseline)
+        assert float(seen.residual.abs().max()) < 1e-2 * float(seen.attribution.abs().sum((1, 2, 3)).min())
+    smooth = Sequential(Conv2d(3, 2, 3), SiLU(), Flatten(), Linear(2 * 18 * 14, 3)).to(dtype=torch.float64)
+    assert float(saliency(smooth, x, 1, "integrated_gradients").residual.abs().max()) < 1e-12
+
+
+def test_rules_combine_with_methods() -> None:
+    network, x = small()
+    both = saliency(network, x, 1, "smooth_grad", samples=3, rules="guided")
+    assert str(both.coverage) == "guided: replaced 2 of 2 nodes that rectify or gate"
+    own = {Conv2d: lambda block, saved, d_y: tuple(-d for d in block.propagate(saved, d_y))}
+    turned = saliency(network, x, 1, "guided", rules=own)  # both convolutions turn the sign of the error
+    assert len(turned.coverage.replaced) == 4
+    assert not torch.equal(turned.attribution, saliency(network, x, 1, "guided").attribution)
+    linear = {Linear: lambda block, saved, d_y: tuple(3 * d for d in block.propagate(saved, d_y))}
+    close(saliency(network, x, 1, rules=linear).attribution, 3 * saliency(network, x, 1).attribution)
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_a_target_that_nothing_can_influence() -> None:
+    network = Sequential(Conv2d(3, 2, 3), ReLU(), GlobalAvgPool())
+    network.blocks["conv2d1"].bias.copy_(torch.tensor([-100.0, 1.0]))
+    x = torch.rand(2, 3, 8, 8)
+    for method in METHODS.keys() - {"deconvnet"}:  # which does not ask whether a ReLU was open
+        with pytest.raises(SettingError, match=r"cannot influence '0' in picture 1, 2 of 2: the gradient is zero"):
+            saliency(network, x, 0, method, **({"samples": 2} if "smooth" in method else {}))
+    with pytest.raises(SettingError, match=r"score\('one'\) does not depend on the input 'x'"):
+        saliency(constant_beside(), x, "one")
+
+
+def constant_beside() -> Network:
+    from blockprop.blocks import Constant
+    from blockprop.engine.plan import Node
+
+    return Network([Node("one", Constant((1, 3)), ()), Node("relu", ReLU(), ("x",))])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"image": torch.zeros(3, 8, 8)}, ShapeError, r"expected pictures \(n, channels, h, w\)"),
+        ({"image": torch.zeros(1, 3, 8, 8, dtype=torch.uint8)}, ShapeError, "of real numbers"),
+        ({"image": torch.zeros(0, 3, 8, 8)}, ShapeError, "expected pictures"),
+        ({"image": torch.full((1, 3, 20, 16), torch.nan)}, ShapeError, "not finite"),
+        ({"image": [1.0]}, ShapeError, "came a list"),
+        ({"method": "guded"}, SettingError, "no method 'guded'; did you mean 'guided'"),
+        ({"method": "smooth_grad", "sample": 3}, SettingError, "no setting 'sample'; did you mean 'samples'"),
+        ({"method": "smooth_grad", "samples": 0}, SettingError, "samples must be at least 1"),
+        ({"method": "smooth_grad", "sigma": 0.0}, SettingError, "sigma above 0"),
+        ({"method": "integrated_gradients", "steps": 0}, SettingError, "steps must be"),
+        ({"method": "integrated_gradients", "baseline": "white"}, SettingError, "baseline must be black, gray, blur"),
+        ({"method": "integrated_gradients", "baseline": torch.ones(7)}, ShapeError, "a baseline of 7 does not fit"),
+        ({"method": "grad_cam", "node": "relu3"}, GraphError, "no node 'relu3'; did you mean 'relu"),
+        ({"method": "grad_cam", "node": "flatten1"}, SettingError, "needs a node with channels, height and width"),
+        ({"method": "grad_cam", "rules": "guided"}, SettingError, "grad_cam takes no rules"),
+        ({"rules": "guidde"}, SettingError, "no rules 'guidde'; did you mean 'guided'"),
+        ({"target": "goose"}, SettingError, "no class and no node 'goose'"),
+    ],
+    ids=repr,
+)
+def test_what_is_refused(arguments: dict[str, Any], error: type[BlockpropError], message: str) -> None:
+    network, x = small()
+    with pytest.raises(error, match=message):
+        saliency(network, **{"image": x, "target": 1} | arguments)
+
+
+def test_strict_refuses_what_rules_do_not_cover() -> None:
+    network = Sequential(Conv2d(3, 2, 3), ReLU(), SiLU(), Clamp(0, 6), GlobalAvgPool())
+    x = torch.rand(1, 3, 8, 8)
+    assert str(saliency(network, x, 0, "guided").coverage).startswith("guided: replaced 2 of 3")
+    with pytest.raises(GraphError, match="silu1"):
+        saliency(network, x, 0, "guided", strict=True)
+    assert saliency(network, x, "relu1:0", "guided", strict=True).coverage.complete  # nothing above the target counts
+
+
+# What it costs --------------------------------------------------------------------------------------------------------
+
+
+def test_no_weights_gradient_and_nothing_beyond_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x = small()
+    beyond = network.blocks["linear1"]
+    monkeypatch.setattr(Conv2d, "gradients", lambda *_: pytest.fail("a weight's gradient was computed"))
+    monkeypatch.setattr(beyond, "forward", lambda *_: pytest.fail("forward went beyond the target"), raising=False)
+    for method in METHODS:
+        saliency(network, x, "relu2", method, **({"node": "relu1"} if "cam" in method else {}))
+
+
+def test_the_network_stays_as_it_is() -> None:
+    network, x = small()
+    before, picture = {name: tensor.clone() for name, tensor in network.state.items()}, x.clone()
+    for method in METHODS:
+        saliency(network, x, 1, method)
+    list(sanity(network, x, 1))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state.items())
+    assert torch.equal(x, picture)
+
+
+def peak_memory(function: Callable[[], object]) -> int:
+    """Bytes of the tensors alive at the worst moment, of those made in the call."""
+    function()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        function()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "trace.json")
+        profiler.export_chrome_trace(str(path))
+        events = [event for event in json.loads(path.read_text())["traceEvents"] if event.get("name") == "[memory]"]
+    alive: dict[int, int] = {}
+    total = peak = 0
+    for event in sorted(events, key=lambda event: event["ts"]):
+        address, size = event["args"]["Addr"], event["args"]["Bytes"]
+        if size > 0:
+            alive[address] = size
+        total += size if size > 0 else -alive.pop(address, 0)
+        peak = max(peak, total)
+    return peak
+
+
+@pytest.mark.parametrize("method", ["smooth_grad", "smooth_grad_squared", "integrated_gradients"])
+def test_samples_cost_no_memory(method: str) -> None:
+    x = torch.rand(1, 3, 96, 96)
+    network = from_torch(SqueezeNet(width=1).eval(), x, free=False)  # so wide that the picture is the small part
+    number = living(network, x)
+    plain = peak_memory(lambda: saliency(network, x, number))
+    name = "steps" if method == "integrated_gradients" else "samples"
+    few, many = (peak_memory(lambda n=n: saliency(network, x, number, method, **{name: n})) for n in (10, 100))
+    assert plain > 1e6
+    assert many <= 1.3 * plain
+    assert many == pytest.approx(few, rel=0.01)
+
+
+# Sanity ---------------------------------------------------------------------------------------------------------------
+
+
+def test_sanity_randomizes_from_the_top_down() -> None:
+    network, x = small()
+    records = list(sanity(network, x, 1))
+    assert [record.layer for record in records] == ["linear1", "conv2d2", "conv2d1"]
+    assert [(record.step, record.steps) for record in records] == [(1, 3), (2, 3), (3, 3)]
+    assert all(-1 <= value <= 1 for record in records for value in (record.correlation, record.absolute))
+    assert records == list(sanity(network, x, 1))
+    assert records != list(sanity(network, x, 1, seed=1))
+
+
+def test_sanity_sees_a_map_that_does_not_change() -> None:
+    network, x = small()
+    for name in ("conv2d1", "conv2d2"):
+        network.blocks[name].weight.fill_(0.1)
+        network.blocks[name].bias.fill_(0.1)
+    network.blocks["linear1"].weight.fill_(0.1)  # weights that no order can change
+    assert all(record.correlation == record.absolute == pytest.approx(1) for record in sanity(network, x, 1))
+
+
+# A real network -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not (DATA / "weights" / "squeezenet1_1.safetensors").exists(), reason="no published weights here")
+def test_a_photograph() -> None:
+    from blockprop import read_photo
+
+    network = pretrained("squeezenet1_1", DATA / "weights" / "squeezenet1_1.safetensors")
+    classes = (DATA / "imagenet_classes.txt").read_text().splitlines()
+    network = with_preprocessing(network, classes=classes)
+    x = read_photo(DATA / "photos" / "n01855672_goose.jpg", network)
+    seen = saliency(network, x, "goose", "guided_grad_cam", strict=True)
+    assert seen.targets == saliency(network, x).targets == ["goose"]
+    assert len(seen.coverage.replaced) == 26
+    curve = [record.correlation for record in itertools.islice(sanity(network, x, "goose"), 8)]
+    assert max(curve) < 0.5
