@@ -9,7 +9,7 @@ batch, every loss below is the mean over the examples (with class weights: the w
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,8 @@ from torch import Tensor
 from blockprop.errors import GraphError, SettingError, ShapeError
 
 Seeds = dict[str, Tensor]
+Task = Literal["classify", "regress"]
+"""What a loss wants as target: classes, or numbers."""
 
 
 class Objective:
@@ -81,11 +83,17 @@ class Loss(Objective):
     """An objective that compares one output with a target.
 
     loss: function (y, target) -> (L, ∂L/∂y)     title: how it prints
-    node: the output it reads; None for the network's only one.
+    node: the output it reads; None for the network's only one.   task: whether it wants classes or numbers
     """
 
-    def __init__(self, loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], title: str, node: str | None = None):
-        self.loss, self.title, self.node = loss, title, node
+    def __init__(
+        self,
+        loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        title: str,
+        node: str | None = None,
+        task: Task = "regress",
+    ):
+        self.loss, self.title, self.node, self.task = loss, title, node, task
         self.nodes = () if node is None else (node,)
 
     def evaluate(self, outputs: Mapping[str, Tensor], target: Any = None) -> tuple[Tensor, Seeds]:
@@ -122,7 +130,8 @@ def cross_entropy(class_weights: Tensor | None = None, label_smoothing: float = 
         log_p = y.log_softmax(1)
         return -(t * log_p).sum(), log_p.exp() * t.sum(1, keepdim=True) - t
 
-    return Loss(loss, _title("cross_entropy", class_weights=class_weights, label_smoothing=label_smoothing), node)
+    title = _title("cross_entropy", class_weights=class_weights, label_smoothing=label_smoothing)
+    return Loss(loss, title, node, "classify")
 
 
 def negative_log_likelihood(
@@ -141,9 +150,8 @@ def negative_log_likelihood(
         t = shares(y, target)
         return -torch.xlogy(t, y).sum(), torch.where(t == 0, 0.0, -t / y)
 
-    return Loss(
-        loss, _title("negative_log_likelihood", class_weights=class_weights, label_smoothing=label_smoothing), node
-    )
+    title = _title("negative_log_likelihood", class_weights=class_weights, label_smoothing=label_smoothing)
+    return Loss(loss, title, node, "classify")
 
 
 def mean_squared_error(node: str | None = None) -> Loss:

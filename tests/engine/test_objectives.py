@@ -80,6 +80,12 @@ def test_every_loss_has_a_row_and_documents_its_seed() -> None:
         assert "seed = " in (loss.__doc__ or "")
 
 
+def test_a_loss_says_whether_it_wants_classes_or_numbers() -> None:
+    classify = {name for name, loss in LOSSES.items() if loss().task == "classify"}
+    assert classify == {"cross_entropy", "negative_log_likelihood"}
+    assert {loss().task for loss in LOSSES.values()} == {"classify", "regress"}
+
+
 def test_cross_entropy_by_hand() -> None:
     value, seeds = cross_entropy().evaluate({"y": torch.tensor([[0.0, math.log(3.0)]])}, torch.tensor([0]))
     assert value.item() == pytest.approx(math.log(4))
