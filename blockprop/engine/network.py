@@ -279,6 +279,12 @@ class Network:
                 block.generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
         return self
 
+    @property
+    def generators(self) -> dict[str, torch.Generator]:
+        """The generators of the random blocks by node name, of those that have one (`seed` gives one to all)."""
+        generators = {name: getattr(block, "generator", None) for name, block in self.unique_blocks.items()}
+        return {name: generator for name, generator in generators.items() if generator is not None}
+
     def copy(self) -> Self:
         """An independent network with equal weights."""
         return copy.deepcopy(self)

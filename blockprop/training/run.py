@@ -118,7 +118,7 @@ class Run:
         """The loop. Ctrl-C takes effect between two steps; whenever the run is left, the checkpoint holds its state."""
         started = saved = time.perf_counter()
         self.network.seed(self.seed)
-        for name, generator in self._generators().items():
+        for name, generator in self.network.generators.items():
             if name in self.generator_states:
                 generator.set_state(self.generator_states[name])
         with Interruption() as interruption:
@@ -271,11 +271,6 @@ class Run:
             "tensors": shapes,
         }
 
-    def _generators(self) -> dict[str, torch.Generator]:
-        blocks = self.network.unique_blocks.items()
-        found = {name: getattr(block, "generator", None) for name, block in blocks}
-        return {name: generator for name, generator in found.items() if generator is not None}
-
     def _save(self, seconds: float) -> None:
         assert self.checkpoint is not None
         self._require_finite_parameters()
@@ -286,7 +281,7 @@ class Run:
             "averages": None if self.averages is None else self.averages.values,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
-            "generators": {name: generator.get_state() for name, generator in self._generators().items()},
+            "generators": {name: generator.get_state() for name, generator in self.network.generators.items()},
             "progress": [self.step, self.epoch, self.position, self.value_sum, seconds],
             "stopping": [self.stopping.best, self.stopping.since],
         }

@@ -184,16 +184,11 @@ class Ascent(Run):
             "start": self.begun,
         }
 
-    def _generators(self) -> dict[str, torch.Generator]:
-        blocks = self.network.unique_blocks.items()
-        found = {name: getattr(block, "generator", None) for name, block in blocks}
-        return {name: generator for name, generator in found.items() if generator is not None}
-
     def document(self) -> dict[str, Any]:
         return {
             "parameters": self.parameters,
             "optimizer": self.optimizer.state(),
-            "generators": {name: generator.get_state() for name, generator in self._generators().items()},
+            "generators": {name: generator.get_state() for name, generator in self.network.generators.items()},
             "influenced": self.influenced,
             "best": self.best,
         }
@@ -201,7 +196,7 @@ class Ascent(Run):
     def restore(self, document: dict[str, Any]) -> None:
         self.parameters.copy_(document["parameters"])
         self.optimizer.restore(document["optimizer"])
-        for name, generator in self._generators().items():
+        for name, generator in self.network.generators.items():
             generator.set_state(document["generators"][name])
         self.influenced = document["influenced"]
         self.best.copy_(document["best"])

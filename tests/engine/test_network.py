@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.blocks import Linear
+from blockprop.blocks import Dropout, Linear
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
@@ -398,3 +398,11 @@ def test_what_is_no_block_or_no_tensor_is_refused() -> None:
             Sequential(wrong)
     with pytest.raises(ShapeError, match=r"came a list; torch\.as_tensor"):
         Sequential(Double())([1.0])
+
+
+def test_the_generators_of_random_blocks_by_name() -> None:
+    dropout = Dropout(0.5)
+    network = Sequential({"fc": Linear(3, 3), "drop": dropout, "again": dropout, "other": Dropout(0.1)})
+    assert network.generators == {}
+    network.seed(1)
+    assert network.generators == {"drop": dropout.generator, "other": network.blocks["other"].generator}
