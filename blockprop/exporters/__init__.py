@@ -1,4 +1,7 @@
-"""Networks to elsewhere: one file for each format."""
+"""Networks to elsewhere: `onnx/` writes the file, `onnx_operators/` has a handler for each block.
+
+What a handler gets stands at the root: the Writing of a node, its Operands, and the Writer of the file.
+"""
 
 from blockprop.exporters.onnx.to_onnx import to_onnx
 

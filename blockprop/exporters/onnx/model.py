@@ -12,8 +12,10 @@ from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, UnsupportedError
 from blockprop.exporters.onnx.trials import Example, Trials, run_trials
-from blockprop.exporters.onnx_operators.call import TYPES, Call, Value, Writer, as_proto, bytes_of
 from blockprop.exporters.onnx_operators.table import HANDLERS, REASONS
+from blockprop.exporters.operand import Operand
+from blockprop.exporters.writer import TYPES, Writer, as_proto, bytes_of
+from blockprop.exporters.writing import Writing
 from blockprop.saving.files import dump, put_bytes, replaced
 from blockprop.version import __version__
 
@@ -42,26 +44,26 @@ def model_of(network: Network, opset: int, shape: Example, title: str) -> tuple[
         if problems:
             raise _refusal(network, problems) from None
         raise
-    values = {key: Value(key, *tensors) for key, tensors in trials.values.items()}
+    operands = {key: Operand(key, tensors) for key, tensors in trials.values.items()}
     writer = Writer(opset, network.keys, network.outputs)
     owners = {id(block): name for name, block in network.unique_blocks.items()}
     for node in network.nodes:
         if node.name not in problems:
             try:
-                _write_node(writer, node, owners[id(node.block)], values)
+                _write_node(writer, node, owners[id(node.block)], operands)
             except UnsupportedError as error:
                 problems[node.name] = node, str(error)
     if problems:
         raise _refusal(network, problems)
-    return _assembled(network, writer, values, trials, title), writer.tensors
+    return _assembled(network, writer, operands, trials, title), writer.tensors
 
 
-def _write_node(writer: Writer, node: Node, owner: str, values: Mapping[str, Value]) -> None:
-    call = Call(writer, node, owner, [values[key] for key in node.inputs], [values[key] for key in node.keys])
-    for value in (*call.inputs, *call.outputs):
-        if value.dtype not in TYPES:
-            call.refuse(f"numbers of the type {value.dtype}")
-    call.finish(HANDLERS[type(node.block)](call, node.block, *call.inputs))
+def _write_node(writer: Writer, node: Node, owner: str, operands: Mapping[str, Operand]) -> None:
+    writing = Writing(writer, node, owner, [operands[key] for key in node.inputs], [operands[key] for key in node.keys])
+    for operand in (*writing.inputs, *writing.outputs):
+        if operand.dtype not in TYPES:
+            raise UnsupportedError(f"numbers of the type {operand.dtype}")
+    writing.finish(HANDLERS[type(node.block)](writing, node.block, *writing.inputs))
 
 
 def _refusal(network: Network, problems: Mapping[str, tuple[Node, str]]) -> UnsupportedError:
@@ -77,14 +79,16 @@ def _refusal(network: Network, problems: Mapping[str, tuple[Node, str]]) -> Unsu
 # The model ------------------------------------------------------------------------------------------------------------
 
 
-def _assembled(network: Network, writer: Writer, values: Mapping[str, Value], trials: Trials, title: str) -> ModelProto:
+def _assembled(
+    network: Network, writer: Writer, operands: Mapping[str, Operand], trials: Trials, title: str
+) -> ModelProto:
     outputs = _outputs(network, writer)
     names = _names_of_sizes(trials)
     graph = onnx.helper.make_graph(
         writer.nodes,
         title or "network",
-        [_input(values[name], trials) for name in network.inputs],
-        [_output(name, values[key], names) for name, key in zip(outputs, network.outputs, strict=True)],
+        [_input(operands[name], trials) for name in network.inputs],
+        [_output(name, operands[key], names) for name, key in zip(outputs, network.outputs, strict=True)],
     )
     version = [onnx.helper.make_opsetid("", writer.opset)]
     model = onnx.helper.make_model(
@@ -123,15 +127,15 @@ def _names_of_sizes(trials: Trials) -> dict[tuple[int, int], str | None]:
     return found
 
 
-def _input(value: Value, trials: Trials) -> ValueInfoProto:
-    own = [trials.free.get((str(value), axis), size) for axis, size in enumerate(value.trials[0].shape)]
-    return onnx.helper.make_tensor_value_info(str(value), TYPES[value.dtype], own)
+def _input(operand: Operand, trials: Trials) -> ValueInfoProto:
+    own = [trials.free.get((operand.name, axis), size) for axis, size in enumerate(operand.trials[0].shape)]
+    return onnx.helper.make_tensor_value_info(operand.name, TYPES[operand.dtype], own)
 
 
-def _output(name: str, value: Value, names: Mapping[tuple[int, int], str | None]) -> ValueInfoProto:
-    pairs = zip(*(trial.shape for trial in value.trials), strict=True)
+def _output(name: str, operand: Operand, names: Mapping[tuple[int, int], str | None]) -> ValueInfoProto:
+    pairs = zip(*(trial.shape for trial in operand.trials), strict=True)
     sizes = [a if a == b else names.get((a, b)) or f"{name}_{axis}" for axis, (a, b) in enumerate(pairs)]
-    return onnx.helper.make_tensor_value_info(name, TYPES[value.dtype], sizes)
+    return onnx.helper.make_tensor_value_info(name, TYPES[operand.dtype], sizes)
 
 
 # The file -------------------------------------------------------------------------------------------------------------

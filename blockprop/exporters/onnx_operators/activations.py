@@ -6,116 +6,118 @@ from typing import Any
 import torch
 
 from blockprop import blocks
-from blockprop.exporters.onnx_operators.call import Call, Value
 from blockprop.exporters.onnx_operators.table import exports
+from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.writing import Writing
 
 
 @exports(blocks.ReLU)
-def relu(call: Call, block: blocks.ReLU, x: Value) -> Any:
-    return call.add("Relu", x)
+def relu(writing: Writing, block: blocks.ReLU, x: Operand) -> Any:
+    return writing.add("Relu", x)
 
 
 @exports(blocks.LeakyReLU)
-def leaky_relu(call: Call, block: blocks.LeakyReLU, x: Value) -> Any:
-    return call.add("LeakyRelu", x, alpha=float(block.negative_slope))
+def leaky_relu(writing: Writing, block: blocks.LeakyReLU, x: Operand) -> Any:
+    return writing.add("LeakyRelu", x, alpha=float(block.negative_slope))
 
 
 @exports(blocks.PReLU)
-def prelu(call: Call, block: blocks.PReLU, x: Value) -> Any:
+def prelu(writing: Writing, block: blocks.PReLU, x: Operand) -> Any:
     slopes = block.weight
     if block.shape is None and x.axes > 2 and block.channels > 1:
         slopes = slopes.view(-1, *[1] * (x.axes - 2))
-    return call.add("PRelu", x, call.weight("weight", slopes))
+    return writing.add("PRelu", x, writing.weight("weight", slopes))
 
 
 @exports(blocks.ELU)
-def elu(call: Call, block: blocks.ELU, x: Value) -> Any:
-    return call.add("Elu", x, alpha=float(block.alpha))
+def elu(writing: Writing, block: blocks.ELU, x: Operand) -> Any:
+    return writing.add("Elu", x, alpha=float(block.alpha))
 
 
 @exports(blocks.CELU)
-def celu(call: Call, block: blocks.CELU, x: Value) -> Any:
-    return call.add("Celu", x, alpha=float(block.alpha))
+def celu(writing: Writing, block: blocks.CELU, x: Operand) -> Any:
+    return writing.add("Celu", x, alpha=float(block.alpha))
 
 
 @exports(blocks.SELU)
-def selu(call: Call, block: blocks.SELU, x: Value) -> Any:
-    return call.add("Selu", x, alpha=float(block.alpha), gamma=float(block.scale))
+def selu(writing: Writing, block: blocks.SELU, x: Operand) -> Any:
+    return writing.add("Selu", x, alpha=float(block.alpha), gamma=float(block.scale))
 
 
 @exports(blocks.GELU)
-def gelu(call: Call, block: blocks.GELU, x: Value) -> Any:
-    if call.opset >= 20:
-        return call.add("Gelu", x, approximate=block.approximate)
+def gelu(writing: Writing, block: blocks.GELU, x: Operand) -> Any:
+    if writing.opset >= 20:
+        return writing.add("Gelu", x, approximate=block.approximate)
     if block.approximate == "none":
-        part = call.add("Erf", call.add("Mul", x, call.number(math.sqrt(0.5))))
+        part = writing.add("Erf", writing.add("Mul", x, writing.number(math.sqrt(0.5))))
     else:
-        cubic = call.add("Mul", call.add("Mul", call.add("Mul", x, x), x), call.number(0.044715))
-        part = call.add("Tanh", call.add("Mul", call.add("Add", x, cubic), call.number(math.sqrt(2 / math.pi))))
-    half = call.add("Mul", x, call.number(0.5))
-    return call.add("Mul", half, call.add("Add", part, call.number(1.0)))
+        cubic = writing.add("Mul", writing.add("Mul", writing.add("Mul", x, x), x), writing.number(0.044715))
+        inner = writing.add("Mul", writing.add("Add", x, cubic), writing.number(math.sqrt(2 / math.pi)))
+        part = writing.add("Tanh", inner)
+    half = writing.add("Mul", x, writing.number(0.5))
+    return writing.add("Mul", half, writing.add("Add", part, writing.number(1.0)))
 
 
 @exports(blocks.SiLU)
-def silu(call: Call, block: blocks.SiLU, x: Value) -> Any:
-    return call.add("Mul", x, call.add("Sigmoid", x))
+def silu(writing: Writing, block: blocks.SiLU, x: Operand) -> Any:
+    return writing.add("Mul", x, writing.add("Sigmoid", x))
 
 
 @exports(blocks.Sigmoid)
-def sigmoid(call: Call, block: blocks.Sigmoid, x: Value) -> Any:
-    return call.add("Sigmoid", call.cast(x, call.dtype))
+def sigmoid(writing: Writing, block: blocks.Sigmoid, x: Operand) -> Any:
+    return writing.add("Sigmoid", writing.cast(x, writing.dtype))
 
 
 @exports(blocks.Tanh)
-def tanh(call: Call, block: blocks.Tanh, x: Value) -> Any:
-    return call.add("Tanh", call.cast(x, call.dtype))
+def tanh(writing: Writing, block: blocks.Tanh, x: Operand) -> Any:
+    return writing.add("Tanh", writing.cast(x, writing.dtype))
 
 
 @exports(blocks.Softplus)
-def softplus(call: Call, block: blocks.Softplus, x: Value) -> Any:
+def softplus(writing: Writing, block: blocks.Softplus, x: Operand) -> Any:
     if block.beta == 1:
-        scaled: str = x
-        y = call.add("Softplus", x)
+        scaled: Input = x
+        y = writing.add("Softplus", x)
     else:
-        scaled = call.add("Mul", x, call.number(block.beta))
-        y = call.add("Div", call.add("Softplus", scaled), call.number(block.beta))
+        scaled = writing.add("Mul", x, writing.number(block.beta))
+        y = writing.add("Div", writing.add("Softplus", scaled), writing.number(block.beta))
     if block.threshold >= 20 and x.dtype != torch.float64:
         return y  # beyond it both are equal, as far as float32 can tell
-    return call.add("Where", call.add("Greater", scaled, call.number(block.threshold)), x, y)
+    return writing.add("Where", writing.add("Greater", scaled, writing.number(block.threshold)), x, y)
 
 
 @exports(blocks.HardSigmoid)
-def hard_sigmoid(call: Call, block: blocks.HardSigmoid, x: Value) -> Any:
-    return call.add("HardSigmoid", x, alpha=float(block.alpha), beta=float(block.beta))
+def hard_sigmoid(writing: Writing, block: blocks.HardSigmoid, x: Operand) -> Any:
+    return writing.add("HardSigmoid", x, alpha=float(block.alpha), beta=float(block.beta))
 
 
 @exports(blocks.HardSwish)
-def hard_swish(call: Call, block: blocks.HardSwish, x: Value) -> Any:
-    return call.add("HardSwish", x)
+def hard_swish(writing: Writing, block: blocks.HardSwish, x: Operand) -> Any:
+    return writing.add("HardSwish", x)
 
 
 @exports(blocks.ThresholdedReLU)
-def thresholded_relu(call: Call, block: blocks.ThresholdedReLU, x: Value) -> Any:
-    return call.add("ThresholdedRelu", x, alpha=float(block.alpha))
+def thresholded_relu(writing: Writing, block: blocks.ThresholdedReLU, x: Operand) -> Any:
+    return writing.add("ThresholdedRelu", x, alpha=float(block.alpha))
 
 
 @exports(blocks.Shrink)
-def shrink(call: Call, block: blocks.Shrink, x: Value) -> Any:
-    return call.add("Shrink", x, bias=float(block.bias), lambd=float(block.lambd))
+def shrink(writing: Writing, block: blocks.Shrink, x: Operand) -> Any:
+    return writing.add("Shrink", x, bias=float(block.bias), lambd=float(block.lambd))
 
 
 @exports(blocks.Softmax, blocks.LogSoftmax)
-def softmax(call: Call, block: blocks.Softmax | blocks.LogSoftmax, x: Value) -> Any:
-    return call.add(type(block).__name__, x, axis=block.axis)
+def softmax(writing: Writing, block: blocks.Softmax | blocks.LogSoftmax, x: Operand) -> Any:
+    return writing.add(type(block).__name__, x, axis=block.axis)
 
 
 @exports(blocks.Detach)
-def detach(call: Call, block: blocks.Detach, x: Value) -> Any:
-    return call.add("Identity", x)
+def detach(writing: Writing, block: blocks.Detach, x: Operand) -> Any:
+    return writing.add("Identity", x)
 
 
 @exports(blocks.Dropout)
-def dropout(call: Call, block: blocks.Dropout, x: Value) -> Any:
+def dropout(writing: Writing, block: blocks.Dropout, x: Operand) -> Any:
     if block.probability == 1 or not x.dtype.is_floating_point:
-        return call.add("Identity", x)
-    return call.add("Dropout", x, call.number(block.probability, torch.float32))
+        return writing.add("Identity", x)
+    return writing.add("Dropout", x, writing.number(block.probability, torch.float32))

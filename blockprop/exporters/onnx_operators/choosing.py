@@ -5,8 +5,11 @@ from typing import Any
 import torch
 
 from blockprop import blocks
-from blockprop.exporters.onnx_operators.call import TYPES, Call, Value
+from blockprop.errors import UnsupportedError
 from blockprop.exporters.onnx_operators.table import exports
+from blockprop.exporters.operand import Operand
+from blockprop.exporters.writer import TYPES
+from blockprop.exporters.writing import Writing
 
 _COMPARISONS = {
     "less": "Less",
@@ -21,53 +24,53 @@ _SMALL = (torch.bool, torch.int8, torch.int16, torch.uint8)
 
 
 @exports(blocks.Where)
-def where(call: Call, block: blocks.Where, condition: Value, a: Value, b: Value) -> Any:
-    return call.add("Where", condition, call.cast(a, call.dtype), call.cast(b, call.dtype))
+def where(writing: Writing, block: blocks.Where, condition: Operand, a: Operand, b: Operand) -> Any:
+    return writing.add("Where", condition, writing.cast(a, writing.dtype), writing.cast(b, writing.dtype))
 
 
 @exports(blocks.Compare)
-def compare(call: Call, block: blocks.Compare, a: Value, b: Value | None = None) -> Any:
+def compare(writing: Writing, block: blocks.Compare, a: Operand, b: Operand | None = None) -> Any:
     other: Any = block.value if b is None else b.trials[0]
     dtype = torch.result_type(a.trials[0], other)
     dtype = torch.int64 if dtype in _SMALL else dtype
-    second = call.number(other, dtype) if b is None else call.cast(b, dtype)
-    y = call.add(_COMPARISONS[block.operator], call.cast(a, dtype), second)
-    return call.add("Not", y) if block.operator == "not_equal" else y
+    second = writing.number(other, dtype) if b is None else writing.cast(b, dtype)
+    y = writing.add(_COMPARISONS[block.operator], writing.cast(a, dtype), second)
+    return writing.add("Not", y) if block.operator == "not_equal" else y
 
 
 @exports(blocks.Logic)
-def logic(call: Call, block: blocks.Logic, *x: Value) -> Any:
-    bits = call.dtype != torch.bool
-    if bits and call.opset < 18:
-        call.refuse("bits need opset 18")
+def logic(writing: Writing, block: blocks.Logic, *x: Operand) -> Any:
+    bits = writing.dtype != torch.bool
+    if bits and writing.opset < 18:
+        raise UnsupportedError("bits need opset 18")
     operator = block.operator.capitalize()
-    return call.add(f"Bitwise{operator}" if bits else operator, *(call.cast(each, call.dtype) for each in x))
+    return writing.add(f"Bitwise{operator}" if bits else operator, *(writing.cast(each, writing.dtype) for each in x))
 
 
 @exports(blocks.Cast)
-def cast(call: Call, block: blocks.Cast, x: Value) -> Any:
-    return call.add("Cast", x, to=TYPES[call.dtype])
+def cast(writing: Writing, block: blocks.Cast, x: Operand) -> Any:
+    return writing.add("Cast", x, to=TYPES[writing.dtype])
 
 
 @exports(blocks.TopK)
-def top_k(call: Call, block: blocks.TopK, x: Value) -> Any:
+def top_k(writing: Writing, block: blocks.TopK, x: Operand) -> Any:
     options = {"axis": block.axis, "largest": int(block.largest), "sorted": int(block.sorted)}
-    return call.add("TopK", x, call.whole(block.count), count=2, **options)
+    return writing.add("TopK", x, writing.whole(block.count), count=2, **options)
 
 
 @exports(blocks.Sort)
-def sort(call: Call, block: blocks.Sort, x: Value) -> Any:
-    size = call.sizes([f"a{block.axis % x.axes}"])
-    return call.add("TopK", x, size, count=2, axis=block.axis, largest=int(block.descending), sorted=1)
+def sort(writing: Writing, block: blocks.Sort, x: Operand) -> Any:
+    size = writing.sizes([f"a{block.axis % x.axes}"])
+    return writing.add("TopK", x, size, count=2, axis=block.axis, largest=int(block.descending), sorted=1)
 
 
 @exports(blocks.ArgMax, blocks.ArgMin)
-def arg_extreme(call: Call, block: blocks.ArgMax | blocks.ArgMin, x: Value) -> Any:
+def arg_extreme(writing: Writing, block: blocks.ArgMax | blocks.ArgMin, x: Operand) -> Any:
     options = {"axis": block.axis, "keepdims": int(block.keep), "select_last_index": int(block.last)}
-    return call.add(type(block).__name__, x, **options)
+    return writing.add(type(block).__name__, x, **options)
 
 
 @exports(blocks.OneHot)
-def one_hot(call: Call, block: blocks.OneHot, x: Value) -> Any:
-    levels = call.constant(torch.tensor([block.off, block.on]))
-    return call.add("OneHot", call.cast(x, torch.int64), call.whole(block.depth), levels, axis=block.axis)
+def one_hot(writing: Writing, block: blocks.OneHot, x: Operand) -> Any:
+    levels = writing.constant(torch.tensor([block.off, block.on]))
+    return writing.add("OneHot", writing.cast(x, torch.int64), writing.whole(block.depth), levels, axis=block.axis)

@@ -7,40 +7,43 @@ import torch
 from torch import Tensor
 
 from blockprop import blocks
-from blockprop.exporters.onnx_operators.call import Call, Value
+from blockprop.errors import UnsupportedError
 from blockprop.exporters.onnx_operators.table import exports
+from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.writing import Writing
 
 _ORDERS = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
 """Where ONNX' gates i o f c, z r h are among the blocks' i f g o, r z n."""
 
 
 @exports(blocks.LSTM, blocks.GRU, blocks.RNN)
-def recurrent(call: Call, block: Any, x: Value, *states: Value) -> Any:
+def recurrent(writing: Writing, block: Any, x: Operand, *states: Operand) -> Any:
     """The weights of both directions, "weight_ih_l0" and "weight_ih_l0_reverse", are one tensor: "weight_ih_l0"."""
     if isinstance(block, blocks.LSTM) and block.projection:
-        call.refuse("ONNX' LSTM has no projection")
-    y = call.add("Transpose", x, perm=[1, 0, 2]) if block.batch_first else x
-    starts = [_by_layer(call, block, state) for state in states]
+        raise UnsupportedError("ONNX' LSTM has no projection")
+    y = writing.add("Transpose", x, perm=[1, 0, 2]) if block.batch_first else x
+    starts = [_by_layer(writing, block, state) for state in states]
     last = []
     for layer in range(block.layers):
-        y, *ends = _layer(call, block, layer, y, [start[layer] for start in starts])
+        y, *ends = _layer(writing, block, layer, y, [start[layer] for start in starts])
         last.append(ends)
     if block.batch_first:
-        y = call.add("Transpose", y, perm=[1, 0, 2])
-    whole = [ends[0] if len(ends) == 1 else call.add("Concat", *ends, axis=0) for ends in zip(*last, strict=True)]
+        y = writing.add("Transpose", y, perm=[1, 0, 2])
+    whole = [ends[0] if len(ends) == 1 else writing.add("Concat", *ends, axis=0) for ends in zip(*last, strict=True)]
     return y, *whole
 
 
-def _by_layer(call: Call, block: Any, state: Value) -> Sequence[str]:
+def _by_layer(writing: Writing, block: Any, state: Operand) -> Sequence[Input]:
     if block.layers == 1:
         return [state]
-    return call.add("Split", state, call.whole(*[block.directions] * block.layers), count=block.layers, axis=0)
+    return writing.add("Split", state, writing.whole(*[block.directions] * block.layers), count=block.layers, axis=0)
 
 
-def _layer(call: Call, block: Any, layer: int, x: str, starts: Sequence[str]) -> list[str]:
+def _layer(writing: Writing, block: Any, layer: int, x: Input, starts: Sequence[Input]) -> list[str]:
     operator, directions = type(block).__name__, block.directions
-    weights = [call.weight(f"{kind}_l{layer}", _stacked(block, [kind], layer)) for kind in ("weight_ih", "weight_hh")]
-    bias = call.weight(f"bias_l{layer}", _stacked(block, ["bias_ih", "bias_hh"], layer)) if block.with_bias else ""
+    kinds = ("weight_ih", "weight_hh")
+    weights = [writing.weight(f"{kind}_l{layer}", _stacked(block, [kind], layer)) for kind in kinds]
+    bias = writing.weight(f"bias_l{layer}", _stacked(block, ["bias_ih", "bias_hh"], layer)) if block.with_bias else ""
     options: dict[str, Any] = {"hidden_size": block.features}
     if directions == 2:
         options["direction"] = "bidirectional"
@@ -49,12 +52,12 @@ def _layer(call: Call, block: Any, layer: int, x: str, starts: Sequence[str]) ->
     if isinstance(block, blocks.RNN):
         options["activations"] = [block.nonlinearity.capitalize()] * directions
     inputs = [x, *weights, bias, *(["", *starts] if starts else [])]
-    y, *ends = call.add(operator, *inputs, count=block.output_count, **options)
-    call.main = call.main or y
+    y, *ends = writing.add(operator, *inputs, count=block.output_count, **options)
+    writing.main = writing.main or y
     if directions == 1:
-        return [call.add("Squeeze", y, call.whole(1)), *ends]
-    y = call.add("Transpose", y, perm=[0, 2, 1, 3])  # (l, n, directions, features)
-    return [call.add("Reshape", y, call.whole(0, 0, 2 * block.features)), *ends]
+        return [writing.add("Squeeze", y, writing.whole(1)), *ends]
+    y = writing.add("Transpose", y, perm=[0, 2, 1, 3])  # (l, n, directions, features)
+    return [writing.add("Reshape", y, writing.whole(0, 0, 2 * block.features)), *ends]
 
 
 def _stacked(block: Any, kinds: Sequence[str], layer: int) -> Tensor:

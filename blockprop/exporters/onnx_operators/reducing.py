@@ -5,8 +5,9 @@ from typing import Any
 import torch
 
 from blockprop import blocks
-from blockprop.exporters.onnx_operators.call import Call, Value
 from blockprop.exporters.onnx_operators.table import exports
+from blockprop.exporters.operand import Operand
+from blockprop.exporters.writing import Writing
 
 _OPERATORS: dict[type, str] = {
     blocks.Sum: "ReduceSum",
@@ -19,28 +20,28 @@ _OPERATORS: dict[type, str] = {
 
 
 @exports(*_OPERATORS)
-def reduce(call: Call, block: Any, x: Value) -> Any:
-    return call.reduce(_OPERATORS[type(block)], call.cast(x, call.dtype), block._axes, block.keep)
+def reduce(writing: Writing, block: Any, x: Operand) -> Any:
+    return writing.reduce(_OPERATORS[type(block)], writing.cast(x, writing.dtype), block._axes, block.keep)
 
 
 @exports(blocks.Norm)
-def norm(call: Call, block: blocks.Norm, x: Value) -> Any:
-    return call.reduce(f"ReduceL{block.order:g}", x, block._axes, block.keep)
+def norm(writing: Writing, block: blocks.Norm, x: Operand) -> Any:
+    return writing.reduce(f"ReduceL{block.order:g}", x, block._axes, block.keep)
 
 
 @exports(blocks.Variance)
-def variance(call: Call, block: blocks.Variance, x: Value) -> Any:
-    centered = call.add("Sub", x, call.reduce("ReduceMean", x, block._axes, True))
-    squares = call.add("Mul", centered, centered)
+def variance(writing: Writing, block: blocks.Variance, x: Operand) -> Any:
+    centered = writing.add("Sub", x, writing.reduce("ReduceMean", x, block._axes, True))
+    squares = writing.add("Mul", centered, centered)
     if not block.correction:
-        return call.reduce("ReduceMean", squares, block._axes, block.keep)
-    total = call.reduce("ReduceSum", squares, block._axes, block.keep)
-    count = call.single("*".join(f"a{axis % x.axes}" for axis in block._axes))
-    left = call.add("Sub", call.cast(count, x.dtype, torch.int64), call.number(block.correction))
-    return call.add("Div", total, left)
+        return writing.reduce("ReduceMean", squares, block._axes, block.keep)
+    total = writing.reduce("ReduceSum", squares, block._axes, block.keep)
+    count = writing.single("*".join(f"a{axis % x.axes}" for axis in block._axes))
+    left = writing.add("Sub", writing.cast(count, x.dtype, torch.int64), writing.number(block.correction))
+    return writing.add("Div", total, left)
 
 
 @exports(blocks.CumSum)
-def cumulative_sum(call: Call, block: blocks.CumSum, x: Value) -> Any:
+def cumulative_sum(writing: Writing, block: blocks.CumSum, x: Operand) -> Any:
     options = {"exclusive": int(block.exclusive), "reverse": int(block.reverse)}
-    return call.add("CumSum", call.cast(x, call.dtype), call.number(block.axis, torch.int64), **options)
+    return writing.add("CumSum", writing.cast(x, writing.dtype), writing.number(block.axis, torch.int64), **options)

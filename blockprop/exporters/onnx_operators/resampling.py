@@ -8,47 +8,49 @@ import numpy as np
 import torch
 
 from blockprop import blocks
-from blockprop.exporters.onnx_operators.call import Call, Value
+from blockprop.errors import UnsupportedError
 from blockprop.exporters.onnx_operators.products import along
 from blockprop.exporters.onnx_operators.table import exports
+from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.writing import Writing
 
 _NAMES = {"bilinear": "linear", "bicubic": "cubic", "nearest": "nearest"}
 """What the modes of GridSample are called from opset 20 on."""
 
 
 @exports(blocks.Resize)
-def resize(call: Call, block: blocks.Resize, x: Value, *others: Value) -> Any:
+def resize(writing: Writing, block: blocks.Resize, x: Operand, *others: Operand) -> Any:
     if block.mode == "nearest":
-        places = _nearest_places(block, x, call.outputs[0])
+        places = _nearest_places(block, x, writing.outputs[0])
         if places is not None:
-            y: str = x
+            y: Input = x
             for axis, row in zip((2, 3), places, strict=True):
-                y = call.add("Gather", y, call.whole(*row), axis=axis)
+                y = writing.add("Gather", y, writing.whole(*row), axis=axis)
             return y
         options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     else:
         coordinates = "align_corners" if block.align_corners else "half_pixel"
         options = {"mode": "linear", "coordinate_transformation_mode": coordinates}
     if block.size is not None:
-        return _resized(call, x, (2, 3), block._given, None, options)
+        return _resized(writing, x, (2, 3), block._given, None, options)
     whole = all(float(scale).is_integer() for scale in block._given)
     if block.align_corners and not whole:  # which is by the ratio of sizes, and these are rounded
         sizes = [x.known_size(2 + i, "a size by a fraction") for i in range(2)]
         rounded = [math.floor(n * scale) for n, scale in zip(sizes, block._given, strict=True)]
-        return _resized(call, x, (2, 3), rounded, None, options)
-    return _resized(call, x, (2, 3), None, block._given, options)
+        return _resized(writing, x, (2, 3), rounded, None, options)
+    return _resized(writing, x, (2, 3), None, block._given, options)
 
 
 def _resized(
-    call: Call,
-    x: Value,
+    writing: Writing,
+    x: Operand,
     axes: Sequence[int],
     sizes: Sequence[Any] | None,
     scales: Sequence[float] | None,
     options: dict[str, Any],
     roi: Sequence[float] | None = None,
 ) -> str:
-    if call.opset >= 18:
+    if writing.opset >= 18:
         options = {**options, "axes": list(axes)}
         given: Any = sizes if scales is None else scales
     else:
@@ -57,13 +59,13 @@ def _resized(
         if roi is not None:
             ends = [{a: roi[i + j * len(axes)] for i, a in enumerate(axes)} for j in range(2)]
             roi = [ends[j].get(axis, float(j)) for j in range(2) for axis in range(x.axes)]
-    part = "" if roi is None else call.constant(torch.tensor(roi, dtype=torch.float32))
+    part = "" if roi is None else writing.constant(torch.tensor(roi, dtype=torch.float32))
     if scales is None:
-        return call.add("Resize", x, part, "", call.sizes(given), **options)
-    return call.add("Resize", x, part, call.constant(torch.tensor(given, dtype=torch.float32)), **options)
+        return writing.add("Resize", x, part, "", writing.sizes(given), **options)
+    return writing.add("Resize", x, part, writing.constant(torch.tensor(given, dtype=torch.float32)), **options)
 
 
-def _nearest_places(block: blocks.Resize, x: Value, y: Value) -> list[list[int]] | None:
+def _nearest_places(block: blocks.Resize, x: Operand, y: Operand) -> list[list[int]] | None:
     """Of which old places the new ones are copies, if the sizes are known, and ONNX rounds to others than torch."""
     found, differ = [], False
     for i, axis in enumerate((2, 3)):
@@ -80,10 +82,10 @@ def _nearest_places(block: blocks.Resize, x: Value, y: Value) -> list[list[int]]
 
 
 @exports(blocks.Resample)
-def resample(call: Call, block: blocks.Resample, x: Value, *others: Value) -> Any:
+def resample(writing: Writing, block: blocks.Resample, x: Operand, *others: Operand) -> Any:
     axes = [axis % x.axes for axis in block.axes]
-    if call.opset < _version_for(block) or not _usual(block, x):
-        return _by_matrices(call, block, x, others)
+    if writing.opset < _version_for(block) or not _usual(block, x):
+        return _by_matrices(writing, block, x, others)
     options: dict[str, Any] = {"mode": block.mode, "coordinate_transformation_mode": block.coordinates}
     if block.mode == "nearest":
         options["nearest_mode"] = block.nearest_mode
@@ -103,7 +105,7 @@ def resample(call: Call, block: blocks.Resample, x: Value, *others: Value) -> An
     roi = None
     if block.coordinates == "tf_crop_and_resize":
         roi = [ends[i] for ends in (block._starts, block._ends) for i in order]
-    return _resized(call, x, [axes[i] for i in order], sizes, scales, options, roi)
+    return _resized(writing, x, [axes[i] for i in order], sizes, scales, options, roi)
 
 
 def _version_for(block: blocks.Resample) -> int:
@@ -114,7 +116,7 @@ def _version_for(block: blocks.Resample) -> int:
     return 18 if block.antialias or block.keep_aspect_ratio != "stretch" else 17
 
 
-def _usual(block: blocks.Resample, x: Value) -> bool:
+def _usual(block: blocks.Resample, x: Operand) -> bool:
     """Whether onnxruntime has the operator with these settings and axes, and means the same by them."""
     if block.mode == "cubic" and (x.axes not in (2, 4) or min(axis % x.axes for axis in block.axes) < x.axes - 2):
         return False
@@ -122,51 +124,51 @@ def _usual(block: blocks.Resample, x: Value) -> bool:
     return not by_length or all(float(scale).is_integer() for scale in block._given)
 
 
-def _by_matrices(call: Call, block: blocks.Resample, x: Value, others: Sequence[Value]) -> str:
+def _by_matrices(writing: Writing, block: blocks.Resample, x: Operand, others: Sequence[Operand]) -> Input:
     """The block's own matrices, axis by axis; for that the sizes must be known."""
     for axis in block.axes:
         x.known_size(axis, "a Resize that ONNX lacks at this opset")
     lines = block._lines(x.trials[0], tuple(other.trials[0] for other in others))
-    y: str = x
+    y: Input = x
     for axis, line in lines:
         step = block._step(axis, line)
-        y = along(call, step.matrix.dense().to(x.dtype), y, axis, x.axes)
+        y = along(writing, step.matrix.dense().to(x.dtype), y, axis, x.axes)
         if step.outside is not None:
             row = torch.zeros(line.outputs, dtype=torch.bool)
             row[step.outside] = True
             row = row.view(-1, *[1] * (x.axes - 1 - axis))
-            y = call.add("Where", call.constant(row), call.number(block.extrapolation_value), y)
+            y = writing.add("Where", writing.constant(row), writing.number(block.extrapolation_value), y)
     return y
 
 
 @exports(blocks.GridSample)
-def grid_sample(call: Call, block: blocks.GridSample, x: Value, grid: Value) -> Any:
-    if x.axes == 5 and call.opset < 20:
-        call.refuse("volumes need opset 20")
-    mode = _NAMES[block.mode] if call.opset >= 20 else block.mode
+def grid_sample(writing: Writing, block: blocks.GridSample, x: Operand, grid: Operand) -> Any:
+    if x.axes == 5 and writing.opset < 20:
+        raise UnsupportedError("volumes need opset 20")
+    mode = _NAMES[block.mode] if writing.opset >= 20 else block.mode
     options: dict[str, Any] = {
         "mode": mode,
         "padding_mode": block.padding_mode,
         "align_corners": int(block.align_corners),
     }
-    return call.add("GridSample", x, grid, **options)
+    return writing.add("GridSample", x, grid, **options)
 
 
 @exports(blocks.AffineGrid)
-def affine_grid(call: Call, block: blocks.AffineGrid, x: Value) -> Any:
-    places = call.constant(block._places(torch.empty(0, dtype=x.dtype)))
-    y = call.add("MatMul", places, call.add("Transpose", x, perm=[0, 2, 1]))
-    return call.reshape(y, ["a0", *block.size, len(block.size)], copies=1)
+def affine_grid(writing: Writing, block: blocks.AffineGrid, x: Operand) -> Any:
+    places = writing.constant(block._places(torch.empty(0, dtype=x.dtype)))
+    y = writing.add("MatMul", places, writing.add("Transpose", x, perm=[0, 2, 1]))
+    return writing.reshape(y, ["a0", *block.size, len(block.size)], copies=1)
 
 
 @exports(blocks.RoiAlign)
-def roi_align(call: Call, block: blocks.RoiAlign, x: Value, rois: Value, batch_index: Value) -> Any:
+def roi_align(writing: Writing, block: blocks.RoiAlign, x: Operand, rois: Operand, batch_index: Operand) -> Any:
     height, width = block._output_size
-    return call.add(
+    return writing.add(
         "RoiAlign",
         x,
-        call.cast(rois, x.dtype),
-        call.cast(batch_index, torch.int64),
+        writing.cast(rois, x.dtype),
+        writing.cast(batch_index, torch.int64),
         output_height=height,
         output_width=width,
         spatial_scale=float(block.scale),

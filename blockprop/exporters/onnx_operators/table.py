@@ -1,10 +1,10 @@
 """The table of handlers: type of block → how it is written. A handler's file is one subject; add one there.
 
     @exports(blocks.LeakyReLU)
-    def leaky_relu(call, block, x): return call.add("LeakyRelu", x, alpha=block.negative_slope)
+    def leaky_relu(writing, block, x): return writing.add("LeakyRelu", x, alpha=block.negative_slope)
 
-A handler gets the call, the block, and a Value for each of the node's inputs. It returns the name of the output, or a
-tuple of them. A block of your own is entered in the same way, from your own program.
+A handler gets the Writing of the node, the block, and an Operand for each of the node's inputs. It returns the name of
+the output, or a tuple of them. A block of your own is entered in the same way, from your own program.
 """
 
 from collections.abc import Callable

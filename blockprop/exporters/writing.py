@@ -1,34 +1,21 @@
-"""What a handler gets: the call, with which it adds operators, weights and numbers to the file."""
+"""What a handler gets: one node of the network, for which it adds operators, weights and numbers to the file."""
 
 import ast
-import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import onnx
 import torch
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto
 from torch import Tensor
 
 from blockprop.blocks.sizes import Size
 from blockprop.blocks.sources import name_of
 from blockprop.engine.plan import Node
-from blockprop.errors import UnsupportedError
+from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.writer import TYPES, Writer, as_proto
 
-TYPES: dict[torch.dtype, int] = {
-    torch.float32: TensorProto.FLOAT,
-    torch.float64: TensorProto.DOUBLE,
-    torch.float16: TensorProto.FLOAT16,
-    torch.bfloat16: TensorProto.BFLOAT16,
-    torch.int8: TensorProto.INT8,
-    torch.int16: TensorProto.INT16,
-    torch.int32: TensorProto.INT32,
-    torch.int64: TensorProto.INT64,
-    torch.uint8: TensorProto.UINT8,
-    torch.bool: TensorProto.BOOL,
-}
-"""ONNX' number of each type of number."""
 _ARITHMETIC: dict[type, tuple[str, Callable[[int, int], int]]] = {
     ast.Add: ("Add", operator.add),
     ast.Sub: ("Sub", operator.sub),
@@ -40,84 +27,13 @@ END = 2**63 - 1
 """Stands for the end of an axis in Slice."""
 
 
-class Value(str):
-    """The name of a value in the file; and the value in two trials, with different sizes of the free axes."""
-
-    __slots__ = ("trials",)
-    trials: tuple[Tensor, ...]
-
-    def __new__(cls, name: str, *trials: Tensor) -> "Value":
-        value = super().__new__(cls, name)
-        value.trials = trials
-        return value
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Its type of number."""
-        return self.trials[0].dtype
-
-    @property
-    def axes(self) -> int:
-        """How many axes it has."""
-        return self.trials[0].dim()
-
-    @property
-    def sizes(self) -> tuple[int | None, ...]:
-        """The size of each axis; None where it is free."""
-        return tuple([a if a == b else None for a, b in zip(*(t.shape for t in self.trials), strict=True)])
-
-    def known_size(self, axis: int, what: str) -> int:
-        """The size of an axis that must not be free. UnsupportedError saying what hangs on it."""
-        size = self.sizes[axis]
-        if size is None:
-            raise UnsupportedError(f"{what} hangs on the free size of axis {axis % self.axes}")
-        return size
-
-
-class Writer:
-    """Operators, weights and constants of one file in the making.
-
-    names: of the network's inputs and outputs of nodes, which nothing else may have
-    outputs: those that are the network's outputs
-    """
-
-    def __init__(self, opset: int, names: Sequence[str], outputs: Sequence[str]):
-        self.opset, self.outputs = opset, frozenset(outputs)
-        self.nodes: list[NodeProto] = []
-        self.tensors: dict[str, Tensor] = {}
-        self.sizes: dict[tuple[str, int], str] = {}
-        """Names of the sizes of axes that some operator finds out already."""
-        self._taken = set(names)
-        self._titles: set[str] = set()
-
-    def unique(self, name: str) -> str:
-        """The name, or name#2, … if it is taken."""
-        return _unique(name, self._taken)
-
-    def title(self, name: str) -> str:
-        """A name for an operator that no other has."""
-        return _unique(name, self._titles)
-
-    def tensor(self, name: str, tensor: Tensor) -> str:
-        """A tensor of the file. One that is there already under the name is used again if it is the same."""
-        number = 1
-        title = name
-        while title in self.tensors or title in self._taken:
-            if title in self.tensors and _same(self.tensors[title], tensor):
-                return title
-            number += 1
-            title = f"{name}#{number}"
-        self.tensors[title] = tensor
-        return title
-
-
-class Call:
+class Writing:
     """One node of the network, while it is written.
 
-    inputs, outputs: its values; owners: the node that a block's weights are named after, by the block's id.
+    inputs, outputs: its values   owner: the node that the block's weights are named after
     """
 
-    def __init__(self, writer: Writer, node: Node, owner: str, inputs: Sequence[Value], outputs: Sequence[Value]):
+    def __init__(self, writer: Writer, node: Node, owner: str, inputs: Sequence[Operand], outputs: Sequence[Operand]):
         self.writer, self.name, self.owner, self.block = writer, node.name, owner, node.block
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.main: str | None = None
@@ -136,25 +52,25 @@ class Call:
 
     # Operators --------------------------------------------------------------------------------------------------------
 
-    def add(self, operator: str, *inputs: str, count: int = 1, **attributes: Any) -> Any:
+    def add(self, operator: str, *inputs: Input, count: int = 1, **attributes: Any) -> Any:
         """An operator: the name of its output, or a tuple of them if count > 1. Attributes of None are left out."""
         names = [self.writer.unique(f"{self.name}/{operator}") for _ in range(count)]
-        given = {name: value for name, value in attributes.items() if value is not None}
-        self.writer.nodes.append(onnx.helper.make_node(operator, list(map(str, inputs)), names, **given))
+        settings = {name: value for name, value in attributes.items() if value is not None}
+        self.writer.nodes.append(onnx.helper.make_node(operator, list(map(str, inputs)), names, **settings))
         return names[0] if count == 1 else tuple(names)
 
-    def cast(self, x: str, dtype: torch.dtype, came: torch.dtype | None = None) -> Any:
-        """x as this type of number; came: the type that it has, if it is no Value."""
-        own = x.dtype if isinstance(x, Value) else came
-        return x if own == dtype else self.add("Cast", x, to=TYPES[dtype])
+    def cast(self, x: Input, dtype: torch.dtype, came: torch.dtype | None = None) -> Any:
+        """x as this type of number; came: the type that it has, if it is no Operand."""
+        present = x.dtype if isinstance(x, Operand) else came
+        return x if present == dtype else self.add("Cast", x, to=TYPES[dtype])
 
-    def reduce(self, operator: str, x: str, axes: Sequence[int], keep: bool) -> str:
+    def reduce(self, operator: str, x: Input, axes: Sequence[int], keep: bool) -> str:
         """A reduction; all but the sum take their axes as an attribute before opset 18."""
         if self.opset < 18 and operator != "ReduceSum":
             return self.add(operator, x, axes=list(axes), keepdims=int(keep))
         return self.add(operator, x, self.whole(*axes), keepdims=int(keep))
 
-    def reshape(self, x: str, shape: Sequence[Size], copies: int = 0) -> str:
+    def reshape(self, x: Input, shape: Sequence[Size], copies: int = 0) -> str:
         """x in another shape of numbers, −1 and formulas of the node's inputs.
 
         copies: so many axes of x, in front, are those of the node's first input.
@@ -170,7 +86,7 @@ class Call:
             sizes[free[0]] = -1
         return self.add("Reshape", x, self._joined(sizes), allowzero=1 if 0 in shape else None)
 
-    def part(self, x: str, axis: int, start: Size, stop: Size | None = None, step: int = 1) -> str:
+    def part(self, x: Input, axis: int, start: Size, stop: Size | None = None, step: int = 1) -> str:
         """A part of one axis, from start to before stop."""
         ends = [self.sizes([start]), self.whole(END) if stop is None else self.sizes([stop])]
         return self.add("Slice", x, *ends, self.whole(axis), *([] if step == 1 else [self.whole(step)]))
@@ -207,17 +123,17 @@ class Call:
 
     def single(self, formula: Size) -> str:
         """The same, as a number without axes."""
-        found = self.size(formula)
-        if isinstance(found, int):
-            return self.number(found, torch.int64)
-        return self.add("Squeeze", found, self.whole(0))
+        size = self.size(formula)
+        if isinstance(size, int):
+            return self.number(size, torch.int64)
+        return self.add("Squeeze", size, self.whole(0))
 
-    def own_size(self, x: str, axis: int) -> str:
+    def size_of_axis(self, x: Input, axis: int) -> str:
         """The size of an axis, found out when the file is run."""
-        known = self.writer.sizes
-        if (str(x), axis) not in known:
-            known[str(x), axis] = self.add("Shape", x, start=axis, end=axis + 1)
-        return known[str(x), axis]
+        sizes, place = self.writer.sizes, (str(x), axis)
+        if place not in sizes:
+            sizes[place] = self.add("Shape", x, start=axis, end=axis + 1)
+        return sizes[place]
 
     def _joined(self, sizes: Sequence[int | str]) -> str:
         if all(isinstance(size, int) for size in sizes):
@@ -231,8 +147,8 @@ class Call:
                 return value
             case ast.Name(name):
                 x, axis = self.inputs[ord(name[0]) - ord("a")], int(name[1:])
-                known = x.sizes[axis]
-                return self.own_size(x, axis) if known is None else known
+                size = x.sizes[axis]
+                return self.size_of_axis(x, axis) if size is None else size
             case ast.UnaryOp(_, operand):
                 inner = self._value(operand)
                 return -inner if isinstance(inner, int) else self.add("Neg", inner)
@@ -250,13 +166,9 @@ class Call:
 
     # The end ----------------------------------------------------------------------------------------------------------
 
-    def refuse(self, why: str) -> NoReturn:
-        """Raise the error for a block that ONNX cannot say with these settings."""
-        raise UnsupportedError(why)
-
-    def finish(self, found: Any) -> None:
+    def finish(self, result: Any) -> None:
         """Give the outputs, and the operator that makes them, the node's own names."""
-        names = found if isinstance(found, tuple) else (found,)
+        names = result if isinstance(result, tuple) else (result,)
         nodes = self.writer.nodes[self._first :]
         made = {name: node for node in nodes for name in node.output}
         renamed: dict[str, str] = {}
@@ -272,38 +184,7 @@ class Call:
         self._name(self.writer.nodes[self._first :])
 
     def _name(self, nodes: Sequence[NodeProto]) -> None:
-        own = set(map(str, self.outputs))
-        wanted = {self.main} if self.main else own
+        wanted = {self.main} if self.main else set(map(str, self.outputs))
         main = next((node for node in reversed(nodes) if not wanted.isdisjoint(node.output)), None)
         for node in nodes:
             node.name = self.writer.title(self.name if node is main else f"{self.name}/{node.op_type}")
-
-
-def as_proto(name: str, tensor: Tensor, with_data: bool = True) -> TensorProto:
-    """The tensor as ONNX has it, without its data if they are kept elsewhere."""
-    proto = TensorProto(name=name, data_type=TYPES[tensor.dtype], dims=tensor.shape)
-    if with_data:
-        proto.raw_data = bytes_of(tensor)
-    return proto
-
-
-def bytes_of(tensor: Tensor) -> bytes:
-    """The numbers as ONNX stores them."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes()
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    number, found = 1, name
-    while found in taken:
-        number += 1
-        found = f"{name}#{number}"
-    taken.add(found)
-    return found
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    if a is b:
-        return True
-    same = a.shape == b.shape and a.dtype == b.dtype
-    return same and (torch.equal(a, b) or (a.dim() == 0 and math.isnan(a.item()) and math.isnan(b.item())))
