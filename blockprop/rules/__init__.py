@@ -1,6 +1,18 @@
 """What replaces error propagation for one backward pass, where it applies, and what it did not reach."""
 
-from blockprop.rules.coverage import NAMED, Coverage, Rules
+from blockprop.rules.composites import Composite, NamedRule, Rules, Where
+from blockprop.rules.coverage import NAMED, Coverage
 from blockprop.rules.named import NAMED_RULES, deconvnet, guided, redirected
 
-__all__ = ["NAMED", "NAMED_RULES", "Coverage", "Rules", "deconvnet", "guided", "redirected"]
+__all__ = [
+    "NAMED",
+    "NAMED_RULES",
+    "Composite",
+    "Coverage",
+    "NamedRule",
+    "Rules",
+    "Where",
+    "deconvnet",
+    "guided",
+    "redirected",
+]

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from blockprop.blocks import (
     Cast,
     Clamp,
@@ -51,6 +53,10 @@ class Rectifier:
     index: int
     count: int
     high: float | None = None
+
+    def only(self, d_x: Tensor) -> tuple[Tensor | None, ...]:
+        """d_inputs that are d_x at x, and nothing at the others."""
+        return tuple(d_x if i == self.index else None for i in range(self.count))
 
 
 def rectifier(node: Node, producers: Mapping[str, Node]) -> Rectifier | None:

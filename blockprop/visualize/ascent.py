@@ -20,7 +20,7 @@ from blockprop.engine.objectives import Objective, Seeds, WeightedSum
 from blockprop.engine.plan import plan_backward
 from blockprop.errors import GraphError, NotFiniteError, SettingError, suggestion
 from blockprop.pictures.provenance import fingerprint
-from blockprop.rules.coverage import Rules
+from blockprop.rules.composites import Rules
 from blockprop.rules.named import redirected
 from blockprop.saving.files import StrPath
 from blockprop.visualize.pipeline import IMAGE, beyond_image, with_generators

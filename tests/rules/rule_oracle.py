@@ -32,6 +32,24 @@ class Deconvnet(Guided):
         return torch.where(d_y > 0, d_y, 0), None
 
 
+class Redirected(Guided):
+    """lucid's redirected ReLU, for an ascent: where an example has no gradient at all, what would open its ReLUs."""
+
+    @staticmethod
+    def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        rows = []
+        for row, d_row in zip(x, d_y, strict=True):
+            d = torch.where((row > 0) & (row < ctx.high), d_row, 0)
+            towards = torch.where(row <= 0, 1.0, -1.0)  # the side on which the ReLU is open
+            rows.append(d if d.any() else torch.where(d_row * towards > 0, d_row, 0))
+        return torch.stack(rows), None
+
+
+ORACLES = {"guided": Guided, "deconvnet": Deconvnet, "redirected": Redirected}
+"""Of every named rule."""
+
+
 def _is_zero(value: Any) -> bool:
     return isinstance(value, int | float | Tensor) and bool((torch.as_tensor(value) == 0).all())
 
@@ -126,4 +144,4 @@ def gradient(
     return torch.autograd.grad(total, x)[0], mode.count
 
 
-__all__ = ["Deconvnet", "Guided", "gradient"]
+__all__ = ["ORACLES", "gradient"]

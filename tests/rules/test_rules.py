@@ -1,5 +1,9 @@
 """The named rules against an oracle that replaces every spelling of ReLU, and what the report of coverage says."""
 
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,14 +14,20 @@ from blockprop.engine.block import Block
 from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, GraphError
 from blockprop.interop.opaque import Opaque
-from blockprop.rules.named import deconvnet, guided, redirected
+from blockprop.rules.composites import Composite, NamedRule, Selection, Where
+from blockprop.rules.named import NAMED_RULES, deconvnet, guided, redirected
+from blockprop.rules.where import RECTIFIERS
 from tests.architectures import ARCHITECTURES, SPELLINGS
 from tests.rules import rule_oracle
+from tests.rules.rule_oracle import ORACLES
 
 RELU_SPELLINGS = [name for name in SPELLINGS if name.startswith("relu_") and name != "relu_absolute"]
 RELU_NETWORKS = ["alexnet", "googlenet", "inception_v3", "squeezenet1_1", "resnet18", "densenet121", "mobilenet_v2"]
-PAIRS = [(guided, rule_oracle.Guided), (deconvnet, rule_oracle.Deconvnet)]
-each_rule = pytest.mark.parametrize(("rule", "oracle"), PAIRS, ids=["guided", "deconvnet"])
+ALIVE = [name for name in ORACLES if name != "redirected"]
+"""The rules that change something in networks whose rectifiers are not dead."""
+each_rule = pytest.mark.parametrize(
+    ("rule", "oracle"), [(NAMED_RULES[name], ORACLES[name]) for name in ALIVE], ids=ALIVE
+)
 
 
 def imported(name: str) -> tuple[nn.Module, Network, Tensor]:
@@ -79,6 +89,24 @@ def test_by_hand() -> None:
 
 def backward_seed(network: Network, x: Tensor, d_y: Tensor, rules: object) -> Tensor:
     return network.backward(network.forward(x), d_y, wrt="inputs", rules=rules)["x"]
+
+
+def test_each_rule_has_a_slow_version_from_its_paper() -> None:
+    assert NAMED_RULES.keys() == ORACLES.keys()
+
+
+@pytest.mark.parametrize(("block", "module"), [(ReLU(), nn.ReLU()), (Clamp(0, 6), nn.ReLU6())], ids=["relu", "relu6"])
+@pytest.mark.parametrize("name", NAMED_RULES)
+def test_a_single_rectifier_with_dead_examples(name: str, block: Block, module: nn.Module) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = 4 * torch.randn(6, 5, 3, generator=generator, dtype=torch.float64)
+    x[1].abs_().neg_()
+    x[3].abs_().add_(6)
+    d_y = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    network = Sequential(block)
+    expected, count = rule_oracle.gradient(module, x, lambda y: (y * d_y).sum(), ORACLES[name])
+    assert count == 1
+    assert torch.equal(backward_seed(network, x, d_y, NAMED_RULES[name](network)), expected)
 
 
 def test_redirected_helps_dead_examples_alone() -> None:
@@ -179,6 +207,49 @@ def test_rules_combine() -> None:
     expected = 2 * backward_seed(network, x, d_y, guided(network))
     torch.testing.assert_close(backward_seed(network, x, d_y, rules), expected)
     assert "guided | own rules: replaced 2 of 2" in repr(rules)
+
+
+def halved(_place: Any, block: Block, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
+    return block.propagate(saved, d_y / 2)
+
+
+def linear_nodes(_network: Network, nodes: Sequence[Node]) -> Selection:
+    kinds = {node.name: node.block for node in nodes}
+    others = {name: "is curved" for name, block in kinds.items() if isinstance(block, SiLU)}
+    return Selection({name: None for name, block in kinds.items() if isinstance(block, Linear)}, others, {})
+
+
+def test_a_composite_joins_rules_for_nodes_of_other_kinds() -> None:
+    (guided_part,) = guided.parts
+    assert guided_part[0] is RECTIFIERS
+    assert guided_part[1].name == "guided"
+    halves = Where(linear_nodes, "are affine", "nothing is affine"), NamedRule("halved", "d_x / 2", halved)
+    network = chain(ReLU(), SiLU())
+    rules = Composite("both", [guided_part, halves])(network)
+    assert rules.coverage.replaced == ("linear1", "relu1", "linear2")
+    assert list(rules.coverage.not_replaced) == ["silu1"]
+    assert str(rules.coverage).startswith("both: replaced 3 of 4 nodes that rectify or gate, or are affine")
+    x, d_y = torch.randn(3, 4), torch.randn(3, 2)
+    expected = backward_seed(network, x, d_y, guided(network)) / 4
+    torch.testing.assert_close(backward_seed(network, x, d_y, rules), expected)
+    with pytest.raises(GraphError, match=r"both does not cover the network; left out: silu1 \("):
+        Composite("both", [guided_part, halves])(network, strict=True)
+    with pytest.raises(GraphError, match="would change nothing: nothing is affine"):
+        Composite("halved", [halves])(Sequential(ReLU()))
+
+
+def test_where_several_rules_apply_the_first_does() -> None:
+    (guided_part,) = guided.parts
+    half_there = RECTIFIERS, NamedRule("halved", "d_x / 2", halved)
+    network = Sequential(ReLU())
+    x, d_y = torch.tensor([[1.0, 2.0, -1.0]]), torch.tensor([[2.0, -2.0, 2.0]])
+    for parts, expected in (([guided_part, half_there], [[2, 0, 0]]), ([half_there, guided_part], [[1, -1, 0]])):
+        assert backward_seed(network, x, d_y, Composite("both", parts)(network)).tolist() == expected
+
+
+def test_rules_say_what_they_are() -> None:
+    assert guided.__doc__.startswith("Guided back-propagation")
+    assert list(inspect.signature(guided).parameters) == ["network", "seeds", "wrt", "strict"]
 
 
 def test_nothing_is_changed_in_place() -> None:

@@ -20,7 +20,8 @@ from blockprop.engine.network import Network
 from blockprop.engine.plan import Rule
 from blockprop.errors import SettingError, suggestion
 from blockprop.pictures.photos import picture
-from blockprop.rules.coverage import Coverage, Rules
+from blockprop.rules.composites import Rules
+from blockprop.rules.coverage import Coverage
 from blockprop.rules.named import NAMED_RULES
 from blockprop.visualize.attribution.cam import grad_cam, guided_grad_cam
 from blockprop.visualize.attribution.question import Question

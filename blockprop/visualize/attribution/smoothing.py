@@ -15,7 +15,6 @@ from blockprop.engine.plan import Rule
 from blockprop.errors import SettingError, ShapeError, shape
 from blockprop.visualize.attribution.question import Question
 
-Rules = Mapping[type | str, Rule] | None
 BASELINES = {"black": 0.0, "gray": 0.5}
 BLUR = 1 / 20
 """Standard deviation of the blurred baseline, in sides of the picture."""
@@ -24,7 +23,7 @@ BLUR = 1 / 20
 def smooth_gradient(
     question: Question,
     x: Tensor,
-    rules: Rules = None,
+    rules: Mapping[type | str, Rule] | None = None,
     samples: int = 50,
     sigma: float = 0.15,
     seed: int = 0,
@@ -59,7 +58,11 @@ def _noisy(x: Tensor, deviation: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def integrated_gradients(
-    question: Question, x: Tensor, rules: Rules = None, steps: int = 50, baseline: str | Tensor = "black"
+    question: Question,
+    x: Tensor,
+    rules: Mapping[type | str, Rule] | None = None,
+    steps: int = 50,
+    baseline: str | Tensor = "black",
 ) -> tuple[Tensor, Tensor]:
     """The mean gradient on the way from a baseline x₀, times the way:  (x − x₀) ∘ ∫₀¹ ∂S/∂x (x₀ + t (x − x₀)) dt.
 
