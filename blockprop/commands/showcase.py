@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from markupsafe import Markup
 from torch import Tensor
 
 from blockprop.engine.network import Network
@@ -14,7 +15,7 @@ from blockprop.networks.shipped import shipped
 from blockprop.pictures.overlays import masked, overlay
 from blockprop.pictures.picture_files import as_png
 from blockprop.pictures.scaling import scaled
-from blockprop.reports.page import Html, Picture, Section
+from blockprop.reports.page import Picture, Section
 from blockprop.visualize import dream, each, maximize, saliency, segment, stylize
 from blockprop.visualize.running import Run
 
@@ -71,7 +72,7 @@ def saliency_section(network: Network, photo: Tensor, say: Say) -> Section:
     for method, words in METHODS.items():
         found = saliency(network, x, "cat", method)
         pictures.append(Picture(_png(overlay(photo[0], found.map[0])), words))
-    text = Html(
+    text = Markup(
         "The score <i>S</i> of the class cat, back-propagated all the way to the pixels while all weights stay fixed. "
         f"The network saw the photograph in {x.shape[3]} × {x.shape[2]} pixels, like all that it has learned from."
     )
@@ -110,7 +111,7 @@ def class_section(network: Network, say: Say, seed: int) -> Section:
         Picture(_png(picture, 160), f"{name}, {float(share):.1%}")
         for picture, name, share in zip(made, classes, shares, strict=True)
     ]
-    text = Html(
+    text = Markup(
         "No photographs: each picture began as gray noise, and followed the gradient of one score for "
         f"{CLASS_STEPS} steps, <i>x</i> ← <i>x</i> + <i>μ</i> ∂<i>S</i>/∂<i>x</i>. This is what the network takes for "
         "typical. Contrast is stretched; under each, how sure the network is of the picture as it stands here."
@@ -126,7 +127,7 @@ def dream_section(network: Network, photo: Tensor, say: Say, seed: int) -> Secti
     for layer, words in DREAMS.items():
         run = dream(network, small, layer, steps=DREAM_STEPS, seed=seed)
         pictures.append(Picture(_png(_finished(run)[0], WIDE), words))
-    text = Html(
+    text = Markup(
         "The photograph follows the gradient of ½ mean <i>y</i>² of a layer's output <i>y</i>, so that the layer finds "
         "more of what it finds anyway. The deeper the layer, the more complete the things."
     )

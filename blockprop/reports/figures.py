@@ -1,6 +1,5 @@
 """Figures of matplotlib in one style, as SVG or PNG."""
 
-import hashlib
 import io
 import re
 from typing import Any
@@ -22,21 +21,18 @@ LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK}
 
 
 def svg(figure: Figure) -> str:
-    """The figure as SVG text that can stand in a web page beside others: no date, no id that another figure has.
+    """The figure as SVG text without a date: the same figure gives the same text.
 
-    The same figure gives the same text. Letters are drawn as outlines, so that it looks the same everywhere.
+    Letters are drawn as outlines, so that it looks the same everywhere.
     """
     file = io.StringIO()
     _settle(figure)
     figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = file.getvalue()
-    # A style element would hold for the whole page: what it says is said at the root instead.
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = text.replace("<svg ", '<svg style="stroke-linejoin:round;stroke-linecap:butt" role="img" ', 1)
-    # Matplotlib's ids are random unless a global setting says otherwise; here they become numbers, after a digest.
-    numbers = {name: f"{i}" for i, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', text)))}
-    digest = hashlib.sha256(_renamed(text, numbers).encode()).hexdigest()[:10]
-    return _renamed(text, {name: f"p{digest}-{number}" for name, number in numbers.items()})
+    # Matplotlib's ids are random unless a global setting says otherwise, which other threads would see: here they are
+    # numbers.
+    numbers = {name: f"p{i}" for i, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', text)))}
+    return re.sub(r'(\bid="|href="#|url\(#)([^")]+)', lambda use: use[1] + numbers.get(use[2], use[2]), text)
 
 
 def _settle(figure: Figure) -> None:
@@ -44,10 +40,6 @@ def _settle(figure: Figure) -> None:
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-
-
-def _renamed(text: str, names: dict[str, str]) -> str:
-    return re.sub(r'(\bid="|href="#|url\(#)([^")]+)', lambda match: match[1] + names.get(match[2], match[2]), text)
 
 
 def png(figure: Figure, dpi: int = 150) -> bytes:

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from html import escape
 
 import torch
+from markupsafe import Markup
 from torch import Tensor
 
 from blockprop.data.dataset import Dataset
@@ -14,7 +14,7 @@ from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.reports.diagram import diagram
 from blockprop.reports.figures import png, svg
-from blockprop.reports.page import Html, Picture, Section
+from blockprop.reports.page import Picture, Section
 from blockprop.reports.plots import confusion_matrix, learning_curves, representations, saliency_sheet, weight_pictures
 from blockprop.training.evaluation import predict
 from blockprop.training.run import Record
@@ -43,12 +43,11 @@ def sections(
 
 def learning_section(records: Sequence[Record], note: str = "") -> Section:
     """The learning curves. note: a sentence about what validated them."""
-    text = Html(
+    text = Markup(
         "Each step takes one mini-batch through the network, and back: "
         "<i>W</i> ← <i>W</i> − <i>μ</i> ∂<i>L</i>/∂<i>W</i>. Faint: the loss of each batch; strong: its running mean. "
-        + escape(note)
     )
-    return Section("Learning", text, [Picture(svg(learning_curves(records)))])
+    return Section("Learning", text + note, [Picture(svg(learning_curves(records)))])
 
 
 def confusion_section(network: Network, data: Dataset, seen: bool = False) -> Section:
@@ -64,7 +63,7 @@ def confusion_section(network: Network, data: Dataset, seen: bool = False) -> Se
 def diagram_section(network: Network, data: Dataset, objective: Objective) -> Section:
     """The dataflow diagram with the mean size of values and of ∂L/∂value at each node."""
     picture = diagram_with_sizes(network, data, objective)
-    text = Html(
+    text = Markup(
         "Forward: values flow down along the arrows. Backward: the error ∂<i>L</i>/∂<i>y</i> flows up, block by block. "
         "The bars show the mean size of both at each block, on a logarithmic scale: here one sees gradients vanish or "
         "explode."
@@ -154,7 +153,7 @@ def saliency_section(network: Network, data: Dataset) -> Section | None:
     x, y = data.x[rows], data.y[rows]
     maps = saliency_maps(network, x, y).cpu()
     picture = Picture(png(saliency_sheet(x, maps, [data.classes[int(c)] for c in y])))
-    text = Html(
+    text = Markup(
         "With all weights fixed, the same back-propagation runs on to the input: |∂<i>S<sub>c</sub></i>/∂<i>x</i>| "
         "says how much each pixel moves the score <i>S<sub>c</sub></i> of the class <i>c</i> (Simonyan et al. 2013)."
     )
@@ -163,7 +162,7 @@ def saliency_section(network: Network, data: Dataset) -> Section | None:
 
 def check_section(report: Report) -> Section:
     """Backward against finite differences, tensor by tensor."""
-    text = Html(
+    text = Markup(
         "Every element of every gradient of the trained network, from the backward pass and from differences "
         "(<i>L</i>(<i>w</i> + <i>ε</i>) − <i>L</i>(<i>w</i> − <i>ε</i>)) / 2<i>ε</i> with <i>ε</i> = 10<sup>−6</sup>, "
         "in float64. The error is given in units of the typical (root mean square) size of the tensor's gradient."
