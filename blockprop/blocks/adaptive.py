@@ -28,6 +28,9 @@ class GlobalAvgPool(Block):
     x: (n, c, ...)   y: (n, c)   Raises ShapeError for fewer than 3 axes or no places.
     """
 
+    kind = "pooling"
+    pools = True
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         return _places(x).mean(2), x.shape
 
@@ -44,6 +47,9 @@ class GlobalMaxPool(Block):
     x: (n, c, ...)   y: (n, c)   Raises ShapeError for fewer than 3 axes or no places.
     """
 
+    kind = "pooling"
+    pools = True
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         y, winners = _places(x).max(2)
         return y, (winners, x.shape)
@@ -55,6 +61,8 @@ class GlobalMaxPool(Block):
 
 
 class _AdaptivePool(Block):
+    kind = "pooling"
+    pools = True
     axes: ClassVar[int]
 
     def __init__(self, output_size: Sizes):

@@ -31,6 +31,8 @@ class Attention(Block):
     Source: Vaswani et al. 2017, eq. 1; grouped: Ainslie et al. 2023.
     """
 
+    kind = "weights"
+
     def __init__(self, scale: float | None = None, causal: bool = False, grouped: bool = False):
         if scale is not None and not math.isfinite(scale):
             raise SettingError(f"scale must be finite, came {scale}")

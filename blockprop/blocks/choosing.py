@@ -22,6 +22,8 @@ class Where(Block):
     Raises ShapeError for another type of condition, and if the shapes cannot be broadcast.
     """
 
+    kind = "other"
+
     def forward(self, condition: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         if condition.dtype != torch.bool:
             raise ShapeError(f"expected a condition of booleans, came {condition.dtype}")
@@ -42,6 +44,8 @@ class Compare(Block):
     Raises ShapeError if the shapes cannot be broadcast or the inputs are too few or many; SettingError for an operator
     that does not exist.
     """
+
+    kind = "other"
 
     def __init__(self, operator: str, value: float | None = None):
         if operator not in _COMPARISONS:
@@ -66,6 +70,8 @@ class Logic(Block):
     Raises ShapeError for real numbers, shapes that cannot be broadcast, and too few or many inputs; SettingError for an
     operator that does not exist.
     """
+
+    kind = "other"
 
     def __init__(self, operator: str):
         if operator not in _LOGIC:
@@ -92,6 +98,8 @@ class Cast(Block):
     Real numbers lose what stands after the point on the way to integers. Raises SettingError for any other type.
     """
 
+    kind = "other"
+
     def __init__(self, dtype: str):
         if dtype not in _TYPES:
             raise SettingError(f"dtype must be one of {', '.join(_TYPES)}, came {dtype!r}")
@@ -115,6 +123,7 @@ class TopK(Block):
     Of equal elements any may be chosen. Raises ShapeError if x has too few elements, SettingError for a negative count.
     """
 
+    kind = "other"
     output_count = 2
 
     def __init__(self, count: int, axis: int = -1, largest: bool = True, sorted: bool = True):
@@ -144,6 +153,7 @@ class Sort(Block):
     Equal elements stay in their order. Raises ShapeError if x lacks the axis.
     """
 
+    kind = "other"
     output_count = 2
 
     def __init__(self, axis: int = -1, descending: bool = False):
@@ -159,6 +169,7 @@ class Sort(Block):
 
 
 class _ArgExtreme(Block):
+    kind = "other"
     function: ClassVar[Callable[..., Tensor]]
 
     def __init__(self, axis: int, keep: bool = False, last: bool = False):
@@ -210,6 +221,8 @@ class OneHot(Block):
     Negative numbers count from the end; others outside 0…depth − 1 give a row that is off everywhere, as in ONNX.
     Raises ShapeError for real numbers or if y cannot have the axis, SettingError for a depth below 1.
     """
+
+    kind = "other"
 
     def __init__(self, depth: int, axis: int = -1, on: float = 1.0, off: float = 0.0):
         if depth < 1:

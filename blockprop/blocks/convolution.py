@@ -20,6 +20,7 @@ _TRANSPOSED: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: 
 class _Convolution(Block):
     """What all convolutions share; a subclass says along how many axes, and documents its shapes."""
 
+    kind = "weights"
     parameter_names = ("weight", "bias")
     axes: ClassVar[int]
 

@@ -26,6 +26,8 @@ class Einsum(Block):
     Source: torch.einsum, whose rules these are.
     """
 
+    kind = "joining"
+
     def __init__(self, equation: str):
         self.equation = equation
         self._terms, self._result = _parsed(equation)

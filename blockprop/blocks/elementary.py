@@ -38,10 +38,13 @@ class Function(Block):
     Source: Misra 2019 for mish, Glorot and Bengio 2010 for softsign.
     """
 
+    kind = "activation"
+    gate = ""
+
     def __init__(self, name: str):
         if name not in _FUNCTIONS:
             raise SettingError(f"name must be one of {', '.join(_FUNCTIONS)}, came {name!r}")
-        self.name = name
+        self.name, self.gate = name, _GATES.get(name, "")
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         function, needed, _ = _FUNCTIONS[self.name]
@@ -104,6 +107,11 @@ _FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], str, Callable[..., Tenso
     "round": (torch.round, "", lambda: 0.0),
     "trunc": (torch.trunc, "", lambda: 0.0),
 }
+_GATES = {
+    "log_sigmoid": "closes by degrees",
+    "mish": "opens by degrees, and lets a little of the negative side through",
+}
+"""The functions among them that gate; see `Block.gate`."""
 
 
 class Power(Block):
@@ -115,6 +123,8 @@ class Power(Block):
     Raises ShapeError if the shapes cannot be broadcast.
     Departure: d_b is NaN in torch where a < 0, and −∞ where a = 0 and b < 0.
     """
+
+    kind = "joining"
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
@@ -139,6 +149,8 @@ class Remainder(Block):
     truncated: round a / b towards 0 in place of down (C's fmod, with the sign of a)
     Nothing propagates to an input of integers. Raises ShapeError if the shapes cannot be broadcast.
     """
+
+    kind = "joining"
 
     def __init__(self, truncated: bool = False):
         self.truncated = truncated

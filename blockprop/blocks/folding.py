@@ -13,6 +13,8 @@ from blockprop.errors import SettingError, ShapeError
 
 
 class _Shuffle(Block):
+    kind = "reshaping"
+
     def __init__(self, factor: int, mode: str = "CRD"):
         if factor < 1:
             raise SettingError(f"factor must be at least 1, came {factor}")
@@ -78,6 +80,8 @@ class PixelUnshuffle(_Shuffle):
 
 
 class _Windows(Block):
+    kind = "reshaping"
+
     def __init__(self, kernel: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1):
         self.kernel, self.dilation, self.padding, self.stride = map(untouched, (kernel, dilation, padding, stride))
         self._windows = {

@@ -23,6 +23,9 @@ class Exp(Block):
     x, y: any shape
     """
 
+    kind = "activation"
+    gate = ""
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         y = x.exp()
         return y, y
@@ -39,6 +42,9 @@ class Log(Block):
     x, y: any shape
     """
 
+    kind = "activation"
+    gate = ""
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         return x.log(), x
 
@@ -53,6 +59,9 @@ class Sqrt(Block):
 
     x, y: any shape
     """
+
+    kind = "activation"
+    gate = ""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         y = x.sqrt()
@@ -70,6 +79,9 @@ class Pow(Block):
     x, y: any shape
     Raises SettingError if the exponent is not finite.
     """
+
+    kind = "activation"
+    gate = ""
 
     def __init__(self, exponent: float):
         if not math.isfinite(exponent):
@@ -93,6 +105,9 @@ class Abs(Block):
     x, y: any shape
     """
 
+    kind = "activation"
+    gate = "turns the negative side round and cuts nothing off"
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         return x.abs(), x
 
@@ -110,12 +125,17 @@ class Clamp(Block):
     Departure: torch.clamp has derivative 1 at the bounds; torch's relu6 and hardtanh have 0, like this.
     """
 
+    kind = "activation"
+    gate = "cuts elsewhere than at 0 from below"
+
     def __init__(self, low: float | None = None, high: float | None = None):
         if low is None and high is None:
             raise SettingError("give low, high or both")
         if low is not None and high is not None and not low < high:
             raise SettingError(f"low must be below high, came {low} and {high}")
         self.low, self.high = low, high
+        bounds = " and ".join(f"{bound:g}" for bound in (low, high) if bound is not None)
+        self.gate = f"cuts at {bounds}, not at 0 from below"
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         return x.clamp(self.low, self.high), x  # x: in half precision y holds the bounds rounded, and looks inside them
@@ -137,6 +157,8 @@ class Affine(Block):
     x, y: (n, channels, ...)   factor, shift: one number for all channels, or one for each
     Raises ShapeError if x has another number of channels, SettingError for numbers that are not finite.
     """
+
+    kind = "other"
 
     def __init__(self, factor: float | Sequence[float] = 1.0, shift: float | Sequence[float] = 0.0):
         self.factor, self.shift = (tuple(v) if isinstance(v, Sequence) else v for v in (factor, shift))
@@ -169,6 +191,9 @@ class Softmax(Block):
     Source: Bridle 1990.
     """
 
+    kind = "activation"
+    gate = ""
+
     def __init__(self, axis: int = 1):
         self.axis = axis
 
@@ -190,6 +215,9 @@ class LogSoftmax(Block):
     x, y: any shape that has the axis
     Raises ShapeError if x lacks the axis.
     """
+
+    kind = "activation"
+    gate = ""
 
     def __init__(self, axis: int = 1):
         self.axis = axis
@@ -218,6 +246,8 @@ class Detach(Block):
     x, y: any shape
     """
 
+    kind = "other"
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         return x, None
 
@@ -236,6 +266,9 @@ class Dropout(Block):
     Source: Srivastava et al. 2014, section 10 for the scaling in training.
     """
 
+    kind = "activation"
+    gate = ""
+    pools = True
     has_training_mode = True
     generator: torch.Generator | None = None
     """Draws the masks, on its own device; None stands for torch's global generator on the input's device."""

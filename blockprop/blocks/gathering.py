@@ -26,6 +26,8 @@ class Gather(Block):
     Raises ShapeError if x lacks the axis, index is not of integers or has some outside it. ONNX's Gather.
     """
 
+    kind = "reshaping"
+
     def __init__(self, axis: int):
         self.axis = axis
 
@@ -51,6 +53,8 @@ class GatherElements(Block):
     Raises ShapeError if they are, or index is not of integers or has some outside the axis. torch.gather.
     """
 
+    kind = "reshaping"
+
     def __init__(self, axis: int):
         self.axis = axis
 
@@ -74,6 +78,8 @@ class ScatterElements(Block):
     Raises ShapeError if the shapes do not fit, or index is not of integers or has some outside the axis; SettingError
     for another reduction. ONNX's ScatterElements, torch.scatter.
     """
+
+    kind = "reshaping"
 
     def __init__(self, axis: int, reduction: str = "none"):
         self.axis, self.reduction = axis, _checked_reduction(reduction)
@@ -101,6 +107,8 @@ class GatherND(Block):
     Raises ShapeError if the shapes do not fit, or index is not of integers or has some outside its axis; SettingError
     for negative batch_axes. ONNX's GatherND.
     """
+
+    kind = "reshaping"
 
     def __init__(self, batch_axes: int = 0):
         if batch_axes < 0:
@@ -131,6 +139,8 @@ class ScatterND(Block):
     for another reduction. ONNX's ScatterND, torch's index_put.
     """
 
+    kind = "reshaping"
+
     def __init__(self, reduction: str = "none"):
         self.reduction = _checked_reduction(reduction)
 
@@ -157,6 +167,8 @@ class Select(Block):
 
     index: negative numbers count from the end   Raises ShapeError if x lacks the axis or the slice.
     """
+
+    kind = "reshaping"
 
     def __init__(self, axis: int, index: int):
         self.axis, self.index = axis, index

@@ -31,6 +31,8 @@ class Resize(Block):
     Raises ShapeError for other axes or nothing left of y; SettingError for both or none of size and scale.
     """
 
+    kind = "image"
+
     def __init__(
         self,
         size: Size | Sequence[Size] | None = None,

@@ -19,6 +19,8 @@ class Concat(Block):
     x: any number of tensors, of equal shapes but for that axis   Raises ShapeError if they are not.
     """
 
+    kind = "joining"
+
     def __init__(self, axis: int = 1):
         self.axis = axis
 
@@ -43,6 +45,8 @@ class Add(Block):
     Raises ShapeError if the shapes cannot be broadcast.
     """
 
+    kind = "joining"
+
     def forward(self, *x: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(*x)
         return functools.reduce(torch.add, x), [a.shape for a in x]
@@ -58,6 +62,8 @@ class Sub(Block):
 
     Raises ShapeError if the shapes cannot be broadcast.
     """
+
+    kind = "joining"
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
@@ -75,6 +81,8 @@ class Mul(Block):
     Raises ShapeError if the shapes cannot be broadcast.
     """
 
+    kind = "joining"
+
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
         return a * b, (a, b)
@@ -91,6 +99,8 @@ class Div(Block):
 
     Raises ShapeError if the shapes cannot be broadcast.
     """
+
+    kind = "joining"
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
@@ -112,6 +122,8 @@ class Max(Block):
     Raises ShapeError if the shapes cannot be broadcast.
     """
 
+    kind = "joining"
+
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
         return torch.maximum(a, b), ((a >= b).logical_or_(a.isnan()), a.shape, b.shape)
@@ -129,6 +141,8 @@ class Min(Block):
     Raises ShapeError if the shapes cannot be broadcast.
     """
 
+    kind = "joining"
+
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
         return torch.minimum(a, b), ((a <= b).logical_or_(a.isnan()), a.shape, b.shape)
@@ -145,6 +159,8 @@ class MatMul(Block):
     a: (..., n, k)   b: (..., k, m)   y: (..., n, m)
     Raises ShapeError for fewer than 2 axes, different k, or other axes that cannot be broadcast.
     """
+
+    kind = "joining"
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         if a.dim() < 2 or b.dim() < 2 or a.shape[-1] != b.shape[-2]:

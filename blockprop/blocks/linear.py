@@ -23,6 +23,7 @@ class Linear(Block):
     Raises ShapeError if x's last axis is not features_in.
     """
 
+    kind = "weights"
     parameter_names = ("weight", "bias")
 
     def __init__(self, features_in: int, features_out: int, with_bias: bool = True):
@@ -69,6 +70,7 @@ class Embedding(Block):
     Raises ShapeError for a number outside the table or x not of integers.
     """
 
+    kind = "weights"
     parameter_names = ("weight",)
 
     def __init__(self, rows: int, features: int, padding: int | None = None):

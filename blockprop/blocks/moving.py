@@ -25,6 +25,8 @@ class Roll(Block):
     Raises ShapeError if x lacks an axis, SettingError if there are not as many shifts as axes.
     """
 
+    kind = "reshaping"
+
     def __init__(self, shifts: Axes, axes: Axes):
         self.shifts, self.axes = untouched(shifts), untouched(axes)
         self._shifts, self._axes = _tuple(shifts), _tuple(axes)
@@ -48,6 +50,8 @@ class Flip(Block):
     axes: one or more   Raises ShapeError if x lacks one of them or one is named twice.
     """
 
+    kind = "reshaping"
+
     def __init__(self, axes: Axes):
         self.axes = untouched(axes)
 
@@ -66,6 +70,8 @@ class Repeat(Block):
     counts: one for each axis of y; if they are more than x has axes, the first make new axes, as in torch.repeat
     Raises ShapeError if x has more axes than there are counts, SettingError for negative counts.
     """
+
+    kind = "reshaping"
 
     def __init__(self, counts: tuple[int, ...] | list[int]):
         self.counts = tuple(counts)
@@ -95,6 +101,8 @@ class RepeatInterleave(Block):
     Raises ShapeError if x lacks the axis, SettingError for a count below 1.
     """
 
+    kind = "reshaping"
+
     def __init__(self, count: int, axis: int):
         if count < 1:
             raise SettingError(f"count must be at least 1, came {count}")
@@ -115,6 +123,8 @@ class Triangle(Block):
 
     lower: or else what lies above, j ≥ i + diagonal     x, y: (..., h, w)   Raises ShapeError for fewer axes.
     """
+
+    kind = "reshaping"
 
     def __init__(self, lower: bool = True, diagonal: int = 0):
         self.lower, self.diagonal = lower, diagonal
@@ -139,6 +149,9 @@ class Squeeze(Block):
     axes: one or more   Raises ShapeError if x lacks one of them, one has another size, or one is named twice.
     """
 
+    kind = "reshaping"
+    arranges = True
+
     def __init__(self, axes: Axes):
         self.axes = untouched(axes)
 
@@ -159,6 +172,9 @@ class Unsqueeze(Block):
 
     axes: one or more, numbered as they are in y   Raises ShapeError if y cannot have one, or one is named twice.
     """
+
+    kind = "reshaping"
+    arranges = True
 
     def __init__(self, axes: Axes):
         self.axes = untouched(axes)
@@ -187,6 +203,8 @@ class ChannelOrder(Block):
     Raises ShapeError if x has another number of channels, SettingError if any is missing or there twice.
     """
 
+    kind = "reshaping"
+
     def __init__(self, order: tuple[int, ...] | list[int]):
         self.order = tuple(order)
         if not self.order or sorted(self.order) != list(range(len(self.order))):
@@ -213,6 +231,8 @@ class Diagonal(Block):
     x: any shape that has both axes   y: without them, but with the diagonal's elements as last axis
     Raises ShapeError if x lacks one of the axes or they are one and the same.
     """
+
+    kind = "reshaping"
 
     def __init__(self, offset: int = 0, axis1: int = -2, axis2: int = -1):
         self.offset, self.axis1, self.axis2 = offset, axis1, axis2

@@ -26,6 +26,7 @@ _group_norm_backward = torch.ops.aten.native_group_norm_backward.default
 class _BatchNorm(Block):
     """What BatchNorm1d, 2d and 3d share: everything but the number of axes."""
 
+    kind = "normalization"
     parameter_names = ("weight", "bias")
     buffer_names = ("running_mean", "running_variance")
     has_training_mode = True
@@ -177,6 +178,7 @@ class _RowNorm(Block):
     five times as long. tests/blocks/test_normalizing.py has the plain version, and compares.
     """
 
+    kind = "normalization"
     parameter_names = ("weight", "bias")
     weight: Tensor | None
     bias: Tensor | None

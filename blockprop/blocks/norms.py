@@ -24,6 +24,7 @@ class RMSNorm(Block):
     Source: Zhang and Sennrich 2019, eq. 4.
     """
 
+    kind = "normalization"
     parameter_names = ("weight",)
 
     def __init__(self, shape: int | Sequence[int], epsilon: float | None = None, affine: bool = True):
@@ -71,6 +72,8 @@ class MeanVarianceNorm(Block):
     Source: ONNX, operator MeanVarianceNormalization; unlike the other norms, it adds epsilon outside of the root.
     """
 
+    kind = "normalization"
+
     def __init__(self, axes: Sequence[int] = (0, 2, 3), epsilon: float = 1e-9):
         if not epsilon >= 0:
             raise SettingError(f"epsilon must be at least 0, came {epsilon}")
@@ -100,6 +103,8 @@ class LpNorm(Block):
     Raises ShapeError if x lacks the axis, SettingError for another order.
     Source: ONNX, operator LpNormalization, which has the orders 1 and 2.
     """
+
+    kind = "normalization"
 
     def __init__(self, axis: int = -1, order: float = 2):
         if not 1 <= order < math.inf:
@@ -134,6 +139,8 @@ class LocalResponseNorm(Block):
     Raises ShapeError if x has no axis 1.
     Source: Krizhevsky, Sutskever and Hinton 2012, section 3.3. Departure, with torch: alpha is divided by size.
     """
+
+    kind = "normalization"
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
         _check_settings(1.0, size=size)

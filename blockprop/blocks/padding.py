@@ -26,6 +26,8 @@ class Pad(Block):
     and cutting with any mode but constant.
     """
 
+    kind = "reshaping"
+
     def __init__(self, pads: Sequence[Size], mode: str = "constant", value: float = 0.0):
         self.pads, self.mode, self.value = tuple(map(checked, pads)), mode, value
         if mode != "constant" and mode not in _BORDERS:

@@ -30,6 +30,8 @@ class Spectrum(Block):
     Source: Olah, Mordvintsev and Schubert 2017, "Feature Visualization", section "Preconditioning"; lucid's fft_image.
     """
 
+    kind = "image"
+
     def __init__(self, height: int, width: int, decay: float = 1.0):
         if min(height, width) < 1:
             raise SettingError(f"height and width must be at least 1, came {height} and {width}")
@@ -103,6 +105,8 @@ class ColorMix(Block):
     Source: Olah, Mordvintsev and Schubert 2017, section "Preconditioning"; the numbers are lucid's.
     """
 
+    kind = "image"
+
     def __init__(self, matrix: Sequence[Sequence[float]] | None = None):
         self.matrix = None if matrix is None else tuple(map(tuple, matrix))
         rows = IMAGENET_COLORS if self.matrix is None else self.matrix
@@ -140,6 +144,8 @@ class Blur(Block):
 
     x, y: (n, c, h, w)   Raises ShapeError for other axes, SettingError if sigma is not positive or the radius below 0.
     """
+
+    kind = "image"
 
     def __init__(self, sigma: float, radius: int | None = None):
         if not 0 < sigma < math.inf or (radius is not None and radius < 0):

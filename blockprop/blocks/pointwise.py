@@ -37,6 +37,9 @@ class ReLU(Block):
     Source: Nair and Hinton 2010.
     """
 
+    kind = "activation"
+    gate = "cuts off the negative side"
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         y = x.relu()
         return y, y
@@ -54,6 +57,9 @@ class LeakyReLU(Block):
     Raises SettingError if negative_slope is negative (then y alone could not tell the sides apart).
     Source: Maas, Hannun and Ng 2013.
     """
+
+    kind = "activation"
+    gate = "lets a share of the negative side through"
 
     def __init__(self, negative_slope: float = 0.01):
         if not negative_slope >= 0:
@@ -79,6 +85,8 @@ class PReLU(Block):
     Source: He et al. 2015, eqs. 1, 8 and 10; ONNX's PRelu for other shapes.
     """
 
+    kind = "activation"
+    gate = "lets a share of the negative side through"
     parameter_names = ("weight",)
 
     def __init__(self, channels: int = 1, shape: Sequence[int] | None = None):
@@ -122,6 +130,9 @@ class ELU(Block):
     Source: Clevert, Unterthiner and Hochreiter 2016, eq. 15.
     """
 
+    kind = "activation"
+    gate = "bends the negative side and does not cut it off"
+
     def __init__(self, alpha: float = 1.0):
         if not alpha >= 0:
             raise SettingError(f"alpha must be at least 0, came {alpha}")
@@ -144,6 +155,9 @@ class CELU(Block):
     Raises SettingError if alpha is not positive.
     Source: Barron 2017.
     """
+
+    kind = "activation"
+    gate = "bends the negative side and does not cut it off"
 
     def __init__(self, alpha: float = 1.0):
         if not alpha > 0:
@@ -168,6 +182,8 @@ class SELU(Block):
     Source: Klambauer et al. 2017, eq. 2 and appendix.
     """
 
+    kind = "activation"
+    gate = "bends the negative side and does not cut it off"
     ALPHA = 1.6732632423543772848170429916717
     SCALE = 1.0507009873554804934193349852946
 
@@ -201,6 +217,9 @@ class GELU(Block):
     Raises SettingError if approximate is neither "none" nor "tanh".
     Source: Hendrycks and Gimpel 2016.
     """
+
+    kind = "activation"
+    gate = "opens by degrees, and lets a little of the negative side through"
 
     def __init__(self, approximate: str = "none"):
         if approximate not in self._SLOPES:
@@ -241,6 +260,9 @@ class SiLU(Block):
     Source: Elfwing, Uchibe and Doya 2018, eqs. 3 and 4.
     """
 
+    kind = "activation"
+    gate = "opens by degrees, and lets a little of the negative side through"
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         y = F.silu(x)
         return y, (x, y)
@@ -259,6 +281,9 @@ class Sigmoid(Block):
     x, y: any shape
     """
 
+    kind = "activation"
+    gate = "opens by degrees"
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         y = x.sigmoid()
         return y, y
@@ -274,6 +299,9 @@ class Tanh(Block):
 
     x, y: any shape
     """
+
+    kind = "activation"
+    gate = ""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         y = x.tanh()
@@ -293,6 +321,9 @@ class Softplus(Block):
     Raises SettingError if beta is not positive.
     Source: Dugas et al. 2001; the threshold is torch's.
     """
+
+    kind = "activation"
+    gate = "opens by degrees"
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0):
         if not beta > 0:
@@ -318,6 +349,9 @@ class HardSigmoid(Block):
     Source: Courbariaux, Bengio and David 2015; the slope 1/6 is that of Howard et al. 2019. ONNX's default is 0.2.
     """
 
+    kind = "activation"
+    gate = "opens by degrees"
+
     def __init__(self, alpha: float = 1 / 6, beta: float = 0.5):
         self.alpha, self.beta = alpha, beta
 
@@ -339,6 +373,9 @@ class HardSwish(Block):
     x, y: any shape
     Source: Howard et al. 2019, section 5.2.
     """
+
+    kind = "activation"
+    gate = "opens by degrees, and lets a little of the negative side through"
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         return F.hardswish(x), x

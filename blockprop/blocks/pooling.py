@@ -15,6 +15,8 @@ from blockprop.errors import SettingError, ShapeError
 class _Pooling(Block):
     """The windows that maximum and average share. One axis is treated as a picture of one row."""
 
+    kind = "pooling"
+    pools = True
     axes: ClassVar[int]
 
     def _keep(self, kernel: Sizes, stride: Sizes | None, padding: Sizes, dilation: Sizes, ceil_mode: bool) -> None:

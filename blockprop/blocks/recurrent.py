@@ -41,6 +41,7 @@ class LSTM(Recurrent):
     Source: Hochreiter and Schmidhuber 1997; Gers et al. 2000 for f; Sak et al. 2014 for the projection.
     """
 
+    gate = "holds its gates inside"
     gate_count = 4
     output_count = 3
 
@@ -134,6 +135,7 @@ class GRU(Recurrent):
     Source: Cho et al. 2014, eqs. 5 to 8; with reset_after as in cuDNN (ONNX calls it linear_before_reset).
     """
 
+    gate = "holds its gates inside"
     gate_count = 3
     output_count = 2
 
@@ -261,6 +263,7 @@ class RNN(Recurrent):
     Source: Elman 1990.
     """
 
+    gate = "holds its activations inside"
     gate_count = 1
     output_count = 2
 

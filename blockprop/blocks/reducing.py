@@ -165,6 +165,8 @@ class CumSum(Block):
     x, y: any shape that has the axis   Raises ShapeError if x lacks it.
     """
 
+    kind = "reshaping"
+
     def __init__(self, axis: int, exclusive: bool = False, reverse: bool = False):
         self.axis, self.exclusive, self.reverse = axis, exclusive, reverse
 

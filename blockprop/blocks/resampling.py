@@ -71,6 +71,8 @@ class Resample(Block):
     Source: ONNX, operator Resize, versions 10 to 19; Keys 1981, eq. 4.
     """
 
+    kind = "image"
+
     def __init__(
         self,
         sizes: Size | Sequence[Size] | None = None,

@@ -23,6 +23,9 @@ class Flatten(Block):
     x: (n, ...)   y: (n, features) with start_axis = 1   Raises ShapeError if x lacks that axis.
     """
 
+    kind = "reshaping"
+    arranges = True
+
     def __init__(self, start_axis: int = 1):
         self.start_axis = start_axis
 
@@ -44,6 +47,9 @@ class Reshape(Block):
     be −1, which stands for what is left
     Raises ShapeError if the elements do not fit the shape, SettingError for a shape with other negative numbers.
     """
+
+    kind = "reshaping"
+    arranges = True
 
     def __init__(self, shape: Sequence[Size], start_axis: int = 1):
         self.shape, self.start_axis = tuple(map(checked, shape)), start_axis
@@ -82,6 +88,8 @@ class Expand(Block):
     Raises ShapeError if x cannot be broadcast to the shape.
     """
 
+    kind = "reshaping"
+
     def __init__(self, shape: Sequence[Size]):
         self.shape = tuple(map(checked, shape))
 
@@ -107,6 +115,8 @@ class Transpose(Block):
     missing or there twice.
     """
 
+    kind = "reshaping"
+
     def __init__(self, axes: tuple[int, ...] | list[int]):
         self.axes = tuple(axes)
         from_start = [axis % len(self.axes) for axis in self.axes if -len(self.axes) <= axis < len(self.axes)]
@@ -131,6 +141,8 @@ class Slice(Block):
     start, stop: numbers, or formulas (see sizes.py) of x and of what further inputs there are for their sizes alone
     Raises ShapeError if x lacks the axis, SettingError for a step below 1.
     """
+
+    kind = "reshaping"
 
     def __init__(self, axis: int, start: Size = 0, stop: Size | None = None, step: int = 1):
         if step < 1:
@@ -163,6 +175,8 @@ class Split(Block):
     sizes: of the parts; together the axis   Raises ShapeError if they are not, SettingError for negative or no sizes.
     """
 
+    kind = "reshaping"
+
     def __init__(self, sizes: tuple[int, ...] | list[int], axis: int = 1):
         self.sizes, self.axis = tuple(sizes), axis
         if min(self.sizes, default=-1) < 0:
@@ -190,6 +204,8 @@ class Split(Block):
 
 class Reduction(Block):
     """What blocks that sum up or choose over some axes share."""
+
+    kind = "reshaping"
 
     def __init__(self, axes: Axes, keep: bool = False):
         self.axes, self.keep = tuple(axes) if isinstance(axes, list) else axes, keep

@@ -42,6 +42,8 @@ class GridSample(Block):
     Source: Jaderberg et al. 2015, eqs. 3 to 7; the settings are those of torch's grid_sample.
     """
 
+    kind = "image"
+
     def __init__(self, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool = False):
         one_of("mode", mode, ("bilinear", "nearest", "bicubic"))
         one_of("padding_mode", padding_mode, ("zeros", "border", "reflection"))
@@ -128,6 +130,8 @@ class AffineGrid(Block):
     Source: Jaderberg et al. 2015, eq. 1; torch's affine_grid.
     """
 
+    kind = "image"
+
     def __init__(self, size: Sequence[int], align_corners: bool = False):
         self.size, self.align_corners = tuple(size), align_corners
         if len(self.size) not in (2, 3) or min(self.size) < 1:
@@ -169,6 +173,8 @@ class RoiAlign(Block):
     Raises ShapeError for other shapes and pictures that x lacks; SettingError for settings that do not fit.
     Source: He et al. 2017, section 3; ONNX, operator RoiAlign, versions 10 and 16.
     """
+
+    kind = "image"
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ class Parameter(Block):
     y, value: shape, starting at 0
     """
 
+    kind = "weights"
     parameter_names = ("value",)
 
     def __init__(self, shape: tuple[int, ...] | list[int] = ()):
@@ -45,6 +46,7 @@ class Constant(Block):
     No inputs, so there is no d_x.   y, value: shape, of the type `dtype` ("float32", "int64", "bool", …), starting at 0
     """
 
+    kind = "other"
     buffer_names = ("value",)
 
     def __init__(self, shape: tuple[int, ...] | list[int] = (), dtype: str = "float32"):
@@ -65,6 +67,8 @@ class Filled(Block):
 
     shape: of numbers and formulas   value: a number   dtype: of y   Raises ShapeError for a negative size.
     """
+
+    kind = "other"
 
     def __init__(self, shape: Sequence[Size], value: float = 0.0, dtype: str = "float32"):
         self.shape, self.value, self.dtype = tuple(map(checked, shape)), value, dtype
@@ -89,6 +93,8 @@ class Range(Block):
     start, stop, step: numbers or formulas   y: (count,) of the type dtype
     Raises ShapeError for a step of 0.
     """
+
+    kind = "other"
 
     def __init__(self, start: Size, stop: Size, step: Size = 1, dtype: str = "int64"):
         self.start, self.stop, self.step, self.dtype = checked(start), checked(stop), checked(step), dtype

@@ -19,8 +19,12 @@ class ThresholdedReLU(Block):
     Source: Konda, Memisevic and Krueger 2015.
     """
 
+    kind = "activation"
+    gate = "cuts elsewhere than at 0"
+
     def __init__(self, alpha: float = 1.0):
         self.alpha = alpha
+        self.gate = f"cuts at {alpha:g}, not at 0"
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         return F.threshold(x, self.alpha, 0.0), x
@@ -38,6 +42,9 @@ class Shrink(Block):
     Raises SettingError if lambd is negative.
     Source: Donoho and Johnstone 1994; the settings are ONNX's.
     """
+
+    kind = "activation"
+    gate = "cuts off what is near 0, on both sides"
 
     def __init__(self, bias: float = 0.0, lambd: float = 0.5):
         if not lambd >= 0:

@@ -112,6 +112,7 @@ class _Saved:
 class Recurrent(Block):
     """What all recurrent blocks share: layers, directions, steps in time, and the products over all steps."""
 
+    kind = "weights"
     has_training_mode = True
     generator: torch.Generator | None = None
     """Draws the masks of dropout; None stands for torch's global generator."""

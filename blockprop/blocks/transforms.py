@@ -23,6 +23,7 @@ Places = list[list[int]]
 class _Moving(Block):
     """What the transforms share that change where things are: a few numbers drawn for each example."""
 
+    kind = "image"
     generator: torch.Generator | None = None
     """Draws the numbers, on its own device; None stands for torch's global generator on the CPU."""
 
@@ -188,6 +189,7 @@ class Noise(Block):
     x, y: any shape, of real numbers   Raises SettingError for a deviation below 0.
     """
 
+    kind = "image"
     generator: torch.Generator | None = None
     """Draws the noise, on its own device; None stands for torch's global generator on the input's device."""
 

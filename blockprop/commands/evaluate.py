@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from torch import Tensor
 
-from blockprop.blocks import LogSoftmax, Softmax
+from blockprop.blocks import Softmax
 from blockprop.commands.console import say, show, show_table
 from blockprop.commands.options import (
     SHIPPED,
@@ -35,6 +35,7 @@ from blockprop.pictures.photos import beside, read_photo, read_preprocessing, wi
 from blockprop.saving.files import require_writable, write_file
 from blockprop.training.evaluation import evaluate as measure
 from blockprop.training.evaluation import predict as outputs_for
+from blockprop.visualize.objectives.scores import softmax_at
 
 EVALUATE_EPILOG = "Example:\n\nblockprop evaluate lenet.safetensors mnist.npz"
 PREDICT_EPILOG = (
@@ -45,8 +46,6 @@ PREDICT_EPILOG = (
 )
 SHOWN = 50
 """Rows of predictions that are printed at most."""
-ARRANGING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
-"""Blocks that leave every number as it is, and in its order."""
 BAR = 20
 """Characters of a bar that stands for 100 %."""
 LEAST_NAME = 30
@@ -238,13 +237,10 @@ def probabilities(scores: Tensor, network: Network) -> Tensor:
 
     What only arranges the numbers anew may come after it.
     """
-    producers = {key: node for node in network.nodes for key in node.keys}
-    node = producers.get(network.outputs[0])
-    while node is not None and type(node.block).__name__ in ARRANGING:
-        node = producers.get(node.inputs[0])
-    if node is not None and isinstance(node.block, Softmax):
-        return scores
-    return scores.exp() if node is not None and isinstance(node.block, LogSoftmax) else scores.softmax(0)
+    node = softmax_at(network, network.outputs[0])
+    if node is None:
+        return scores.softmax(0)
+    return scores if isinstance(node.block, Softmax) else scores.exp()
 
 
 def _answer(row: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from blockprop.engine.block import Block
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
+from blockprop.interop.opaque import Opaque
 from blockprop.pictures.photos import Preprocessing, preprocessing_of
 from blockprop.reports.costs import Cost, costs, parameter_counts, total
 
@@ -144,7 +145,7 @@ def _nodes(network: Network, found: list[Cost]) -> list[dict[str, Any]]:
 
 
 def _is_opaque(block: Block) -> bool:
-    return type(block).__name__ == "Opaque"
+    return isinstance(block, Opaque)
 
 
 # For people -----------------------------------------------------------------------------------------------------------

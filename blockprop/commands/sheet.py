@@ -11,6 +11,7 @@ import torch
 import typer
 from torch import Tensor
 
+from blockprop.blocks import Add, Concat, ReLU
 from blockprop.commands.console import say
 from blockprop.commands.making import Around, Made, deliver, follow
 from blockprop.commands.options import Blocks, Device, Json
@@ -199,12 +200,12 @@ def layers(network: Network) -> list[str]:
     """The nodes that rectify or join maps with height and width; all such nodes if there are none that do."""
     trace = network.forward(_black(network), keep=network.keys)
     maps = [key for key in network.keys if trace[key].dim() == 4 and min(trace[key].shape[2:]) > 1]
-    kinds = {key: type(node.block).__name__ for node in network.nodes for key in node.keys}
-    own = [key for key in maps if key in kinds and not key.startswith("picture.")]
+    blocks = {key: node.block for node in network.nodes for key in node.keys}
+    own = [key for key in maps if key in blocks and not key.startswith("picture.")]
     if not own:
         raise SettingError("the network has no layers with height and width")
-    joined = [key for key in own if kinds[key] in ("Concat", "Add")]
-    rectified = [key for key in own if kinds[key] == "ReLU"]
+    joined = [key for key in own if isinstance(blocks[key], Concat | Add)]
+    rectified = [key for key in own if isinstance(blocks[key], ReLU)]
     return joined if len(joined) > 3 else rectified or own
 
 

@@ -35,6 +35,17 @@ class Block:
     output_count: int = 1
     """More than 1 if forward returns a tuple; d_output is then a tuple, too, with None where nothing came back."""
 
+    kind: ClassVar[str] = "other"
+    """What sort of block it is, and the color of its box in a diagram: "weights", "activation", "pooling",
+    "normalization", "joining", "reshaping", "image", or "other"."""
+    gate: str | None = None
+    """Why it rectifies or gates though no rule can take it for max(x, 0), or "" if it does not; None: not said. An
+    activation says so in its own class, or the coverage of a rule counts it as unknown."""
+    arranges: ClassVar[bool] = False
+    """True if it leaves every number as it is, and in its order: only the shape changes."""
+    pools: ClassVar[bool] = False
+    """True if it shows no more than what stands before it, only coarser (pooling) or less of it (dropout)."""
+
     def forward(self, *inputs: Any, **mode: Any) -> tuple[Any, Saved]:
         """Return the output (a tuple if output_count > 1) and whatever the two backward methods need.
 

@@ -13,7 +13,22 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from blockprop.blocks import BLOCKS
+from blockprop.blocks import (
+    BLOCKS,
+    GRU,
+    LSTM,
+    RNN,
+    Attention,
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+    Einsum,
+    Linear,
+    MatMul,
+)
 from blockprop.engine.block import Block
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
@@ -175,9 +190,8 @@ class _Call(NamedTuple):
 def multiply_adds(block: Block, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int | None:
     """How many products are added up in the block's forward pass; None for a block that is not blockprop's own."""
     for kind in type(block).__mro__:
-        name = kind.__name__
-        if BLOCKS.get(name) is kind:
-            return FORMULAS[name](_Call(block, inputs, outputs)) if name in FORMULAS else 0
+        if kind in BLOCKS.values():
+            return FORMULAS[kind](_Call(block, inputs, outputs)) if kind in FORMULAS else 0
     return None
 
 
@@ -224,19 +238,19 @@ def _recurrent(call: _Call) -> int:
     return math.prod(call.inputs[0][:-1]) * sum(matrix.numel() for matrix in matrices)
 
 
-FORMULAS: dict[str, Callable[[_Call], int | None]] = {
-    "Attention": _attention,
-    "Conv1d": _convolution,
-    "Conv2d": _convolution,
-    "Conv3d": _convolution,
-    "ConvTranspose1d": _transposed,
-    "ConvTranspose2d": _transposed,
-    "ConvTranspose3d": _transposed,
-    "Einsum": _einsum,
-    "GRU": _recurrent,
-    "LSTM": _recurrent,
-    "Linear": _linear,
-    "MatMul": _product,
-    "RNN": _recurrent,
+FORMULAS: dict[type[Block], Callable[[_Call], int | None]] = {
+    Attention: _attention,
+    Conv1d: _convolution,
+    Conv2d: _convolution,
+    Conv3d: _convolution,
+    ConvTranspose1d: _transposed,
+    ConvTranspose2d: _transposed,
+    ConvTranspose3d: _transposed,
+    Einsum: _einsum,
+    GRU: _recurrent,
+    LSTM: _recurrent,
+    Linear: _linear,
+    MatMul: _product,
+    RNN: _recurrent,
 }
-"""By the name of the block; those that are not here count as 0."""
+"""Those that are not here count as 0."""

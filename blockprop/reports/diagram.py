@@ -37,19 +37,6 @@ KINDS: dict[str, tuple[str, str]] = {  # kind: (fill, outline)
     "other": ("#f1f3f5", "#7b8794"),
     "input, output": ("#ffffff", "#1f2933"),
 }
-KIND_OF_MODULE = {
-    "linear": "weights",
-    "convolution": "weights",
-    "attention": "weights",
-    "pointwise": "activation",
-    "functions": "activation",
-    "pooling": "pooling",
-    "max_pooling": "pooling",
-    "normalizing": "normalization",
-    "joining": "joining",
-    "reshaping": "reshaping",
-    "image": "image",
-}
 COUNTS = ("channels", "classes", "features", "groups", "heads", "units")
 LENGTHS = ("dilation", "padding", "size", "stride")
 OPAQUE, DASHES = "backward by torch's autograd", 'stroke-dasharray="5 3"'
@@ -86,9 +73,10 @@ def diagram(
 
 
 def kind_of(block: Block) -> str:
-    """A block's color group, from the module its class is in; others count as "weights" if they have any."""
-    kind = KIND_OF_MODULE.get(type(block).__module__.rpartition(".")[2])
-    return kind or ("weights" if block.parameters else "other")
+    """A block's color group; one of no kind, or of one that has no color, counts as "weights" if it has any."""
+    if block.kind in KINDS and block.kind != "other":
+        return block.kind
+    return "weights" if block.parameters else "other"
 
 
 def describe(block: Block) -> str:

@@ -109,12 +109,12 @@ def hidden_section(network: Network, data: Dataset) -> Section | None:
 
 
 def last_hidden(network: Network, data: Dataset) -> str | None:
-    """The last node before the outputs that gives more than two numbers per example from a pointwise block."""
+    """The last activation before the outputs that gives more than two numbers per example; dropout is none."""
     x = fitting(data.x[:2], network)
     trace = network.forward(x)
     for node in reversed(network.nodes):
-        pointwise = type(node.block).__module__.endswith("pointwise")
-        if node.name not in network.outputs and pointwise and trace.values[node.name][0].numel() > 2:
+        is_hidden = node.name not in network.outputs and node.block.kind == "activation" and not node.block.pools
+        if is_hidden and trace.values[node.name][0].numel() > 2:
             return node.name
     return None
 

@@ -17,33 +17,10 @@ from blockprop.blocks import (
     Min,
     Mul,
     ReLU,
-    Reshape,
     ThresholdedReLU,
     Where,
 )
 from blockprop.engine.plan import Node
-
-SHAPING = (Cast, Expand, Reshape)
-"""Blocks that leave a constant the same constant."""
-OTHER_GATES = {
-    "Abs": "turns the negative side round and cuts nothing off",
-    "CELU": "bends the negative side and does not cut it off",
-    "ELU": "bends the negative side and does not cut it off",
-    "GELU": "opens by degrees, and lets a little of the negative side through",
-    "GRU": "holds its gates inside",
-    "HardSigmoid": "opens by degrees",
-    "HardSwish": "opens by degrees, and lets a little of the negative side through",
-    "LSTM": "holds its gates inside",
-    "LeakyReLU": "lets a share of the negative side through",
-    "PReLU": "lets a share of the negative side through",
-    "RNN": "holds its activations inside",
-    "SELU": "bends the negative side and does not cut it off",
-    "Shrink": "cuts off what is near 0, on both sides",
-    "SiLU": "opens by degrees, and lets a little of the negative side through",
-    "Sigmoid": "opens by degrees",
-    "Softplus": "opens by degrees",
-}
-"""Blocks that rectify or gate but are no rectifiers, and why."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +81,7 @@ def _sign(key: str, producers: Mapping[str, Node]) -> tuple[str, bool] | None:
 def _constant(key: str, producers: Mapping[str, Node]) -> float | None:
     """The number that everything called key is, if that is a constant of one number."""
     node = producers.get(key)
-    while node is not None and isinstance(node.block, SHAPING):
+    while node is not None and (node.block.arranges or isinstance(node.block, Cast | Expand)):
         node = producers.get(node.inputs[0])
     if node is not None and isinstance(node.block, Filled):
         return node.block.value
@@ -117,15 +94,10 @@ def _constant(key: str, producers: Mapping[str, Node]) -> float | None:
 def other_gate(node: Node, producers: Mapping[str, Node]) -> str | None:
     """Why a node that rectifies or gates is no rectifier; None if it does neither."""
     block = node.block
-    if isinstance(block, Clamp):
-        bounds = " and ".join(f"{bound:g}" for bound in (block.low, block.high) if bound is not None)
-        return f"cuts at {bounds}, not at 0 from below"
-    if isinstance(block, ThresholdedReLU):
-        return f"cuts at {block.alpha:g}, not at 0"
     if isinstance(block, Max | Min):
         constants = [value for key in node.inputs if (value := _constant(key, producers)) is not None]
         return f"cuts at {constants[0]:g}, not at 0 from below" if constants else None
     if isinstance(block, Where | Mul):
         asked = [sign[0] for key in node.inputs if (sign := _sign(key, producers))]
         return "chooses by a sign, but is not max(x, 0)" if set(asked) & set(node.inputs) else None
-    return OTHER_GATES.get(type(block).__name__)
+    return block.gate or None

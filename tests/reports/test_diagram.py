@@ -31,7 +31,7 @@ SPACE = "{http://www.w3.org/2000/svg}"
 class Convolve2d(Block):
     """Only its settings and its weight matter here."""
 
-    __module__ = "blockprop.blocks.convolution"
+    kind = "weights"
     parameter_names = ("weight",)
 
     def __init__(self, channels_in: int, channels_out: int, kernel: Any, stride: Any = 1, with_bias: bool = True):
@@ -51,14 +51,14 @@ class Tenfold(Block):
 
 
 class Join(Block):
-    __module__ = "blockprop.blocks.joining"
+    kind = "joining"
 
     def forward(self, *xs: Tensor) -> tuple[Tensor, Any]:
         return sum(xs[1:], xs[0]), None
 
 
 class Halves(Block):
-    __module__ = "blockprop.blocks.reshaping"
+    kind = "reshaping"
     output_count = 2
 
     def forward(self, x: Tensor) -> tuple[tuple[Tensor, ...], Any]:

@@ -9,7 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from blockprop import Network, Sequential, from_torch
-from blockprop.blocks import Add, Clamp, Constant, Conv2d, Flatten, HardSwish, Linear, Max, PReLU, ReLU, SiLU
+from blockprop.blocks import (
+    BLOCKS,
+    Add,
+    Clamp,
+    Constant,
+    Conv2d,
+    Flatten,
+    Function,
+    HardSwish,
+    Linear,
+    Max,
+    PReLU,
+    ReLU,
+    SiLU,
+)
 from blockprop.engine.block import Block
 from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, GraphError
@@ -180,6 +194,37 @@ def test_opaque_and_own_blocks_are_unknown() -> None:
     assert "; 2 more may do so inside" in str(coverage)
     with pytest.raises(GraphError, match="opaque1"):
         guided(network, strict=True)
+
+
+class Bent(Block):
+    """An activation of somebody's own."""
+
+    kind = "activation"
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return x.tanh(), None
+
+
+class Gating(Bent):
+    gate = "swings open"
+
+
+class Straight(Bent):
+    gate = ""
+
+
+def test_an_activation_is_unknown_until_it_says_whether_it_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Sequential(ReLU(), Bent(), Gating(), Straight(), Function("mish"), Function("sin"))
+    coverage = guided(network).coverage
+    assert coverage.unknown == {"bent1": "Bent is not one of blockprop's blocks"}
+    assert coverage.not_replaced == {
+        "gating1": "swings open",
+        "function1": "opens by degrees, and lets a little of the negative side through",
+    }
+    monkeypatch.setitem(BLOCKS, "Bent", Bent)
+    coverage = guided(network).coverage
+    assert coverage.unknown == {"bent1": "Bent does not say whether it gates"}
+    assert not coverage.complete
 
 
 def test_only_the_nodes_on_the_way_count() -> None:

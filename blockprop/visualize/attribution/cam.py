@@ -9,9 +9,6 @@ from blockprop.engine.plan import Rule, plan_forward
 from blockprop.errors import GraphError, SettingError, shape, suggestion
 from blockprop.visualize.attribution.question import Question
 
-POOLING = ("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "Dropout", "LpPool2d", "MaxPool2d")
-"""Blocks at the end of the picture-like part of a network that show no more than what they take."""
-
 
 def grad_cam(question: Question, x: Tensor, node: str | None = None) -> tuple[Tensor, Tensor]:
     """The node's channels, each weighed by its mean gradient:  Σ_k α_k A_k  with  α_k = mean over places of ∂S/∂A_k.
@@ -80,7 +77,7 @@ def spatial_node(question: Question, x: Tensor) -> str:
             last = next((key for key in spatial if key not in question.nodes), last)
         for gone in step.dead:
             del values[gone]
-    while last in producers and type(producers[last].block).__name__ in POOLING:
+    while last in producers and producers[last].block.pools:
         last = producers[last].inputs[0]
     if last not in producers:
         raise SettingError(f"no node on the way to {question.objective!r} has height and width, which Grad-CAM needs")

@@ -17,6 +17,7 @@ from torch import Tensor
 from blockprop.blocks import LogSoftmax, Softmax
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, Seeds, WeightedSum
+from blockprop.engine.plan import Node
 from blockprop.errors import GraphError, SettingError, ShapeError, shape, suggestion
 from blockprop.visualize.objectives.class_names import all_names, find_class
 
@@ -24,8 +25,6 @@ Target = Any
 """int, str, (node, Tensor), Objective, a sequence of these, or a mapping of int and str to weights; see `score`."""
 NAMED = 24
 """Nodes that an error names."""
-ARRANGING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
-"""Blocks that leave every number as it is, and in its order."""
 
 
 def score(network: Network, target: Target = "top", output: str | None = None) -> Objective:
@@ -295,11 +294,17 @@ def scores_node(network: Network, output: str | None = None) -> str:
     if output is not None and output not in network.outputs:
         raise SettingError(f"{output!r} is no output of the network{suggestion(output, network.outputs)}")
     end = network.outputs[0] if output is None else output
+    softmax = softmax_at(network, end)
+    return softmax.inputs[0] if softmax else end
+
+
+def softmax_at(network: Network, output: str) -> Node | None:
+    """The softmax, or its logarithm, that gives an output; what only arranges the numbers anew may come after it."""
     producers = {key: node for node in network.nodes for key in node.keys}
-    node = producers.get(end)
-    while node is not None and type(node.block).__name__ in ARRANGING:
+    node = producers.get(output)
+    while node is not None and node.block.arranges:
         node = producers.get(node.inputs[0])
-    return node.inputs[0] if node is not None and isinstance(node.block, Softmax | LogSoftmax) else end
+    return node if node is not None and isinstance(node.block, Softmax | LogSoftmax) else None
 
 
 def _classes_first(y: Tensor) -> Tensor:
