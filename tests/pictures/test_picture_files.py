@@ -172,7 +172,7 @@ def test_values_go_to_the_nearest_level_and_are_clipped() -> None:
 
 @pytest.mark.parametrize("name", DEEP)
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [(5, 7), (1, 1), (300, 211)])
+@pytest.mark.parametrize("size", [(5, 7), (1, 1), (3, 4), (300, 211)])
 def test_16_bits_are_what_another_program_reads(tmp_path: Path, name: str, channels: int, size: tuple) -> None:
     picture = colors(*size, channels=channels)
     write_picture(tmp_path / name, picture, SETTINGS, bits=16)
