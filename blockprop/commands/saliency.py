@@ -30,7 +30,8 @@ from blockprop.errors import SettingError, suggestion
 from blockprop.pictures.overlays import heat, limits, overlay
 from blockprop.pictures.sheets import sheet
 from blockprop.saving.files import require_writable, write_file
-from blockprop.visualize.attribution.saliency import METHODS, SAMPLING, Saliency, saliency
+from blockprop.visualize.attribution.methods import METHODS
+from blockprop.visualize.attribution.saliency import Saliency, saliency
 from blockprop.visualize.objectives.scores import score
 
 EPILOG = (
@@ -46,12 +47,12 @@ MOST_COLUMNS = 4
 CELL = 384
 """Pixels of a picture on a sheet."""
 
+MANY = [name for name, method in METHODS.items() if method.passes]
+"""The methods that need many gradients."""
 MethodNames = Annotated[
     list[str] | None, typer.Option("--method", "-m", help=f"{', '.join(METHODS)}; repeat it for several, or all.")
 ]
-Samples = Annotated[
-    int, typer.Option(min=1, help="Gradients of smooth_grad, smooth_grad_squared and integrated_gradients.")
-]
+Samples = Annotated[int, typer.Option(min=1, help=f"Gradients of {', '.join(MANY[:-1])} and {MANY[-1]}.")]
 Sigma = Annotated[float, typer.Option(help="Noise of smooth_grad, as a share of the picture's range.")]
 CamNode = Annotated[str | None, typer.Option("--node", help="Where grad_cam looks; by default the last such node.")]
 
@@ -119,15 +120,14 @@ def look(
 ) -> list[list[Saliency]]:
     """For each photograph, what each method finds."""
     score(network, target, output)  # raises before the bar is drawn
-    passes = {method: samples if method in SAMPLING else 1 for method in methods}
+    passes = {method: samples if METHODS[method].passes else 1 for method in methods}
     found: list[list[Saliency]] = []
     with counted("Looking", len(seen) * sum(passes.values()), around.quiet) as advance:
         for each in seen:
             found.append([])
             for method in methods:
-                settings: dict[str, Any] = {SAMPLING[method]: samples} if method in SAMPLING else {}
-                settings |= {"sigma": sigma} if method.startswith("smooth_grad") else {}
-                settings |= {"node": node} if method.endswith("grad_cam") else {}
+                values = {METHODS[method].passes: samples, "sigma": sigma, "node": node}
+                settings: dict[str, Any] = {name: values[name] for name in METHODS[method].settings if name in values}
                 bar = Passes(advance, f"{each.name}, {method}", passes[method])
                 one = saliency(
                     network, each.x, target, method, output=output, strict=strict, seed=seed, progress=bar, **settings
@@ -164,20 +164,13 @@ def _saliency_sheet(
             tiles.append((overlay(each.shown, one.map), caption))
     if alone:
         one = looked[0][0]
-        return sheet(tiles, 2, side=CELL, scale=(*limits(one.map), _formula(one.method)))
+        scale = METHODS[one.method].scale or one.method.replace("_", " ")
+        return sheet(tiles, 2, side=CELL, scale=(*limits(one.map), scale))
     signs = sorted({limits(one.map)[0] < 0 for found in looked for one in found})
     words = {False: "for the target, each map to its 99 % quantile", True: "against and for the target, likewise"}
-    scale = [(-1.0 if signed else 0.0, 1.0, words[signed], None) for signed in signs]
+    scales = [(-1.0 if signed else 0.0, 1.0, words[signed], None) for signed in signs]
     columns = None if len(seen) == 1 and len(looked[0]) > MOST_COLUMNS else 1 + len(looked[0])
-    return sheet(tiles, columns, side=CELL, scale=scale)
-
-
-def _formula(method: str) -> str:
-    return {
-        "gradient": "max over colors of |∂S/∂x|",
-        "gradient_times_input": "x ∂S/∂x, summed over colors",
-        "integrated_gradients": "share of the score, summed over colors",
-    }.get(method, method.replace("_", " "))
+    return sheet(tiles, columns, side=CELL, scale=scales)
 
 
 def titled(target: str, share: float | None) -> str:

@@ -29,11 +29,11 @@ from blockprop.pictures.picture_files import from_pixels
 from blockprop.reports.curves import sanity_curves
 from blockprop.reports.figures import png, svg
 from blockprop.reports.page import Section
-from blockprop.visualize.attribution.saliency import SAMPLING
+from blockprop.visualize.attribution.methods import METHODS
 from blockprop.visualize.attribution.sanity import SanityRecord, sanity
 
 EPILOG = "Example:\n\nblockprop sanity goose.jpg --network squeezenet.safetensors -m gradient -m guided"
-METHODS = ("gradient", "gradient_times_input", "guided", "grad_cam")
+COMPARED = ("gradient", "gradient_times_input", "guided", "grad_cam")
 """What is compared by default."""
 
 
@@ -49,11 +49,11 @@ def make_sanity(
     seed: int = 0,
 ) -> Made:
     """A curve for each method: how alike its map stays to the original while layer after layer forgets."""
-    methods = method_names(methods or list(METHODS))
+    methods = method_names(methods or list(COMPARED))
     seen = [read_seen(path, network, side) for path in pictures]
     found: dict[str, list[SanityRecord]] = {}
     for method in methods:
-        settings = {SAMPLING[method]: samples} if method in SAMPLING else {}
+        settings = {passes: samples} if (passes := METHODS[method].passes) else {}
         runs = []
         for each in seen:
             records = sanity(network, each.x, target, method, output=output, seed=seed, **settings)
@@ -122,7 +122,7 @@ def sanity_(
         "network": network,
         "pictures": photos,
         "target": target,
-        "methods": method or list(METHODS),
+        "methods": method or list(COMPARED),
         "samples": samples,
         "side": side,
         "output": output,

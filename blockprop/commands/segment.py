@@ -30,7 +30,7 @@ from blockprop.pictures.overlays import boxed, masked, overlay
 from blockprop.pictures.picture_files import write_picture
 from blockprop.pictures.sheets import sheet
 from blockprop.saving.files import require_writable
-from blockprop.visualize.attribution.saliency import METHODS
+from blockprop.visualize.attribution.methods import METHODS
 from blockprop.visualize.attribution.segmentation import bounding_box, segment
 
 EPILOG = "Example:\n\nblockprop segment goose.jpg --network squeezenet.safetensors --mask goose_mask.png"

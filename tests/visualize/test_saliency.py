@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blockprop import Network, Sequential, from_torch, pretrained, with_preprocessing
-from blockprop.blocks import Clamp, Conv2d, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU, SiLU
+from blockprop.blocks import Clamp, Conv2d, Flatten, GlobalAvgPool, Linear, ReLU, SiLU
 from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError
 from blockprop.visualize import saliency, sanity
-from blockprop.visualize.attribution.saliency import METHODS
+from blockprop.visualize.attribution.methods import METHODS
 from tests.architectures import ARCHITECTURES
 from tests.architectures.squeezenet import SqueezeNet
 from tests.rules import rule_oracle
+from tests.visualize.saliency_oracle import ORACLES, small
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 CLASSIFIERS = [
@@ -42,11 +42,6 @@ def class_score(number: int) -> Callable[[Tensor], Tensor]:
 def living(network: Network, x: Tensor) -> int:
     """A class for which every example has a score (a ReLU at the end may leave others without a gradient)."""
     return int(network(x).amin(0).argmax())
-
-
-def small(dtype: torch.dtype = torch.float64) -> tuple[Network, Tensor]:
-    blocks = [Conv2d(3, 4, 3), ReLU(), MaxPool2d(2), Conv2d(4, 8, 3), ReLU(), GlobalAvgPool(), Flatten(), Linear(8, 5)]
-    return Sequential(*blocks).to(dtype=dtype), torch.rand(3, 3, 20, 16, dtype=dtype)
 
 
 # Against autograd -----------------------------------------------------------------------------------------------------
@@ -205,31 +200,26 @@ def test_right_however_relu_is_written(case: str) -> None:
 # Against the papers ---------------------------------------------------------------------------------------------------
 
 
-def autograd_of(network: Network, x: Tensor, number: int) -> Tensor:
-    """The same small network written with torch's functions."""
-    conv1, conv2, fc = (network.blocks[name] for name in ("conv2d1", "conv2d2", "linear1"))
-    x = x.clone().requires_grad_()
-    h = F.relu(F.conv2d(F.max_pool2d(F.relu(F.conv2d(x, conv1.weight, conv1.bias)), 2), conv2.weight, conv2.bias))
-    y = F.linear(h.mean((2, 3)), fc.weight, fc.bias)
-    return torch.autograd.grad(y[:, number].sum(), x)[0]
+def test_each_method_has_a_slow_version_and_a_line_in_the_documentation() -> None:
+    assert METHODS.keys() == ORACLES.keys()
+    assert all(f"    {name}: {method.text}\n" in saliency.__doc__ for name, method in METHODS.items())
 
 
-def test_smooth_grad_as_in_the_paper() -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_as_in_the_paper(method: str) -> None:
     network, x = small()
-    generator = torch.Generator().manual_seed(7)
-    gradients = []
-    for _ in range(6):
-        noise = torch.randn(1, 3, 20, 16, generator=generator).double()
-        deviations = [0.2 * (picture.max() - picture.min()) for picture in x]
-        noisy = torch.stack([picture + s * noise[0] for picture, s in zip(x, deviations, strict=True)])
-        gradients.append(autograd_of(network, noisy, 1))
-    seen = saliency(network, x, 1, "smooth_grad", samples=6, sigma=0.2, seed=7)
-    close(seen.attribution, torch.stack(gradients).mean(0))
-    close(seen.map, torch.stack(gradients).mean(0).abs().amax(1))
-    squared = saliency(network, x, 1, "smooth_grad_squared", samples=6, sigma=0.2, seed=7)
-    close(squared.attribution, torch.stack(gradients).square().mean(0))
-    other = saliency(network, x, 1, "smooth_grad", samples=6, sigma=0.2, seed=8)
-    assert not torch.equal(other.map, seen.map)
+    oracle, settings = ORACLES[method]
+    attribution, map_ = oracle(network, x, 1)
+    seen = saliency(network, x, 1, method, **settings)
+    tolerance = 1e-2 if method == "integrated_gradients" else 1e-9  # kinks between the steps of either integral
+    close(seen.attribution, attribution, tolerance)
+    close(seen.map, map_, tolerance)
+
+
+def test_another_seed_is_other_noise() -> None:
+    network, x = small()
+    one, other = (saliency(network, x, 1, "smooth_grad", samples=6, sigma=0.2, seed=seed) for seed in (7, 8))
+    assert not torch.equal(other.map, one.map)
 
 
 def test_smooth_grad_decides_the_target_on_the_picture_itself() -> None:
@@ -240,20 +230,9 @@ def test_smooth_grad_decides_the_target_on_the_picture_itself() -> None:
     assert torch.equal(top.map, fixed.map)
 
 
-def test_grad_cam_as_in_the_paper() -> None:
+def test_grad_cam_looks_at_the_last_node_with_places() -> None:
     network, x = small()
-    node, rows = "relu2", []
-    trace = network.forward(x)
-    weight = network.blocks["linear1"].weight[1]
-    for picture in trace[node]:
-        channels, height, width = picture.shape
-        cam = torch.zeros(height, width, dtype=x.dtype)
-        for k in range(channels):
-            alpha = weight[k] / (height * width)  # ∂S/∂A_k is the same at all places behind a global mean
-            cam += alpha * picture[k]
-        rows.append(F.interpolate(cam.relu()[None, None], size=(20, 16), mode="bilinear")[0, 0])
-    close(saliency(network, x, 1, "grad_cam", node=node).map, torch.stack(rows))
-    assert torch.equal(saliency(network, x, 1, "grad_cam").map, saliency(network, x, 1, "grad_cam", node=node).map)
+    assert torch.equal(saliency(network, x, 1, "grad_cam").map, saliency(network, x, 1, "grad_cam", node="relu2").map)
 
 
 def test_the_integral_is_complete() -> None:

@@ -7,29 +7,35 @@ from torch import Tensor
 
 from blockprop.engine.plan import Rule, plan_forward
 from blockprop.errors import GraphError, SettingError, shape, suggestion
-from blockprop.visualize.attribution.question import Question
+from blockprop.visualize.attribution.question import Answer, Question
 
 
-def grad_cam(question: Question, x: Tensor, node: str | None = None) -> tuple[Tensor, Tensor]:
+def grad_cam(
+    question: Question, x: Tensor, rules: Mapping[type | str, Rule] | None = None, node: str | None = None
+) -> Answer:
     """The node's channels, each weighed by its mean gradient:  Σ_k α_k A_k  with  α_k = mean over places of ∂S/∂A_k.
 
-    Returns it (n, 1, h, w), signed, and the map (n, h, w), which is what is positive of it; both scaled bilinearly to
-    the picture's size.
+    The attribution is (n, 1, h, w), signed, and the map what is positive of it; both scaled bilinearly to the
+    picture's size.
     node: by default the last one with height and width on the way to the target, before pooling.
     Source: Selvaraju et al. 2017, eqs. 1 and 2.
     """
+    if rules:
+        raise SettingError("grad_cam takes no rules: it goes back from the target to one node; guided_grad_cam does")
     cam, map_, _ = _cam(question, x, node, ())
-    return cam, map_
+    return Answer(cam, map_)
 
 
-def guided_grad_cam(question: Question, x: Tensor, rules: Mapping[type | str, Rule], node: str | None = None) -> Tensor:
+def guided_grad_cam(question: Question, x: Tensor, rules: Mapping[type | str, Rule], node: str | None = None) -> Answer:
     """The gradient by the input under rules (guided back-propagation), times the map of `grad_cam`.
 
+    Its map is the largest size over the channels.
     Source: Selvaraju et al. 2017, section 3.2.
     """
     _, map_, d_x = _cam(question, x, node, rules)
     question.require_influence(d_x)
-    return d_x * map_.unsqueeze(1)
+    attribution = d_x * map_.unsqueeze(1)
+    return Answer(attribution, attribution.abs().amax(1))
 
 
 def _cam(

@@ -1,6 +1,7 @@
 """One question to a network, "how does this score change with the input?", asked as often as a method needs."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -10,6 +11,18 @@ from blockprop.engine.plan import Rule, plan_backward
 from blockprop.engine.trace import Trace
 from blockprop.errors import NotFiniteError, SettingError
 from blockprop.visualize.objectives.scores import fixed, titles, values
+
+
+class Answer(NamedTuple):
+    """What a method finds.
+
+    attribution: (n, c, h, w), signed.   map: (n, h, w), what to draw of it.
+    residual: (n,), what the attribution lacks of the score's gain, where a method says it.
+    """
+
+    attribution: Tensor
+    map: Tensor
+    residual: Tensor | None = None
 
 
 class Question:

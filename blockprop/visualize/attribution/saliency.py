@@ -7,7 +7,6 @@ The error goes back to the input and nowhere else: no weight's gradient is compu
 deepest node that the target needs.
 """
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,12 +22,12 @@ from blockprop.pictures.photos import picture
 from blockprop.rules.composites import Rules
 from blockprop.rules.coverage import Coverage
 from blockprop.rules.named import NAMED_RULES
-from blockprop.visualize.attribution.cam import grad_cam, guided_grad_cam
+from blockprop.visualize.attribution.methods import METHODS
 from blockprop.visualize.attribution.question import Question
-from blockprop.visualize.attribution.smoothing import integrated_gradients, smooth_gradient
 from blockprop.visualize.objectives.scores import Target, score, titles
 
-RuleSet = str | Mapping[type[Block] | str, Rule] | None
+Replacing = Mapping[type[Block] | str, Rule] | None
+RuleSet = str | Replacing
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,7 @@ def saliency(
 ) -> Saliency:
     """Explain what the network sees in pictures, back-propagating to the input with all weights fixed.
 
-    gradient: w = ∂S/∂x, map = max over channels |w| (Simonyan, Vedaldi and Zisserman 2013, section 3)
-    gradient_times_input: x ∘ w, map = its sum over channels, signed (Shrikumar et al. 2016)
-    smooth_grad, smooth_grad_squared: the mean of w, or w², over noisy pictures; samples=50, sigma=0.15 (of the range)
-    integrated_gradients: map = sum over channels, signed; steps=50, baseline="black", "gray", "blur" or a picture
-    guided, deconvnet: gradient, with these rules
-    grad_cam, guided_grad_cam: node=… (by default the last with height and width); `grad_cam` in cam.py
+    METHODS
 
     image: (n, channels, h, w), in 0…1 for a network with preprocessing
     target: what is looked at, see `score`; "top": each picture's own best class   output: see `score`
@@ -84,95 +78,29 @@ def saliency(
         raise SettingError(f"there is no method {method!r}{suggestion(method, METHODS)}")
     x = picture(image, network)
     question = Question(network, score(network, target, output), progress)
-    own = RULED.get(method)
-    replaced = _rules(question, own, rules, strict)
-    found = METHODS[method](question, x, replaced, **_settings(method, settings))
-    coverage = replaced.coverage if isinstance(replaced, Rules) else None
-    return Saliency(found[1], found[0], titles(question.objective, len(x)), method, coverage, *found[2:])
+    chosen = METHODS[method]
+    combined = _rules(question, chosen.rules, rules, strict)
+    answer = chosen.find(question, x, combined, **_settings(method, settings))
+    coverage = combined.coverage if isinstance(combined, Rules) else None
+    seen = titles(question.objective, len(x))
+    return Saliency(answer.map, answer.attribution, seen, method, coverage, answer.residual)
 
 
-Found = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]
-"""Attribution, map, and perhaps the residual."""
-Replaced = Mapping[type[Block] | str, Rule] | None
+if saliency.__doc__:  # not under python -OO
+    saliency.__doc__ = saliency.__doc__.replace(
+        "METHODS", "\n    ".join(f"{name}: {method.text}" for name, method in METHODS.items())
+    )
 
 
-def _gradient(question: Question, x: Tensor, rules: Replaced) -> Found:
-    d_x = question.gradient(x, rules)
-    question.require_influence(d_x)
-    return d_x, d_x.abs().amax(1)
+def _rules(question: Question, own: str | None, rules: RuleSet, strict: bool) -> Replacing:
+    """The rules of the method together with those that were asked for."""
+    of_method, of_user = (_named(question, some, strict) for some in (own, rules))
+    if isinstance(of_method, Rules) and of_user is not None:
+        return of_method | of_user
+    return of_user if of_method is None else of_method
 
 
-def _gradient_times_input(question: Question, x: Tensor, rules: Replaced) -> Found:
-    d_x = question.gradient(x, rules)
-    question.require_influence(d_x)
-    attribution = d_x * x
-    return attribution, attribution.sum(1)
-
-
-def _smooth_grad(
-    question: Question, x: Tensor, rules: Replaced, samples: int = 50, sigma: float = 0.15, seed: int = 0
-) -> Found:
-    mean = smooth_gradient(question, x, rules, samples, sigma, seed)
-    return mean, mean.abs().amax(1)
-
-
-def _smooth_grad_squared(
-    question: Question, x: Tensor, rules: Replaced, samples: int = 50, sigma: float = 0.15, seed: int = 0
-) -> Found:
-    mean = smooth_gradient(question, x, rules, samples, sigma, seed, squared=True)
-    return mean, mean.amax(1)
-
-
-def _integrated_gradients(
-    question: Question, x: Tensor, rules: Replaced, steps: int = 50, baseline: str | Tensor = "black"
-) -> Found:
-    attribution, residual = integrated_gradients(question, x, rules, steps, baseline)
-    return attribution, attribution.sum(1), residual
-
-
-def _grad_cam(question: Question, x: Tensor, rules: Replaced, node: str | None = None) -> Found:
-    if rules:
-        raise SettingError("grad_cam takes no rules: it goes back from the target to one node; guided_grad_cam does")
-    return grad_cam(question, x, node)
-
-
-def _guided_grad_cam(question: Question, x: Tensor, rules: Replaced, node: str | None = None) -> Found:
-    assert rules is not None
-    attribution = guided_grad_cam(question, x, rules, node)
-    return attribution, attribution.abs().amax(1)
-
-
-METHODS: dict[str, Callable[..., Found]] = {
-    "gradient": _gradient,
-    "gradient_times_input": _gradient_times_input,
-    "smooth_grad": _smooth_grad,
-    "smooth_grad_squared": _smooth_grad_squared,
-    "integrated_gradients": _integrated_gradients,
-    "guided": _gradient,
-    "deconvnet": _gradient,
-    "grad_cam": _grad_cam,
-    "guided_grad_cam": _guided_grad_cam,
-}
-"""All methods by name: (question, x, rules, …) -> attribution, map, and perhaps the residual."""
-SAMPLING = {
-    "smooth_grad": "samples",
-    "smooth_grad_squared": "samples",
-    "integrated_gradients": "steps",
-}
-"""The methods that need many gradients, and the setting that says how many."""
-RULED = {"guided": "guided", "deconvnet": "deconvnet", "guided_grad_cam": "guided"}
-"""The rules that belong to a method."""
-
-
-def _rules(question: Question, own: str | None, rules: RuleSet, strict: bool) -> Replaced:
-    """The rules of the method together with those that were given."""
-    mine, theirs = (_named(question, each, strict) for each in (own, rules))
-    if isinstance(mine, Rules) and theirs is not None:
-        return mine | theirs
-    return theirs if mine is None else mine
-
-
-def _named(question: Question, rules: RuleSet, strict: bool) -> Replaced:
+def _named(question: Question, rules: RuleSet, strict: bool) -> Replacing:
     if not isinstance(rules, str):
         return rules
     if rules not in NAMED_RULES:
@@ -182,8 +110,8 @@ def _named(question: Question, rules: RuleSet, strict: bool) -> Replaced:
 
 def _settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that the method takes; SettingError for others. Every method may be given a seed."""
-    known = list(inspect.signature(METHODS[method]).parameters)[3:]
+    names = METHODS[method].settings
     for name in settings:
-        if name not in known and name != "seed":
-            raise SettingError(f"{method} has no setting {name!r}{suggestion(name, [*known, 'seed'])}")
-    return {name: value for name, value in settings.items() if name in known}
+        if name not in names and name != "seed":
+            raise SettingError(f"{method} has no setting {name!r}{suggestion(name, [*names, 'seed'])}")
+    return {name: value for name, value in settings.items() if name in names}

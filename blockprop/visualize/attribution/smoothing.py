@@ -4,7 +4,7 @@ The samples come one after the other and are added up in place, so that their nu
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -13,43 +13,64 @@ from torch import Tensor
 
 from blockprop.engine.plan import Rule
 from blockprop.errors import SettingError, ShapeError, shape
-from blockprop.visualize.attribution.question import Question
+from blockprop.visualize.attribution.question import Answer, Question
 
 BASELINES = {"black": 0.0, "gray": 0.5}
 BLUR = 1 / 20
 """Standard deviation of the blurred baseline, in sides of the picture."""
 
 
-def smooth_gradient(
+def smooth_grad(
     question: Question,
     x: Tensor,
     rules: Mapping[type | str, Rule] | None = None,
     samples: int = 50,
     sigma: float = 0.15,
     seed: int = 0,
-    squared: bool = False,
-) -> Tensor:
-    """The mean of the gradient, or of its square, over pictures with noise:  1/samples Σ ∂S/∂x (x + σ noise).
+) -> Answer:
+    """The mean of the gradient over pictures with noise:  1/samples Σ ∂S/∂x (x + σ noise); the map as for gradient.
 
     sigma: of the normal noise, as a share of each picture's range, max − min.
     All pictures of a batch get the same noise, so that a picture's result does not depend on the others.
-    Source: Smilkov et al. 2017, section 3.2; squares as in Hooker et al. 2019.
+    Source: Smilkov et al. 2017, section 3.2.
     """
+    total = torch.zeros_like(x)
+    for d_x in _noisy_gradients(question, x, rules, samples, sigma, seed):
+        total.add_(d_x)
+        del d_x  # before the next pass needs its place
+    question.require_influence(total)
+    mean = total.div_(samples)
+    return Answer(mean, mean.abs().amax(1))
+
+
+def smooth_grad_squared(
+    question: Question,
+    x: Tensor,
+    rules: Mapping[type | str, Rule] | None = None,
+    samples: int = 50,
+    sigma: float = 0.15,
+    seed: int = 0,
+) -> Answer:
+    """The mean of the gradient's square over pictures with noise, otherwise as `smooth_grad` (Hooker et al. 2019)."""
+    total = torch.zeros_like(x)
+    for d_x in _noisy_gradients(question, x, rules, samples, sigma, seed):
+        total.addcmul_(d_x, d_x)
+        del d_x
+    question.require_influence(total)
+    mean = total.div_(samples)
+    return Answer(mean, mean.amax(1))
+
+
+def _noisy_gradients(
+    question: Question, x: Tensor, rules: Mapping[type | str, Rule] | None, samples: int, sigma: float, seed: int
+) -> Iterator[Tensor]:
     if samples < 1 or not sigma > 0:
         raise SettingError(f"samples must be at least 1 and sigma above 0, came {samples} and {sigma}")
     question.decide(x)
     generator = torch.Generator().manual_seed(seed)
     deviation = sigma * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-    total = torch.zeros_like(x)
     for _ in range(samples):
-        d_x = question.gradient(_noisy(x, deviation, generator), rules)
-        if squared:
-            total.addcmul_(d_x, d_x)
-        else:
-            total.add_(d_x)
-        del d_x  # before the next pass needs its place
-    question.require_influence(total)
-    return total.div_(samples)
+        yield question.gradient(_noisy(x, deviation, generator), rules)
 
 
 def _noisy(x: Tensor, deviation: Tensor, generator: torch.Generator) -> Tensor:
@@ -63,11 +84,11 @@ def integrated_gradients(
     rules: Mapping[type | str, Rule] | None = None,
     steps: int = 50,
     baseline: str | Tensor = "black",
-) -> tuple[Tensor, Tensor]:
+) -> Answer:
     """The mean gradient on the way from a baseline x₀, times the way:  (x − x₀) ∘ ∫₀¹ ∂S/∂x (x₀ + t (x − x₀)) dt.
 
-    Returns it with the residual of completeness for each picture: Σ attribution − (S(x) − S(x₀)), 0 for an exact
-    integral.
+    The map is its sum over the channels, and the residual that of completeness for each picture:
+    Σ attribution − (S(x) − S(x₀)), 0 for an exact integral.
     steps: points of the Gauss–Legendre rule in place of the integral (the paper has equal steps, which need more).
     baseline: "black", "gray", "blur", or a picture.
     Source: Sundararajan, Taly and Yan 2017, eq. 1 and proposition 1.
@@ -83,7 +104,7 @@ def integrated_gradients(
     question.require_influence(total)
     attribution = total.mul_(x - start)
     gain = question.values(x) - question.values(start)
-    return attribution, attribution.flatten(1).sum(1) - gain
+    return Answer(attribution, attribution.sum(1), attribution.flatten(1).sum(1) - gain)
 
 
 def _baseline(baseline: str | Tensor, x: Tensor) -> Tensor:
