@@ -36,7 +36,8 @@ from blockprop.pictures.picture_files import read_picture
 from blockprop.pictures.sheets import sheet
 from blockprop.visualize.judging import judge
 from blockprop.visualize.maximize import STEPS, maximize
-from blockprop.visualize.objectives.scores import ClassScore, Target, score
+from blockprop.visualize.objectives.score_kinds import ClassScore
+from blockprop.visualize.objectives.scores import Target, score
 from blockprop.visualize.updates import OPTIMIZERS
 
 EPILOG = (
@@ -109,7 +110,7 @@ def make_maximize(
 def _judges(network: Network, around: Around, target: Target, output: str | None) -> tuple[bool, Network | None]:
     """(whether the target is a class, of which pictures can be judged; the other network that judges them, too)."""
     objective = score(network, target, output)
-    judged = isinstance(objective, ClassScore) and isinstance(objective.numbers, int)
+    judged = isinstance(objective, ClassScore) and objective.number is not None
     if around.other is None:
         return judged, None
     if not judged:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from blockprop.engine.fitting import first_not_finite, fitting
 from blockprop.engine.network import Network
-from blockprop.engine.objectives import Objective, Seeds, WeightedSum
+from blockprop.engine.objectives import Objective
 from blockprop.engine.plan import plan_backward
 from blockprop.errors import GraphError, NotFiniteError, SettingError, suggestion
 from blockprop.pictures.provenance import fingerprint
@@ -95,7 +95,6 @@ class Ascent(Run):
         super().__init__(steps)
         self.network, self.objective = with_generators(pipeline, seed), objective
         self.parameters = fitting(parameters.detach(), pipeline).clone()
-        self.terms = objective.terms if isinstance(objective, WeightedSum) else [(1.0, objective)]
         self.redirect_steps, self.seed, self.kind, self.rate = redirect_steps, seed, optimizer, rate
         self.nodes = objective.nodes or pipeline.outputs
         self.keep = tuple(dict.fromkeys(self.nodes))
@@ -126,14 +125,7 @@ class Ascent(Run):
         """Forward, objective, backward, update; return the value and its parts."""
         wanted = (self.input,) if self.telling is None or bool(self.influenced.all()) else (self.input, self.telling)
         trace = self.network.record((self.parameters,), (*self.keep, *wanted[1:]), False)
-        seeds: Seeds = {}
-        parts: dict[str, float] = {}
-        for factor, term in self.terms:
-            part, own = term.evaluate({name: trace[name] for name in term.nodes or self.network.outputs})
-            title = repr(term if factor == 1 else WeightedSum([(factor, term)]))
-            parts[title] = parts.get(title, 0.0) + factor * float(part)
-            for name, seed in own.items():
-                seeds[name] = seeds[name] + factor * seed if name in seeds else factor * seed
+        parts, seeds = self.objective.parts({name: trace[name] for name in self.keep})
         value = math.fsum(parts.values())
         if not math.isfinite(value):
             raise NotFiniteError(f"step {self.step + 1}: the objective became {value}: {self._culprit()}")

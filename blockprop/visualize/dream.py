@@ -18,7 +18,7 @@ from torch import Tensor
 
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
-from blockprop.engine.objectives import Objective, Seeds, WeightedSum
+from blockprop.engine.objectives import Objective, Seeds
 from blockprop.errors import BlockpropError, NotFiniteError, SettingError, ShapeError
 from blockprop.pictures.photos import picture as checked
 from blockprop.pictures.photos import picture_channels
@@ -26,7 +26,7 @@ from blockprop.pictures.provenance import fingerprint
 from blockprop.pictures.scaling import noise, scaled, zoomed
 from blockprop.saving.files import StrPath
 from blockprop.visualize.depth import at_depth, rectified
-from blockprop.visualize.objectives.activity import Layers, PlaceSum, Resemblance, objective_of, parsed
+from blockprop.visualize.objectives.activity import Layers, Resemblance, for_tiles, objective_of, parsed
 from blockprop.visualize.pipeline import Start
 from blockprop.visualize.places import sizes
 from blockprop.visualize.running import Run, digest
@@ -155,7 +155,6 @@ class Dream(Run):
         self.frame_steps = self.octave_steps * self.octaves
         super().__init__(self.frame_steps * frames)
         self.tiling, self.objective, self.settings = tiling, objective, settings
-        self.terms = objective.terms if isinstance(objective, WeightedSum) else [(1.0, objective)]
         self.base = self.now = picture
         self.sizes = [self._size(i) for i in reversed(range(self.octaves))]
         self.generator = torch.Generator().manual_seed(settings["seed"])
@@ -187,8 +186,17 @@ class Dream(Run):
 
     def _climb(self) -> tuple[float, dict[str, float]]:
         """Change the picture along the gradient, in place."""
+        whole = self.tiling.sizes(self.now)
+        objective = for_tiles(self.objective, {node: height * width for node, (_, height, width) in whole.items()})
         parts: dict[str, float] = {}
-        d = self.tiling.gradient(self.now, self._seeds(parts, self.tiling.sizes(self.now)))
+
+        def seeds(_tile: Tile, outputs: Outputs) -> Seeds:
+            tile_parts, tile_seeds = objective.parts(outputs)
+            for title, value in tile_parts.items():
+                parts[title] = parts.get(title, 0.0) + value
+            return tile_seeds
+
+        d = self.tiling.gradient(self.now, seeds)
         value = math.fsum(parts.values())
         size = torch.linalg.vector_norm(d, 1, (1, 2, 3), keepdim=True) / d[0].numel()
         if not math.isfinite(value) or not bool(size.isfinite().all()):
@@ -200,23 +208,6 @@ class Dream(Run):
             )
         self.now.add_(d.mul_(self.rate / size)).clamp_(0, 1)
         return value, parts
-
-    def _seeds(self, parts: dict[str, float], whole: dict[str, tuple[int, int, int]]) -> Any:
-        """The function that gives a tile's seeds, and adds its values to the parts."""
-
-        def seeds(_tile: Tile, outputs: Outputs) -> Seeds:
-            found: Seeds = {}
-            for factor, term in self.terms:
-                assert isinstance(term, PlaceSum)
-                height, width = whole[term.node][1:]
-                value, seed = term.part(outputs[term.node], height * width)
-                title = repr(term if factor == 1 else WeightedSum([(factor, term)]))
-                parts[title] = parts.get(title, 0.0) + factor * float(value)
-                seed = seed if factor == 1 else factor * seed
-                found[term.node] = found[term.node] + seed if term.node in found else seed
-            return found
-
-        return seeds
 
     # Octaves and frames -----------------------------------------------------------------------------------------------
 
@@ -253,7 +244,7 @@ class Dream(Run):
 
     def identity(self) -> dict[str, Any]:
         if self._identity is None:
-            guided = [term for _, term in self.terms if isinstance(term, Resemblance)]
+            guided = [term for _, term in self.objective.terms if isinstance(term, Resemblance)]
             self._identity = {
                 "network": fingerprint(self.network),
                 "picture": digest(self.begun),

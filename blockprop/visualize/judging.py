@@ -17,8 +17,8 @@ from blockprop.engine.network import Network
 from blockprop.errors import SettingError, ShapeError, shape
 from blockprop.pictures.photos import picture as checked
 from blockprop.pictures.picture_files import from_pixels, to_pixels
-from blockprop.visualize.objectives.penalties import by_class
-from blockprop.visualize.objectives.scores import ClassScore, Target, TopScore, score
+from blockprop.visualize.objectives.score_kinds import ClassScore, TopScore, by_class
+from blockprop.visualize.objectives.scores import Target, score
 
 DRAWS = 16
 QUALITY = 75
@@ -103,9 +103,9 @@ def judge(
 
 def _class(network: Network, target: Target, output: str | None = None) -> tuple[str, int]:
     objective = score(network, target, output)
-    if not isinstance(objective, ClassScore) or not isinstance(objective.numbers, int):
+    if not isinstance(objective, ClassScore) or objective.number is None:
         raise SettingError(f"only how sure a network is of a class can be judged; {target!r} is none")
-    return objective.node, objective.numbers
+    return objective.node, objective.number
 
 
 def _probabilities(network: Network, pictures: Tensor, node: str) -> Tensor:

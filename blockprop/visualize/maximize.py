@@ -11,18 +11,14 @@ from torch import Tensor
 
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
-from blockprop.engine.objectives import Objective
 from blockprop.errors import SettingError
 from blockprop.pictures.photos import picture as checked
 from blockprop.pictures.photos import preprocessing_of
 from blockprop.saving.files import StrPath
 from blockprop.visualize.ascent import Ascent, ascend
+from blockprop.visualize.objectives import penalties
 from blockprop.visualize.objectives.each import Each
-from blockprop.visualize.objectives.penalties import diversity as alikeness
-from blockprop.visualize.objectives.penalties import doubt as unsureness
-from blockprop.visualize.objectives.penalties import l2 as squares
-from blockprop.visualize.objectives.penalties import total_variation as roughness
-from blockprop.visualize.objectives.scores import ClassScore, Target, score
+from blockprop.visualize.objectives.scores import Target, score
 from blockprop.visualize.pipeline import Canvas, Start, canvas_by_name, pipeline, resized, robust
 from blockprop.visualize.updates import Optimizer
 
@@ -79,7 +75,7 @@ def maximize(
     Raises SettingError and GraphError for what makes no sense; and what `ascend` raises.
     """
     objective = score(network, target, output)
-    targets = len(_parts(objective))
+    targets = objective if isinstance(objective, Each) else Each([objective])
     if count < 1:
         raise SettingError(f"expected at least one picture of a target, came count={count}")
     if isinstance(start, Tensor):
@@ -90,14 +86,14 @@ def maximize(
     height, width = canvas.shape[1:]
     start = resized(start, height, width) if isinstance(start, Tensor) else start
     graph = pipeline(network, canvas, robust(height, width) if transforms is None else transforms)
-    if doubt and (node := _scores_node(objective)):
-        objective = objective - doubt * unsureness(node, [_number(each) for each in _parts(objective)])
+    if doubt and targets.scores_node:
+        objective = objective - doubt * penalties.doubt(targets.scores_node, targets.class_numbers)
     usual = PENALTIES.get(str(network.meta.get("architecture")), USUAL_PENALTIES)
     l2, total_variation = (usual[i] if own is None else own for i, own in enumerate((l2, total_variation)))
     if l2:
-        objective = objective - l2 * squares()
+        objective = objective - l2 * penalties.l2()
     if total_variation:
-        objective = objective - total_variation * roughness()
+        objective = objective - total_variation * penalties.total_variation()
     if diversity_node is not None:
         if not diversity:
             raise SettingError(f"diversity_node={diversity_node!r} is for diversity, which is 0")
@@ -107,10 +103,10 @@ def maximize(
             raise SettingError(
                 "diversity needs count=2 or more pictures, and diversity_node=…, a node to compare them in"
             )
-        objective = objective - diversity * alikeness(diversity_node, targets)
+        objective = objective - diversity * penalties.diversity(diversity_node, len(targets.objectives))
     return ascend(
         graph,
-        canvas.start(targets * count, start, seed),
+        canvas.start(len(targets.objectives) * count, start, seed),
         objective,
         steps,
         rate,
@@ -121,22 +117,6 @@ def maximize(
         state=state,
         resume=resume,
     )
-
-
-def _parts(objective: Objective) -> tuple[Objective, ...]:
-    """What is maximized in each run of the examples."""
-    return objective.objectives if isinstance(objective, Each) else (objective,)
-
-
-def _number(objective: Objective) -> int | None:
-    """Which class the objective is the score of, if it is one's."""
-    return objective.numbers if isinstance(objective, ClassScore) and isinstance(objective.numbers, int) else None
-
-
-def _scores_node(objective: Objective) -> str | None:
-    """The node that gives the scores, if some part is a class."""
-    nodes = [part.node for part in _parts(objective) if isinstance(part, ClassScore) and _number(part) is not None]
-    return nodes[0] if nodes else None
 
 
 def _channels(network: Network) -> int:

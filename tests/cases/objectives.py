@@ -9,13 +9,14 @@ from torch import Tensor
 
 from blockprop.engine.objectives import (
     Objective,
+    OfNode,
     binary_cross_entropy,
     cross_entropy,
     huber,
     mean_squared_error,
     negative_log_likelihood,
 )
-from blockprop.visualize.objectives.penalties import Penalty, diversity, doubt, l2, total_variation
+from blockprop.visualize.objectives.penalties import diversity, doubt, l2, total_variation
 from tests.cases.case import spread
 
 
@@ -108,7 +109,7 @@ OBJECTIVES = [
 class PenaltyCase:
     """A penalty of node "y"; made(generator) -> that node's output; reference(y) by torch."""
 
-    penalty: Penalty
+    penalty: OfNode
     made: Callable[[torch.Generator], Tensor]
     reference: Callable[[Tensor], Tensor]
     title: str = ""

@@ -3,6 +3,7 @@
 import itertools
 import math
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def test_objectives_by_autograd(kind: str, channel: int | None) -> None:
     expected, d_y = by_autograd(objective, y)
     assert float(value) == pytest.approx(expected, rel=1e-12)
     torch.testing.assert_close(seeds["a"], d_y, rtol=1e-12, atol=1e-15)
-    parts = [objective.part(rows, 35) for rows in y.split((2, 3), 2)]
+    tile = replace(objective, places=35)
+    parts = [tile.of(rows) for rows in y.split((2, 3), 2)]
     assert float(sum(part for part, _ in parts)) == pytest.approx(expected, rel=1e-12)
     torch.testing.assert_close(torch.cat([seed for _, seed in parts], 2), d_y, rtol=1e-12, atol=1e-15)
 

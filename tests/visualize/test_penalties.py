@@ -6,6 +6,7 @@ from torch import Tensor
 
 from blockprop.engine.check import check_objective
 from blockprop.errors import SettingError, ShapeError
+from blockprop.visualize.objectives import penalties
 from blockprop.visualize.objectives.penalties import diversity, doubt, l2, total_variation
 from tests.cases.objectives import PENALTIES, PenaltyCase
 
@@ -61,6 +62,13 @@ def test_a_picture_has_the_gradient_that_it_would_have_alone(penalty) -> None:
     alone = [penalty.evaluate({"y": each}) for each in y.split(1)]
     torch.testing.assert_close(value, torch.stack([each for each, _ in alone]).sum())
     torch.testing.assert_close(seeds["y"], torch.cat([each["y"] for _, each in alone]))
+
+
+def test_every_penalty_has_a_row_and_documents_its_seed() -> None:
+    names = {name for name, kind in vars(penalties).items() if getattr(kind, "__module__", "") == penalties.__name__}
+    assert {"l2", "total_variation"} <= names
+    assert names == {type(case.penalty).__name__ for case in PENALTIES}
+    assert all("seed" in (getattr(penalties, name).__doc__ or "") for name in names)
 
 
 def test_by_hand() -> None:

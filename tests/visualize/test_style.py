@@ -346,8 +346,8 @@ def test_styles_have_weights_and_sizes_and_masks() -> None:
     larger = stylize(small(), content, Style(one, scale=2.0), steps=1, **layers)
     smaller = stylize(small(), content, Style(one), steps=1, **layers)
     next(larger), next(smaller)
-    assert larger.losses.terms[1][0].grams.shape == smaller.losses.terms[1][0].grams.shape  # type: ignore[union-attr]
-    assert not torch.allclose(larger.losses.terms[1][0].grams, smaller.losses.terms[1][0].grams)  # type: ignore
+    assert larger.losses.terms[1][0].table.shape == smaller.losses.terms[1][0].table.shape  # type: ignore[union-attr]
+    assert not torch.allclose(larger.losses.terms[1][0].table, smaller.losses.terms[1][0].table)  # type: ignore
 
 
 def test_a_masked_style_acts_where_its_mask_is() -> None:

@@ -1,16 +1,17 @@
 """What a layer has to say, as an objective: all of it louder, or what is like another picture.
 
-Both are sums over the places of a node's output, so that tiles add up: `part` gives the share of any places.
+Both are sums over the places of a node's output, so that the tiles of a picture add up to the whole.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from blockprop.engine.network import Network
-from blockprop.engine.objectives import Objective, Seeds, WeightedSum
+from blockprop.engine.objectives import Objective, OfNode, WeightedSum
 from blockprop.errors import GraphError, SettingError, ShapeError, shape, suggestion
 from blockprop.visualize.tiling import Tiling
 
@@ -20,43 +21,44 @@ CHUNK = 2**22
 """Numbers of the table of products that are compared at once."""
 
 
-class PlaceSum(Objective):
+class PlaceSum(OfNode):
     """A sum over the places of one node's output, and over the examples:  L = Σ_places f(y at the place) / numbers.
 
     node: gives y (n, c, h, w).   channel: the only one that counts; None for all.
-    numbers: of one example's output, so that L does not grow with the picture; with a channel, of that alone.
+    places: of the whole, if y is only a tile of it: the tiles' values add up to the whole's, as their seeds do.
+    numbers: of one example's whole output, so that L does not grow with the picture; with a channel, of that alone.
     """
 
-    def __init__(self, node: str, channel: int | None = None):
-        self.node, self.channel = node, channel
-        self.title = node if channel is None else f"{node}:{channel}"
-        self.nodes = (node,)
+    node: str
+    channel: int | None
+    places: int | None
 
-    def of(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def over_places(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """(Σ_places f, its derivative by y), y with the channels that count."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no formula")
 
-    def part(self, y: Tensor, places: int) -> tuple[Tensor, Tensor]:
-        """The share of some places, and its seed: y (n, c, …) holds them, the whole has so many."""
+    def of(self, y: Tensor, target: None = None) -> tuple[Tensor, Tensor]:
+        places = max(y[0, 0].numel(), 1) if self.places is None else self.places
         if self.channel is None:
-            value, d_y = self.of(y)
+            value, d_y = self.over_places(y)
             numbers = places * y.shape[1]
             return value / numbers, d_y / numbers
         channels = slice(self.channel, self.channel + 1)
-        value, d_y = self.of(y[:, channels])
+        value, d_y = self.over_places(y[:, channels])
         seed = torch.zeros_like(y)
         seed[:, channels] = d_y / places
         return value / places, seed
 
-    def evaluate(self, outputs: Mapping[str, Tensor], target: Any = None) -> tuple[Tensor, Seeds]:
-        y = outputs[self.node]
-        value, seed = self.part(y, max(y[0, 0].numel(), 1))
-        return value, {self.node: seed}
+    @property
+    def title(self) -> str:
+        """node, or node:channel."""
+        return self.node if self.channel is None else f"{self.node}:{self.channel}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__.lower()}({self.title!r})"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Activity(PlaceSum):
     """How much a layer has to say:  L = Σ_n ½ mean of y².
 
@@ -65,28 +67,41 @@ class Activity(PlaceSum):
     Source: Mordvintsev, Olah and Tyka 2015 (google/deepdream), objective_L2, up to the mean.
     """
 
-    def of(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    node: str
+    channel: int | None = None
+    places: int | None = None
+
+    def over_places(self, y: Tensor) -> tuple[Tensor, Tensor]:
         return y.square().sum() / 2, y
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Resemblance(PlaceSum):
     """How much a layer says what it says of another picture:  L = Σ_n Σ_places max_j y · g_j / numbers.
 
     seed = g_j / numbers, of the guide's place j whose features have the largest product with those of this place
 
-    features g: of the guide, (1, c, h', w'), all channels of the node.
-    Raises ShapeError for features that do not fit.
+    guide g: what the node gives for the other picture, (1, c, h', w'), with all channels.
+    Raises ShapeError for a guide that does not fit.
     Source: Mordvintsev, Olah and Tyka 2015 (google/deepdream), objective_guide, whose gradient this is.
     """
 
-    def __init__(self, node: str, features: Tensor, channel: int | None = None):
-        super().__init__(node, channel)
-        if features.dim() != 4 or len(features) != 1 or not features.numel():
-            raise ShapeError(f"expected the features of one picture, (1, c, h, w), came {shape(features)}")
-        own = features if channel is None else features[:, channel : channel + 1]
-        self.features = own[0].flatten(1).contiguous()
+    node: str
+    guide: Tensor
+    channel: int | None = None
+    places: int | None = None
 
-    def of(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def __post_init__(self) -> None:
+        if self.guide.dim() != 4 or len(self.guide) != 1 or not self.guide.numel():
+            raise ShapeError(f"expected the features of one picture, (1, c, h, w), came {shape(self.guide)}")
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Of the guide's places, in the channels that count: (c, h' · w')."""
+        channels = slice(None) if self.channel is None else slice(self.channel, self.channel + 1)
+        return self.guide[0, channels].flatten(1).contiguous()
+
+    def over_places(self, y: Tensor) -> tuple[Tensor, Tensor]:
         channels, count = self.features.shape
         if y.shape[1] != channels:
             raise ShapeError(f"the guide has {channels} channels at {self.node!r}, came {shape(y)}")
@@ -94,13 +109,22 @@ class Resemblance(PlaceSum):
         d_y = torch.empty_like(y, memory_format=torch.contiguous_format)
         value = y.new_zeros(())
         step = max(CHUNK // count, 1)
-        for own, d in zip(y.flatten(2), d_y.flatten(2), strict=True):
-            for start in range(0, own.shape[1], step):
-                products = features.T @ own[:, start : start + step]
+        for example, d in zip(y.flatten(2), d_y.flatten(2), strict=True):
+            for start in range(0, example.shape[1], step):
+                products = features.T @ example[:, start : start + step]
                 best, j = products.max(0)
                 value = value + best.sum()
                 d[:, start : start + step] = features[:, j]
         return value, d_y
+
+
+def for_tiles(objective: Objective, places: Mapping[str, int]) -> Objective:
+    """The same, for tiles of a whole that has so many places at each node."""
+    terms: list[tuple[float, Objective]] = []
+    for factor, term in objective.terms:
+        assert isinstance(term, Activity | Resemblance)
+        terms.append((factor, replace(term, places=places[term.node])))
+    return WeightedSum(terms)
 
 
 def parsed(layers: Layers, network: Network) -> list[tuple[str, int | None, float]]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, Seeds
 from blockprop.errors import SettingError, ShapeError
+from blockprop.visualize.objectives.score_kinds import ClassScore
 from blockprop.visualize.objectives.scores import Target, score
 
 
@@ -28,14 +29,25 @@ class Each(Objective):
         self.objectives = tuple(objectives)
         self.nodes = tuple(dict.fromkeys(name for objective in self.objectives for name in objective.nodes))
 
+    @property
+    def class_numbers(self) -> list[int | None]:
+        """The class whose score each of them is; None for what is not the score of one class."""
+        return [objective.number if isinstance(objective, ClassScore) else None for objective in self.objectives]
+
+    @property
+    def scores_node(self) -> str | None:
+        """The node that gives the scores, if some of them is a class's."""
+        pairs = zip(self.objectives, self.class_numbers, strict=True)
+        return next((objective.nodes[0] for objective, number in pairs if number is not None), None)
+
     def evaluate(self, outputs: Mapping[str, Tensor], target: object = None) -> tuple[Tensor, Seeds]:
         runs, total = len(self.objectives), torch.zeros(())
         seeds: Seeds = {}
         for i, objective in enumerate(self.objectives):
             rows = {name: _run(outputs[name], i, runs) for name in objective.nodes or outputs}
-            value, found = objective.evaluate(rows, target)
+            value, run_seeds = objective.evaluate(rows, target)
             total = value if i == 0 else total + value
-            for name, seed in found.items():
+            for name, seed in run_seeds.items():
                 if name not in seeds:
                     seeds[name] = torch.zeros_like(outputs[name])
                 _run(seeds[name], i, runs).add_(seed)

@@ -7,37 +7,20 @@ of pictures are means over a picture's numbers, so that their factors fit all si
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.engine.objectives import Objective, Seeds
+from blockprop.engine.objectives import OfNode
 from blockprop.errors import SettingError, ShapeError, shape
+from blockprop.visualize.objectives.score_kinds import by_class
 
 
-class Penalty(Objective):
-    """An objective of one node that needs no target; `of` gives its value and its seed."""
-
-    def __init__(self, node: str, title: str):
-        self.node, self.title = node, title
-        self.nodes = (node,)
-
-    def of(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(L, ∂L/∂y)."""
-        raise NotImplementedError(f"{type(self).__name__} has no formula")
-
-    def evaluate(self, outputs: Mapping[str, Tensor], target: Any = None) -> tuple[Tensor, Seeds]:
-        value, seed = self.of(outputs[self.node])
-        return value, {self.node: seed}
-
-    def __repr__(self) -> str:
-        return self.title
-
-
-def l2(node: str = "image", center: float = 0.5) -> Penalty:
+@dataclass(frozen=True, eq=False, repr=False)
+class l2(OfNode):
     """How far a picture is from gray:  L = Σ_n mean of (I_n − ½)², the mean over the picture's numbers.
 
     seed = 2 (I − ½) / numbers of one picture
@@ -45,10 +28,17 @@ def l2(node: str = "image", center: float = 0.5) -> Penalty:
     I: (n, …)   center: in place of ½.
     Source: Simonyan, Vedaldi and Zisserman 2013, eq. 1, whose pictures have the mean color 0.
     """
-    return _Squares(node, center)
+
+    node: str = "image"
+    center: float = 0.5
+
+    def of(self, y: Tensor, target: None = None) -> tuple[Tensor, Tensor]:
+        difference, count = y - self.center, max(y[:1].numel(), 1)
+        return difference.square().sum() / count, difference * (2 / count)
 
 
-def total_variation(node: str = "image", power: float = 2.0) -> Penalty:
+@dataclass(frozen=True, eq=False, repr=False)
+class total_variation(OfNode):
     """How rough a picture is:  L = Σ_n mean of s^(power / 2),  s = (I[y + 1, x] − I[y, x])² + (I[y, x + 1] − I[y, x])².
 
     seed: each difference d passes  power · s^(power / 2 − 1) · d / numbers  to its second pixel, and minus that
@@ -59,67 +49,15 @@ def total_variation(node: str = "image", power: float = 2.0) -> Penalty:
     Raises ShapeError for other axes, SettingError for a smaller power.
     Source: Mahendran and Vedaldi 2015, eq. 4.
     """
-    if power < 1:
-        raise SettingError(f"power must be at least 1, came {power}")
-    return _Roughness(node, power)
 
+    node: str = "image"
+    power: float = 2.0
 
-def diversity(node: str, groups: int = 1) -> Penalty:
-    """How alike the pictures of a batch are to a layer: the mean of cos(G_a, G_b) over all pairs a ≠ b of pictures.
+    def __post_init__(self) -> None:
+        if self.power < 1:
+            raise SettingError(f"power must be at least 1, came {self.power}")
 
-    G = F Fᵀ, the Gram matrix of a picture's features F (c, places), g = G / |G|, and s the sum of g over k pictures:
-    L = (|s|² − k) / (k (k − 1))
-    seed = 2 d_G F  with  d_G = (u − g (g · u)) / |G|,  u = 2 (s − g) / (k (k − 1))
-
-    F: (n, c, …)   groups: the batch consists of so many runs of equal length; only pictures of one run are compared,
-    and the value is the sum over the runs. A single picture, and features that are all 0, are like nothing: 0.
-    Raises ShapeError for other axes and runs that do not fit, SettingError for groups below 1.
-    Source: Olah, Mordvintsev and Schubert 2017, section "Diversity", where its negative is the term.
-    """
-    if groups < 1:
-        raise SettingError(f"groups must be at least 1, came {groups}")
-    return _Alikeness(node, groups)
-
-
-def doubt(node: str, numbers: Sequence[int | None]) -> Penalty:
-    """How unsure a network is of a class:  L = Σ_n −log softmax(y_n)_c, the cross-entropy, summed over the examples.
-
-    seed = softmax(y) − onehot(c)
-
-    The score of a class is high where those of its likes are high, too. This pushes back whichever is the highest, and
-    does nothing as soon as the class itself is.
-
-    node: gives y, the scores of the classes before softmax, (n, classes), or (n, classes, places), then their mean.
-    numbers: the class c of each example, or of each of so many runs of equal length; for None there is no doubt.
-    Raises ShapeError if the examples do not fit, SettingError for numbers outside of the classes.
-    """
-    return _Doubt(node, numbers)
-
-
-def by_class(y: Tensor) -> Tensor:
-    """y as (n, classes, …), a view: the class axis is the only one longer than 1, or axis 1."""
-    if y.dim() < 2:
-        raise ShapeError(f"expected scores of classes for each example, came {shape(y)}")
-    long = [axis for axis in range(1, y.dim()) if y.shape[axis] > 1]
-    return y.movedim(long[0] if len(long) == 1 else 1, 1)
-
-
-class _Squares(Penalty):
-    def __init__(self, node: str, center: float):
-        super().__init__(node, "l2()" if center == 0.5 else f"l2(center={center})")
-        self.center = center
-
-    def of(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        difference, count = y - self.center, max(y[:1].numel(), 1)
-        return difference.square().sum() / count, difference * (2 / count)
-
-
-class _Roughness(Penalty):
-    def __init__(self, node: str, power: float):
-        super().__init__(node, "total_variation()" if power == 2 else f"total_variation(power={power})")
-        self.power = power
-
-    def of(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def of(self, y: Tensor, target: None = None) -> tuple[Tensor, Tensor]:
         if y.dim() != 4:
             raise ShapeError(f"{self!r} expected pictures (n, c, h, w), came {shape(y)}")
         count = max(y[:1].numel(), 1)
@@ -134,12 +72,28 @@ class _Roughness(Penalty):
         return value, seed
 
 
-class _Alikeness(Penalty):
-    def __init__(self, node: str, groups: int):
-        super().__init__(node, f"diversity({node!r})")
-        self.groups = groups
+@dataclass(frozen=True, eq=False, repr=False)
+class diversity(OfNode):
+    """How alike the pictures of a batch are to a layer: the mean of cos(G_a, G_b) over all pairs a ≠ b of pictures.
 
-    def of(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    G = F Fᵀ, the Gram matrix of a picture's features F (c, places), g = G / |G|, and s the sum of g over k pictures:
+    L = (|s|² − k) / (k (k − 1))
+    seed = 2 d_G F  with  d_G = (u − g (g · u)) / |G|,  u = 2 (s − g) / (k (k − 1))
+
+    F: (n, c, …)   groups: the batch consists of so many runs of equal length; only pictures of one run are compared,
+    and the value is the sum over the runs. A single picture, and features that are all 0, are like nothing: 0.
+    Raises ShapeError for other axes and runs that do not fit, SettingError for groups below 1.
+    Source: Olah, Mordvintsev and Schubert 2017, section "Diversity", where its negative is the term.
+    """
+
+    node: str
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        if self.groups < 1:
+            raise SettingError(f"groups must be at least 1, came {self.groups}")
+
+    def of(self, y: Tensor, target: None = None) -> tuple[Tensor, Tensor]:
         if y.dim() < 3 or len(y) % self.groups:
             raise ShapeError(f"{self!r} expected (n, c, places), n a multiple of {self.groups}, came {shape(y)}")
         k = len(y) // self.groups
@@ -156,13 +110,28 @@ class _Alikeness(Penalty):
         d_gram = torch.where(norm == 0, 0.0, (u - g * (g * u).sum((1, 2), keepdim=True)) / norm)
         return value, (2 * d_gram @ features).view(y.shape)
 
+    def __repr__(self) -> str:
+        return f"diversity({self.node!r})"
 
-class _Doubt(Penalty):
-    def __init__(self, node: str, numbers: Sequence[int | None]):
-        self.numbers = tuple(numbers)
-        super().__init__(node, f"doubt({', '.join(map(str, self.numbers))})")
 
-    def of(self, y: Tensor) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True, eq=False, repr=False)
+class doubt(OfNode):
+    """How unsure a network is of a class:  L = Σ_n −log softmax(y_n)_c, the cross-entropy, summed over the examples.
+
+    seed = softmax(y) − onehot(c)
+
+    The score of a class is high where those of similar classes are high, too. This pushes back whichever is the
+    highest, and does nothing as soon as the class itself is.
+
+    node: gives y, the scores of the classes before softmax, (n, classes), or (n, classes, places), then their mean.
+    numbers: the class c of each example, or of each of so many runs of equal length; for None there is no doubt.
+    Raises ShapeError if the examples do not fit, SettingError for numbers outside of the classes.
+    """
+
+    node: str
+    numbers: Sequence[int | None]
+
+    def of(self, y: Tensor, target: None = None) -> tuple[Tensor, Tensor]:
         if not self.numbers or len(y) % len(self.numbers):
             raise ShapeError(f"{self!r} has {len(self.numbers)} classes, which do not fit {len(y)} examples")
         seed = torch.zeros_like(y)
@@ -181,3 +150,6 @@ class _Doubt(Penalty):
             d[:, number] -= 1
             d_scores[rows] = d.view(*d.shape, *[1] * (scores.dim() - 2)) / places
         return value, seed
+
+    def __repr__(self) -> str:
+        return f"doubt({', '.join(map(str, self.numbers))})"

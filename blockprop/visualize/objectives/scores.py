@@ -3,8 +3,7 @@
     objective = score(network, "goose") - 0.5 * score(network, "fire5:17")
     value, seeds = objective.evaluate({name: trace[name] for name in objective.nodes})
 
-Every score is linear in the output of its node, so that its seed says all: S = Σ seed · y. Values are sums over the
-examples: each picture of a batch has the gradient that it would have alone.
+The kinds of scores are in score_kinds.py.
 """
 
 import re
@@ -16,10 +15,11 @@ from torch import Tensor
 
 from blockprop.blocks import LogSoftmax, Softmax
 from blockprop.engine.network import Network
-from blockprop.engine.objectives import Objective, Seeds, WeightedSum
+from blockprop.engine.objectives import Objective, WeightedSum
 from blockprop.engine.plan import Node
-from blockprop.errors import GraphError, SettingError, ShapeError, shape, suggestion
+from blockprop.errors import GraphError, SettingError, shape, suggestion
 from blockprop.visualize.objectives.class_names import all_names, find_class
+from blockprop.visualize.objectives.score_kinds import ClassScore, Direction, Score, TopScore, UnitScore
 
 Target = Any
 """int, str, (node, Tensor), Objective, a sequence of these, or a mapping of int and str to weights; see `score`."""
@@ -49,145 +49,13 @@ def score(network: Network, target: Target = "top", output: str | None = None) -
     if isinstance(target, int) and not isinstance(target, bool):
         return _class(network, target, str(target), output)
     if isinstance(target, tuple) and len(target) == 2 and isinstance(target[1], Tensor):
-        return Direction(_node(network, target[0]), target[1])
+        node, direction = _node(network, target[0]), target[1]
+        return Direction(node, f"{node} in a direction of {shape(direction)}", direction)
     if isinstance(target, Mapping) and target:
         return WeightedSum([(float(weight), score(network, each, output)) for each, weight in target.items()])
     if isinstance(target, Sequence) and target:
         return WeightedSum([(1.0, score(network, each, output)) for each in target])
     raise SettingError(f"expected a class, a node, (node, direction), or several of these as target, came {target!r}")
-
-
-class Score(Objective):
-    """A number for each example that is linear in the output of one node:  S = Σ seed · y, summed over the examples.
-
-    d_y = seed
-    """
-
-    def __init__(self, node: str, title: str):
-        self.node, self.title = node, title
-        self.nodes = (node,)
-
-    def seed(self, y: Tensor) -> Tensor:
-        """∂S/∂y."""
-        raise NotImplementedError(f"{type(self).__name__} has no seed")
-
-    def evaluate(self, outputs: Mapping[str, Tensor], target: Any = None) -> tuple[Tensor, Seeds]:
-        y = outputs[self.node]
-        seed = self.seed(y)
-        return _products(seed, y).sum(), {self.node: seed}
-
-    def fixed(self, y: Tensor) -> "Score":
-        """The same score with nothing left to decide: what was "top" becomes the classes that are best in this y."""
-        return self
-
-    def titles(self, count: int) -> list[str]:
-        """What is looked at in each of `count` examples, in words."""
-        return [self.title] * count
-
-    def __repr__(self) -> str:
-        return f"score({self.title!r})"
-
-
-class ClassScore(Score):
-    """The score of a class, or the sum of several: one number for all examples, or (n, k) numbers.
-
-    names: of all classes, if they have any.
-    """
-
-    def __init__(self, node: str, numbers: int | Tensor, title: str, names: Sequence[str] = ()):
-        super().__init__(node, title)
-        self.numbers, self.names = numbers, names
-
-    def seed(self, y: Tensor) -> Tensor:
-        seed = torch.zeros_like(y)
-        classes = _classes_first(seed)
-        numbers = torch.full((len(y), 1), self.numbers) if isinstance(self.numbers, int) else self.numbers
-        if len(numbers) != len(y):
-            raise ShapeError(f"{self!r} was decided for {len(numbers)} examples, came {len(y)}")
-        if numbers.numel() and not 0 <= int(numbers.min()) <= int(numbers.max()) < classes.shape[1]:
-            raise SettingError(f"{self.node!r} has {classes.shape[1]} classes, so there is no class {self.title!r}")
-        rows = torch.arange(len(y), device=y.device).unsqueeze(1)
-        classes[rows, numbers.to(y.device)] = classes.shape[1] * len(y) / max(y.numel(), 1)
-        return seed
-
-    def titles(self, count: int) -> list[str]:
-        if isinstance(self.numbers, int):
-            return [self._name(self.numbers)] * count
-        return [" + ".join(map(self._name, row)) for row in self.numbers.tolist()]
-
-    def _name(self, number: int) -> str:
-        return (self.names[number] if number < len(self.names) else "") or str(number)
-
-
-class TopScore(Score):
-    """The score of each example's best class, or the sum of its `count` best ones."""
-
-    def __init__(self, node: str, count: int, title: str, names: Sequence[str] = ()):
-        super().__init__(node, title)
-        self.count, self.names = count, names
-
-    def seed(self, y: Tensor) -> Tensor:
-        return self.fixed(y).seed(y)
-
-    def fixed(self, y: Tensor) -> Score:
-        scores = _classes_first(y).flatten(2).mean(2) if _classes_first(y).dim() > 2 else _classes_first(y)
-        if self.count > scores.shape[1]:
-            raise SettingError(f"{self!r} needs {self.count} classes; {self.node!r} has {scores.shape[1]}")
-        return ClassScore(self.node, scores.topk(self.count, 1).indices, self.title, self.names)
-
-
-class UnitScore(Score):
-    """The mean of a node's output, of one channel of it, or one unit, the channel at one place.
-
-    channel: along axis 1; None for all.   place: along the axes after it; None for all.
-    """
-
-    def __init__(self, node: str, title: str, channel: int | None = None, place: tuple[int, ...] | None = None):
-        super().__init__(node, title)
-        self.channel, self.place = channel, place
-
-    def seed(self, y: Tensor) -> Tensor:
-        seed = torch.zeros_like(y)
-        part = seed
-        if self.channel is not None:
-            channels = y.shape[1] if y.dim() > 1 else 0
-            if not 0 <= self.channel < channels:
-                raise SettingError(f"{self.node!r} has {channels} channels; there is no channel {self.channel}")
-            part = seed[:, self.channel]
-        if self.place is not None:
-            sizes = tuple(part.shape[1:])
-            if len(sizes) != len(self.place) or not all(0 <= i < n for i, n in zip(self.place, sizes, strict=True)):
-                places = " x ".join(map(str, sizes)) or "no"
-                raise SettingError(f"{self.node!r} has {places} places in a channel; there is no place {self.place}")
-            for i in self.place:
-                part = part[:, i]
-        part.fill_(len(y) / max(part.numel(), 1))
-        return seed
-
-
-class Direction(Score):
-    """How far a node's output points in a direction: the mean over all places of Σ_c direction_c y_c.
-
-    direction: (c,), or the shape of one example's output; then Σ direction · y.
-    """
-
-    def __init__(self, node: str, direction: Tensor):
-        super().__init__(node, f"{node} in a direction of {shape(direction)}")
-        self.direction = direction
-
-    def seed(self, y: Tensor) -> Tensor:
-        direction = self.direction.to(y)
-        if direction.shape == y.shape[1:]:
-            return direction.expand_as(y).contiguous()
-        if y.dim() < 2 or direction.shape != y.shape[1:2]:
-            raise SettingError(
-                f"{self.node!r} gives {shape(y[0])} for an example; a direction of {shape(self.direction)} does not fit"
-            )
-        places = y[0, 0].numel() if len(y) else 1
-        return (direction / places).view(-1, *[1] * (y.dim() - 2)).expand_as(y).contiguous()
-
-
-# Of any objective -----------------------------------------------------------------------------------------------------
 
 
 def fixed(objective: Objective, outputs: Mapping[str, Tensor]) -> Objective:
@@ -202,8 +70,7 @@ def values(objective: Objective, outputs: Mapping[str, Tensor]) -> Tensor:
     if isinstance(objective, WeightedSum):
         return torch.stack([factor * values(term, outputs) for factor, term in objective.terms]).sum(0)
     if isinstance(objective, Score):
-        y = outputs[objective.node]
-        return _products(objective.seed(y), y).flatten(1).sum(1)
+        return objective.values(outputs[objective.node])
     count = len(next(iter(outputs.values())))
     rows = ({name: y[i : i + 1] for name, y in outputs.items()} for i in range(count))
     return torch.stack([torch.as_tensor(objective.evaluate(row)[0]) for row in rows])
@@ -218,16 +85,13 @@ def titles(objective: Objective, count: int) -> list[str]:
     return objective.titles(count) if isinstance(objective, Score) else [repr(objective)] * count
 
 
-# By name --------------------------------------------------------------------------------------------------------------
-
-
 def _by_name(network: Network, target: str, output: str | None) -> Objective:
     classes = _classes(network)
     if found := re.fullmatch(r"top(\d*)", target):
         count = int(found[1] or 1)
         if count < 1:
             raise SettingError(f"expected top1, top2, …, came {target!r}")
-        return TopScore(scores_node(network, output), count, target, classes)
+        return TopScore(scores_node(network, output), target, count, classes)
     is_class = target.casefold() in (title.casefold() for title in classes)
     if target in network.keys:
         if is_class:
@@ -261,7 +125,7 @@ def _class(network: Network, number: int, title: str, output: str | None) -> Cla
     if number < 0 or (classes and number >= len(classes)):
         count = f"{len(classes)} classes, 0…{len(classes) - 1}" if classes else "classes from 0 on"
         raise SettingError(f"the network has {count}; there is no class {number}")
-    return ClassScore(scores_node(network, output), number, title, classes)
+    return ClassScore(scores_node(network, output), title, number, classes)
 
 
 def _classes(network: Network) -> list[str]:
@@ -305,16 +169,3 @@ def softmax_at(network: Network, output: str) -> Node | None:
     while node is not None and node.block.arranges:
         node = producers.get(node.inputs[0])
     return node if node is not None and isinstance(node.block, Softmax | LogSoftmax) else None
-
-
-def _classes_first(y: Tensor) -> Tensor:
-    """y as (n, classes, …): the class axis is the only one longer than 1, or axis 1. A view of y."""
-    long = [axis for axis in range(1, y.dim()) if y.shape[axis] > 1]
-    if y.dim() < 2:
-        raise ShapeError(f"expected scores of classes for each example, came {shape(y)}")
-    return y.movedim(long[0] if len(long) == 1 else 1, 1)
-
-
-def _products(seed: Tensor, y: Tensor) -> Tensor:
-    """seed · y, and 0 where the seed is 0, whatever y is there."""
-    return (seed * y).masked_fill_(seed == 0, 0)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.engine.block import Block
-from blockprop.engine.objectives import Seeds
+from blockprop.engine.objectives import OfNode, Seeds
 from blockprop.engine.plan import Rule, plan_forward
 from blockprop.errors import GraphError
 from blockprop.visualize.objectives.gram import (
@@ -21,7 +21,7 @@ from blockprop.visualize.objectives.gram import (
     gram,
     style_distance,
 )
-from blockprop.visualize.objectives.penalties import Penalty, total_variation
+from blockprop.visualize.objectives.penalties import total_variation
 from blockprop.visualize.style.quasi_newton import Point
 from blockprop.visualize.tiling import Outputs, Tile, Tiling
 
@@ -62,7 +62,8 @@ class Aim:
     mask: Tensor | None = None
 
 
-class OutOfRange(Penalty):
+@dataclass(frozen=True, eq=False, repr=False)
+class out_of_range(OfNode):
     """How far a picture's numbers lie outside of 0…1:  R = mean of e², with e = x − (x cut off at 0 and 1).
 
     seed = 2 e / numbers
@@ -70,10 +71,9 @@ class OutOfRange(Penalty):
     Without it, what is cut off in the end takes bright and dark details along.
     """
 
-    def __init__(self, node: str = "image"):
-        super().__init__(node, "out_of_range()")
+    node: str = "image"
 
-    def of(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def of(self, y: Tensor, target: None = None) -> tuple[Tensor, Tensor]:
         excess = y - y.clamp(0, 1)
         return excess.square().mean(), excess.mul_(2 / max(y.numel(), 1))
 
@@ -97,14 +97,17 @@ class StyleLosses:
         self.last = self._last()
         self._add_content(content)
         self._add_styles(content, aims)
-        self.penalties = {VARIATION: (weights.variation, total_variation()), RANGE: (weights.range, OutOfRange())}
+        self.penalties: dict[str, tuple[float, OfNode]] = {
+            VARIATION: (weights.variation, total_variation()),
+            RANGE: (weights.range, out_of_range()),
+        }
 
     def __call__(self, picture: Tensor) -> Point:
         parts = dict.fromkeys((CONTENT, *self.names, *self.penalties), 0.0)
         d = self._through_network(picture, parts)
         for name, (weight, penalty) in self.penalties.items():
             if weight:
-                value, seed = penalty.of(picture)
+                value, seed = penalty.of(picture, None)
                 parts[name] = weight * float(value)
                 d.add_(seed, alpha=weight)
         return Point(picture, math.fsum(parts.values()), parts, d)

@@ -1,0 +1,56 @@
+"""How a loss reads its target: as a distribution over the classes, or as numbers in the shape of the output."""
+
+import torch
+from torch import Tensor
+
+from blockprop.errors import SettingError, ShapeError
+
+
+def class_shares(y: Tensor, target: Tensor, class_weights: Tensor | None, label_smoothing: float) -> Tensor:
+    """t / n, the share of each class in the loss, in the shape of y; see `cross_entropy` for t and n.
+
+    y: (n, classes, …)   target: class numbers (n, …), or distributions of y's shape
+    Raises ShapeError for targets of another shape or outside 0…classes − 1.
+    """
+    classes = y.shape[1]
+    if target.shape == y.shape and target.is_floating_point():
+        t = target.to(y.dtype)
+    else:
+        if target.shape != y.shape[:1] + y.shape[2:] or target.is_floating_point():
+            raise target_error(y, target)
+        if target.numel() and not 0 <= int(target.min()) <= int(target.max()) < classes:
+            raise target_error(y, target)
+        t = torch.zeros_like(y).scatter_(1, target.long().unsqueeze(1), 1.0)
+    # float16 would overflow at 65,504 examples or positions
+    total = torch.tensor(float(y.numel() // classes), device=y.device)
+    t = (1 - label_smoothing) * t + label_smoothing / classes if label_smoothing else t
+    if class_weights is not None:
+        weights = class_weights.to(y)
+        t = t * weights.view(-1, *[1] * (y.dim() - 2))
+        if not target.is_floating_point():
+            total = weights.double()[target.long()].sum()
+    return (t / total.clamp_min(torch.finfo(torch.float32).tiny)).to(y.dtype)
+
+
+def matching(y: Tensor, target: Tensor) -> Tensor:
+    """The target as y's type of number, in y's shape; (n,) stands for (n, 1). Nothing is broadcast."""
+    if target.shape == y.shape:
+        return target.to(y.dtype)
+    if y.shape == (*target.shape, 1):
+        return target.unsqueeze(-1).to(y.dtype)
+    raise ShapeError(f"the target is {tuple(target.shape)}, the output {tuple(y.shape)}; they must have the same shape")
+
+
+def require_smoothing(label_smoothing: float) -> None:
+    """Raise SettingError unless it lies in 0…1."""
+    if not 0 <= label_smoothing < 1:
+        raise SettingError(f"label_smoothing must lie in 0…1, not {label_smoothing}")
+
+
+def target_error(y: Tensor, target: Tensor) -> ShapeError:
+    """The error for a target that holds no classes of y's."""
+    wanted = f"one class number 0…{y.shape[1] - 1} for each of {y.shape[0]} examples"
+    came = f"{target.dtype} of shape {tuple(target.shape)}"
+    if target.numel() and not target.is_floating_point():
+        came += f" with numbers {int(target.min())}…{int(target.max())}"
+    return ShapeError(f"expected as target {wanted}; came {came}")
