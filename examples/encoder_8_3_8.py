@@ -12,8 +12,8 @@ from torch import Tensor
 
 from blockprop import Sequential, binary_cross_entropy, fit
 from blockprop.blocks import Linear, Sigmoid
+from blockprop.reports.curves import code_over_time
 from blockprop.reports.figures import svg
-from blockprop.reports.plots import code_over_time
 from blockprop.saving.files import write_file
 
 STEPS, SHOWN = 3000, 800

@@ -1,18 +1,119 @@
-"""Curves over the steps of a run, as matplotlib Figures; `plots.svg` and `plots.png` embed them."""
+"""Curves over the steps of a run, as matplotlib Figures; `figures.svg` and `figures.png` embed them."""
 
+import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+from torch import Tensor
 
-from blockprop.errors import SettingError
-from blockprop.reports.figures import COLORS, GRAY, LEGEND, styled, titled
+from blockprop.errors import SettingError, ShapeError
+from blockprop.reports.figures import COLORS, GRAY, LEGEND, color_of, styled, titled
 from blockprop.visualize.attribution.sanity import SanityRecord
 from blockprop.visualize.running import Step
 
-NAMES = 24
+MOST_NAMES = 24
 """As many layers stand by name below a curve; of more, every second, third … one does."""
+
+
+class StepRecord(Protocol):
+    """What the curves need of a training step's record, such as `training.Record`."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def validation_value(self) -> float | None: ...
+    @property
+    def validation_accuracy(self) -> float | None: ...
+
+
+def learning_curves(records: Iterable[StepRecord]) -> Figure:
+    """Training loss (steps faint, their running mean strong), validation loss, and validation accuracy if there is any.
+
+    The loss is on a logarithmic scale if it spans more than a factor of 10. Raises SettingError without records.
+    """
+    records = list(records)
+    if not records:
+        raise SettingError("there are no records to draw; training has to yield at least one")
+    steps = np.array([record.step for record in records])
+    losses = np.array([record.value for record in records], float)
+    tested = [(r.step, r.validation_value) for r in records if r.validation_value is not None]
+    rated = [(r.step, r.validation_accuracy) for r in records if r.validation_accuracy is not None]
+    figure, panels = styled(9 if rated else 5.5, 3.4, columns=2 if rated else 1)
+    axes = panels[0]
+    axes.plot(steps, losses, color=COLORS[0], alpha=0.25, linewidth=0.8, marker="o" if len(steps) == 1 else "")
+    axes.plot(steps, _running_mean(losses, max(1, len(losses) // 25)), color=COLORS[0], label="training")
+    if tested:
+        axes.plot(*zip(*tested, strict=True), color=COLORS[1], marker="o", markersize=3.5, label="validation")
+        axes.legend(**LEGEND)
+    _log_if_wide(axes, [*losses, *(value for _, value in tested)])
+    epochs = max(record.epoch for record in records)
+    label = f"step ({epochs:,} epoch{'s' * (epochs != 1)})"
+    titled(axes, "loss", label)
+    if rated:
+        _accuracy_curve(panels[1], rated, label)
+    return figure
+
+
+def _accuracy_curve(axes: Axes, rated: list[tuple[int, float]], label: str) -> None:
+    step, best = max(rated, key=lambda pair: pair[1])
+    axes.plot([s for s, _ in rated], [100 * a for _, a in rated], color=COLORS[1], marker="o", markersize=3.5)
+    axes.plot([step], [100 * best], "o", color="none", markeredgecolor=COLORS[3], markersize=9)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g} %"))
+    axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
+    titled(axes, f"validation accuracy, best {100 * best:.2f} % at step {step:,}", label)
+
+
+def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Centered mean over what the window covers; NaN and infinity are left out."""
+    finite = np.isfinite(values)
+    kernel = np.ones(2 * (window // 2) + 1)
+    middle = slice(window // 2, window // 2 + len(values))
+    sums = np.convolve(np.where(finite, values, 0), kernel)[middle]
+    counts = np.convolve(finite, kernel)[middle]
+    return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0.5)
+
+
+def _log_if_wide(axes: Axes, values: Sequence[float]) -> None:
+    finite = [value for value in values if math.isfinite(value)]
+    if finite and min(finite) > 0 and max(finite) / min(finite) > 10:
+        axes.set_yscale("log")
+
+
+def code_over_time(codes: Any, steps: Sequence[int] | None = None) -> Figure:
+    """How a hidden code forms: one panel per pattern, one line per hidden unit, over training.
+
+    codes: (steps, patterns, units), as for the 8-3-8 encoder; steps: their numbers, by default 0, 1, ….
+    If all activations lie in 0…1, each panel's title is the code at the end, rounded. Raises ShapeError otherwise.
+    """
+    codes = np.asarray(codes.cpu() if isinstance(codes, Tensor) else codes, float)
+    if codes.ndim != 3 or not codes.size or (steps is not None and len(steps) != len(codes)):
+        raise ShapeError(f"expected codes (steps, patterns, units) and as many steps; got {codes.shape}")
+    patterns, units = codes.shape[1:]
+    rows = math.ceil(patterns / 4)
+    figure, panels = styled(9, 1.7 * rows + 0.7, rows=rows, columns=min(4, patterns), share=True)
+    is_code = codes.min() >= 0 and codes.max() <= 1
+    for i, axes in enumerate(panels):
+        if i >= patterns:
+            axes.axis("off")
+            continue
+        for unit in range(units):
+            line = codes[:, i, unit]
+            axes.plot(range(len(line)) if steps is None else steps, line, color=color_of(unit, units), linewidth=1.6)
+        final = " ".join(f"{x:.0f}" for x in codes[-1, i]) if is_code else ""
+        titled(axes, f"pattern {i + 1}" + (f"  →  {final}" if final else ""), "step" if i + 4 >= patterns else "", 9)
+    handles = panels[0].lines
+    names = [f"hidden unit {unit + 1}" for unit in range(units)]
+    figure.legend(handles, names, loc="outside lower center", ncols=units, **LEGEND)
+    return figure
 
 
 def ascent_curves(steps: Sequence[Step]) -> Figure:
@@ -58,7 +159,7 @@ def sanity_curves(found: Mapping[str, Sequence[SanityRecord]]) -> Figure:
         color: Any = COLORS[i % len(COLORS)]
         axes.plot(range(len(y)), y, color=color, marker="o", markersize=3, label=method.replace("_", " "))
     axes.axhline(0, color=GRAY, linewidth=0.8)
-    every = -(-(len(records) + 1) // NAMES)
+    every = -(-(len(records) + 1) // MOST_NAMES)
     names = ["original", *(row.layer for row in records)]
     axes.set_xticks(range(0, len(names), every), names[::every], rotation=90, fontsize=7.5)
     axes.set_ylim(min(-0.1, *axes.get_ylim()), 1.05)

@@ -4,6 +4,7 @@ import io
 import re
 from typing import Any
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -72,3 +73,8 @@ def titled(axes: Axes, title: str, label: str, size: float = 10) -> None:
     """Name the axes, and what runs along them."""
     axes.set_title(title, loc="left" if size == 10 else "center", color=INK, fontsize=size)
     axes.set_xlabel(label, color=GRAY, fontsize=9)
+
+
+def color_of(number: int, count: int) -> Any:
+    """The color of one of so many things."""
+    return COLORS[number] if count <= len(COLORS) else matplotlib.colormaps["turbo"](0.05 + 0.9 * number / (count - 1))

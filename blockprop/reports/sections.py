@@ -12,10 +12,11 @@ from blockprop.engine.check import Report
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
+from blockprop.reports.curves import learning_curves
 from blockprop.reports.diagram import diagram
 from blockprop.reports.figures import png, svg
 from blockprop.reports.page import Picture, Section
-from blockprop.reports.plots import confusion_matrix, learning_curves, representations, saliency_sheet, weight_pictures
+from blockprop.reports.plots import confusion_matrix, representations, saliency_sheet, weight_pictures
 from blockprop.training.evaluation import predict
 from blockprop.training.run import Record
 

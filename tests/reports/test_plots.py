@@ -1,11 +1,7 @@
 """Figures are asked for their data and labels; SVG is parsed."""
 
-import math
 import re
-from dataclasses import dataclass
-from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -14,54 +10,11 @@ from sklearn.decomposition import PCA
 
 from blockprop.errors import SettingError, ShapeError
 from blockprop.reports import figures, plots
-from blockprop.training.run import Record
-
-
-@dataclass
-class Step:
-    step: int
-    value: float
-    epoch: int = 1
-    rate: float = 0.1
-    validation_value: float | None = None
-    validation_accuracy: float | None = None
 
 
 def labels_in(figure: Figure) -> str:
     """All words in the picture: matplotlib repeats them as comments beside the outlines."""
     return "\n".join(re.findall(r"<!-- (.*?) -->", figures.svg(figure), re.DOTALL))
-
-
-def test_learning_curves_show_raw_and_smoothed_loss() -> None:
-    figure = plots.learning_curves([Step(i, 2.0 + (-1) ** i) for i in range(100)])
-    (axes,) = figure.axes
-    raw, smooth = axes.lines
-    assert raw.get_ydata()[:2].tolist() == [3.0, 1.0]
-    assert abs(smooth.get_ydata()[10:90] - 2).max() < 0.3
-    assert axes.get_yscale() == "linear"
-    assert "1 epoch)" in axes.get_xlabel()
-
-
-def test_learning_curves_are_logarithmic_beyond_a_decade_and_skip_what_is_not_finite() -> None:
-    steps = [Step(i, 10 ** (-i / 20)) for i in range(60)]
-    steps[30].value = math.nan
-    figure = plots.learning_curves(steps)
-    assert figure.axes[0].get_yscale() == "log"
-    assert np.isfinite(figure.axes[0].lines[1].get_ydata()).all()
-
-
-def test_learning_curves_name_the_best_validation_accuracy() -> None:
-    steps = [Step(i, 1.0, validation_value=0.5, validation_accuracy=a) for i, a in enumerate([0.5, 0.975, 0.9])]
-    loss, accuracy = plots.learning_curves(steps).axes
-    assert accuracy.get_title(loc="left") == "validation accuracy, best 97.50 % at step 1"
-    assert accuracy.lines[0].get_ydata() == pytest.approx([50, 97.5, 90])
-    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training", "validation"]
-
-
-def test_learning_curves_of_one_record_and_of_none() -> None:
-    assert figures.png(plots.learning_curves([Step(0, 1.0)])).startswith(b"\x89PNG")
-    with pytest.raises(SettingError, match="no records"):
-        plots.learning_curves([])
 
 
 def test_confusion_matrix_counts_and_names_the_mistakes() -> None:
@@ -177,53 +130,3 @@ def test_saliency_is_the_largest_derivative_over_the_channels() -> None:
     assert {"one", "two", "largest 0.5"} <= set(labels_in(figure).splitlines())
     with pytest.raises(ShapeError, match="1 titles"):
         plots.saliency_sheet(images, maps, ["one"])
-
-
-def test_code_over_time_ends_in_a_code() -> None:
-    bits = torch.tensor([[i >> b & 1 for b in range(3)] for i in range(8)], dtype=torch.float32)
-    codes = torch.stack([0.5 + (bits - 0.5) * t / 9 for t in range(10)])
-    figure = plots.code_over_time(codes)
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles[:3] == ["pattern 1  →  0 0 0", "pattern 2  →  1 0 0", "pattern 3  →  0 1 0"]
-    assert [len(axes.lines) for axes in figure.axes] == [3] * 8
-    assert figure.axes[5].lines[2].get_ydata()[-1] == 1
-    assert plots.code_over_time(codes[:, :3] - 1, range(0, 100, 10)).axes[0].lines[0].get_xdata()[-1] == 90
-    with pytest.raises(ShapeError, match="steps, patterns, units"):
-        plots.code_over_time(codes[0])
-
-
-def test_svg_is_reproducible_and_refers_to_itself_alone() -> None:
-    def draw(shift: float) -> Figure:
-        return plots.learning_curves([Step(i, 1 / (i + 1) + shift, validation_accuracy=0.5) for i in range(20)])
-
-    first, again, other = figures.svg(draw(0)), figures.svg(draw(0)), figures.svg(draw(1))
-    assert first == again
-    assert first != other
-    ids = [element.attrib["id"] for element in ElementTree.fromstring(first).iter() if "id" in element.attrib]
-    assert len(ids) == len(set(ids)) > 20
-    uses = re.findall(r'(?:href="#|url\(#)([^")]+)', first)
-    assert uses
-    assert set(uses) <= set(ids)
-    root = ElementTree.fromstring(first)
-    assert "viewBox" in root.attrib
-    assert not [element for element in root.iter() if element.tag.endswith(("metadata", "date"))]
-
-
-def test_a_figure_written_twice_is_the_same() -> None:
-    figure = plots.confusion_matrix([0, 1, 2, 1], [0, 1, 2, 2], ["zero", "one", "two"])
-    assert figures.svg(figure) == figures.svg(figure)
-    assert figures.png(figure, dpi=50) == figures.png(figure, dpi=50)
-
-
-def test_nothing_global_is_changed() -> None:
-    before = dict(matplotlib.rcParams)
-    figures.svg(plots.learning_curves([Step(0, 1.0), Step(1, 0.5)]))
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_the_accuracy_axis_holds_the_curve_and_ends_at_a_hundred_percent() -> None:
-    rated = ((1, 0.9), (2, 1.0), (3, 0.95))
-    records = [Record(step, 3, 1, 1.0 / step, 0.1, 0.0, 0.5, accuracy) for step, accuracy in rated]
-    low, high = plots.learning_curves(records).axes[1].get_ylim()
-    assert low < 90
-    assert 100 <= high < 101
