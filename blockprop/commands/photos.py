@@ -16,7 +16,7 @@ from blockprop.errors import BlockpropError, SettingError
 from blockprop.importers import from_onnx
 from blockprop.pictures.colors import luminance
 from blockprop.pictures.photos import Preprocessing, picture_channels, preprocessing_of, read_photo, reading_frame
-from blockprop.pictures.picture_files import KINDS, read_picture, read_settings
+from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, read_picture, read_settings
 
 SIDE = 256
 """Pixels of the shorter side of a photograph, for a network that takes any size and names none."""
@@ -150,8 +150,8 @@ def picture_file(path: Path | None, name: str) -> Path:
         path = Path(name)
         if path.exists() and not is_made(path):
             raise SettingError(f"{path} is there already, and blockprop did not make it; name the picture with --out")
-    if path.suffix.lower() not in KINDS:
-        raise SettingError(f"{path}: pictures are written as {', '.join(KINDS)}, not as {path.suffix!r}")
+    if path.suffix.lower() not in FORMAT_OF_SUFFIX:
+        raise SettingError(f"{path}: pictures are written as {', '.join(FORMAT_OF_SUFFIX)}, not as {path.suffix!r}")
     return path
 
 

@@ -25,7 +25,7 @@ from blockprop.commands.stylize import make_stylize
 from blockprop.engine.network import Network
 from blockprop.errors import DataError, FormatError, SettingError, suggestion
 from blockprop.networks.shipped import is_saved, is_shipped
-from blockprop.pictures.picture_files import KINDS, read_picture, read_settings
+from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, read_picture, read_settings
 from blockprop.pictures.provenance import file_digest, how_made
 from blockprop.saving.files import require_writable
 from blockprop.version import __version__
@@ -155,7 +155,7 @@ def _same_file(picture: str, how: Mapping[str, Any], path: str) -> str:
 
 def _compared(source: Path, path: Path) -> dict[str, Any]:
     """Whether two pictures are the same, and if not, how they differ; nothing if JPEG is between them."""
-    kinds = {KINDS.get(each.suffix.lower()) for each in (source, path)}
+    kinds = {FORMAT_OF_SUFFIX.get(each.suffix.lower()) for each in (source, path)}
     if len(kinds) > 1 and "JPEG" in kinds:
         return {"difference": "JPEG changes pixels: compare files of one kind"}
     before, after = read_picture(source), read_picture(path)

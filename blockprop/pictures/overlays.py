@@ -18,6 +18,7 @@ from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 
 from blockprop.errors import NotFiniteError, SettingError, ShapeError, shape
+from blockprop.pictures.colors import LUMINANCE
 from blockprop.pictures.picture_files import from_pixels, to_pixels
 
 AGAINST = ("#c9eafe", "#6ac1fe", "#0089e9", "#004fb0", "#001f4e")
@@ -28,12 +29,8 @@ SIGNED = LinearSegmentedColormap.from_list("signed", [*AGAINST, "#000000", *FOR]
 The colors have lightness 0.25, 0.45, 0.62, 0.78, 0.92 in OKLab, the same for both signs."""
 QUANTILE = 0.99
 BOX_COLOR = "#ffd400"
-LUMINANCE = (0.299, 0.587, 0.114)
 
 Limits = tuple[float, float]
-
-
-# Maps in colors -------------------------------------------------------------------------------------------------------
 
 
 def limits(map: Tensor, quantile: float = QUANTILE) -> Limits:
@@ -116,9 +113,6 @@ def as_picture(picture: Tensor) -> Tensor:
     return from_pixels(pixels).expand(3, *pixels.shape[:2])
 
 
-# Boxes and masks ------------------------------------------------------------------------------------------------------
-
-
 def boxed(picture: Tensor, box: Sequence[float], color: str = BOX_COLOR) -> Tensor:
     """The picture with a frame around the box (x1, y1, x2, y2) in pixels; x2 and y2 are the first outside.
 
@@ -156,9 +150,6 @@ def masked(picture: Tensor, mask: Tensor, color: str = BOX_COLOR) -> Tensor:
 
 def _line(height: int, width: int) -> int:
     return max(1, round(min(height, width) / 110))
-
-
-# Colors and pixels ----------------------------------------------------------------------------------------------------
 
 
 def _rgb(color: str) -> tuple[int, ...]:

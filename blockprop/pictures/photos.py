@@ -108,9 +108,6 @@ def read_photo(path: StrPath, preprocessing: Preprocessing | Network) -> Tensor:
     return x[None, None] if known.count == 1 else x.permute(2, 0, 1).contiguous()[None]
 
 
-# Trying out -----------------------------------------------------------------------------------------------------------
-
-
 def _for_network(network: Network, preprocessing: Preprocessing | None) -> Preprocessing:
     """The preprocessing, with the size that the network itself names if it takes no other one."""
     if "picture" in network.meta:

@@ -26,16 +26,13 @@ from blockprop.version import __version__
 
 SMALLEST_SIDE = 2
 """Pixels; less cannot show anything, and stands for a tracking pixel or a mistake."""
-KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+FORMAT_OF_SUFFIX = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 KEY = "blockprop"
 """The keyword of the PNG chunk; in EXIF data the description's first word."""
 DESCRIPTION, SOFTWARE = 0x010E, 0x0131
 """Numbers of EXIF (and TIFF) tags."""
 LONGEST_IN_JPEG = 65_000
 """Characters; a JPEG file's EXIF data may have 64 KiB."""
-
-
-# Reading --------------------------------------------------------------------------------------------------------------
 
 
 def read_picture(path: StrPath, longest: int | None = None) -> Tensor:
@@ -101,9 +98,6 @@ def _text_in(image: Image.Image) -> str | None:
     return text if text is None else str(text)
 
 
-# Writing --------------------------------------------------------------------------------------------------------------
-
-
 def write_picture(
     path: StrPath, picture: Tensor, settings: Mapping[str, Any] | None = None, quality: int = 95, bits: int = 8
 ) -> None:
@@ -118,9 +112,11 @@ def write_picture(
     Raises SettingError for another suffix, ShapeError for another shape, NotFiniteError for NaN and infinity,
     FormatError if the file cannot be written or the settings are not plain data.
     """
-    kind = KINDS.get(Path(path).suffix.lower())
+    kind = FORMAT_OF_SUFFIX.get(Path(path).suffix.lower())
     if kind is None:
-        raise SettingError(f"{path}: pictures are written as {', '.join(KINDS)}, not as {Path(path).suffix!r}")
+        raise SettingError(
+            f"{path}: pictures are written as {', '.join(FORMAT_OF_SUFFIX)}, not as {Path(path).suffix!r}"
+        )
     if bits not in (8, 16) or (bits == 16 and kind == "JPEG"):
         raise SettingError(f"{path}: expected 8 bits, or 16 in PNG and TIFF, got {bits}")
     if not 1 <= quality <= 100:
@@ -185,11 +181,11 @@ def _encoded(image: Image.Image, kind: str, text: str | None, quality: int, path
     return file.getvalue()
 
 
-# 16 bits: Pillow writes no such colored pictures ----------------------------------------------------------------------
-
-
 def _deep_png(pixels: np.ndarray, text: str | None) -> bytes:
-    """Source: PNG specification, third edition: https://www.w3.org/TR/png-3/."""
+    """16 bits, which Pillow does not write in color.
+
+    Source: PNG specification, third edition: https://www.w3.org/TR/png-3/.
+    """
     rows = pixels.astype(">u2").reshape(len(pixels), -1).view(np.uint8)
     up = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))  # filter 2: what has changed since the row above
     lines = np.insert(up, 0, 2, axis=1)

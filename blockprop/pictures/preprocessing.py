@@ -17,7 +17,7 @@ from blockprop.saving.files import LARGEST_DOCUMENT, StrPath, kind_of, naming, r
 
 MARGIN = 256 / 224
 """How much larger than the part that the network sees a photograph is made (Krizhevsky et al. 2012, section 4.1)."""
-LARGEST = 1e30
+LARGEST_NUMBER = 1e30
 """Numbers stay below this, so that float32 can hold what comes out."""
 CHANNELS = {"RGB": 3, "BGR": 3, "gray": 1}
 """The orders of channels that a network may want, and how many they are."""
@@ -111,9 +111,6 @@ class Preprocessing:
         return found
 
 
-# Files ----------------------------------------------------------------------------------------------------------------
-
-
 def read_preprocessing(path: StrPath) -> tuple[Preprocessing, list[str] | None]:
     """(preprocessing, class names if it has any) from a .json or .toml file with Preprocessing's arguments.
 
@@ -178,11 +175,8 @@ def _document(source: Path) -> Mapping[str, Any]:
         raise FormatError(f"{source}: expected TOML, which this is not ({error})") from None
 
 
-# Settings -------------------------------------------------------------------------------------------------------------
-
-
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
 
 
 def _is_count(value: Any) -> bool:

@@ -28,9 +28,6 @@ Font = ImageFont.FreeTypeFont
 Scale = tuple[float, float, str] | tuple[float, float, str, float | None]
 
 
-# Legend ---------------------------------------------------------------------------------------------------------------
-
-
 def legend(
     width: int, low: float, high: float, title: str = "", quantile: float | None = QUANTILE, *, dark: bool = False
 ) -> Tensor:
@@ -77,9 +74,6 @@ def _number(value: float) -> str:
         digits, power = text.split("e")
         text = f"{digits}·10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
     return text.replace("-", "−")
-
-
-# Sheets ---------------------------------------------------------------------------------------------------------------
 
 
 def sheet(
@@ -190,9 +184,6 @@ def _fitted(picture: Tensor, side: int) -> Image.Image:
     size = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
     how = Image.Resampling.LANCZOS if ratio < 1 else Image.Resampling.BICUBIC
     return image if size == image.size else image.resize(size, how)
-
-
-# Letters --------------------------------------------------------------------------------------------------------------
 
 
 @cache

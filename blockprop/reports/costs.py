@@ -118,9 +118,6 @@ def total(found: Sequence[Cost]) -> Total:
     )
 
 
-# Memory ---------------------------------------------------------------------------------------------------------------
-
-
 def _alive(network: Network, trace: Trace, weights: set[int]) -> tuple[dict[str, int], dict[str, int]]:
     """By node: bytes alive when it has run, and bytes that its output added."""
     held = {key: dict(_storages(trace[key])) for key in network.keys}
@@ -174,9 +171,6 @@ def _inside(item: Any) -> list[Any]:
         return list(item)
     slots = [name for kind in type(item).__mro__ for name in getattr(kind, "__slots__", ())]
     return [*getattr(item, "__dict__", {}).values(), *(getattr(item, name, None) for name in slots)]
-
-
-# Multiply-adds --------------------------------------------------------------------------------------------------------
 
 
 class _Call(NamedTuple):

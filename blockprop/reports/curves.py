@@ -12,7 +12,7 @@ from matplotlib.ticker import StrMethodFormatter
 from torch import Tensor
 
 from blockprop.errors import SettingError, ShapeError
-from blockprop.reports.figures import COLORS, GRAY, LEGEND, color_of, styled, titled
+from blockprop.reports.figures import GRAY, LEGEND, PALETTE, color_of, styled, titled
 from blockprop.visualize.attribution.sanity import SanityRecord
 from blockprop.visualize.running import Step
 
@@ -49,10 +49,10 @@ def learning_curves(records: Iterable[StepRecord]) -> Figure:
     rated = [(r.step, r.validation_accuracy) for r in records if r.validation_accuracy is not None]
     figure, panels = styled(9 if rated else 5.5, 3.4, columns=2 if rated else 1)
     axes = panels[0]
-    axes.plot(steps, losses, color=COLORS[0], alpha=0.25, linewidth=0.8, marker="o" if len(steps) == 1 else "")
-    axes.plot(steps, _running_mean(losses, max(1, len(losses) // 25)), color=COLORS[0], label="training")
+    axes.plot(steps, losses, color=PALETTE[0], alpha=0.25, linewidth=0.8, marker="o" if len(steps) == 1 else "")
+    axes.plot(steps, _running_mean(losses, max(1, len(losses) // 25)), color=PALETTE[0], label="training")
     if tested:
-        axes.plot(*zip(*tested, strict=True), color=COLORS[1], marker="o", markersize=3.5, label="validation")
+        axes.plot(*zip(*tested, strict=True), color=PALETTE[1], marker="o", markersize=3.5, label="validation")
         axes.legend(**LEGEND)
     _log_if_wide(axes, [*losses, *(value for _, value in tested)])
     epochs = max(record.epoch for record in records)
@@ -65,8 +65,8 @@ def learning_curves(records: Iterable[StepRecord]) -> Figure:
 
 def _accuracy_curve(axes: Axes, rated: list[tuple[int, float]], label: str) -> None:
     step, best = max(rated, key=lambda pair: pair[1])
-    axes.plot([s for s, _ in rated], [100 * a for _, a in rated], color=COLORS[1], marker="o", markersize=3.5)
-    axes.plot([step], [100 * best], "o", color="none", markeredgecolor=COLORS[3], markersize=9)
+    axes.plot([s for s, _ in rated], [100 * a for _, a in rated], color=PALETTE[1], marker="o", markersize=3.5)
+    axes.plot([step], [100 * best], "o", color="none", markeredgecolor=PALETTE[3], markersize=9)
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g} %"))
     axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
     titled(axes, f"validation accuracy, best {100 * best:.2f} % at step {step:,}", label)
@@ -126,8 +126,8 @@ def ascent_curves(steps: Sequence[Step]) -> Figure:
     if len(parts) > 1:
         for i, title in enumerate(parts):
             y = [step.parts.get(title, float("nan")) for step in steps]
-            axes.plot(x, y, color=COLORS[(i + 1) % len(COLORS)], linewidth=1.1, label=part_name(title))
-    axes.plot(x, [step.value for step in steps], color=COLORS[0], linewidth=1.8, label="value")
+            axes.plot(x, y, color=PALETTE[(i + 1) % len(PALETTE)], linewidth=1.1, label=part_name(title))
+    axes.plot(x, [step.value for step in steps], color=PALETTE[0], linewidth=1.8, label="value")
     if len(parts) > 1:
         axes.legend(**LEGEND)
     titled(axes, "value and its parts", "step")
@@ -156,7 +156,7 @@ def sanity_curves(found: Mapping[str, Sequence[SanityRecord]]) -> Figure:
     figure, (axes,) = styled(max(7.0, min(13.0, 2.5 + 0.3 * len(records))), 4.6)
     for i, (method, rows) in enumerate(found.items()):
         y = [1.0, *(row.absolute for row in rows)]
-        color: Any = COLORS[i % len(COLORS)]
+        color: Any = PALETTE[i % len(PALETTE)]
         axes.plot(range(len(y)), y, color=color, marker="o", markersize=3, label=method.replace("_", " "))
     axes.axhline(0, color=GRAY, linewidth=0.8)
     every = -(-(len(records) + 1) // MOST_NAMES)

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 INK, GRAY, FAINT = "#1f2933", "#5b6672", "#d9dee3"
 
 
-COLORS = (
+PALETTE = (
     *("#4a78b5", "#cf8a3a", "#5b9a52", "#c0566a", "#8a64a8"),
     *("#3c9492", "#8c6d4f", "#d17fb0", "#6b7785", "#b3a12c"),
 )
@@ -77,4 +77,6 @@ def titled(axes: Axes, title: str, label: str, size: float = 10) -> None:
 
 def color_of(number: int, count: int) -> Any:
     """The color of one of so many things."""
-    return COLORS[number] if count <= len(COLORS) else matplotlib.colormaps["turbo"](0.05 + 0.9 * number / (count - 1))
+    return (
+        PALETTE[number] if count <= len(PALETTE) else matplotlib.colormaps["turbo"](0.05 + 0.9 * number / (count - 1))
+    )

@@ -16,7 +16,7 @@ from typing import NamedTuple
 MARGIN, SPACE, STUB, LINE, LANE, COLUMN = 16.0, 26.0, 24.0, 15.0, 8.0, 2000.0
 
 
-def place(boxes: list["Box"], links: list["Link"]) -> list["Band"]:
+def place(boxes: list["DiagramBox"], links: list["Link"]) -> list["Strip"]:
     """Set every box's layer and place; replace each long arrow by links over bends; return the strips, top down."""
     layers = _layered(boxes, links)
     _order(layers, links)
@@ -25,7 +25,7 @@ def place(boxes: list["Box"], links: list["Link"]) -> list["Band"]:
 
 
 @dataclass(eq=False, slots=True)
-class Box:
+class DiagramBox:
     """A node, an input, an output, or (kind "bend") the place where an arrow passes through a layer."""
 
     kind: str
@@ -59,9 +59,9 @@ class Box:
 class Link(NamedTuple):
     """One piece of an arrow, from a box or bend to one in the next layer."""
 
-    tail: Box
+    tail: DiagramBox
     port: int
-    head: Box
+    head: DiagramBox
 
 
 def text_width(text: str, size: float, bold: bool = False) -> float:
@@ -70,12 +70,9 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     return size * (0.57 * len(text) + 0.2 * wide - 0.22 * narrow) * (1.07 if bold else 1.0)
 
 
-# Layers ---------------------------------------------------------------------------------------------------------------
-
-
-def _layered(boxes: list[Box], links: list[Link]) -> list[list[Box]]:
+def _layered(boxes: list[DiagramBox], links: list[Link]) -> list[list[DiagramBox]]:
     """Set each box's layer; replace each arrow over several layers by one chain of bends per tensor."""
-    below: defaultdict[Box, list[Box]] = defaultdict(list)
+    below: defaultdict[DiagramBox, list[DiagramBox]] = defaultdict(list)
     for link in links:
         below[link.tail].append(link.head)
     for box in boxes:  # in topological order
@@ -86,36 +83,36 @@ def _layered(boxes: list[Box], links: list[Link]) -> list[list[Box]]:
     for box in boxes:  # what nothing feeds stands right above where it is used
         if box not in has_input and below[box]:
             box.layer = min(head.layer for head in below[box]) - 1
-    layers: list[list[Box]] = [[] for _ in range(1 + max(box.layer for box in boxes))]
+    layers: list[list[DiagramBox]] = [[] for _ in range(1 + max(box.layer for box in boxes))]
     for box in boxes:
         layers[box.layer].append(box)
     links[:] = _with_bends(links, layers)
     return layers
 
 
-def _with_bends(links: list[Link], layers: list[list[Box]]) -> Iterator[Link]:
-    ends: dict[tuple[Box, int], Box] = {}
+def _with_bends(links: list[Link], layers: list[list[DiagramBox]]) -> Iterator[Link]:
+    ends: dict[tuple[DiagramBox, int], DiagramBox] = {}
     for tail, port, head in sorted(links, key=lambda link: link.head.layer):
         end = ends.setdefault((tail, port), tail)
         while end.layer < head.layer - 1:
-            bend = Box("bend", width=10.0, layer=end.layer + 1)
+            bend = DiagramBox("bend", width=10.0, layer=end.layer + 1)
             layers[bend.layer].append(bend)
             yield Link(end, port if end is tail else 0, bend)
             end = ends[tail, port] = bend
         yield Link(end, port if end is tail else 0, head)
 
 
-def _neighbors(links: list[Link]) -> tuple[dict[Box, list[Link]], dict[Box, list[Link]]]:
+def _neighbors(links: list[Link]) -> tuple[dict[DiagramBox, list[Link]], dict[DiagramBox, list[Link]]]:
     """The links that come from above to each box, and those that leave it downward."""
-    above: defaultdict[Box, list[Link]] = defaultdict(list)
-    below: defaultdict[Box, list[Link]] = defaultdict(list)
+    above: defaultdict[DiagramBox, list[Link]] = defaultdict(list)
+    below: defaultdict[DiagramBox, list[Link]] = defaultdict(list)
     for link in links:
         above[link.head].append(link)
         below[link.tail].append(link)
     return above, below
 
 
-def _order(layers: list[list[Box]], links: list[Link], sweeps: int = 8) -> None:
+def _order(layers: list[list[DiagramBox]], links: list[Link], sweeps: int = 8) -> None:
     """Sort each layer by the mean rank of its neighbors, down and up in turn; keep the order with fewest crossings."""
     above, below = _neighbors(links)
     _rank(layers)
@@ -132,13 +129,13 @@ def _order(layers: list[list[Box]], links: list[Link], sweeps: int = 8) -> None:
     layers[:] = best
 
 
-def _rank(layers: list[list[Box]]) -> None:
+def _rank(layers: list[list[DiagramBox]]) -> None:
     for layer in layers:
         for rank, box in enumerate(layer):
             box.rank = rank
 
 
-def _mean_rank(box: Box, above: Sequence[Link], below: Sequence[Link], downward: bool) -> float:
+def _mean_rank(box: DiagramBox, above: Sequence[Link], below: Sequence[Link], downward: bool) -> float:
     ranks = (
         [tail.rank + 0.5 * port / max(1, len(tail.ports)) for tail, port, _ in above]
         if downward
@@ -147,7 +144,7 @@ def _mean_rank(box: Box, above: Sequence[Link], below: Sequence[Link], downward:
     return sum(ranks) / len(ranks) if ranks else box.rank
 
 
-def _crossings(layers: list[list[Box]], below: Mapping[Box, list[Link]]) -> int:
+def _crossings(layers: list[list[DiagramBox]], below: Mapping[DiagramBox, list[Link]]) -> int:
     total = 0
     for layer in layers:
         seen: list[int] = []
@@ -158,10 +155,7 @@ def _crossings(layers: list[list[Box]], below: Mapping[Box, list[Link]]) -> int:
     return total
 
 
-# Positions ------------------------------------------------------------------------------------------------------------
-
-
-def _align(layers: list[list[Box]], links: list[Link], sweeps: int = 8) -> None:
+def _align(layers: list[list[DiagramBox]], links: list[Link], sweeps: int = 8) -> None:
     """Set each x near its neighbors' mean, downward and upward in turn, then draw the bends of a tensor into a line."""
     above, below = _neighbors(links)
     for layer in layers:
@@ -176,7 +170,9 @@ def _align(layers: list[list[Box]], links: list[Link], sweeps: int = 8) -> None:
             _spread(layer, [lines.get(box, x) for box, x in zip(layer, wanted, strict=True)], bend_weight=1e4)
 
 
-def _wanted_x(box: Box, above: Mapping[Box, list[Link]], below: Mapping[Box, list[Link]], downward: bool) -> float:
+def _wanted_x(
+    box: DiagramBox, above: Mapping[DiagramBox, list[Link]], below: Mapping[DiagramBox, list[Link]], downward: bool
+) -> float:
     if downward:
         places = [(tail.port_x(port), tail) for tail, port, _ in above.get(box, ())]
     else:
@@ -187,15 +183,15 @@ def _wanted_x(box: Box, above: Mapping[Box, list[Link]], below: Mapping[Box, lis
     return sum(weight * x for weight, (x, _) in zip(weights, places, strict=True)) / sum(weights)
 
 
-def _straight_lines(layers: list[list[Box]], links: list[Link]) -> dict[Box, float]:
+def _straight_lines(layers: list[list[DiagramBox]], links: list[Link]) -> dict[DiagramBox, float]:
     """For each bend the x, among all bends of its arrow, that is farthest out: there the line has room everywhere."""
-    chain: dict[Box, list[Box]] = {}
+    chain: dict[DiagramBox, list[DiagramBox]] = {}
     for tail, _, head in links:
         if head.kind == "bend":
             chain[head] = chain[tail] if tail.kind == "bend" else []
             chain[head].append(head)
     middle = [_mean([box.x for box in layer if box.kind != "bend"]) for layer in layers]
-    lines: dict[Box, float] = {}
+    lines: dict[DiagramBox, float] = {}
     for bend, bends in chain.items():
         is_right = sum(b.x - middle[b.layer] for b in (bends[0], bends[-1])) > 0
         lines[bend] = lines[bends[0]] if bends[0] in lines else (max if is_right else min)(b.x for b in bends)
@@ -206,7 +202,7 @@ def _mean(numbers: list[float]) -> float:
     return sum(numbers) / len(numbers)
 
 
-def _spread(layer: list[Box], wanted: list[float], bend_weight: float = 1.0) -> None:
+def _spread(layer: list[DiagramBox], wanted: list[float], bend_weight: float = 1.0) -> None:
     """Set x as near as can be to what is wanted (least squares), in order and without overlap.
 
     With the boxes' widths taken off, this is a regression on a rising sequence: pool neighbors that violate the order.
@@ -229,10 +225,10 @@ def _spread(layer: list[Box], wanted: list[float], bend_weight: float = 1.0) -> 
 
 
 @dataclass(slots=True)
-class Band:
+class Strip:
     """The strip of one layer: boxes, and under them room for the labels. Arrows are vertical in it."""
 
-    boxes: list[Box]
+    boxes: list[DiagramBox]
     height: float
     gap: float
     """Room below, where arrows curve."""
@@ -244,7 +240,7 @@ class Band:
         return self.top + self.height
 
 
-def _columns(layers: list[list[Box]], links: list[Link]) -> list[Band]:
+def _columns(layers: list[list[DiagramBox]], links: list[Link]) -> list[Strip]:
     """Give every layer its place: under the one before, or on top of a new column if the old one is full.
 
     A column ends where fewest arrows pass, near the length at which the whole is a little higher than wide.
@@ -253,40 +249,40 @@ def _columns(layers: list[list[Box]], links: list[Link]) -> list[Band]:
     for tail, port, head in links:
         reach[tail.layer] = max(reach[tail.layer], abs(head.x - tail.port_x(port)))
         passing[tail.layer] += 1
-    bands = [
-        Band(layer, max(box.height for box in layer) + STUB, 18 + min(60.0, 0.15 * dx))
+    strips = [
+        Strip(layer, max(box.height for box in layer) + STUB, 18 + min(60.0, 0.15 * dx))
         for layer, dx in zip(layers, reach, strict=True)
     ]
-    _break(bands, passing)
+    _break(strips, passing)
     left = right = 0.0
-    for column, group in itertools.groupby(bands, key=lambda band: band.column):
+    for column, group in itertools.groupby(strips, key=lambda strip: strip.column):
         members = list(group)
         lanes = passing[members[0].boxes[0].layer - 1] if column else 0
         left = right + (2 * SPACE + LANE * lanes if column else 0)
-        shift = left - min(box.x - box.width / 2 for band in members for box in band.boxes)
+        shift = left - min(box.x - box.width / 2 for strip in members for box in strip.boxes)
         top = 0.0
-        for band in members:
-            band.top, top = top, top + band.height + band.gap
-            for box in band.boxes:
-                box.x, box.y = box.x + shift, band.top
-        right = max(box.x + box.width / 2 for band in members for box in band.boxes)
-    return bands
+        for strip in members:
+            strip.top, top = top, top + strip.height + strip.gap
+            for box in strip.boxes:
+                box.x, box.y = box.x + shift, strip.top
+        right = max(box.x + box.width / 2 for strip in members for box in strip.boxes)
+    return strips
 
 
-def _break(bands: list[Band], passing: list[int]) -> None:
-    total = sum(band.height + band.gap for band in bands)
-    width = sum(sum(box.width + SPACE for box in band.boxes) for band in bands) / len(bands)
+def _break(strips: list[Strip], passing: list[int]) -> None:
+    total = sum(strip.height + strip.gap for strip in strips)
+    width = sum(sum(box.width + SPACE for box in strip.boxes) for strip in strips) / len(strips)
     length = max(0.7 * COLUMN, math.sqrt(1.2 * total * width))
     start, column = 0, 0
-    while start < len(bands):
-        ends, filled = [(0.0, len(bands) - 1)] if total <= COLUMN else [], 0.0
-        for i in range(start, len(bands)):
-            filled += (bands[i].height + bands[i].gap) / length
-            if filled > 0.5 or i == len(bands) - 1:
+    while start < len(strips):
+        ends, filled = [(0.0, len(strips) - 1)] if total <= COLUMN else [], 0.0
+        for i in range(start, len(strips)):
+            filled += (strips[i].height + strips[i].gap) / length
+            if filled > 0.5 or i == len(strips) - 1:
                 ends.append((passing[i] + 2 * abs(filled - 1), i))
             if filled > 2:
                 break
         end = min(ends)[1]
-        for band in bands[start : end + 1]:
-            band.column = column
+        for strip in strips[start : end + 1]:
+            strip.column = column
         start, column = end + 1, column + 1

@@ -47,7 +47,7 @@ class Section:
     table: Sequence[Sequence[Any]] | None = None
 
 
-class Image(NamedTuple):
+class EmbeddedImage(NamedTuple):
     """What the page's <img> says of a picture. width: in CSS pixels; None: as the picture itself says."""
 
     kind: str
@@ -58,7 +58,7 @@ class Image(NamedTuple):
     is_wide: bool
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """A table's cell; a heading stands over its column as its numbers do."""
 
     text: Any
@@ -90,17 +90,17 @@ def _paragraphs(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def _image(picture: str | bytes | Picture) -> Image:
+def _image(picture: str | bytes | Picture) -> EmbeddedImage:
     content, caption = (picture.content, picture.caption) if isinstance(picture, Picture) else (picture, "")
     alt = caption.striptags() if isinstance(caption, Markup) else caption
     if isinstance(content, str):
         root = _svg_root(content)
         width = float(root.get("viewBox", "0 0 0 0").replace(",", " ").split()[2])
         alt = alt or root.findtext(f"{SVG}title", "")
-        return Image("svg+xml", _base64(content.encode()), alt, caption, None, width > 1.35 * COLUMN_WIDTH)
+        return EmbeddedImage("svg+xml", _base64(content.encode()), alt, caption, None, width > 1.35 * COLUMN_WIDTH)
     if not content.startswith(PNG_SIGNATURE):
         raise SettingError("a picture given as bytes must be a PNG file's content; make one with figures.png(figure)")
-    return Image("png", _base64(content), alt, caption, _png_width(content), False)
+    return EmbeddedImage("png", _base64(content), alt, caption, _png_width(content), False)
 
 
 def _base64(content: bytes) -> str:
@@ -126,13 +126,13 @@ def _png_width(content: bytes) -> int:
     return round(pixels * 96 / (per_meter * 0.0254)) if per_meter else pixels
 
 
-def _cells(rows: Sequence[Sequence[Any]]) -> list[list[Cell]]:
+def _cells(rows: Sequence[Sequence[Any]]) -> list[list[TableCell]]:
     head, *body = rows
     for row in rows:
         if len(row) != len(head):
             raise SettingError(f"each row of a table needs as many cells; {row!r} has {len(row)}, not {len(head)}")
     numeric = [bool(body) and all(map(_is_number, column)) for column in zip(*body, strict=True)] or [False] * len(head)
-    return [[Cell(_with_commas(cell), flag) for cell, flag in zip(row, numeric, strict=True)] for row in rows]
+    return [[TableCell(_with_commas(cell), flag) for cell, flag in zip(row, numeric, strict=True)] for row in rows]
 
 
 def _is_number(cell: Any) -> bool:
