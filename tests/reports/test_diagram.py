@@ -247,9 +247,9 @@ def test_an_input_stands_right_above_its_first_use() -> None:
 
 def test_a_straight_chain_of_2000_is_quick_and_in_columns() -> None:
     network = Sequential(*[Tenfold() for _ in range(2000)])
-    start = time.perf_counter()
+    start = time.process_time()
     svg = diagram(network)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
     boxes = rectangles(svg)
     assert len(boxes) == 2002
     assert len({box[0] for box in boxes.values()}) > 10
