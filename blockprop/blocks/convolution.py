@@ -35,10 +35,10 @@ class _Convolution(Block):
         groups: int = 1,
         with_bias: bool = True,
     ):
-        self._keep(channels_in, channels_out, kernel, stride, padding, dilation, groups, with_bias)
+        self._set(channels_in, channels_out, kernel, stride, padding, dilation, groups, with_bias)
         self._start((channels_out, channels_in // groups))
 
-    def _keep(
+    def _set(
         self,
         channels_in: int,
         channels_out: int,
@@ -183,7 +183,7 @@ class _ConvTranspose(_Convolution):
         with_bias: bool = True,
         dilation: Sizes = 1,
     ):
-        self._keep(channels_in, channels_out, kernel, stride, padding, dilation, groups, with_bias)
+        self._set(channels_in, channels_out, kernel, stride, padding, dilation, groups, with_bias)
         self.output_padding = untouched(output_padding)
         self._output_padding = per_axis("output_padding", output_padding, self.axes, 0)
         for extra, s, d in zip(self._output_padding, self._stride, self._dilation, strict=True):

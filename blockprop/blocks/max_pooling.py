@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks.convolution import Sizes, untouched
-from blockprop.blocks.pooling import _Pooling
+from blockprop.blocks.windows import Windows
 
 
-class _MaxPool(_Pooling):
+class _MaxPool(Windows):
     def __init__(
         self,
         kernel: Sizes,
@@ -20,31 +20,10 @@ class _MaxPool(_Pooling):
         dilation: Sizes = 1,
         ceil_mode: bool = False,
     ):
-        self._keep(kernel, stride, padding, dilation, ceil_mode)
+        self._set(kernel, stride, padding, dilation, ceil_mode)
         self.dilation = untouched(dilation)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        picture = self._picture(x)
-        pool = _pool_in_lanes if picture.is_cpu and picture.is_contiguous() else _MAXIMA[picture.dim()]
-        y, winners = pool(picture, self._kernel, self._stride, self._padding, self._dilation, self.ceil_mode)
-        return self._back(y), (narrow(winners, picture), picture.shape)
-
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        winners, shape = saved
-        picture = d_y if self.axes > 1 else d_y.unsqueeze(2)
-        return (self._back(to_winners(picture, winners, shape, self._overlapping)),)
-
-
-class MaxPool1d(_MaxPool):
-    """The maximum of each window along the last axis:  y[p] = max over k of x[p·stride + k·dilation − padding].
-
-    d_x = d_y at the place of each window's maximum, 0 elsewhere, and the sum where windows share their maximum.
-    At a tie the whole derivative goes to the first maximum. NaN counts as larger than any number.
-
-    x: (n, c, w)   y: (n, c, w')   Settings, sizes and errors as in MaxPool2d.
-    """
-
-    axes = 1
+        self._windows = (self._kernel, self._stride, self._padding, self._dilation, ceil_mode)
+        self._overlapping = any(s < r for s, r in zip(self._stride, self._reach, strict=True))
 
 
 class MaxPool2d(_MaxPool):
@@ -63,6 +42,51 @@ class MaxPool2d(_MaxPool):
 
     axes = 2
 
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        self._require_fit(x)
+        y, winners = maxima(x, *self._windows)
+        return y, (winners, x.shape)
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        winners, shape = saved
+        return (to_winners(d_y, winners, shape, self._overlapping),)
+
+
+def maxima(x: Tensor, *windows: Any) -> tuple[Tensor, Tensor]:
+    """(y, winners): the maximum of each window, and where it stands: its place among the h · w, counted row by row."""
+    pool = _pool_in_lanes if x.is_cpu and x.is_contiguous() else _POOL[x.dim()]
+    y, winners = pool(x, *windows)
+    return y, narrow(winners, x)
+
+
+def to_winners(d_y: Tensor, winners: Tensor, shape: torch.Size, overlapping: bool) -> Tensor:
+    """d_x: each d_y at its window's winner, 0 elsewhere. Overlapping windows may share a winner: there d_y is added."""
+    d_x = _zeros(shape, d_y)  # (n, c, h · w)
+    put = d_x.scatter_add_ if overlapping else d_x.scatter_  # which is faster, but keeps only one at each place
+    return put(2, winners.flatten(2).long(), d_y.flatten(2)).view(shape)
+
+
+class MaxPool1d(_MaxPool):
+    """The maximum of each window along the last axis:  y[p] = max over k of x[p·stride + k·dilation − padding].
+
+    d_x = d_y at the place of each window's maximum, 0 elsewhere, and the sum where windows share their maximum.
+    At a tie the whole derivative goes to the first maximum. NaN counts as larger than any number.
+
+    x: (n, c, w)   y: (n, c, w')   Settings, sizes and errors as in MaxPool2d.
+    """
+
+    axes = 1
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        self._require_fit(x)
+        picture = self._with_row(x)
+        y, winners = maxima(picture, *self._windows)
+        return self._without_row(y), (winners, picture.shape)
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        winners, shape = saved
+        return (self._without_row(to_winners(self._with_row(d_y), winners, shape, self._overlapping)),)
+
 
 class MaxPool3d(_MaxPool):
     """The maximum of each window of a volume: what MaxPool2d is, with depth in front of h and w.
@@ -74,15 +98,22 @@ class MaxPool3d(_MaxPool):
 
     axes = 3
 
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        self._require_fit(x)
+        y, winners = maxima(x, *self._windows)
+        return y, (winners, x.shape)
 
-_MAXIMA: dict[int, Any] = {4: F.max_pool2d_with_indices, 5: F.max_pool3d_with_indices}
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        winners, shape = saved
+        return (to_winners(d_y, winners, shape, self._overlapping),)
 
 
+_POOL: dict[int, Any] = {4: F.max_pool2d_with_indices, 5: F.max_pool3d_with_indices}
 _LANES = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def _pool_in_lanes(x: Tensor, *windows: Any) -> tuple[Tensor, Tensor]:
-    """F.max_pool2d or 3d of a contiguous x: (n, c, ...) on a CPU, in a half to a quarter of the time.
+    """What _POOL gives for a contiguous x: (n, c, ...) on a CPU, in a half to a quarter of the time.
 
     torch's CPU kernel goes element by element, unless channels lie side by side in memory: then it handles as many at
     once as a vector holds. Pooling knows no difference between batch and channels, so several examples of few channels
@@ -93,7 +124,7 @@ def _pool_in_lanes(x: Tensor, *windows: Any) -> tuple[Tensor, Tensor]:
     while n % (2 * together) == 0 and 2 * together * c <= 64 and n:
         together *= 2
     lanes = x.view(n // together, together * c, *places).contiguous(memory_format=_LANES[x.dim()])
-    y, winners = _MAXIMA[x.dim()](lanes, *windows)
+    y, winners = _POOL[x.dim()](lanes, *windows)
     shape = (n, c, *y.shape[2:])
     return y.contiguous().view(shape), narrow(winners, x).contiguous().view(shape)
 
@@ -103,13 +134,10 @@ def narrow(places: Tensor, x: Tensor) -> Tensor:
     return places.to(torch.int16 if x.shape[2:].numel() <= 2**15 else torch.int32)
 
 
-def to_winners(d_y: Tensor, winners: Tensor, shape: torch.Size, overlapping: bool) -> Tensor:
-    """The picture that has each d_y at its window's winner, and 0 elsewhere."""
+def _zeros(shape: torch.Size, d_y: Tensor) -> Tensor:
+    """Zeros (n, c, places), in d_y's order of memory, so that no block has to copy."""
     n, c, *places = shape
     order = _LANES.get(len(shape), torch.contiguous_format)
     if d_y.is_contiguous(memory_format=order) and not d_y.is_contiguous():
-        d_x = d_y.new_zeros(n, math.prod(places), c).transpose(1, 2)  # the order of d_y, so that no block has to copy
-    else:
-        d_x = d_y.new_zeros(n, c, math.prod(places))
-    put = d_x.scatter_add_ if overlapping else d_x.scatter_  # which is faster, but keeps only one at each place
-    return put(2, winners.flatten(2).long(), d_y.flatten(2)).view(shape)
+        return d_y.new_zeros(n, math.prod(places), c).transpose(1, 2)
+    return d_y.new_zeros(n, c, math.prod(places))

@@ -1,75 +1,18 @@
-"""Pooling: the maximum, the average or the norm of each window, along one, two or three axes."""
+"""Pooling: the average or the norm of each window, along one, two or three axes. The maximum: max_pooling.py."""
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.blocks.convolution import Sizes, per_axis, untouched
-from blockprop.engine.block import Block
-from blockprop.errors import SettingError, ShapeError
+from blockprop.blocks.convolution import Sizes
+from blockprop.blocks.windows import Windows
+from blockprop.errors import SettingError
 
 
-class _Pooling(Block):
-    """The windows that maximum and average share. One axis is treated as a picture of one row."""
-
-    kind = "pooling"
-    pools = True
-    axes: ClassVar[int]
-
-    def _keep(self, kernel: Sizes, stride: Sizes | None, padding: Sizes, dilation: Sizes, ceil_mode: bool) -> None:
-        self.kernel, self.padding = untouched(kernel), untouched(padding)
-        self.stride = None if stride is None else untouched(stride)
-        self.ceil_mode = ceil_mode
-        row = (1,) * (2 - self.axes)
-        self._kernel = row + per_axis("kernel", kernel, self.axes, 1)
-        self._stride = self._kernel if stride is None else row + per_axis("stride", stride, self.axes, 1)
-        self._padding = (0,) * (2 - self.axes) + per_axis("padding", padding, self.axes, 0)
-        self._dilation = row + per_axis("dilation", dilation, self.axes, 1)
-        reach = [d * (k - 1) + 1 for d, k in zip(self._dilation, self._kernel, strict=True)]
-        if any(2 * p > r for p, r in zip(self._padding, reach, strict=True)):
-            raise SettingError(f"padding must be at most half of the window, came {padding} for a kernel of {kernel}")
-        self._overlapping = any(s < r for s, r in zip(self._stride, reach, strict=True))
-
-    def _picture(self, x: Tensor) -> Tensor:
-        if x.dim() != self.axes + 2:
-            raise ShapeError(f"expected (n, c, {', '.join('dhw'[-self.axes :])}), came {tuple(x.shape)}")
-        picture = x if self.axes > 1 else x.unsqueeze(2)
-        for size, kernel, padding, dilation in zip(
-            picture.shape[2:], self._kernel, self._padding, self._dilation, strict=True
-        ):
-            if size < 1 or size + 2 * padding < dilation * (kernel - 1) + 1:
-                raise ShapeError(f"the window of {self.kernel} does not fit into {tuple(x.shape)}")
-        return picture
-
-    def _back(self, x: Tensor) -> Tensor:
-        return x if self.axes > 1 else x.squeeze(2)
-
-    def _spread(self, d: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Give every element of each window the window's d, and add up where windows overlap."""
-        for axis in reversed(range(2, d.dim())):
-            d = self._spread_along(axis, d, shape[axis])
-        return d
-
-    def _spread_along(self, axis: int, d: Tensor, size: int) -> Tensor:
-        kernel, stride, padding = self._kernel[axis - 2], self._stride[axis - 2], self._padding[axis - 2]
-        outputs = d.shape[axis]
-        if kernel == stride == 1 and padding == 0:
-            return d
-        if kernel == stride and padding == 0 and outputs * kernel == size:
-            return d.repeat_interleave(kernel, axis)
-        reach = max((outputs - 1) * stride + kernel, padding + size)
-        wide = d.new_zeros(*d.shape[:axis], reach, *d.shape[axis + 1 :])
-        rest = (slice(None),) * (d.dim() - 1 - axis)
-        for k in range(kernel):
-            members: Any = (..., slice(k, k + (outputs - 1) * stride + 1, stride), *rest)
-            wide[members] += d
-        return wide.narrow(axis, padding, size)
-
-
-class _AvgPool(_Pooling):
+class _AvgPool(Windows):
     def __init__(
         self,
         kernel: Sizes,
@@ -79,21 +22,22 @@ class _AvgPool(_Pooling):
         count_include_pad: bool = True,
         divisor: int | None = None,
     ):
-        self._keep(kernel, stride, padding, 1, ceil_mode)
+        self._set(kernel, stride, padding, 1, ceil_mode)
         if divisor == 0:
             raise SettingError("divisor must not be 0")
         self.count_include_pad, self.divisor = count_include_pad, divisor
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        picture = self._picture(x)
+        self._require_fit(x)
+        picture = self._with_row(x)
         average = F.avg_pool3d if self.axes == 3 else F.avg_pool2d
         windows = (self._kernel, self._stride, self._padding, self.ceil_mode, self.count_include_pad, self.divisor)
-        return self._back(average(picture, *windows)), picture.shape
+        return self._without_row(average(picture, *windows)), picture.shape
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         # On one thread 1.3 to 2.5 times as fast as torch's kernel, 6 times for (8, 64, 28, 28) with kernel 3, stride 1.
-        d = (d_y if self.axes > 1 else d_y.unsqueeze(2)) / (self.divisor or self._counts(saved, d_y))
-        return (self._back(self._spread(d, saved)),)
+        d = self._with_row(d_y) / (self.divisor or self._counts(saved, d_y))
+        return (self._without_row(_spread(self, d, saved)),)
 
     def _counts(self, shape: tuple[int, ...], d_y: Tensor) -> int | Tensor:
         """How many elements each window divides by: a number, or (h', w') where the windows at the border differ."""
@@ -151,7 +95,7 @@ class AvgPool3d(_AvgPool):
     axes = 3
 
 
-class _LpPool(_Pooling):
+class _LpPool(Windows):
     def __init__(
         self,
         order: float,
@@ -160,24 +104,25 @@ class _LpPool(_Pooling):
         padding: Sizes = 0,
         ceil_mode: bool = False,
     ):
-        self._keep(kernel, stride, padding, 1, ceil_mode)
+        self._set(kernel, stride, padding, 1, ceil_mode)
         if not 1 <= order < math.inf:
             raise SettingError(f"order must be a number from 1 on, came {order}")
         self.order = order
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        picture = self._picture(x)
+        self._require_fit(x)
+        picture = self._with_row(x)
         total = F.avg_pool3d if self.axes == 3 else F.avg_pool2d
         windows = (self._kernel, self._stride, self._padding, self.ceil_mode, True, 1)
         y = total(picture.abs().pow_(self.order), *windows).pow_(1 / self.order)
-        return self._back(y), (picture, y)
+        return self._without_row(y), (picture, y)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         picture, y = saved
-        d = d_y if self.axes > 1 else d_y.unsqueeze(2)
-        d = self._spread((d / y.pow(self.order - 1)).masked_fill_(y == 0, 0), picture.shape)
+        d = self._with_row(d_y)
+        d = _spread(self, (d / y.pow(self.order - 1)).masked_fill_(y == 0, 0), picture.shape)
         slope = picture.abs().pow_(self.order - 1).mul_(picture.sign())
-        return (self._back(slope.mul_(d)),)
+        return (self._without_row(slope.mul_(d)),)
 
 
 class LpPool1d(_LpPool):
@@ -217,11 +162,31 @@ class LpPool3d(_LpPool):
     axes = 3
 
 
-# Averages -------------------------------------------------------------------------------------------------------------
-
-
 def _outputs(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool) -> int:
     """How many windows stand along an axis; with ceil_mode the last may reach out of x, but must start in it."""
     rest = size + 2 * padding - kernel
     outputs = (rest + (stride - 1 if ceil_mode else 0)) // stride + 1
     return outputs - 1 if ceil_mode and (outputs - 1) * stride >= size + padding else outputs
+
+
+def _spread(windows: Windows, d: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Give every element of each window the window's d, and add up where windows overlap."""
+    for axis in reversed(range(2, d.dim())):
+        d = _spread_along(windows, axis, d, shape[axis])
+    return d
+
+
+def _spread_along(windows: Windows, axis: int, d: Tensor, size: int) -> Tensor:
+    kernel, stride, padding = windows._kernel[axis - 2], windows._stride[axis - 2], windows._padding[axis - 2]
+    outputs = d.shape[axis]
+    if kernel == stride == 1 and padding == 0:
+        return d
+    if kernel == stride and padding == 0 and outputs * kernel == size:
+        return d.repeat_interleave(kernel, axis)
+    reach = max((outputs - 1) * stride + kernel, padding + size)
+    wide = d.new_zeros(*d.shape[:axis], reach, *d.shape[axis + 1 :])
+    rest = (slice(None),) * (d.dim() - 1 - axis)
+    for k in range(kernel):
+        members: Any = (..., slice(k, k + (outputs - 1) * stride + 1, stride), *rest)
+        wide[members] += d
+    return wide.narrow(axis, padding, size)

@@ -110,20 +110,16 @@ class FixedMaxPool2d(Block):
         return {"pool": repr(self.pool)}
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        self.pool._picture(x)
+        self.pool._require_fit(x)
         return self._pooled(x)[0], x
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        pool = self.pool
         # d_x = d_y at the place of each window's first maximum, added up where windows overlap.
         back = torch.ops.aten.max_pool2d_with_indices_backward
-        places = pool._kernel, pool._stride, pool._padding, pool._dilation, pool.ceil_mode
-        return (back(d_y, saved, *places, self._pooled(saved)[1]),)
+        return (back(d_y, saved, *self.pool._windows, self._pooled(saved)[1]),)
 
     def _pooled(self, x: Tensor) -> Any:
-        pool = self.pool
-        places = pool._kernel, pool._stride, pool._padding, pool._dilation, pool.ceil_mode
-        return torch.ops.aten.max_pool2d_with_indices(x, *places)
+        return torch.ops.aten.max_pool2d_with_indices(x, *self.pool._windows)
 
 
 def _chain(node: Node, by_name: dict[str, Node], hidden: set[str]) -> list[Node]:
