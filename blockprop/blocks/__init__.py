@@ -1,348 +1,152 @@
 """All blocks by name. To add one: its class in the file of its subject, its line here, its row in tests/cases/."""
 
-from blockprop.blocks.adaptive import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveAvgPool3d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-    AdaptiveMaxPool3d,
-    GlobalAvgPool,
-    GlobalMaxPool,
-)
-from blockprop.blocks.attention import Attention
-from blockprop.blocks.choosing import ArgMax, ArgMin, Cast, Compare, Logic, OneHot, Sort, TopK, Where
-from blockprop.blocks.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
-from blockprop.blocks.einsum import Einsum
-from blockprop.blocks.elementary import Function, Power, Remainder
-from blockprop.blocks.folding import Fold, PixelShuffle, PixelUnshuffle, Unfold
-from blockprop.blocks.functions import Abs, Affine, Clamp, Detach, Dropout, Exp, Log, LogSoftmax, Pow, Softmax, Sqrt
-from blockprop.blocks.gathering import Gather, GatherElements, GatherND, ScatterElements, ScatterND, Select
-from blockprop.blocks.image import Resize
-from blockprop.blocks.joining import Add, Concat, Div, MatMul, Max, Min, Mul, Sub
-from blockprop.blocks.linear import Embedding, Linear
-from blockprop.blocks.max_pooling import MaxPool1d, MaxPool2d, MaxPool3d
-from blockprop.blocks.moving import (
-    ChannelOrder,
-    Diagonal,
-    Flip,
-    Repeat,
-    RepeatInterleave,
-    Roll,
-    Squeeze,
-    Triangle,
-    Unsqueeze,
-)
-from blockprop.blocks.normalizing import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, InstanceNorm, LayerNorm
-from blockprop.blocks.norms import LocalResponseNorm, LpNorm, MeanVarianceNorm, RMSNorm
-from blockprop.blocks.padding import Pad
-from blockprop.blocks.painting import Blur, ColorMix, Spectrum
-from blockprop.blocks.pointwise import (
-    CELU,
-    ELU,
-    GELU,
-    SELU,
-    HardSigmoid,
-    HardSwish,
-    LeakyReLU,
-    PReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Tanh,
-)
-from blockprop.blocks.pooling import AvgPool1d, AvgPool2d, AvgPool3d, LpPool1d, LpPool2d, LpPool3d
-from blockprop.blocks.recurrent import GRU, LSTM, RNN
-from blockprop.blocks.reducing import CumSum, LogSumExp, MaxOver, MinOver, Norm, Product, Variance
-from blockprop.blocks.resampling import Resample
-from blockprop.blocks.reshaping import Expand, Flatten, Mean, Reshape, Slice, Split, Sum, Transpose
-from blockprop.blocks.sampling import AffineGrid, GridSample, RoiAlign
-from blockprop.blocks.sources import Constant, Filled, Parameter, Range
-from blockprop.blocks.thresholds import Shrink, ThresholdedReLU
-from blockprop.blocks.transforms import Jitter, Noise, RandomAffine, RandomCrop
-from blockprop.engine.block import Block
+from typing import TYPE_CHECKING
 
-_ALL: list[type[Block]] = [
-    Abs,
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveAvgPool3d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-    AdaptiveMaxPool3d,
-    Add,
-    Affine,
-    AffineGrid,
-    ArgMax,
-    ArgMin,
-    Attention,
-    AvgPool1d,
-    AvgPool2d,
-    AvgPool3d,
-    BatchNorm1d,
-    BatchNorm2d,
-    BatchNorm3d,
-    Blur,
-    Cast,
-    CELU,
-    ChannelOrder,
-    Clamp,
-    ColorMix,
-    Compare,
-    Concat,
-    Constant,
-    Conv1d,
-    Conv2d,
-    Conv3d,
-    ConvTranspose1d,
-    ConvTranspose2d,
-    ConvTranspose3d,
-    CumSum,
-    Detach,
-    Diagonal,
-    Div,
-    Dropout,
-    Einsum,
-    ELU,
-    Embedding,
-    Exp,
-    Expand,
-    Filled,
-    Flatten,
-    Flip,
-    Fold,
-    Function,
-    Gather,
-    GatherElements,
-    GatherND,
-    GELU,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    GridSample,
-    GroupNorm,
-    GRU,
-    HardSigmoid,
-    HardSwish,
-    InstanceNorm,
-    Jitter,
-    LayerNorm,
-    LeakyReLU,
-    Linear,
-    LocalResponseNorm,
-    Log,
-    Logic,
-    LogSoftmax,
-    LogSumExp,
-    LpNorm,
-    LpPool1d,
-    LpPool2d,
-    LpPool3d,
-    LSTM,
-    MatMul,
-    Max,
-    MaxOver,
-    MaxPool1d,
-    MaxPool2d,
-    MaxPool3d,
-    Mean,
-    MeanVarianceNorm,
-    Min,
-    MinOver,
-    Mul,
-    Noise,
-    Norm,
-    OneHot,
-    Pad,
-    Parameter,
-    PixelShuffle,
-    PixelUnshuffle,
-    Pow,
-    Power,
-    PReLU,
-    Product,
-    RandomAffine,
-    RandomCrop,
-    Range,
-    ReLU,
-    Remainder,
-    Repeat,
-    RepeatInterleave,
-    Resample,
-    Reshape,
-    Resize,
-    RMSNorm,
-    RoiAlign,
-    RNN,
-    Roll,
-    ScatterElements,
-    ScatterND,
-    Select,
-    SELU,
-    Shrink,
-    Sigmoid,
-    SiLU,
-    Slice,
-    Softmax,
-    Softplus,
-    Sort,
-    Spectrum,
-    Split,
-    Sqrt,
-    Squeeze,
-    Sub,
-    Sum,
-    Tanh,
-    ThresholdedReLU,
-    TopK,
-    Transpose,
-    Triangle,
-    Unfold,
-    Unsqueeze,
-    Variance,
-    Where,
-]
+from blockprop.blocks.adaptive import AdaptiveAvgPool1d as AdaptiveAvgPool1d
+from blockprop.blocks.adaptive import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+from blockprop.blocks.adaptive import AdaptiveAvgPool3d as AdaptiveAvgPool3d
+from blockprop.blocks.adaptive import AdaptiveMaxPool1d as AdaptiveMaxPool1d
+from blockprop.blocks.adaptive import AdaptiveMaxPool2d as AdaptiveMaxPool2d
+from blockprop.blocks.adaptive import AdaptiveMaxPool3d as AdaptiveMaxPool3d
+from blockprop.blocks.adaptive import GlobalAvgPool as GlobalAvgPool
+from blockprop.blocks.adaptive import GlobalMaxPool as GlobalMaxPool
+from blockprop.blocks.attention import Attention as Attention
+from blockprop.blocks.choosing import ArgMax as ArgMax
+from blockprop.blocks.choosing import ArgMin as ArgMin
+from blockprop.blocks.choosing import Cast as Cast
+from blockprop.blocks.choosing import Compare as Compare
+from blockprop.blocks.choosing import Logic as Logic
+from blockprop.blocks.choosing import OneHot as OneHot
+from blockprop.blocks.choosing import Sort as Sort
+from blockprop.blocks.choosing import TopK as TopK
+from blockprop.blocks.choosing import Where as Where
+from blockprop.blocks.convolution import Conv1d as Conv1d
+from blockprop.blocks.convolution import Conv2d as Conv2d
+from blockprop.blocks.convolution import Conv3d as Conv3d
+from blockprop.blocks.convolution import ConvTranspose1d as ConvTranspose1d
+from blockprop.blocks.convolution import ConvTranspose2d as ConvTranspose2d
+from blockprop.blocks.convolution import ConvTranspose3d as ConvTranspose3d
+from blockprop.blocks.einsum import Einsum as Einsum
+from blockprop.blocks.elementary import Function as Function
+from blockprop.blocks.elementary import Power as Power
+from blockprop.blocks.elementary import Remainder as Remainder
+from blockprop.blocks.folding import Fold as Fold
+from blockprop.blocks.folding import PixelShuffle as PixelShuffle
+from blockprop.blocks.folding import PixelUnshuffle as PixelUnshuffle
+from blockprop.blocks.folding import Unfold as Unfold
+from blockprop.blocks.functions import Abs as Abs
+from blockprop.blocks.functions import Affine as Affine
+from blockprop.blocks.functions import Clamp as Clamp
+from blockprop.blocks.functions import Detach as Detach
+from blockprop.blocks.functions import Dropout as Dropout
+from blockprop.blocks.functions import Exp as Exp
+from blockprop.blocks.functions import Log as Log
+from blockprop.blocks.functions import LogSoftmax as LogSoftmax
+from blockprop.blocks.functions import Pow as Pow
+from blockprop.blocks.functions import Softmax as Softmax
+from blockprop.blocks.functions import Sqrt as Sqrt
+from blockprop.blocks.gathering import Gather as Gather
+from blockprop.blocks.gathering import GatherElements as GatherElements
+from blockprop.blocks.gathering import GatherND as GatherND
+from blockprop.blocks.gathering import ScatterElements as ScatterElements
+from blockprop.blocks.gathering import ScatterND as ScatterND
+from blockprop.blocks.gathering import Select as Select
+from blockprop.blocks.image import Resize as Resize
+from blockprop.blocks.joining import Add as Add
+from blockprop.blocks.joining import Concat as Concat
+from blockprop.blocks.joining import Div as Div
+from blockprop.blocks.joining import MatMul as MatMul
+from blockprop.blocks.joining import Max as Max
+from blockprop.blocks.joining import Min as Min
+from blockprop.blocks.joining import Mul as Mul
+from blockprop.blocks.joining import Sub as Sub
+from blockprop.blocks.linear import Embedding as Embedding
+from blockprop.blocks.linear import Linear as Linear
+from blockprop.blocks.max_pooling import MaxPool1d as MaxPool1d
+from blockprop.blocks.max_pooling import MaxPool2d as MaxPool2d
+from blockprop.blocks.max_pooling import MaxPool3d as MaxPool3d
+from blockprop.blocks.moving import ChannelOrder as ChannelOrder
+from blockprop.blocks.moving import Diagonal as Diagonal
+from blockprop.blocks.moving import Flip as Flip
+from blockprop.blocks.moving import Repeat as Repeat
+from blockprop.blocks.moving import RepeatInterleave as RepeatInterleave
+from blockprop.blocks.moving import Roll as Roll
+from blockprop.blocks.moving import Squeeze as Squeeze
+from blockprop.blocks.moving import Triangle as Triangle
+from blockprop.blocks.moving import Unsqueeze as Unsqueeze
+from blockprop.blocks.normalizing import BatchNorm1d as BatchNorm1d
+from blockprop.blocks.normalizing import BatchNorm2d as BatchNorm2d
+from blockprop.blocks.normalizing import BatchNorm3d as BatchNorm3d
+from blockprop.blocks.normalizing import GroupNorm as GroupNorm
+from blockprop.blocks.normalizing import InstanceNorm as InstanceNorm
+from blockprop.blocks.normalizing import LayerNorm as LayerNorm
+from blockprop.blocks.norms import LocalResponseNorm as LocalResponseNorm
+from blockprop.blocks.norms import LpNorm as LpNorm
+from blockprop.blocks.norms import MeanVarianceNorm as MeanVarianceNorm
+from blockprop.blocks.norms import RMSNorm as RMSNorm
+from blockprop.blocks.padding import Pad as Pad
+from blockprop.blocks.painting import Blur as Blur
+from blockprop.blocks.painting import ColorMix as ColorMix
+from blockprop.blocks.painting import Spectrum as Spectrum
+from blockprop.blocks.pointwise import CELU as CELU
+from blockprop.blocks.pointwise import ELU as ELU
+from blockprop.blocks.pointwise import GELU as GELU
+from blockprop.blocks.pointwise import SELU as SELU
+from blockprop.blocks.pointwise import HardSigmoid as HardSigmoid
+from blockprop.blocks.pointwise import HardSwish as HardSwish
+from blockprop.blocks.pointwise import LeakyReLU as LeakyReLU
+from blockprop.blocks.pointwise import PReLU as PReLU
+from blockprop.blocks.pointwise import ReLU as ReLU
+from blockprop.blocks.pointwise import Sigmoid as Sigmoid
+from blockprop.blocks.pointwise import SiLU as SiLU
+from blockprop.blocks.pointwise import Softplus as Softplus
+from blockprop.blocks.pointwise import Tanh as Tanh
+from blockprop.blocks.pooling import AvgPool1d as AvgPool1d
+from blockprop.blocks.pooling import AvgPool2d as AvgPool2d
+from blockprop.blocks.pooling import AvgPool3d as AvgPool3d
+from blockprop.blocks.pooling import LpPool1d as LpPool1d
+from blockprop.blocks.pooling import LpPool2d as LpPool2d
+from blockprop.blocks.pooling import LpPool3d as LpPool3d
+from blockprop.blocks.recurrent import GRU as GRU
+from blockprop.blocks.recurrent import LSTM as LSTM
+from blockprop.blocks.recurrent import RNN as RNN
+from blockprop.blocks.reducing import CumSum as CumSum
+from blockprop.blocks.reducing import LogSumExp as LogSumExp
+from blockprop.blocks.reducing import MaxOver as MaxOver
+from blockprop.blocks.reducing import MinOver as MinOver
+from blockprop.blocks.reducing import Norm as Norm
+from blockprop.blocks.reducing import Product as Product
+from blockprop.blocks.reducing import Variance as Variance
+from blockprop.blocks.resampling import Resample as Resample
+from blockprop.blocks.reshaping import Expand as Expand
+from blockprop.blocks.reshaping import Flatten as Flatten
+from blockprop.blocks.reshaping import Mean as Mean
+from blockprop.blocks.reshaping import Reshape as Reshape
+from blockprop.blocks.reshaping import Slice as Slice
+from blockprop.blocks.reshaping import Split as Split
+from blockprop.blocks.reshaping import Sum as Sum
+from blockprop.blocks.reshaping import Transpose as Transpose
+from blockprop.blocks.sampling import AffineGrid as AffineGrid
+from blockprop.blocks.sampling import GridSample as GridSample
+from blockprop.blocks.sampling import RoiAlign as RoiAlign
+from blockprop.blocks.sources import Constant as Constant
+from blockprop.blocks.sources import Filled as Filled
+from blockprop.blocks.sources import Parameter as Parameter
+from blockprop.blocks.sources import Range as Range
+from blockprop.blocks.thresholds import Shrink as Shrink
+from blockprop.blocks.thresholds import ThresholdedReLU as ThresholdedReLU
+from blockprop.blocks.transforms import Jitter as Jitter
+from blockprop.blocks.transforms import Noise as Noise
+from blockprop.blocks.transforms import RandomAffine as RandomAffine
+from blockprop.blocks.transforms import RandomCrop as RandomCrop
+from blockprop.engine.block import Block as _Block
 
-BLOCKS: dict[str, type[Block]] = {block.__name__: block for block in _ALL}
+BLOCKS: dict[str, type[_Block]] = {
+    name: block
+    for name, block in sorted(globals().items())
+    if isinstance(block, type) and issubclass(block, _Block) and block is not _Block
+}
 """Every shipped block by the name of its class; saved networks are read with this table."""
 
-__all__ = [
-    "BLOCKS",
-    "CELU",
-    "ELU",
-    "GELU",
-    "GRU",
-    "LSTM",
-    "RNN",
-    "SELU",
-    "Abs",
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AdaptiveAvgPool3d",
-    "AdaptiveMaxPool1d",
-    "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d",
-    "Add",
-    "Affine",
-    "AffineGrid",
-    "ArgMax",
-    "ArgMin",
-    "Attention",
-    "AvgPool1d",
-    "AvgPool2d",
-    "AvgPool3d",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "BatchNorm3d",
-    "Blur",
-    "Cast",
-    "ChannelOrder",
-    "Clamp",
-    "ColorMix",
-    "Compare",
-    "Concat",
-    "Constant",
-    "Conv1d",
-    "Conv2d",
-    "Conv3d",
-    "ConvTranspose1d",
-    "ConvTranspose2d",
-    "ConvTranspose3d",
-    "CumSum",
-    "Detach",
-    "Diagonal",
-    "Div",
-    "Dropout",
-    "Einsum",
-    "Embedding",
-    "Exp",
-    "Expand",
-    "Filled",
-    "Flatten",
-    "Flip",
-    "Fold",
-    "Function",
-    "Gather",
-    "GatherElements",
-    "GatherND",
-    "GlobalAvgPool",
-    "GlobalMaxPool",
-    "GridSample",
-    "GroupNorm",
-    "HardSigmoid",
-    "HardSwish",
-    "InstanceNorm",
-    "Jitter",
-    "LayerNorm",
-    "LeakyReLU",
-    "Linear",
-    "LocalResponseNorm",
-    "Log",
-    "LogSoftmax",
-    "LogSumExp",
-    "Logic",
-    "LpNorm",
-    "LpPool1d",
-    "LpPool2d",
-    "LpPool3d",
-    "MatMul",
-    "Max",
-    "MaxOver",
-    "MaxPool1d",
-    "MaxPool2d",
-    "MaxPool3d",
-    "Mean",
-    "MeanVarianceNorm",
-    "Min",
-    "MinOver",
-    "Mul",
-    "Noise",
-    "Norm",
-    "OneHot",
-    "PReLU",
-    "Pad",
-    "Parameter",
-    "PixelShuffle",
-    "PixelUnshuffle",
-    "Pow",
-    "Power",
-    "Product",
-    "RMSNorm",
-    "RandomAffine",
-    "RandomCrop",
-    "Range",
-    "ReLU",
-    "Remainder",
-    "Repeat",
-    "RepeatInterleave",
-    "Resample",
-    "Reshape",
-    "Resize",
-    "RoiAlign",
-    "Roll",
-    "ScatterElements",
-    "ScatterND",
-    "Select",
-    "Shrink",
-    "SiLU",
-    "Sigmoid",
-    "Slice",
-    "Softmax",
-    "Softplus",
-    "Sort",
-    "Spectrum",
-    "Split",
-    "Sqrt",
-    "Squeeze",
-    "Sub",
-    "Sum",
-    "Tanh",
-    "ThresholdedReLU",
-    "TopK",
-    "Transpose",
-    "Triangle",
-    "Unfold",
-    "Unsqueeze",
-    "Variance",
-    "Where",
-]
+if not TYPE_CHECKING:  # "import X as X" tells type checkers already that X is public
+    __all__ = ["BLOCKS", *BLOCKS]

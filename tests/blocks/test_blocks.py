@@ -1,7 +1,9 @@
 """The common checks of every block: one test a promise, each run over all rows of tests/cases/."""
 
 import copy
+import importlib
 import json
+import pkgutil
 
 import pytest
 import torch
@@ -226,6 +228,19 @@ def test_cuda_equals_cpu(case: Case) -> None:
 
 def test_every_block_has_a_row() -> None:
     assert set(blocks.BLOCKS) == {type(case.make()).__name__ for case in CASES}
+
+
+def test_every_block_has_its_line() -> None:
+    """Each public class of the files in blocks/, but for those that others derive from."""
+    files = [importlib.import_module(f"blockprop.blocks.{file.name}") for file in pkgutil.iter_modules(blocks.__path__)]
+    kinds = [
+        kind for file in files for kind in vars(file).values() if isinstance(kind, type) and issubclass(kind, Block)
+    ]
+    there = {kind.__name__: kind for kind in kinds if kind.__module__.startswith("blockprop.blocks.")}
+    bases = {base for kind in kinds for base in kind.__bases__}
+    assert {name for name, kind in there.items() if name[0] != "_" and kind not in bases} == set(blocks.BLOCKS)
+    assert all(getattr(blocks, name) is there[name] for name in blocks.BLOCKS)
+    assert blocks.__all__ == ["BLOCKS", *sorted(blocks.BLOCKS)]
 
 
 def test_every_block_says_of_what_kind_it_is() -> None:
