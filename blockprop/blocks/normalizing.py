@@ -10,7 +10,7 @@ d_weight and d_bias are the sums of d_y · x̂ and of d_y over all that share a 
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,29 +50,30 @@ class _BatchNorm(Block):
         else:
             mean, variance = self.running_mean, self.running_variance
         y = torch.batch_norm(x, self.weight, self.bias, mean, variance, False, 0.0, self.epsilon, False)
-        return y, _BatchSeen(x if training or self.affine else None, mean, variance, self.epsilon, training)
+        inverse_std = (variance + self.epsilon).rsqrt_()
+        return y, _BatchSeen(x if training or self.affine else None, mean, variance, inverse_std, training)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         if not saved.training:
             scale = saved.inverse_std if self.weight is None else saved.inverse_std * self.weight
             return (d_y * _per_channel(scale, d_y.dim()),)
-        d_x, d_weight, d_bias = self._backward(saved, d_y, with_d_x=True)
-        if self.affine:
-            saved.found = d_y, _version(d_y), {"weight": d_weight, "bias": d_bias}
-        return (d_x,)
+        return (self._backward(saved, d_y, [True, False, False])[0],)
 
     def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
         if not self.affine:
             return {}
         if saved.training:
-            found, saved.found = saved.found, None
-            if found is not None and found[0] is d_y and found[1] == _version(d_y):  # propagate had to compute them
-                return found[2]
-            _, d_weight, d_bias = self._backward(saved, d_y, with_d_x=False)
+            _, d_weight, d_bias = self._backward(saved, d_y, [False, True, True])
             return {"weight": d_weight, "bias": d_bias}
         axes = [axis for axis in range(d_y.dim()) if axis != 1]
         centered = saved.x - _per_channel(saved.mean, d_y.dim())
         return {"weight": centered.mul_(d_y).sum(axes).mul_(saved.inverse_std), "bias": d_y.sum(axes)}
+
+    def both(self, saved: Any, d_y: Tensor) -> tuple[tuple[Tensor], dict[str, Tensor]]:
+        if not saved.training or not self.affine:
+            return self.propagate(saved, d_y), self.gradients(saved, d_y)
+        d_x, d_weight, d_bias = self._backward(saved, d_y, [True, True, True])
+        return (d_x,), {"weight": d_weight, "bias": d_bias}
 
     def remember(self, saved: Any) -> None:
         """Move the running statistics towards the batch's: by `momentum` of the way, with the unbiased variance."""
@@ -81,13 +82,12 @@ class _BatchNorm(Block):
             self.running_mean.lerp_(saved.mean, self.momentum)
             self.running_variance.lerp_(saved.variance * (count / (count - 1)), self.momentum)
 
-    def _backward(self, saved: "_BatchSeen", d_y: Tensor, with_d_x: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """(d_x, d_weight, d_bias) in training, by the formulas on top of this file.
+    def _backward(self, saved: "_BatchSeen", d_y: Tensor, wanted: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
+        """(d_x, d_weight, d_bias) in training by the formulas on top of this file; only the wanted are computed.
 
         torch's kernel does it in two passes over memory, tensor arithmetic takes eight and is 1.3 to 2.2 times slower
         (one core, 1.6 to 13 million numbers). tests/blocks/test_normalizing.py has that version, and compares.
         """
-        wanted = [with_d_x, self.affine, self.affine]
         return _batch_norm_backward(
             d_y, saved.x, self.weight, None, None, saved.mean, saved.inverse_std, True, self.epsilon, wanted
         )
@@ -133,20 +133,14 @@ class BatchNorm3d(_BatchNorm):
     expected = "(n, {0}, d, h, w)"
 
 
-class _BatchSeen:
-    """What batch normalization saves, and the gradients that its propagate found on the way."""
+class _BatchSeen(NamedTuple):
+    """What batch normalization saves."""
 
-    __slots__ = ("found", "inverse_std", "mean", "training", "variance", "x")
-
-    def __init__(self, x: Tensor | None, mean: Tensor, variance: Tensor, epsilon: float, training: bool):
-        self.x, self.mean, self.variance, self.training = x, mean, variance, training
-        self.inverse_std = (variance + epsilon).rsqrt_()
-        self.found: tuple[Tensor, int, dict[str, Tensor]] | None = None
-
-
-def _version(tensor: Tensor) -> int:
-    """Changes whenever the tensor is changed in place (torch does not count in inference mode)."""
-    return 0 if tensor.is_inference() else tensor._version
+    x: Tensor | None
+    mean: Tensor
+    variance: Tensor
+    inverse_std: Tensor
+    training: bool
 
 
 def _per_channel(values: Tensor, dims: int) -> Tensor:

@@ -30,7 +30,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks.functions import Dropout
-from blockprop.blocks.normalizing import _version
 from blockprop.blocks.products import LARGE, affine, product
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
@@ -105,8 +104,6 @@ class _Saved:
     masks: list[Any]
     """of dropout, below each layer but the first"""
     inputs: int
-    found: tuple[Sequence[Tensor | None], list[int], list[WalkBack]] | None = None
-    """d_output, its versions, and the way back from it: left by propagate for gradients"""
 
 
 class Recurrent(Block):
@@ -223,18 +220,21 @@ class Recurrent(Block):
     # Backward ---------------------------------------------------------------------------------------------------------
 
     def propagate(self, saved: Any, d_output: Any) -> tuple[Tensor, ...]:
+        return self._d_inputs(saved, self._back(saved, d_output))
+
+    def gradients(self, saved: Any, d_output: Any) -> dict[str, Tensor]:
+        return self._all_gradients(saved, self._back(saved, d_output))
+
+    def both(self, saved: Any, d_output: Any) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         backs = self._back(saved, d_output)
-        saved.found = d_output, _versions(d_output), backs
+        return self._d_inputs(saved, backs), self._all_gradients(saved, backs)
+
+    def _d_inputs(self, saved: _Saved, backs: list[WalkBack]) -> tuple[Tensor, ...]:
         d_x = self._d_x(saved.walks, backs[: self.directions])
         d_starts = [torch.stack(d) for d in zip(*(back.d_starts for back in backs), strict=True)]
         return (self._swapped(d_x), *d_starts[: saved.inputs - 1])
 
-    def gradients(self, saved: Any, d_output: Any) -> dict[str, Tensor]:
-        known, saved.found = saved.found, None
-        if known and all(a is b for a, b in zip(known[0], d_output, strict=True)) and known[1] == _versions(d_output):
-            backs = known[2]  # propagate went the way back already
-        else:
-            backs = self._back(saved, d_output)
+    def _all_gradients(self, saved: _Saved, backs: list[WalkBack]) -> dict[str, Tensor]:
         pairs = zip(saved.walks, backs, strict=True)
         return {kind + walk.suffix: d for walk, back in pairs for kind, d in self._gradients(walk, back)}
 
@@ -315,7 +315,3 @@ def add_product_(y: Tensor, a: Tensor, b: Tensor) -> Tensor:
     if a.numel() * b.size(1) > LARGE:
         return y.add_(product(a, b))
     return y.addmm_(a, b)
-
-
-def _versions(tensors: Sequence[Tensor | None]) -> list[int]:
-    return [0 if d is None else _version(d) for d in tensors]

@@ -61,6 +61,13 @@ class Block:
         """Return ∂L/∂parameter by parameter name. Blocks without parameters inherit this empty answer."""
         return {}
 
+    def both(self, saved: Saved, d_output: Any) -> tuple[tuple[Tensor | None, ...], dict[str, Tensor]]:
+        """What `propagate` and what `gradients` return. A block that finds them together, with less work, says so here.
+
+        A network calls it where both are wanted.
+        """
+        return self.propagate(saved, d_output), self.gradients(saved, d_output)
+
     def remember(self, saved: Saved) -> None:
         """Take over what one training step has seen (running statistics). Training calls it after forward."""
 

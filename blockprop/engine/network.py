@@ -3,8 +3,8 @@
     trace = network.forward(x)                  each node's output, and what its block saved
     d = network.backward(trace, seeds)          ∂L/∂parameters, ∂L/∂inputs, ∂L/∂(any node)
 
-The backward pass is the loop in `Network.sweep`: visit the nodes in reverse order, ask each block to propagate, add
-where paths meet. It starts wherever `seeds` says and visits only nodes on a path from a seed to something wanted.
+Both passes are the loops of passes.py. The backward pass starts wherever `seeds` says, visits only nodes on a path from
+a seed to something wanted, asks each block there to propagate, and adds where paths meet.
 """
 
 import copy
@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from blockprop.engine.block import Block
-from blockprop.engine.plan import BackwardStep, ForwardStep, Node, Rules, plan_backward, plan_forward, sorted_nodes
+from blockprop.engine.passes import run_backward, run_forward
+from blockprop.engine.plan import BackwardStep, ForwardStep, Node, RuleMap, plan_backward, plan_forward, sorted_nodes
 from blockprop.engine.trace import Trace, only
-from blockprop.errors import BlockpropError, GraphError, ShapeError, shape, suggestion
+from blockprop.errors import GraphError, ShapeError, shape, suggestion
 
 PLANS = 100
 """Backward plans that a network keeps; more questions than that are not asked again and again."""
@@ -50,29 +51,29 @@ class Network:
         taken = {key for node in self.nodes for key in node.inputs}
         self.outputs = tuple(outputs) if outputs is not None else tuple(k for k in self.keys if k not in taken)
         self._keys = frozenset(self.keys)
-        self._parameter_places = {
-            f"{name}.{key}": (name, key) for name, block in self.unique_blocks.items() for key in block.parameters
-        }
-        for name in self._parameter_places:
-            if name in self._keys:
-                raise GraphError(f"{name!r} names both a node and a parameter; choose another name for the node")
-        owners: dict[int, str] = {}
-        for name, parameter in self.parameters.items():
-            if owners.setdefault(id(parameter), name) != name:
-                raise GraphError(f"{owners[id(parameter)]} and {name} are one tensor; share the block, not its tensor")
+        self._parameter_places = self._named_parameters()
         self._require(self.outputs)
         self._forward_plans: dict[Any, list[ForwardStep]] = {}
         self._backward_plans: dict[Any, list[BackwardStep]] = {}
-
-    # Forward ----------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def __call__(self, *inputs: Tensor) -> Any:
         """The plain forward pass: the output, or a tuple if there are several. Nothing is kept for going back."""
         _require_tensors(inputs)
-        values = self._run(inputs, self.outputs, training=False, saved=None)
+        values = self._run(inputs, self.outputs, False, None)
         outputs = tuple(values[name] for name in self.outputs)
         return outputs[0] if len(outputs) == 1 else outputs
+
+    @torch.no_grad()
+    def values(self, *inputs: Tensor, keep: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """The outputs of these nodes by name, of all if `keep` is None; nothing is kept for going back.
+
+        Raises ShapeError naming the node whose block refused its input, GraphError for a name the network lacks.
+        """
+        _require_tensors(inputs)
+        kept = self.keys if keep is None else self._require(keep)
+        values = self._run(inputs, kept, False, None)
+        return {name: values[name] for name in kept}
 
     @torch.no_grad()
     def forward(self, *inputs: Tensor, keep: Iterable[str] | None = None, training: bool = False) -> Trace:
@@ -100,28 +101,7 @@ class Network:
             raise ShapeError(
                 f"the network takes {len(self.inputs)} inputs ({', '.join(self.inputs)}), not {len(inputs)}"
             )
-        values = dict(zip(self.inputs, inputs))  # noqa: B905, counted above
-        node = None
-        try:
-            for node, name, block, told, source, key, dead in plan:
-                if source and not told:  # the common case, made quick
-                    output, kept = block.forward(values[source])
-                else:
-                    sources = [values[each] for each in node.inputs]
-                    output, kept = block.forward(*sources, training=True) if told else block.forward(*sources)
-                if key:
-                    values[key] = output
-                else:
-                    values.update(zip(node.keys, output, strict=True))
-                if saved is not None:
-                    saved[name] = kept
-                for gone in dead:
-                    del values[gone]
-        except (BlockpropError, RuntimeError, IndexError, TypeError) as error:
-            raise located(error, node, [values[source] for source in node.inputs] if node else []) from error
-        return values
-
-    # Backward ---------------------------------------------------------------------------------------------------------
+        return run_forward(plan, dict(zip(self.inputs, inputs)), saved)  # noqa: B905, counted above
 
     @torch.no_grad()
     def backward(
@@ -129,7 +109,7 @@ class Network:
         trace: Trace,
         seeds: Tensor | Mapping[str, Tensor],
         wrt: str | Iterable[str] = "parameters",
-        rules: Rules | None = None,
+        rules: RuleMap | None = None,
         keep_trace: bool = False,
     ) -> dict[str, Tensor]:
         """Return ∂L/∂(each thing in wrt) by name, given seeds = ∂L/∂(outputs or inner nodes).
@@ -162,7 +142,7 @@ class Network:
         trace: Trace,
         seeds: Mapping[str, Tensor],
         wanted: tuple[str, ...],
-        rules: Rules | None = None,
+        rules: RuleMap | None = None,
         keep_trace: bool = False,
     ) -> Iterator[tuple[str, Tensor]]:
         """Go back once; yield (name, derivative) of each wanted thing as soon as it is complete.
@@ -172,68 +152,26 @@ class Network:
         plan = None if rules else self._backward_plans.get((wanted, *seeds))
         if plan is None:
             plan = self._make_backward_plan(seeds, wanted, rules)
-        saved_at: dict[str, Any] = trace.saved
-        d: dict[str, Tensor] = dict(seeds)
-        sums: dict[int, dict[str, Tensor] | None] = {}
-        node: Node | None = None
-        d_output: Any = None
-        d_input: Tensor | None = None
-        try:
-            for node, name, block, key, shown, rule, target, targets, titles, more_to_come in plan:
-                saved = saved_at[name] if keep_trace else saved_at.pop(name)
-                d_output = d.get(key) if key else _popped(d, node.keys)
-                found = None
-                if d_output is not None:
-                    for name in shown:
-                        d_shown = d_output if key else d_output[node.keys.index(name)]
-                        if d_shown is not None:
-                            yield name, d_shown
-                    if target:
-                        (d_input,) = rule(saved, d_output) if rule else block.propagate(saved, d_output)
-                        if d_input is not None:
-                            d[target] = d[target] + d_input if target in d else d_input
-                    elif targets:
-                        d_inputs = rule(saved, d_output) if rule else block.propagate(saved, d_output)
-                        for target, d_input in zip(targets, d_inputs, strict=True):
-                            if target and d_input is not None:
-                                d[target] = d[target] + d_input if target in d else d_input
-                    if titles and key:
-                        d_output = d_input = None  # the block alone holds d_output now, and may free it before the end
-                        found = block.gradients(saved, d.pop(key))
-                    elif titles:
-                        found = block.gradients(saved, d_output)
-                    elif key:
-                        del d[key]
-                if more_to_come is not None:  # a shared block: its gradients are complete at the last of its uses
-                    found = _sum(sums.pop(id(block), None), found)
-                    if more_to_come:
-                        sums[id(block)] = found
-                        continue
-                if found:
-                    for name, title in titles:
-                        yield title, found.pop(name)
-        except (BlockpropError, RuntimeError, KeyError) as error:
-            raise located(error, node, [d_output], saved_at) from error
+        d = dict(seeds)
+        yield from run_backward(plan, trace.look_up if keep_trace else trace.take, d)
         for name in self.inputs:
             if name in wanted and name in d:
                 yield name, d[name]
 
     def _make_backward_plan(
-        self, seeds: Iterable[str], wanted: tuple[str, ...], rules: Rules | None
+        self, seeds: Iterable[str], wanted: tuple[str, ...], rules: RuleMap | None
     ) -> list[BackwardStep]:
-        titles: dict[int, dict[str, str]] = {}
+        parameters: dict[int, dict[str, str]] = {}
         for title in wanted:
             if title in self._parameter_places:
                 node, name = self._parameter_places[title]
-                titles.setdefault(id(self.blocks[node]), {})[name] = title
-        plan = plan_backward(self.nodes, seeds, wanted, titles, self._checked_rules(rules or {}))
+                parameters.setdefault(id(self.blocks[node]), {})[name] = title
+        plan = plan_backward(self.nodes, seeds, wanted, parameters, rules or {})
         if not rules:
             if len(self._backward_plans) > PLANS:
                 self._backward_plans.clear()
             self._backward_plans[wanted, *seeds] = plan
         return plan
-
-    # Names ------------------------------------------------------------------------------------------------------------
 
     @property
     def parameters(self) -> dict[str, Tensor]:
@@ -285,6 +223,15 @@ class Network:
         generators = {name: getattr(block, "generator", None) for name, block in self.unique_blocks.items()}
         return {name: generator for name, generator in generators.items() if generator is not None}
 
+    def weightless(self) -> "Network":
+        """The network without its numbers, on torch's device "meta": it tells the shapes of all outputs at no cost."""
+        twins = {id(block): copy.copy(block) for block in self.unique_blocks.values()}
+        for twin in twins.values():
+            for name, tensor in (twin.parameters | twin.buffers).items():
+                setattr(twin, name, tensor.to("meta"))
+        nodes = [Node(node.name, twins[id(node.block)], node.inputs) for node in self.nodes]
+        return Network(nodes, self.inputs, self.outputs)
+
     def copy(self) -> Self:
         """An independent network with equal weights."""
         return copy.deepcopy(self)
@@ -301,6 +248,20 @@ class Network:
         head = f"Network({', '.join(self.inputs)} -> {', '.join(self.outputs)})"
         return "\n".join([head, *lines])
 
+    def _named_parameters(self) -> dict[str, tuple[str, str]]:
+        """Where each parameter is: its name in the network -> (node, name in the block)."""
+        places: dict[str, tuple[str, str]] = {}
+        owners: dict[int, str] = {}
+        for node, block in self.unique_blocks.items():
+            for name, parameter in block.parameters.items():
+                title = f"{node}.{name}"
+                if title in self._keys:
+                    raise GraphError(f"{title!r} names both a node and a parameter; choose another name for the node")
+                if (owner := owners.setdefault(id(parameter), title)) != title:
+                    raise GraphError(f"{owner} and {title} are one tensor; share the block, not its tensor")
+                places[title] = node, name
+        return places
+
     def _require(self, names: Iterable[str]) -> tuple[str, ...]:
         names = tuple(names)
         for name in names:
@@ -309,16 +270,6 @@ class Network:
                     f"the network has no {name!r}{suggestion(name, [*self._keys, *self._parameter_places])}"
                 )
         return names
-
-    def _checked_rules(self, rules: Rules) -> Rules:
-        types = {type(block) for block in self.blocks.values()}
-        for place in rules:
-            if place not in self.blocks and place not in types:
-                name = place if isinstance(place, str) else place.__name__
-                raise GraphError(
-                    f"the rule for {name!r} would change nothing: the network has no such node or type of block"
-                )
-        return rules
 
 
 class Sequential(Network):
@@ -344,42 +295,7 @@ class Sequential(Network):
         super().__init__([Node(name, block, (names[i],)) for i, (name, block) in enumerate(named.items())], (input,))
 
 
-def located(
-    error: Exception, node: Node | None, tensors: list[Tensor | None], saved_at: Mapping[str, Any] | None = None
-) -> Exception:
-    """The same error with the node's name in front; torch's own complaints about shapes become a ShapeError.
-
-    A KeyError for a node that is missing in `saved_at` says so; any other is the block's own.
-    """
-    if node is not None and isinstance(error, KeyError):
-        if saved_at is None or node.name in saved_at or error.args != (node.name,):
-            return error
-        return GraphError(
-            f"the trace has nothing saved at {node.name!r}: the forward pass did not reach it, or an earlier backward "
-            "pass used it up (keep_trace=True keeps it)"
-        )
-    if node is None or isinstance(error, (NotImplementedError, torch.OutOfMemoryError)):
-        return error
-    if isinstance(error, BlockpropError):
-        return type(error)(f"node {node.name!r}: {error}")
-    given = [f"{shape(t)} {t.dtype}" if isinstance(t, Tensor) else type(t).__name__ for t in tensors if t is not None]
-    shapes = ", ".join(given) or "what came"
-    return ShapeError(
-        f"node {node.name!r}: {node.block!r} cannot use {shapes} ({(str(error).splitlines() or [''])[0]})"
-    )
-
-
 def _require_tensors(inputs: tuple[Any, ...]) -> None:
     for x in inputs:
         if not isinstance(x, Tensor):
             raise ShapeError(f"expected torch tensors, came a {type(x).__name__}; torch.as_tensor makes one")
-
-
-def _popped(d: dict[str, Tensor], keys: tuple[str, ...]) -> tuple[Tensor | None, ...] | None:
-    """The errors at a block's outputs, None where there is none; just None if there is none at all."""
-    found = tuple([d.pop(key, None) for key in keys])
-    return None if all(each is None for each in found) else found
-
-
-def _sum(a: dict[str, Tensor] | None, b: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
-    return {name: a[name] + b[name] for name in a} if a and b else a or b

@@ -1,11 +1,12 @@
 """Which node runs when: topological order, and the shortest forward and backward schedules for what is wanted.
 
 A plan is a list of steps, made once for a question ("back to these, from those") and kept by the network, so that the
-loops in network.py do nothing but call blocks.
+passes (passes.py) do nothing but call blocks.
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
@@ -17,7 +18,8 @@ from blockprop.errors import GraphError
 
 Rule = Callable[[Block, Any, Any], tuple[Tensor | None, ...]]
 """Replaces error propagation: rule(block, saved, d_output) -> d_inputs."""
-Rules = Mapping[type[Block] | str, Rule]
+RuleMap = Mapping[type[Block] | str, Rule]
+"""Which rule stands in for which blocks: by their type, or by the name of one node."""
 
 
 class Node(NamedTuple):
@@ -37,40 +39,41 @@ class Node(NamedTuple):
         return (self.name,) if count == 1 else tuple(f"{self.name}[{i}]" for i in range(count))
 
 
-class ForwardStep(NamedTuple):
+@dataclass(slots=True)
+class ForwardStep:
     """Call the block's forward; then forget the values named in `dead`, which nobody needs any more."""
 
     node: Node
     name: str
     block: Block
-    training: bool
+    in_training: bool
     """Whether forward is to be told that this is training."""
-    source: str | None
-    """Its input, if it has just one (the common case, made quick)."""
     key: str | None
-    """Its output, if it has just one."""
+    """The name of its output, if it has just one."""
     dead: tuple[str, ...]
 
 
-class BackwardStep(NamedTuple):
-    """At one node: show d_output under `shown`, propagate it to `targets`, find the gradients in `titles`."""
+@dataclass(slots=True)
+class BackwardStep:
+    """At one node: hand out d_output if it is wanted, propagate it to `targets`, find the wanted gradients."""
 
     node: Node
     name: str
     block: Block
     key: str | None
-    """Its output, if it has just one."""
-    shown: tuple[str, ...]
+    """The name of its output, if it has just one."""
+    outputs_wanted: tuple[str, ...]
     rule: Callable[[Any, Any], tuple[Tensor | None, ...]] | None
     """What propagates in the block's place."""
-    target: str | None
-    """Where the propagated error goes, if the block has just one input."""
     targets: tuple[str | None, ...]
-    """Where it goes for each input; empty if it goes nowhere."""
-    titles: tuple[tuple[str, str], ...]
+    """Where the propagated error goes, for each input; empty if it goes nowhere."""
+    gradients_wanted: tuple[tuple[str, str], ...]
     """(name in the block, name in the network) of each wanted parameter."""
-    more_to_come: bool | None
-    """For a shared block: whether a later step adds to the same gradients; None if the block is not shared."""
+    finds_both: bool
+    """Whether errors and gradients are wanted of a block that finds them together."""
+    is_shared: bool = False
+    is_last_use: bool = True
+    """False for a shared block if a later step adds to the same gradients."""
 
 
 def sorted_nodes(nodes: Iterable[Node], inputs: tuple[str, ...]) -> tuple[Node, ...]:
@@ -135,9 +138,8 @@ def plan_forward(nodes: Sequence[Node], keep: Collection[str] | None, training: 
 
 
 def _forward_step(node: Node, training: bool, dead: tuple[str, ...]) -> ForwardStep:
-    source = node.inputs[0] if len(node.inputs) == 1 else None
-    training = training and node.block.has_training_mode
-    return ForwardStep(node, node.name, node.block, training, source, _single(node.keys), dead)
+    block = node.block
+    return ForwardStep(node, node.name, block, training and block.has_training_mode, _single(node.keys), dead)
 
 
 def _single(keys: tuple[str, ...]) -> str | None:
@@ -148,17 +150,19 @@ def plan_backward(
     nodes: Sequence[Node],
     seeds: Iterable[str],
     wanted: Collection[str],
-    titles: Mapping[int, Mapping[str, str]],
-    rules: Rules,
+    parameters: Mapping[int, Mapping[str, str]],
+    rules: RuleMap,
 ) -> list[BackwardStep]:
     """Visit the nodes on a path from a seed to something wanted, last first.
 
-    titles: for each block with wanted parameters, by id: name in the block -> name in the network.
+    wanted: names of outputs and inputs; parameters: for each block with wanted ones, by id: name in the block -> name
+    in the network. Raises GraphError for a rule that would change nothing.
     """
+    _check_rules(rules, nodes)
     wanted = frozenset(wanted)
     needed = set(wanted)
     for node in nodes:
-        if id(node.block) in titles or not needed.isdisjoint(node.inputs):
+        if id(node.block) in parameters or not needed.isdisjoint(node.inputs):
             needed.update(node.keys)
     reached = set(seeds)
     steps: list[BackwardStep] = []
@@ -167,30 +171,39 @@ def plan_backward(
             continue
         targets = tuple(key if key in needed else None for key in node.inputs)
         reached.update(key for key in targets if key is not None)
-        steps.append(_backward_step(node, targets, wanted, titles.get(id(node.block), {}), rules))
-    uses = Counter(id(step.block) for step in steps if step.titles)
+        steps.append(_backward_step(node, targets, wanted, parameters.get(id(node.block), {}), rules))
+    uses = Counter(id(step.block) for step in steps if step.gradients_wanted)
     left = uses.copy()
-    for i, step in enumerate(steps):
+    for step in steps:
         if uses[id(step.block)] > 1:
             left[id(step.block)] -= 1
-            steps[i] = step._replace(more_to_come=left[id(step.block)] > 0)
+            step.is_shared, step.is_last_use = True, left[id(step.block)] == 0
     return steps
 
 
+def _check_rules(rules: RuleMap, nodes: Iterable[Node]) -> None:
+    places = {place for node in nodes for place in (node.name, type(node.block))} if rules else set()
+    for place in rules:
+        if place not in places:
+            name = place if isinstance(place, str) else place.__name__
+            raise GraphError(
+                f"the rule for {name!r} would change nothing: the network has no such node or type of block"
+            )
+
+
 def _backward_step(
-    node: Node, targets: tuple[str | None, ...], wanted: Collection[str], titles: Mapping[str, str], rules: Rules
+    node: Node, targets: tuple[str | None, ...], wanted: Collection[str], parameters: Mapping[str, str], rules: RuleMap
 ) -> BackwardStep:
-    block = node.block
+    block, propagates = node.block, any(targets)
     rule = rules.get(node.name) or rules.get(type(block))
     return BackwardStep(
         node=node,
         name=node.name,
         block=block,
         key=_single(node.keys),
-        shown=tuple(key for key in node.keys if key in wanted),
-        rule=partial(rule, block) if rule else None,
-        target=targets[0] if len(targets) == 1 else None,
-        targets=targets if any(targets) else (),
-        titles=tuple(titles.items()),
-        more_to_come=None,
+        outputs_wanted=tuple(key for key in node.keys if key in wanted),
+        rule=partial(rule, block) if rule and propagates else None,
+        targets=targets if propagates else (),
+        gradients_wanted=tuple(parameters.items()),
+        finds_both=propagates and bool(parameters) and rule is None and type(block).both is not Block.both,
     )

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, located
-from blockprop.engine.plan import Node, plan_forward
-from blockprop.errors import BlockpropError, GraphError, ShapeError
+from blockprop.engine.network import Network
+from blockprop.engine.passes import run_forward
+from blockprop.engine.plan import ForwardStep, Node, plan_forward
+from blockprop.errors import GraphError, ShapeError
 from blockprop.interop.nesting import replaced
 
 
@@ -109,18 +110,13 @@ class NetworkModule(nn.Module):
         if len(inputs) != len(self._inputs):
             expected = f"{len(self._inputs)} inputs ({', '.join(self._inputs)})"
             raise ShapeError(f"the network takes {expected}, not {len(inputs)}")
-        values = dict(zip(self._inputs, inputs, strict=True))
-        node = None
-        try:
-            for node, name, _, _, _, key, dead in self._plan:
-                output = self._part(self._paths[name])(*[values[source] for source in node.inputs])
-                values.update([(key, output)] if key else zip(node.keys, output, strict=True))
-                for gone in dead:
-                    del values[gone]
-        except (BlockpropError, RuntimeError, IndexError, TypeError) as error:
-            raise located(error, node, [values[source] for source in node.inputs] if node else []) from error
+        values = run_forward(self._plan, dict(zip(self._inputs, inputs, strict=True)), call=self._call)
         outputs = tuple(values[name] for name in self._outputs)
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def _call(self, step: ForwardStep, inputs: list[Tensor]) -> tuple[Any, None]:
+        """The output of the module in place of the block; autograd keeps what it needs."""
+        return self._part(self._paths[step.name])(*inputs), None
 
     def _part(self, path: tuple[str, ...]) -> Any:
         """The module there now. Not by getattr: a node may be called "to" or "half", like methods of modules."""
@@ -189,10 +185,13 @@ class _Call(torch.autograd.Function):
             saved = replaced(ctx.saved, _Place, lambda place: kept[place.index])
             d_output: Any = d_outputs if block.output_count > 1 else d_outputs[0]
             with torch.no_grad(), _without_autocast([d for d in d_outputs if d is not None]):
-                if any(wanted[:count]):
+                if all(map(any, (wanted[:count], wanted[count:]))):
+                    d_inputs, gradients = block.both(saved, d_output)
+                elif any(wanted[:count]):
                     d_inputs = block.propagate(saved, d_output)
-                if any(wanted[count:]):
-                    gradients = _separate(block.gradients(saved, d_output), (*d_outputs, *d_inputs))
+                else:
+                    gradients = block.gradients(saved, d_output)
+                gradients = _separate(gradients, (*d_outputs, *d_inputs))
         found = [*d_inputs, *(gradients.get(name) for name in names)]
         found = [d if is_wanted else None for d, is_wanted in zip(found, wanted, strict=True)]
         if torch.is_grad_enabled():  # create_graph=True

@@ -33,7 +33,7 @@ def class_probabilities(network: Network, picture: Tensor, target: Target, outpu
     objective = score(network, target, output)
     if not isinstance(objective, ClassScore | TopScore):
         return []
-    y = network.forward(checked(picture, network), keep=(objective.node,))[objective.node]
+    y = network.values(checked(picture, network), keep=(objective.node,))[objective.node]
     decided = objective.fixed(y)
     assert isinstance(decided, ClassScore)
     numbers = [decided.numbers] if isinstance(decided.numbers, int) else decided.numbers[0].tolist()
@@ -110,7 +110,7 @@ def _class(network: Network, target: Target, output: str | None = None) -> tuple
 
 def _probabilities(network: Network, pictures: Tensor, node: str) -> Tensor:
     """(n, classes): softmax of the scores at a node; further axes are averaged over. One picture at a time."""
-    scores = [network.forward(checked(each, network), keep=(node,))[node] for each in pictures.split(1)]
+    scores = [network.values(checked(each, network), keep=(node,))[node] for each in pictures.split(1)]
     return _shares(torch.cat(scores))
 
 

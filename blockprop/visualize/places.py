@@ -8,7 +8,6 @@ steps everything repeats. What becomes NaN when a part of the picture is NaN: ho
 piece is compared with the whole, because a block may depend on the place itself, or on what NaN does not show.
 """
 
-import copy
 import itertools
 import math
 from collections.abc import Iterable
@@ -18,10 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from blockprop.engine.block import Block
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
-from blockprop.engine.plan import Node, plan_forward
+from blockprop.engine.plan import plan_forward
 from blockprop.errors import BlockpropError, SettingError, ShapeError
 
 AXES = {2: "rows", 3: "columns"}
@@ -63,19 +61,8 @@ def sizes(part: Network, channels: int, height: int, width: int) -> dict[str, tu
     """The shape of every output for one picture, without computing any."""
     (parameter, *_) = (*part.parameters.values(), torch.empty(0))
     x = torch.empty(1, channels, height, width, dtype=parameter.dtype, device="meta")
-    values = weightless(part).forward(x).values
+    values = part.weightless().values(x)
     return {key: tuple(value.shape) for key, value in values.items() if isinstance(value, Tensor)}
-
-
-def weightless(network: Network) -> Network:
-    """The network without its numbers, on the device "meta"."""
-    twins: dict[int, Block] = {}
-    for block in network.unique_blocks.values():
-        twins[id(block)] = twin = copy.copy(block)
-        for name, tensor in (block.parameters | block.buffers).items():
-            setattr(twin, name, tensor.to("meta"))
-    nodes = [Node(node.name, twins[id(node.block)], node.inputs) for node in network.nodes]
-    return Network(nodes, network.inputs, network.outputs)
 
 
 def reaches(network: Network, nodes: Iterable[str], channels: int) -> tuple[Reach, Reach]:

@@ -104,6 +104,20 @@ def test_both_backward_methods_equal_finite_differences(case: Case) -> None:
     check_block(made(case), *case.tensors(), training=case.training).verify()
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if type(case.make()).both is not Block.both], ids=str)
+def test_both_at_once_equals_one_after_the_other(case: Case) -> None:
+    block, inputs = made(case), case.tensors()
+    outputs, saved = run(block, case, *inputs)
+    seeds = seeds_for(outputs)
+    d_inputs, gradients = back(block, saved, seeds)
+    both_d_inputs, both_gradients = block.both(saved, seeds if block.output_count > 1 else seeds[0])
+    assert both_gradients.keys() == gradients.keys()
+    for mine, theirs in zip(both_d_inputs, d_inputs, strict=True):
+        close(mine, theirs)
+    for name, mine in both_gradients.items():
+        close(mine, gradients[name])
+
+
 @each_case
 def test_strange_memory_layouts_change_nothing(case: Case) -> None:
     block, inputs = made(case), case.tensors()

@@ -4,7 +4,6 @@ The trials run on torch's "meta" device (sizes without numbers, so they cost not
 network's free axes. An axis that has another size in the second trial is free.
 """
 
-import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,9 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from blockprop.engine.block import Block
 from blockprop.engine.network import Network
-from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, SettingError, suggestion
 
 BATCH = 3
@@ -42,7 +39,7 @@ class Trials(NamedTuple):
 def run_trials(network: Network, shape: Example) -> Trials:
     """Run the network twice. SettingError if the shapes are not known; the blocks' errors if they do not fit."""
     given = _given(network, shape)
-    twin = _twin(network)
+    twin = network.weightless()
     first = _first_trial(network, twin, given)
     free = [
         (name, axis)
@@ -122,17 +119,6 @@ def _kinds(given: Mapping[str, Sequence[int] | Tensor]) -> Iterator[tuple[Any, .
     choices = [(None,) if isinstance(x, Tensor) else KINDS for x in given.values()]
     found = itertools.islice(itertools.product(*choices), MOST_TRIES)
     return iter(sorted(found, key=lambda kinds: sum(kind is not None for kind in kinds)))
-
-
-def _twin(network: Network) -> Network:
-    """The network without its numbers, on the device "meta"."""
-    twins: dict[int, Block] = {}
-    for block in network.unique_blocks.values():
-        twins[id(block)] = twin = copy.copy(block)
-        for name, tensor in (block.parameters | block.buffers).items():
-            setattr(twin, name, tensor.to("meta"))
-    nodes = [Node(node.name, twins[id(node.block)], node.inputs) for node in network.nodes]
-    return Network(nodes, network.inputs, network.outputs)
 
 
 # The second trial -----------------------------------------------------------------------------------------------------

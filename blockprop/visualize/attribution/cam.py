@@ -1,11 +1,13 @@
 """Grad-CAM: where the channels of an inner node speak for the target."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.engine.plan import Rule, plan_forward
+from blockprop.engine.passes import run_forward
+from blockprop.engine.plan import ForwardStep, Rule, plan_forward
 from blockprop.errors import GraphError, SettingError, shape, suggestion
 from blockprop.visualize.attribution.question import Answer, Question
 
@@ -70,19 +72,21 @@ def spatial_node(question: Question, x: Tensor) -> str:
     Runs the network once on the first picture, without keeping anything.
     Raises SettingError if there is none.
     """
-    network, values = question.network, {question.input: x[:1]}
+    network, input = question.network, question.input
     last, producers = "", {key: node for node in network.nodes for key in node.keys}
-    reached = {question.input}
-    for step in plan_forward(network.nodes, question.nodes, training=False):
-        output, _ = step.block.forward(*[values[key] for key in step.node.inputs])
-        outputs = dict(zip(step.node.keys, (output,) if step.key else output, strict=True))
-        values.update(outputs)
+    reached = {input}
+
+    def call(step: ForwardStep, inputs: list[Tensor]) -> tuple[Any, None]:
+        nonlocal last
+        output, _ = step.block.forward(*inputs)
         if reached.intersection(step.node.inputs):
+            outputs = dict(zip(step.node.keys, (output,) if step.key else output, strict=True))
             reached.update(outputs)
             spatial = [key for key, y in outputs.items() if y.dim() == 4 and min(y.shape[2:]) > 1]
             last = next((key for key in spatial if key not in question.nodes), last)
-        for gone in step.dead:
-            del values[gone]
+        return output, None
+
+    run_forward(plan_forward(network.nodes, question.nodes, training=False), {input: x[:1]}, call=call)
     while last in producers and producers[last].block.pools:
         last = producers[last].inputs[0]
     if last not in producers:

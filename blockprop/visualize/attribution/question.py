@@ -43,9 +43,7 @@ class Question:
 
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
         """What the objective reads, by a plain forward pass."""
-        network = self.network
-        found = Network(network.nodes, network.inputs, self.nodes, network.meta)(x)
-        return dict(zip(self.nodes, found if isinstance(found, tuple) else (found,), strict=True))
+        return self.network.values(x, keep=self.nodes)
 
     def values(self, x: Tensor) -> Tensor:
         """(n,): the score of each example."""

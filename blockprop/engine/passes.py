@@ -1,0 +1,115 @@
+"""The two passes over a network: forward through its blocks, and back. Read this page second, after block.py.
+
+Which blocks are called, in which order, and what each is asked for stands in a plan (plan.py). A pass calls them one
+after the other, carries what they hand on by name, and says at which node something went wrong.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blockprop.engine.plan import BackwardStep, ForwardStep, Node
+from blockprop.errors import BlockpropError, ShapeError, shape
+
+Call = Callable[[ForwardStep, list[Tensor]], tuple[Any, Any]]
+
+
+def run_forward(
+    plan: Iterable[ForwardStep],
+    values: dict[str, Tensor],
+    saved: dict[str, Any] | None = None,
+    call: Call | None = None,
+) -> dict[str, Tensor]:
+    """Go forward once: add each node's output to `values`, which begins with the inputs, and return it.
+
+    saved: takes what each block needs to go back, by node.   call: calls the block in the step's place.
+    """
+    for step in plan:
+        inputs = [values[source] for source in step.node.inputs]
+        try:
+            if call is not None:
+                output, kept = call(step, inputs)
+            elif step.in_training:
+                output, kept = step.block.forward(*inputs, training=True)
+            else:
+                output, kept = step.block.forward(*inputs)
+            if step.key:
+                values[step.key] = output
+            else:
+                values.update(zip(step.node.keys, output, strict=True))
+        except (BlockpropError, RuntimeError, IndexError, TypeError) as error:
+            raise located(error, step.node, inputs) from error
+        if saved is not None:
+            saved[step.name] = kept
+        for key in step.dead:
+            del values[key]
+    return values
+
+
+def run_backward(
+    plan: Iterable[BackwardStep], take: Callable[[str], Any], d: dict[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """Go back once: yield (name, derivative) of each wanted output and parameter as soon as it is complete.
+
+    take(node): what its block saved.   d: ∂L/∂(output) by name, the seeds at first; in the end those of the inputs.
+    """
+    sums: dict[int, dict[str, Tensor]] = {}
+    for step in plan:
+        saved = take(step.name)
+        d_output: Any = d.pop(step.key, None) if step.key else _taken(d, step.node.keys)
+        gradients: dict[str, Tensor] = {}
+        try:
+            if d_output is not None:
+                if step.outputs_wanted:
+                    yield from _shown(step, d_output)
+                d_inputs: Any = ()
+                if step.finds_both:
+                    d_inputs, gradients = step.block.both(saved, d_output)
+                elif step.rule:
+                    d_inputs = step.rule(saved, d_output)
+                elif step.targets:
+                    d_inputs = step.block.propagate(saved, d_output)
+                for target, d_input in zip(step.targets, d_inputs, strict=True):
+                    if target and d_input is not None:  # where paths meet, errors add up
+                        d[target] = d[target] + d_input if target in d else d_input
+                if step.gradients_wanted and not step.finds_both:
+                    held = [d_output]
+                    d_output = d_inputs = d_input = None  # the block alone holds d_output then, and may free it early
+                    gradients = step.block.gradients(saved, held.pop())
+        except (BlockpropError, RuntimeError) as error:
+            raise located(error, step.node, [d_output]) from error
+        if step.is_shared:
+            gradients = sums[id(step.block)] = _sum(sums.get(id(step.block)), gradients)
+        if step.is_last_use and gradients:
+            for name, title in step.gradients_wanted:
+                yield title, gradients.pop(name)
+
+
+def _shown(step: BackwardStep, d_output: Any) -> Iterator[tuple[str, Tensor]]:
+    for key in step.outputs_wanted:
+        d = d_output if step.key else d_output[step.node.keys.index(key)]
+        if d is not None:
+            yield key, d
+
+
+def _taken(d: dict[str, Tensor], keys: tuple[str, ...]) -> tuple[Tensor | None, ...] | None:
+    """The errors at the outputs of a block that has several, None where there is none; just None if all are."""
+    errors = tuple(d.pop(key, None) for key in keys)
+    return None if all(error is None for error in errors) else errors
+
+
+def _sum(a: dict[str, Tensor] | None, b: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: a[name] + b[name] for name in a} if a and b else a or b
+
+
+def located(error: Exception, node: Node, tensors: Iterable[Tensor | None]) -> Exception:
+    """The same error with the node's name in front; torch's own complaints about shapes become a ShapeError."""
+    if isinstance(error, NotImplementedError | torch.OutOfMemoryError):
+        return error
+    if isinstance(error, BlockpropError):
+        return type(error)(f"node {node.name!r}: {error}")
+    kinds = [f"{shape(t)} {t.dtype}" if isinstance(t, Tensor) else type(t).__name__ for t in tensors if t is not None]
+    reason = (str(error).splitlines() or [""])[0]
+    return ShapeError(f"node {node.name!r}: {node.block!r} cannot use {', '.join(kinds) or 'what came'} ({reason})")
