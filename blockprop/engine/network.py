@@ -126,16 +126,14 @@ class Network:
             seeds = {only(self.outputs): seeds}
         for name in self._require(seeds):
             if name in trace.values and trace.values[name].shape != seeds[name].shape:
-                raise ShapeError(
-                    f"the seed for {name!r} is {shape(seeds[name])}, but its output is {shape(trace[name])}"
-                )
-        wanted = self.wanted(wrt)
-        found = dict(self.sweep(trace, seeds, wanted, rules, keep_trace))
-        parameters = self.parameters
+                came, expected = shape(seeds[name]), shape(trace[name])
+                raise ShapeError(f"the seed for {name!r} is {came}, but its output is {expected}")
+        wanted, parameters = self.wanted(wrt), self.parameters
+        derivatives = dict(self.sweep(trace, seeds, wanted, rules, keep_trace))
         for name in wanted:
-            if name not in found:
-                found[name] = torch.zeros_like(parameters[name] if name in parameters else trace[name])
-        return {name: found[name] for name in wanted}
+            if name not in derivatives:
+                derivatives[name] = torch.zeros_like(parameters[name] if name in parameters else trace[name])
+        return {name: derivatives[name] for name in wanted}
 
     def sweep(
         self,
@@ -266,9 +264,8 @@ class Network:
         names = tuple(names)
         for name in names:
             if name not in self._keys:
-                raise GraphError(
-                    f"the network has no {name!r}{suggestion(name, [*self._keys, *self._parameter_places])}"
-                )
+                hint = suggestion(name, [*self._keys, *self._parameter_places])
+                raise GraphError(f"the network has no {name!r}{hint}")
         return names
 
 
@@ -281,16 +278,16 @@ class Sequential(Network):
     def __init__(self, *blocks: Block | dict[str, Block], input: str = "x"):
         named: dict[str, Block] = {}
         counts: Counter[str] = Counter()
-        for given in blocks:
-            if isinstance(given, dict):
-                named.update(given)
-            elif not isinstance(given, Block):
-                came = given.__name__ + " itself" if isinstance(given, type) else f"a {type(given).__name__}"
+        for block in blocks:
+            if isinstance(block, dict):
+                named.update(block)
+            elif not isinstance(block, Block):
+                came = block.__name__ + " itself" if isinstance(block, type) else f"a {type(block).__name__}"
                 raise GraphError(f"expected blocks one by one, or dicts of them by name; came {came}")
             else:
-                kind = type(given).__name__.lower()
+                kind = type(block).__name__.lower()
                 counts[kind] += 1
-                named[f"{kind}{counts[kind]}"] = given
+                named[f"{kind}{counts[kind]}"] = block
         names = [input, *named]
         super().__init__([Node(name, block, (names[i],)) for i, (name, block) in enumerate(named.items())], (input,))
 
