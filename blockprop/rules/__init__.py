@@ -1,6 +1,6 @@
 """What replaces error propagation for one backward pass, where it applies, and what it did not reach."""
 
-from blockprop.rules.composites import Composite, NamedRule, Rules, Where
+from blockprop.rules.composites import Composite, NamedRule, Rules, Scope
 from blockprop.rules.coverage import NAMED, Coverage
 from blockprop.rules.named import NAMED_RULES, deconvnet, guided, redirected
 
@@ -11,7 +11,7 @@ __all__ = [
     "Coverage",
     "NamedRule",
     "Rules",
-    "Where",
+    "Scope",
     "deconvnet",
     "guided",
     "redirected",

@@ -23,7 +23,7 @@ class NamedRule(NamedTuple):
     """What stands for error propagation at one node.
 
     text: its formula and its source, in words.
-    propagate: (place, block, saved, d_output) -> d_inputs; the place is what `Where` knows about the node.
+    propagate: (place, block, saved, d_output) -> d_inputs; the place is what `Scope` knows about the node.
     """
 
     name: str
@@ -43,8 +43,8 @@ class Selection(NamedTuple):
     unknown: Mapping[str, str]
 
 
-class Where(NamedTuple):
-    """Where a rule applies, in any network.
+class Scope(NamedTuple):
+    """Scope a rule applies, in any network.
 
     select: (network, nodes that the error passes) -> Selection.
     kind: what such nodes do ("rectify or gate").   none: what to say if a network has none.
@@ -92,7 +92,7 @@ class Composite:
     parts: (where, rule), one or more.
     """
 
-    def __init__(self, name: str, parts: Iterable[tuple[Where, NamedRule]]):
+    def __init__(self, name: str, parts: Iterable[tuple[Scope, NamedRule]]):
         self.__name__ = self.name = name
         self.parts = tuple(parts)
         self.__doc__ = "\n\n".join(rule.text for _, rule in self.parts)

@@ -17,7 +17,7 @@ from blockprop.blocks import ReLU
 from blockprop.engine.block import Block
 from blockprop.rules.composites import Composite, NamedRule
 from blockprop.rules.rectifiers import Rectifier
-from blockprop.rules.where import RECTIFIERS
+from blockprop.rules.scopes import RECTIFIERS
 
 NAMED_RULES: dict[str, Composite] = {}
 """All rules by name."""

@@ -4,8 +4,8 @@
     d_picture = tiling.gradient(picture, lambda tile, outputs: {"inception_4c": outputs["inception_4c"]})
 
 The places of the nodes are dealt out to tiles, each place to one. A tile computes its own places from a crop of the
-picture that holds everything they see; what padding spoils at the crop's edges is nobody's own place and gets no seed.
-So each tile gives exactly what its places contribute, and the gradient is the sum. There can be no seam.
+picture that holds their receptive fields; what padding spoils at the crop's edges is nobody's own place and gets no
+seed. So each tile gives exactly what its places contribute, and the gradient is the sum. There can be no seam.
 """
 
 import math
@@ -18,7 +18,8 @@ from torch import Tensor
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Seeds
 from blockprop.errors import GraphError, SettingError, ShapeError, shape, suggestion
-from blockprop.visualize.places import Reach, needed, reaches, require_places, sizes
+from blockprop.visualize.places import needed, require_places, sizes
+from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
 
 Region = tuple[slice, slice]
 """Rows and columns."""
@@ -62,7 +63,8 @@ class Tiling:
     nodes: those with seeds or whose outputs are looked at; (n, channels, h, w) each.
     tile: None for pictures as a whole. A picture that is not larger is one tile, whatever the network.
     Blocks may be anything with places: convolutions, pooling, whatever works place by place, padding, scaling by whole
-    numbers. Which pixels they see is found out by trying, see places.py. Preprocessing in front is part of the network.
+    numbers. Receptive fields are found out by trying, see receptive_fields.py. Preprocessing in front is part of the
+    network.
     Raises GraphError for unknown nodes, SettingError for a tile below 1 and several inputs.
     """
 
@@ -78,7 +80,7 @@ class Tiling:
             raise SettingError(f"tile must be at least 1 pixel, came {tile}")
         self.network, self.tile = needed(network, self.nodes), tile
         (self.input,) = network.inputs
-        self._reaches: dict[int, tuple[Reach, Reach]] = {}
+        self._fields: dict[int, tuple[ReceptiveField, ReceptiveField]] = {}
         self._sizes: dict[tuple[int, int, int], dict[str, tuple[int, ...]]] = {}
 
     def sizes(self, picture: Tensor) -> dict[str, tuple[int, int, int]]:
@@ -92,16 +94,16 @@ class Tiling:
         return {node: known[node][1:] for node in self.nodes}  # type: ignore[misc]
 
     def tiles(self, picture: Tensor) -> list[Tile]:
-        """The tiles of a picture, row by row. Raises SettingError for a tile below what its places see."""
+        """The tiles of a picture, row by row. Raises SettingError for a tile below its receptive fields."""
         whole = self.sizes(picture)
         height, width = picture.shape[2:]
         if self.tile is None or (height <= self.tile and width <= self.tile):
             everything = {node: (slice(0, h), slice(0, w)) for node, (_, h, w) in whole.items()}
             return [Tile(0, (slice(0, height), slice(0, width)), everything, everything)]
         channels = picture.shape[1]
-        if channels not in self._reaches:
-            self._reaches[channels] = reaches(self.network, self.nodes, channels)
-        rows, columns = self._reaches[channels]
+        if channels not in self._fields:
+            self._fields[channels] = receptive_fields(self.network, self.nodes, channels)
+        rows, columns = self._fields[channels]
         found: list[Tile] = []
         for y in spans(rows, height, self.tile):
             for x in spans(columns, width, self.tile):
@@ -158,38 +160,38 @@ class Tiling:
         return picture
 
 
-def spans(reach: Reach, size: int, tile: int) -> list[Span]:
+def spans(field: ReceptiveField, size: int, tile: int) -> list[Span]:
     """The fewest tiles along an axis of so many pixels, about equally long. SettingError if they cannot be so short."""
-    total = math.ceil(size / reach.cell)
+    total = math.ceil(size / field.cell)
     if size <= tile:
         return [Span(0, total, 0, total, True)]
-    halo, ragged = reach.before + reach.after, int(size % reach.cell > 0)
+    halo, ragged = field.before + field.after, int(size % field.cell > 0)
     # The last tile may have a part of a cell, and is one longer then.
-    least, most = max(reach.least, halo + 1), tile // reach.cell - ragged
+    least, most = max(field.least, halo + 1), tile // field.cell - ragged
     if most < least:
         raise SettingError(
-            f"tile must be at least {(least + 1) * reach.cell} pixels for these nodes, came {tile}: their places see "
-            f"{halo * reach.cell} pixels around them"
+            f"tile must be at least {(least + 1) * field.cell} pixels for these nodes, came {tile}: their places see "
+            f"{halo * field.cell} pixels around them"
         )
     count = math.ceil((total - halo) / (most - halo))
     length = max(math.ceil((total - halo) / count) + halo, least)
     found: list[Span] = []
     start = last = 0
     while start + length < total:
-        found.append(Span(start, start + length, last, start + length - reach.after, False))
+        found.append(Span(start, start + length, last, start + length - field.after, False))
         last = found[-1].last
-        start = last - reach.before
+        start = last - field.before
     start = max(0, min(start, total - length - ragged))
     return [*found, Span(start, total, last, total, True)]
 
 
-def _pixels(reach: Reach, span: Span, size: int) -> slice:
-    return slice(span.start * reach.cell, min(span.stop * reach.cell, size))
+def _pixels(field: ReceptiveField, span: Span, size: int) -> slice:
+    return slice(span.start * field.cell, min(span.stop * field.cell, size))
 
 
-def _places(reach: Reach, span: Span, node: str, size: int) -> slice:
+def _places(field: ReceptiveField, span: Span, node: str, size: int) -> slice:
     """A tile's own places; the last tile has also what lies beyond the last cell."""
-    each = reach.places[node]
+    each = field.places[node]
     return slice(span.first * each, size if span.is_end else span.last * each)
 
 

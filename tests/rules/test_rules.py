@@ -28,9 +28,9 @@ from blockprop.engine.block import Block
 from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, GraphError
 from blockprop.interop.opaque import Opaque
-from blockprop.rules.composites import Composite, NamedRule, Selection, Where
+from blockprop.rules.composites import Composite, NamedRule, Scope, Selection
 from blockprop.rules.named import NAMED_RULES, deconvnet, guided, redirected
-from blockprop.rules.where import RECTIFIERS
+from blockprop.rules.scopes import RECTIFIERS
 from tests.architectures import ARCHITECTURES, SPELLINGS
 from tests.rules import rule_oracle
 from tests.rules.rule_oracle import ORACLES
@@ -268,7 +268,7 @@ def test_a_composite_joins_rules_for_nodes_of_other_kinds() -> None:
     (guided_part,) = guided.parts
     assert guided_part[0] is RECTIFIERS
     assert guided_part[1].name == "guided"
-    halves = Where(linear_nodes, "are affine", "nothing is affine"), NamedRule("halved", "d_x / 2", halved)
+    halves = Scope(linear_nodes, "are affine", "nothing is affine"), NamedRule("halved", "d_x / 2", halved)
     network = chain(ReLU(), SiLU())
     rules = Composite("both", [guided_part, halves])(network)
     assert rules.coverage.replaced == ("linear1", "relu1", "linear2")

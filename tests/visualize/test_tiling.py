@@ -44,7 +44,7 @@ from blockprop.engine.plan import Node
 from blockprop.errors import GraphError, SettingError, ShapeError
 from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import Preprocessing, with_preprocessing
-from blockprop.visualize.places import Reach, reaches
+from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
 from blockprop.visualize.tiling import Outputs, Tile, Tiling, spans
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -155,8 +155,8 @@ def test_tiled_equals_untiled(name: str, size: tuple[int, int]) -> None:
     trace = network.forward(picture, keep=nodes)
     direct = network.backward(trace, {node: trace[node] + trace[node].cos() for node in nodes}, wrt="inputs")["x"]
     assert torch.equal(whole, direct)
-    rows, columns = reaches(network, nodes, 3)
-    least = max((max(reach.least, reach.before + reach.after + 1) + 1) * reach.cell for reach in (rows, columns))
+    rows, columns = receptive_fields(network, nodes, 3)
+    least = max((max(field.least, field.before + field.after + 1) + 1) * field.cell for field in (rows, columns))
     for tile in (least, least + 9, max(least, 50)):
         tiling = Tiling(network, nodes, tile)
         tiles = tiling.tiles(picture)
@@ -221,8 +221,8 @@ def test_random_chains(seed: int) -> None:
     height, width = random.Random(seed).randint(90, 260), random.Random(-seed).randint(90, 260)
     picture = torch.rand(1, 3, height, width, dtype=torch.float64)
     whole = Tiling(network, [node]).gradient(picture, seeds_of)
-    rows, columns = reaches(network, [node], 3)
-    least = max((max(reach.least, reach.before + reach.after + 1) + 1) * reach.cell for reach in (rows, columns))
+    rows, columns = receptive_fields(network, [node], 3)
+    least = max((max(field.least, field.before + field.after + 1) + 1) * field.cell for field in (rows, columns))
     tiling = Tiling(network, [node], max(least, 60))
     assert error(tiling.gradient(picture, seeds_of), whole) < 1e-11, network
 
@@ -316,13 +316,15 @@ def test_a_single_tile_needs_one_pass_only() -> None:
 # The grid -------------------------------------------------------------------------------------------------------------
 
 
-def test_reach_by_hand() -> None:
+def test_receptive_fields_by_hand() -> None:
     """Convolution 5 with stride 2: place p sees the pixels 2 p − 2 … 2 p + 2."""
-    rows, columns = reaches(chain(Conv2d(3, 2, 5, 2, 2)), ["conv2d1"], 3)
-    assert rows == columns == Reach(2, 1, 1, 3, {"conv2d1": 1})
-    rows, columns = reaches(chain(Conv2d(3, 2, (3, 1), padding=(1, 0)), MaxPool2d(2)), ["maxpool2d1", "conv2d1"], 3)
-    assert rows == Reach(2, 1, 1, 3, {"maxpool2d1": 1, "conv2d1": 2})
-    assert columns == Reach(2, 0, 0, 2, {"maxpool2d1": 1, "conv2d1": 2})
+    rows, columns = receptive_fields(chain(Conv2d(3, 2, 5, 2, 2)), ["conv2d1"], 3)
+    assert rows == columns == ReceptiveField(2, 1, 1, 3, {"conv2d1": 1})
+    rows, columns = receptive_fields(
+        chain(Conv2d(3, 2, (3, 1), padding=(1, 0)), MaxPool2d(2)), ["maxpool2d1", "conv2d1"], 3
+    )
+    assert rows == ReceptiveField(2, 1, 1, 3, {"maxpool2d1": 1, "conv2d1": 2})
+    assert columns == ReceptiveField(2, 0, 0, 2, {"maxpool2d1": 1, "conv2d1": 2})
 
 
 @pytest.mark.parametrize("before", [0, 1, 3])
@@ -331,7 +333,7 @@ def test_reach_by_hand() -> None:
 def test_spans_cover_an_axis(before: int, after: int, least: int) -> None:
     for cell, most, size in itertools.product((1, 4), (7, 12), (1, 8, 13, 30, 31, 33, 99, 400)):
         tile = most * cell + cell // 2
-        found = spans(Reach(cell, before, after, least, {}), size, tile)
+        found = spans(ReceptiveField(cell, before, after, least, {}), size, tile)
         total, halo = math.ceil(size / cell), before + after
         assert found[0].start == found[0].first == 0
         assert found[-1].stop == found[-1].last == total
@@ -412,13 +414,13 @@ class Hidden(Block):
 def test_what_has_no_tiles_says_so(blocks: tuple[Block, ...], told: str) -> None:
     network = chain(Conv2d(3, 4, 3, padding=1), *blocks)
     with pytest.raises(SettingError, match=told):
-        reaches(network, network.outputs, 3)
+        receptive_fields(network, network.outputs, 3)
 
 
 def test_attention_has_no_tiles() -> None:
     network = Network([Node("conv", Conv2d(3, 4, 3), ("x",)), Node("attend", Attention(), ("conv",) * 3)])
     with pytest.raises(SettingError, match=r"'attend' \(Attention.* mixes all places"):
-        reaches(network, ["attend"], 3)
+        receptive_fields(network, ["attend"], 3)
 
 
 def test_bad_questions_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Where rules apply: the nodes of any network that rectify."""
+"""Scope rules apply: the nodes of any network that rectify."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.interop.opaque import Opaque
-from blockprop.rules.composites import Selection, Where
+from blockprop.rules.composites import Scope, Selection
 from blockprop.rules.rectifiers import Rectifier, other_gate, rectifier
 
 
@@ -38,5 +38,5 @@ def _doubt(block: Block) -> str | None:
     return f"{name} does not say whether it gates" if block.kind == "activation" else None
 
 
-RECTIFIERS = Where(_rectifiers, "rectify or gate", "nothing in the network rectifies")
+RECTIFIERS = Scope(_rectifiers, "rectify or gate", "nothing in the network rectifies")
 """Each call of a ReLU, whichever object it calls and however it was written, and Clamp(0, high)."""
