@@ -1,7 +1,17 @@
-"""Seeds and threads in one place, so that every test repeats."""
+"""Seeds in one place, so that every test repeats; and the data beside the checkout, which some tests need."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+
+DATA_FOLDER = Path(os.environ.get("BLOCKPROP_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+"""Photographs, published weights, data sets: CONTRIBUTING.md says which."""
+NEEDS_DATA = "needs data"
+
+DataFile = Callable[[str], Path]
 
 
 @pytest.fixture(autouse=True)
@@ -9,8 +19,35 @@ def _repeatable() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session")
+def data_file() -> DataFile:
+    """data_file("weights/googlenet_bvlc.safetensors"): the path of a file of the data, or the test is skipped."""
+
+    def path_of(name: str) -> Path:
+        path = DATA_FOLDER / name
+        if not path.exists():
+            pytest.skip(f"{NEEDS_DATA}: {path}")
+        return path
+
+    return path_of
+
+
+def pytest_configure() -> None:
+    if "BLOCKPROP_TEST_DATA" in os.environ and not DATA_FOLDER.is_dir():
+        raise pytest.UsageError(f"BLOCKPROP_TEST_DATA is {str(DATA_FOLDER)!r}, and there is no such folder")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("cuda"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
+    if count := sum(NEEDS_DATA in reason for reason in reasons):
+        terminalreporter.write_line(
+            f"{count} tests need data that are not in {DATA_FOLDER}; set BLOCKPROP_TEST_DATA, see CONTRIBUTING.md",
+            yellow=True,
+        )

@@ -13,8 +13,8 @@ from blockprop.networks.fetching import cache_folder
 from blockprop.networks.published import PUBLISHED
 from blockprop.saving.storage import load
 from tests.commands.test_cli import Output, run_json, sentence
+from tests.conftest import DataFile
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 MODULE = """
 import torch
 from torch import nn
@@ -116,19 +116,15 @@ def test_the_settings_may_stand_elsewhere(capsys: Output) -> None:
     torch.testing.assert_close(network(torch.full((1, 3, 8, 8), 0.5)), torch.tensor([[1.0, 1.0]]))
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="needs the shared data")
-def test_published_weights(capsys: Output) -> None:
-    weights, names = DATA / "weights" / "squeezenet1_1.safetensors", DATA / "imagenet_classes.txt"
+def test_published_weights(capsys: Output, data_file: DataFile) -> None:
+    weights, names = data_file("weights/squeezenet1_1.safetensors"), data_file("imagenet_classes.txt")
     run_json(capsys, "import", "squeezenet1_1", "--weights", str(weights), "--classes", str(names), "-o", "net")
-    found = run_json(capsys, "predict", "net", str(DATA / "photos" / "n01855672_goose.jpg"))
+    found = run_json(capsys, "predict", "net", str(data_file("photos/n01855672_goose.jpg")))
     assert found["predictions"][0]["classes"][0]["class"] == "goose"
     assert len(found["predictions"][0]["classes"]) == 5
-    run_json(capsys, "import", "vgg19", "--weights", *_vgg(), "--until", "conv2_1", "-o", "vgg")
+    vgg = data_file("weights/vgg19_normalised_conv3_1.safetensors")
+    run_json(capsys, "import", "vgg19", "--weights", str(vgg), "--until", "conv2_1", "-o", "vgg")
     assert load("vgg").outputs == ("conv2_1",)
-
-
-def _vgg() -> list[str]:
-    return [str(DATA / "weights" / "vgg19_normalised_conv3_1.safetensors")]
 
 
 def test_wrong_use_writes_nothing(capsys: Output) -> None:

@@ -7,8 +7,7 @@ import torch
 
 from blockprop.data.reading import NAMES, read_data
 from blockprop.errors import DataError, SettingError
-
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "datasets"
+from tests.conftest import DataFile
 
 
 @pytest.mark.parametrize(
@@ -45,10 +44,8 @@ def test_what_the_names_stand_for() -> None:
 
 
 @pytest.mark.parametrize("file", ["mnist.npz", "fashion_mnist.npz"])
-def test_mnist(file: str) -> None:
-    if not (SHARED / file).exists():
-        pytest.skip("needs the shared data")
-    data = read_data(SHARED / file)
+def test_mnist(file: str, data_file: DataFile) -> None:
+    data = read_data(data_file(f"datasets/{file}"))
     assert data.train.x.shape == (60000, 1, 28, 28)
     assert data.test.x.shape == (10000, 1, 28, 28)
     assert data.train.y.bincount().sum() == 60000

@@ -16,11 +16,8 @@ from torch import Tensor
 from blockprop import check_network, cross_entropy, load, mean_squared_error, save
 from blockprop.importers import from_onnx
 from tests.architectures import ARCHITECTURES, resized
+from tests.conftest import DataFile
 from tests.onnx_models import MODELS, error, expected_of, outputs_of, random, written
-
-DATA = Path(__file__).parents[3] / "shared" / "data" / "onnx"
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="needs the shared data")
-
 
 # Real files -----------------------------------------------------------------------------------------------------------
 
@@ -35,10 +32,9 @@ FILES: dict[str, tuple[float, list[tuple[int, ...]], list[int]]] = {
 """deviation of the input, shapes, free axes"""
 
 
-@needs_data
 @pytest.mark.parametrize("name", FILES)
-def test_real_files_compute_what_onnxruntime_computes(name: str) -> None:
-    path = DATA / f"{name}.onnx"
+def test_real_files_compute_what_onnxruntime_computes(name: str, data_file: DataFile) -> None:
+    path = data_file(f"onnx/{name}.onnx")
     deviation, shapes, free = FILES[name]
     network = from_onnx(path)
     assert network.meta["free"] == {network.inputs[0]: free}
@@ -47,17 +43,15 @@ def test_real_files_compute_what_onnxruntime_computes(name: str) -> None:
         assert error(outputs_of(network, x), expected_of(path, x)) < 1e-5
 
 
-@needs_data
-def test_operators_that_left_the_standard_are_read_where_old_files_have_them() -> None:
-    path, x = DATA / "fns_candy.onnx", 60 * random(1, 3, 720, 720)
+def test_operators_that_left_the_standard_are_read_where_old_files_have_them(data_file: DataFile) -> None:
+    path, x = data_file("onnx/fns_candy.onnx"), 60 * random(1, 3, 720, 720)
     assert error(outputs_of(from_onnx(path), x), expected_of(path, x)) < 1e-4
 
 
-@needs_data
 @pytest.mark.slow
-def test_the_old_file_is_as_exact_as_float32_allows() -> None:
+def test_the_old_file_is_as_exact_as_float32_allows(data_file: DataFile) -> None:
     """Fifteen instance norms lift rounding to 3e-5 of the output, in onnxruntime as well as here."""
-    path = DATA / "fns_candy.onnx"
+    path = data_file("onnx/fns_candy.onnx")
     network, x = from_onnx(path), 60 * random(1, 3, 720, 720)
     exact = network.copy().to(dtype=torch.float64)(x.double()).float()
     theirs = error(expected_of(path, x), [exact])
@@ -65,9 +59,8 @@ def test_the_old_file_is_as_exact_as_float32_allows() -> None:
     assert error(outputs_of(network, x), [exact]) < 3 * theirs
 
 
-@needs_data
-def test_squeezenet_is_what_its_file_says() -> None:
-    network = from_onnx(DATA / "squeezenet1_1.onnx")
+def test_squeezenet_is_what_its_file_says(data_file: DataFile) -> None:
+    network = from_onnx(data_file("onnx/squeezenet1_1.onnx"))
     assert network.inputs == ("data",)
     assert network.outputs == ("prob",)
     assert len(network.nodes) == 66
@@ -76,20 +69,18 @@ def test_squeezenet_is_what_its_file_says() -> None:
     assert sum(p.numel() for p in network.parameters.values()) == 1_235_496
 
 
-@needs_data
 @pytest.mark.parametrize(("name", "size"), [("mnist_cntk", (1, 1, 28, 28)), ("cifar_tutorial", (2, 3, 32, 32))])
-def test_real_files_go_back(name: str, size: tuple[int, ...]) -> None:
-    network = from_onnx(DATA / f"{name}.onnx")
+def test_real_files_go_back(name: str, size: tuple[int, ...], data_file: DataFile) -> None:
+    network = from_onnx(data_file(f"onnx/{name}.onnx"))
     target = torch.arange(size[0])
     check_network(network, random(*size), objective=cross_entropy(), target=target).verify()
 
 
-@needs_data
 @pytest.mark.parametrize(("name", "seconds"), [("squeezenet1_1", 2), ("googlenet_bvlc", 5)])
-def test_real_files_are_read_in_seconds(name: str, seconds: int) -> None:
+def test_real_files_are_read_in_seconds(name: str, seconds: int, data_file: DataFile) -> None:
     """Not an assertion on a clock, but on a mistake: they take a tenth of it."""
     start = time.perf_counter()
-    from_onnx(DATA / f"{name}.onnx")
+    from_onnx(data_file(f"onnx/{name}.onnx"))
     assert time.perf_counter() - start < 5 * seconds
 
 

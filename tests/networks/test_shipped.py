@@ -21,8 +21,8 @@ from blockprop.pictures.picture_files import read_picture, read_settings
 from blockprop.saving.storage import load, save
 from blockprop.training.evaluation import predict
 from tests.commands.test_cli import Output, run_json, sentence
+from tests.conftest import DataFile
 
-FOLDER = Path(__file__).parents[3] / "shared" / "data" / "datasets"
 SIZES = {"pictures": 3_000_000, "digits": 300_000}
 
 
@@ -60,15 +60,13 @@ def test_a_network_that_somebody_saved_under_that_name_goes_first(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the shared data")
-def test_digits_are_read_as_well_as_documented(capsys: Output) -> None:
-    assert run_json(capsys, "evaluate", str(FOLDER / "mnist.npz"))["accuracy"] >= 0.993
+def test_digits_are_read_as_well_as_documented(capsys: Output, data_file: DataFile) -> None:
+    assert run_json(capsys, "evaluate", str(data_file("datasets/mnist.npz")))["accuracy"] >= 0.993
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the shared data")
-def test_pictures_are_told_apart_as_well_as_documented() -> None:
-    data = np.load(FOLDER / "cifar10_20k_jpeg.npz")
+def test_pictures_are_told_apart_as_well_as_documented(data_file: DataFile) -> None:
+    data = np.load(data_file("datasets/cifar10_20k_jpeg.npz"))
     starts, content = data["start_test"], data["jpeg_test"].tobytes()
     x = torch.stack([decoded(content[a:b]) for a, b in itertools.pairwise(starts)])
     right = predict(shipped("pictures"), x).argmax(1) == torch.from_numpy(data["y_test"].astype(np.int64))

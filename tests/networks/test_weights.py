@@ -17,14 +17,7 @@ from blockprop.errors import FormatError, SettingError
 from blockprop.networks.architectures import PREPROCESSING, resnet20_cifar10, vgg19, vgg19_decoder
 from blockprop.networks.weights import load_weights, pretrained
 from blockprop.saving.storage import load, save
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-
-
-def shared(path: str) -> Path:
-    if not (SHARED / path).exists():
-        pytest.skip("needs the shared data")
-    return SHARED / path
+from tests.conftest import DataFile
 
 
 @pytest.fixture
@@ -220,20 +213,20 @@ def middle(path: Path, shorter_side: int, size: tuple[int, int]) -> Tensor:
     ("name", "file", "top1", "top5"),
     [("squeezenet1_1", "squeezenet1_1", 25, 31), ("googlenet", "googlenet_bvlc", 29, 31)],
 )
-def test_photographs_are_recognized(name: str, file: str, top1: int, top5: int) -> None:
-    network = pretrained(name, shared(f"weights/{file}.safetensors"))
-    rows = list(csv.DictReader(shared("photos/labels.csv").read_text().splitlines()))
+def test_photographs_are_recognized(name: str, file: str, top1: int, top5: int, data_file: DataFile) -> None:
+    network = pretrained(name, data_file(f"weights/{file}.safetensors"))
+    rows = list(csv.DictReader(data_file("photos/labels.csv").read_text().splitlines()))
     facts = PREPROCESSING[name]
-    pictures = [middle(SHARED / "photos" / row["file"], facts["shorter_side"], facts["size"]) for row in rows]
+    pictures = [middle(data_file(f"photos/{row['file']}"), facts["shorter_side"], facts["size"]) for row in rows]
     ranked = network(prepared(torch.stack(pictures), name)).topk(5).indices
     right = ranked == torch.tensor([int(row["class_index"]) for row in rows])[:, None]
     assert (int(right[:, 0].sum()), int(right.any(dim=1).sum())) == (top1, top5)
 
 
-def test_googlenet_agrees_with_an_independent_implementation() -> None:
+def test_googlenet_agrees_with_an_independent_implementation(data_file: DataFile) -> None:
     """To within what the weights lost in float16: 0.4 where values reach 670, 7e-6 in the probabilities."""
-    network = pretrained("googlenet", shared("weights/googlenet_bvlc.safetensors"))
-    with np.load(shared("references/googlenet_reference.npz")) as file:
+    network = pretrained("googlenet", data_file("weights/googlenet_bvlc.safetensors"))
+    with np.load(data_file("references/googlenet_reference.npz")) as file:
         reference = {name: torch.from_numpy(file[name])[None] for name in file.files}
     trace = network.forward(reference.pop("data"))
     torch.testing.assert_close(
@@ -252,26 +245,26 @@ def test_googlenet_agrees_with_an_independent_implementation() -> None:
         ("vgg19_distilled16x_conv4_1", "relu4_1", 23.5),
     ],
 )
-def test_vgg_and_its_inverse_give_the_picture_back(file: str, last: str, decibels: float) -> None:
-    path = shared(f"weights/{file}.safetensors")
+def test_vgg_and_its_inverse_give_the_picture_back(file: str, last: str, decibels: float, data_file: DataFile) -> None:
+    path = data_file(f"weights/{file}.safetensors")
     encoder, decoder = pretrained("vgg19", path), pretrained("vgg19_decoder", path)
     assert encoder.outputs == (last,)
-    with Image.open(shared("art/content_tubingen.jpg")) as image:
+    with Image.open(data_file("art/content_tubingen.jpg")) as image:
         x = tensor_of(image.convert("RGB").resize((384, 288), Image.Resampling.BICUBIC))[None]
     error = (decoder(encoder(x)).clamp(0, 1) - x).square().mean()
     assert float(-10 * error.log10()) == pytest.approx(decibels, abs=0.06)  # stated with one digit after the point
 
 
-def test_resnet20_knows_its_training_pictures() -> None:
-    network = pretrained("resnet20_cifar10", shared("weights/resnet20_cifar10.safetensors"))
-    with np.load(shared("datasets/cifar10_200_lossless.npz")) as file:
+def test_resnet20_knows_its_training_pictures(data_file: DataFile) -> None:
+    network = pretrained("resnet20_cifar10", data_file("weights/resnet20_cifar10.safetensors"))
+    with np.load(data_file("datasets/cifar10_200_lossless.npz")) as file:
         x, y = torch.from_numpy(file["x"]).permute(0, 3, 1, 2) / 255, torch.from_numpy(file["y"])
     assert int((network(prepared(x, "resnet20_cifar10")).argmax(1) == y).sum()) == 200
 
 
-def test_resnet20_on_test_pictures() -> None:
-    network = pretrained("resnet20_cifar10", shared("weights/resnet20_cifar10.safetensors"))
-    with np.load(shared("datasets/cifar10_20k_jpeg.npz")) as file:
+def test_resnet20_on_test_pictures(data_file: DataFile) -> None:
+    network = pretrained("resnet20_cifar10", data_file("weights/resnet20_cifar10.safetensors"))
+    with np.load(data_file("datasets/cifar10_20k_jpeg.npz")) as file:
         content, start, y = file["jpeg_test"], file["start_test"], torch.from_numpy(file["y_test"][:2000]).long()
     pictures = [Image.open(io.BytesIO(content[start[i] : start[i + 1]].tobytes())) for i in range(2000)]
     right = 0

@@ -26,15 +26,9 @@ from blockprop.pictures.photos import (
     with_preprocessing,
 )
 from blockprop.saving.storage import load, save
+from tests.conftest import DataFile
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 CAFFE = Preprocessing(8, 255.0, (104, 117, 123), channels="BGR")
-
-
-def shared(path: str) -> Path:
-    if not (SHARED / path).exists():
-        pytest.skip("needs the shared data")
-    return SHARED / path
 
 
 def classifier(channels: int = 3) -> Network:
@@ -401,14 +395,16 @@ def test_what_is_no_photograph(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "right"), [("squeezenet1_1", (25, 31)), ("googlenet", (29, 31))])
-def test_published_networks_know_real_photographs(name: str, right: tuple[int, int]) -> None:
+def test_published_networks_know_real_photographs(name: str, right: tuple[int, int], data_file: DataFile) -> None:
     """As the authors of the shared data measured with another program: (first, among the first five) of 32."""
     files = {"squeezenet1_1": "squeezenet1_1", "googlenet": "googlenet_bvlc"}
-    network = pretrained(name, shared(f"weights/{files[name]}.safetensors"))
-    network = with_preprocessing(network, classes=read_classes(shared("imagenet_classes.txt")))
-    with shared("photos/labels.csv").open() as file:
+    network = pretrained(name, data_file(f"weights/{files[name]}.safetensors"))
+    network = with_preprocessing(network, classes=read_classes(data_file("imagenet_classes.txt")))
+    with data_file("photos/labels.csv").open() as file:
         rows = list(csv.DictReader(file))
-    best = [network(read_photo(shared(f"photos/{row['file']}"), network)).topk(5).indices[0].tolist() for row in rows]
+    best = [
+        network(read_photo(data_file(f"photos/{row['file']}"), network)).topk(5).indices[0].tolist() for row in rows
+    ]
     wanted = [int(row["class_index"]) for row in rows]
     first = sum(five[0] == number for five, number in zip(best, wanted, strict=True))
     among = sum(number in five for five, number in zip(best, wanted, strict=True))

@@ -1,6 +1,5 @@
 """What networks cost: multiply-adds against torch's own counter, memory against numbers worked out by hand."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,8 +15,8 @@ from blockprop.errors import ShapeError
 from blockprop.networks.weights import pretrained
 from blockprop.reports.costs import FORMULAS, Cost, Total, costs, multiply_adds, parameter_counts, total
 from tests.cases import CASES, Case
+from tests.conftest import DataFile
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 RECURRENT = {"GRU", "LSTM", "RNN"}
 BY_THE_WAY = {"Embedding", "LayerNorm", "PReLU", "Parameter", "RMSNorm"}
 """Blocks whose weights may have several axes, but stand in no product of matrices."""
@@ -216,10 +215,8 @@ def test_shapes_that_do_not_fit() -> None:
         costs(Sequential(Linear(4, 2)))
 
 
-def test_squeezenet_costs_what_its_authors_say() -> None:
-    path = SHARED / "weights" / "squeezenet1_1.safetensors"
-    if not path.exists():
-        pytest.skip("needs the shared data")
+def test_squeezenet_costs_what_its_authors_say(data_file: DataFile) -> None:
+    path = data_file("weights/squeezenet1_1.safetensors")
     found = total(costs(pretrained("squeezenet1_1", path), (1, 3, 227, 227)))
     assert found.parameters == 1_235_496
     assert found.multiply_adds == 387_747_520  # "0.39 G"

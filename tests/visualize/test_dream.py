@@ -23,8 +23,7 @@ from blockprop.visualize.ascent import ascend
 from blockprop.visualize.dream import Dream, dream
 from blockprop.visualize.objectives.activity import CHUNK, Activity, Layers, Resemblance, parsed
 from blockprop.visualize.running import Step
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
+from tests.conftest import DataFile
 
 
 def small(dtype: torch.dtype = torch.float32) -> Network:
@@ -518,10 +517,8 @@ def test_numbers_that_overflow_are_told() -> None:
 
 
 @pytest.mark.slow
-def test_googlenet_dreams() -> None:
-    path, sky = DATA / "weights" / "googlenet_bvlc.safetensors", DATA / "art" / "deepdream_sky.jpg"
-    if not path.exists() or not sky.exists():
-        pytest.skip(f"no {path} or {sky}")
+def test_googlenet_dreams(data_file: DataFile) -> None:
+    path, sky = data_file("weights/googlenet_bvlc.safetensors"), data_file("art/deepdream_sky.jpg")
     network = with_preprocessing(pretrained("googlenet", path))
     picture = read_picture(sky, longest=192)
     steps = list(dream(network, picture, octaves=2))

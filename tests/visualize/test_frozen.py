@@ -1,7 +1,5 @@
 """Frozen networks give the same values and the same errors at their input as those that they are made of."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
@@ -12,8 +10,7 @@ from blockprop.engine.plan import Node
 from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.visualize.frozen import FixedConv2d, frozen
-
-DATA = Path(__file__).parents[3] / "shared" / "data" / "weights"
+from tests.conftest import DataFile
 
 
 def same(network: Network, keep: tuple[str, ...], x: Tensor, tolerance: float = 1e-12) -> Network:
@@ -121,9 +118,7 @@ def test_nothing_but_what_is_needed_is_saved() -> None:
         ("vgg19", "vgg19_distilled16x_conv5_1", ("relu1_1", "relu3_1", "relu4_2", "relu5_1")),
     ],
 )
-def test_published_networks(name: str, file: str, keep: tuple[str, ...]) -> None:
-    path = DATA / f"{file}.safetensors"
-    if not path.exists():
-        pytest.skip(f"no {path}")
+def test_published_networks(name: str, file: str, keep: tuple[str, ...], data_file: DataFile) -> None:
+    path = data_file(f"weights/{file}.safetensors")
     network = with_preprocessing(pretrained(name, path)).to(dtype=torch.float64)
     same(network, keep, torch.rand(1, 3, 64, 80, dtype=torch.float64), 1e-9)

@@ -24,8 +24,8 @@ from blockprop.visualize.objectives.penalties import l2
 from blockprop.visualize.objectives.scores import score
 from blockprop.visualize.pipeline import fourier, pipeline, pixels, robust
 from blockprop.visualize.running import Step
+from tests.conftest import DataFile
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 PLAIN = {"l2": 0.0, "total_variation": 0.0, "doubt": 0.0}
 CLASSES = ["tench", "goldfish", "goose", "dog"]
 
@@ -50,11 +50,9 @@ def start(**settings: Any) -> Ascent:
     return maximize(small(), "goose", **{"steps": 6, "count": 2, **PLAIN, **settings})
 
 
-def squeezenet() -> Network:
-    path = DATA / "weights" / "squeezenet1_1.safetensors"
-    if not path.exists():
-        pytest.skip(f"no {path}")
-    classes = read_classes(DATA / "imagenet_classes.txt")
+def squeezenet(data_file: DataFile) -> Network:
+    path = data_file("weights/squeezenet1_1.safetensors")
+    classes = read_classes(data_file("imagenet_classes.txt"))
     return with_preprocessing(pretrained("squeezenet1_1", path), classes=classes)
 
 
@@ -454,16 +452,16 @@ def test_only_classes_and_single_pictures_are_judged() -> None:
 # A real network -------------------------------------------------------------------------------------------------------
 
 
-def test_squeezenet_is_sure_of_what_is_made_for_it() -> None:
-    network = squeezenet()
+def test_squeezenet_is_sure_of_what_is_made_for_it(data_file: DataFile) -> None:
+    network = squeezenet(data_file)
     *_, last = maximize(network, each(network, ["goose", "zebra"]), 96, steps=64)
     assert last.picture is not None
     for picture, name in zip(last.picture, ("goose", "zebra"), strict=True):
         assert judge(network, picture[None], name).confidence > 0.9
 
 
-def test_from_gray_too() -> None:
-    network = squeezenet()
+def test_from_gray_too(data_file: DataFile) -> None:
+    network = squeezenet(data_file)
     *_, last = maximize(network, "goose", 64, steps=20, start="gray")
     assert last.value > 5
     assert last.picture is not None

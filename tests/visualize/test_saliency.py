@@ -18,10 +18,10 @@ from blockprop.visualize import saliency, sanity
 from blockprop.visualize.attribution.methods import METHODS
 from tests.architectures import ARCHITECTURES
 from tests.architectures.squeezenet import SqueezeNet
+from tests.conftest import DataFile
 from tests.rules import rule_oracle
 from tests.visualize.saliency_oracle import ORACLES, small
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 CLASSIFIERS = [
     *("alexnet", "vgg16", "googlenet", "inception_v3", "squeezenet1_1", "resnet18", "densenet121"),
     *("mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "vit"),
@@ -395,14 +395,13 @@ def test_sanity_sees_a_map_that_does_not_change() -> None:
 # A real network -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not (DATA / "weights" / "squeezenet1_1.safetensors").exists(), reason="no published weights here")
-def test_a_photograph() -> None:
+def test_a_photograph(data_file: DataFile) -> None:
     from blockprop import read_photo
 
-    network = pretrained("squeezenet1_1", DATA / "weights" / "squeezenet1_1.safetensors")
-    classes = (DATA / "imagenet_classes.txt").read_text().splitlines()
+    network = pretrained("squeezenet1_1", data_file("weights/squeezenet1_1.safetensors"))
+    classes = (data_file("imagenet_classes.txt")).read_text().splitlines()
     network = with_preprocessing(network, classes=classes)
-    x = read_photo(DATA / "photos" / "n01855672_goose.jpg", network)
+    x = read_photo(data_file("photos/n01855672_goose.jpg"), network)
     seen = saliency(network, x, "goose", "guided_grad_cam", strict=True)
     assert seen.targets == saliency(network, x).targets == ["goose"]
     assert len(seen.coverage.replaced) == 26

@@ -22,8 +22,8 @@ from blockprop.visualize.style.losses import Aim, StyleLosses, Weights
 from blockprop.visualize.style.quasi_newton import LBFGS, Point
 from blockprop.visualize.style.stylize import Style, Stylization, _suitable_history, stylize
 from blockprop.visualize.tiling import Tiling
+from tests.conftest import DataFile
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 FILES = {
     "squeezenet1_1": ("squeezenet1_1",),
     "googlenet": ("googlenet_bvlc",),
@@ -598,10 +598,8 @@ def test_without_rectifiers_layers_must_be_said() -> None:
 
 
 @pytest.mark.parametrize(("name", "file"), [(name, file) for name, files in FILES.items() for file in files])
-def test_defaults_for_published_networks(name: str, file: str) -> None:
-    path = DATA / "weights" / f"{file}.safetensors"
-    if not path.exists():
-        pytest.skip(f"no {path}")
+def test_defaults_for_published_networks(name: str, file: str, data_file: DataFile) -> None:
+    path = data_file(f"weights/{file}.safetensors")
     network = with_preprocessing(pretrained(name, path))
     found = default_layers(network)
     nodes = {node.name for node in network.nodes}

@@ -4,7 +4,6 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,8 +45,7 @@ from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import Preprocessing, with_preprocessing
 from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
 from blockprop.visualize.tiling import Outputs, Tile, Tiling, spans
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
+from tests.conftest import DataFile
 
 
 def seeds_of(_tile: Tile, outputs: Outputs) -> dict[str, Tensor]:
@@ -458,10 +456,8 @@ def test_seeds_may_be_left_out() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("nodes", [("inception_4c",), ("inception_3b", "inception_4c"), ("conv2_norm2",)], ids=str)
-def test_googlenet_in_tiles(nodes: tuple[str, ...]) -> None:
-    path = DATA / "weights" / "googlenet_bvlc.safetensors"
-    if not path.exists():
-        pytest.skip(f"no {path}")
+def test_googlenet_in_tiles(nodes: tuple[str, ...], data_file: DataFile) -> None:
+    path = data_file("weights/googlenet_bvlc.safetensors")
     network = with_preprocessing(pretrained("googlenet", path))
     picture = torch.rand(1, 3, 411, 533, generator=torch.Generator().manual_seed(0))
     whole = Tiling(network, nodes).gradient(picture, seeds_of)
