@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 something went wrong (one sentence says what), 2 wrong usa
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -19,8 +20,9 @@ from blockprop.commands import (
     evaluate,
     export,
     import_,
-    inspect,
+    info,
     maximize,
+    predict,
     replay,
     saliency,
     sanity,
@@ -29,15 +31,13 @@ from blockprop.commands import (
     stylize,
     train,
 )
-from blockprop.commands.console import printable
+from blockprop.commands.console import INTERRUPTED, printable
 from blockprop.errors import BlockpropError
 from blockprop.version import __version__
 
 NO_MEMORY = "not enough memory; try something smaller: --batch-size, --size or --tile, as far as the command has them"
 ALLOCATION = "can't allocate memory"
 """What torch says then."""
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it; typer returns it where it has caught the interruption itself."""
 
 app = typer.Typer(
     name="blockprop",
@@ -48,23 +48,28 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command(epilog=train.EPILOG)(train.train)
-app.command("import", epilog=import_.EPILOG)(import_.import_)
-app.command(epilog=export.EPILOG)(export.export)
-app.command(epilog=evaluate.EVALUATE_EPILOG)(evaluate.evaluate)
-app.command(epilog=evaluate.PREDICT_EPILOG)(evaluate.predict)
-app.command(epilog=inspect.INFO_EPILOG)(inspect.info)
-app.command("saliency", epilog=saliency.EPILOG)(saliency.saliency_)
-app.command("segment", epilog=segment.EPILOG)(segment.segment_)
-app.command("sanity", epilog=sanity.EPILOG)(sanity.sanity_)
-app.command("maximize", epilog=maximize.EPILOG)(maximize.maximize_)
-app.command("sheet", epilog=sheet.EPILOG)(sheet.sheet_)
-app.command("dream", epilog=dream.EPILOG)(dream.dream_)
-app.command("stylize", epilog=stylize.EPILOG)(stylize.stylize_)
-app.command(epilog=replay.EPILOG)(replay.replay)
-app.command(epilog=check.CHECK_EPILOG)(check.check)
-app.command(epilog=diagram.DIAGRAM_EPILOG)(diagram.diagram)
-app.command(epilog=demo.DEMO_EPILOG)(demo.demo)
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "train": (train.train, train.EPILOG),
+    "import": (import_.import_, import_.EPILOG),
+    "export": (export.export, export.EPILOG),
+    "evaluate": (evaluate.evaluate, evaluate.EPILOG),
+    "predict": (predict.predict, predict.EPILOG),
+    "info": (info.info, info.EPILOG),
+    "saliency": (saliency.saliency_, saliency.EPILOG),
+    "segment": (segment.segment_, segment.EPILOG),
+    "sanity": (sanity.sanity_, sanity.EPILOG),
+    "maximize": (maximize.maximize_, maximize.EPILOG),
+    "sheet": (sheet.sheet_, sheet.EPILOG),
+    "dream": (dream.dream_, dream.EPILOG),
+    "stylize": (stylize.stylize_, stylize.EPILOG),
+    "replay": (replay.replay, replay.EPILOG),
+    "check": (check.check, check.EPILOG),
+    "diagram": (diagram.diagram, diagram.EPILOG),
+    "demo": (demo.demo, demo.EPILOG),
+}
+"""By name: (the function, what its help ends with), in the order of the help."""
+for name, (function, epilog) in COMMANDS.items():
+    app.command(name, epilog=epilog)(function)
 
 
 def _print_version(wanted: bool) -> None:

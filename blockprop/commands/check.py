@@ -1,40 +1,25 @@
-"""`blockprop check`, `blockprop diagram` and `blockprop demo`."""
+"""`blockprop check`: backward passes against finite differences."""
 
-from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
-from blockprop.commands.console import say, show
-from blockprop.commands.options import (
-    Blocks,
-    Json,
-    Seed,
-    Target,
-    block_named,
-    examples_for,
-    load_network,
-    loss_for,
-    numbers,
-)
+from blockprop.commands.console import WRONG_GRADIENT, say, show
+from blockprop.commands.inputs import loss_for, network_and_examples
+from blockprop.commands.options import Blocks, Json, Seed, TargetOption
+from blockprop.commands.parsing import block_named, shape_named
 from blockprop.data.dataset import Dataset
-from blockprop.data.reading import read_data
 from blockprop.engine.check import Report, check_block, check_network
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
-from blockprop.networks.build import build_network
-from blockprop.networks.shipped import is_shipped
 
-CHECK_EPILOG = (
+EPILOG = (
     "Examples:\n\n"
     "blockprop check mlp:16 --data digits\n\n"
     "blockprop check lenet.safetensors --data mnist.npz\n\n"
     "blockprop check 'Conv2d(3, 8, 3, padding=1)' --shape 2,3,8,8"
 )
-
-WRONG_GRADIENT = 3
-"""Exit code if a backward pass is wrong."""
 
 
 def check(
@@ -47,7 +32,7 @@ def check(
         ),
     ] = "digits",
     data: Annotated[str, typer.Option(help="Examples for a network.")] = "digits",
-    target: Target = None,
+    target: TargetOption = None,
     own_blocks: Blocks = None,
     shape: Annotated[
         str | None, typer.Option(help="For a block: its input's shape, such as 2,3,8,8; several between semicolons.")
@@ -60,13 +45,13 @@ def check(
     """Compare backward passes with finite differences; exit with 3 if one is wrong."""
     block = block_named(network)
     if block is None:
-        net, some = _with_data(network, data, target, own_blocks, seed)
+        net, some = network_and_examples(network, data, target, own_blocks, seed)
         found = _check_network(net, some, examples, every_element, seed, as_json)
     else:
         if shape is None:
             raise SettingError("to check a block, give the shape of its input: --shape 2,3,8,8")
         generator = torch.Generator().manual_seed(seed)
-        inputs = [torch.randn(numbers(part), generator=generator) for part in shape.split(";")]
+        inputs = [torch.randn(shape_named(part), generator=generator) for part in shape.split(";")]
         found = check_block(block, *inputs, seed=seed)
     if as_json:
         errors = {c.name: c.error for c in found.comparisons}
@@ -88,18 +73,3 @@ def _check_network(net: Network, data: Dataset, count: int, every_element: bool,
         every_element=every_element,
         progress=lambda name: say(f"checking {name}", quiet),
     )
-
-
-def _with_data(
-    network: str, source: str, target: str | None, own_blocks: str | None, seed: int
-) -> tuple[Network, Dataset]:
-    """A saved network with data as it was trained on them, or a new network for the data."""
-    if _is_saved(network):
-        net = load_network(network, own_blocks)
-        return net, examples_for(net, source, target=target)[0]
-    data = read_data(source, target=target, seed=seed).train
-    return build_network(network, data.shape, data.output_count, seed), data
-
-
-def _is_saved(network: str) -> bool:
-    return is_shipped(network) or (Path(network).exists() and not network.endswith(".py"))

@@ -21,6 +21,10 @@ from blockprop.training.run import Record
 progress_console = Console(stderr=True, highlight=False)
 OTHER_COLUMNS = 42
 """Characters of a bar, its count, speed and remaining time."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it; typer returns it where it has caught the interruption itself."""
+WRONG_GRADIENT = 3
+"""Exit code if a backward pass is wrong."""
 
 
 class Timed(Protocol):

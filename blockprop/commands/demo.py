@@ -5,18 +5,13 @@ from typing import Annotated
 
 import typer
 
-from blockprop.commands.check import WRONG_GRADIENT
-from blockprop.commands.console import say, show, watched
+from blockprop.commands.console import WRONG_GRADIENT, say, show, watched
 from blockprop.commands.demo_page import run_demo
-from blockprop.commands.options import (
-    Device,
-    Json,
-    Seed,
-    device_named,
-)
+from blockprop.commands.inputs import device_named
+from blockprop.commands.options import Device, Json, Seed
 from blockprop.saving.files import require_writable
 
-DEMO_EPILOG = "Example:\n\nblockprop demo --out my-demo"
+EPILOG = "Example:\n\nblockprop demo --out my-demo"
 
 
 def demo(

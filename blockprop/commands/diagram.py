@@ -6,25 +6,17 @@ from typing import Annotated
 import torch
 import typer
 
-from blockprop.commands.check import _is_saved, _with_data
 from blockprop.commands.console import show
-from blockprop.commands.options import (
-    VARIABLE,
-    Blocks,
-    Json,
-    Seed,
-    Target,
-    load_network,
-    loss_for,
-    numbers,
-)
+from blockprop.commands.inputs import is_saved_network, load_network, loss_for, network_and_examples
+from blockprop.commands.options import VARIABLE, Blocks, Json, Seed, TargetOption
+from blockprop.commands.parsing import shape_named
 from blockprop.errors import SettingError
 from blockprop.networks.build import build_network
 from blockprop.reports.diagram import diagram as draw
 from blockprop.reports.sections import diagram_with_sizes
 from blockprop.saving.files import write_file
 
-DIAGRAM_EPILOG = "Example:\n\nblockprop diagram lenet.safetensors --data mnist.npz --out lenet.svg"
+EPILOG = "Example:\n\nblockprop diagram lenet.safetensors --data mnist.npz --out lenet.svg"
 
 
 def diagram(
@@ -39,7 +31,7 @@ def diagram(
     ] = "pictures",
     out: Annotated[Path, typer.Option(help="The SVG file to write.")] = Path("diagram.svg"),
     data: Annotated[str | None, typer.Option(help="Show the mean size of values and gradients on these data.")] = None,
-    target: Target = None,
+    target: TargetOption = None,
     own_blocks: Blocks = None,
     shape: Annotated[str, typer.Option(help="One example's shape, for a new network without data.")] = "1,28,28",
     outputs: Annotated[int, typer.Option(min=1, help="How many outputs, likewise.")] = 10,
@@ -52,12 +44,12 @@ def diagram(
             f"the diagram is an SVG picture: expected a name such as {out.with_suffix('.svg')}, came {out}"
         )
     if data is not None:
-        net, examples = _with_data(network, data, target, own_blocks, seed)
+        net, examples = network_and_examples(network, data, target, own_blocks, seed)
         text = diagram_with_sizes(net, examples, loss_for(examples))
     else:
-        new = not _is_saved(network)
-        net = build_network(network, numbers(shape), outputs, seed) if new else load_network(network, own_blocks)
-        size = net.meta.get("shape") or numbers(shape)
+        new = not is_saved_network(network)
+        net = build_network(network, shape_named(shape), outputs, seed) if new else load_network(network, own_blocks)
+        size = net.meta.get("shape") or shape_named(shape)
         trace = net.forward(torch.zeros(1, *size))
         text = draw(net, shapes={name: tuple(value.shape[1:]) for name, value in trace.values.items()})
     write_file(out, text)

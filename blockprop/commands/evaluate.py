@@ -1,60 +1,19 @@
-"""`blockprop evaluate` and `blockprop predict`."""
+"""`blockprop evaluate`: how good a saved network is on data."""
 
-import csv
-import io
-import shutil
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from torch import Tensor
 
-from blockprop.blocks import Softmax
-from blockprop.commands.console import say, show, show_table
-from blockprop.commands.options import (
-    SHIPPED,
-    Blocks,
-    Device,
-    Json,
-    LossName,
-    Target,
-    examples_for,
-    is_network,
-    load_network,
-    loss_for,
-    network_for_data,
-    network_for_photos,
-)
-from blockprop.data.dataset import Dataset
+from blockprop.commands.console import show, show_table
+from blockprop.commands.inputs import examples_for, is_network, load_network, loss_for, network_for_data
+from blockprop.commands.options import SHIPPED, Blocks, Device, Json, LossName, TargetOption
+from blockprop.commands.units import r_squared
 from blockprop.data.reading import NAMES as DATA_NAMES
-from blockprop.engine.fitting import fitting
-from blockprop.engine.network import Network
-from blockprop.errors import NotFiniteError, SettingError, shape, suggestion
-from blockprop.pictures.image_files import is_image
-from blockprop.pictures.photos import beside, read_photo, read_preprocessing, with_preprocessing
-from blockprop.saving.files import require_writable, write_file
+from blockprop.errors import SettingError
 from blockprop.training.evaluation import evaluate as measure
 from blockprop.training.evaluation import predict as outputs_for
-from blockprop.visualize.objectives.scores import softmax_at
 
-EVALUATE_EPILOG = "Example:\n\nblockprop evaluate lenet.safetensors mnist.npz"
-PREDICT_EPILOG = (
-    "Examples:\n\n"
-    "blockprop predict lenet.safetensors digit.png\n\n"
-    "blockprop predict squeezenet.safetensors cat.jpg holidays/\n\n"
-    "blockprop predict prices.safetensors new_cars.csv --out prices.csv"
-)
-SHOWN = 50
-"""Rows of predictions that are printed at most."""
-BAR = 20
-"""Characters of a bar that stands for 100 %."""
-LEAST_NAME = 30
-"""Characters of a class name that are always printed."""
-FOR_PHOTOS = (
-    "{network} does not say what it expects of a photograph; say it with --preprocessing FILE, or in a file {beside} "
-    'beside it, such as {{"size": 224, "range": 255, "mean": [104, 117, 123], "channels": "BGR"}} '
-    "(the network's input is (range · picture − mean) / scale, for a picture in 0…1)"
-)
+EPILOG = "Example:\n\nblockprop evaluate lenet.safetensors mnist.npz"
 
 
 def evaluate(
@@ -65,7 +24,7 @@ def evaluate(
             help=f"A saved network, by default {SHIPPED}, which come with blockprop; and data as for `train`.",
         ),
     ],
-    target: Target = None,
+    target: TargetOption = None,
     loss: LossName = None,
     own_blocks: Blocks = None,
     device: Device = "cpu",
@@ -96,187 +55,3 @@ def evaluate(
     show(result, as_json)
     if by_class:
         show_table(["class", "right"], [[name, f"{share:.2%}"] for name, share in by_class.items()])
-
-
-def predict(
-    data: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[NETWORK] DATA",
-            help=f"A saved network, by default {SHIPPED}, which come with blockprop; and photographs, folders of them, "
-            "or data as for `train`.",
-        ),
-    ],
-    top: Annotated[
-        int | None, typer.Option(min=1, help="How many classes to name; by default 5 for photographs, or else 3.")
-    ] = None,
-    output: Annotated[str | None, typer.Option(help="Whose output to show, if the network has several.")] = None,
-    preprocessing: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A .json or .toml file that says what a network without preprocessing expects of a photograph: "
-            "size, range, mean, scale, channels, shorter_side, classes.",
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="A .csv file for all predictions.")] = None,
-    own_blocks: Blocks = None,
-    device: Device = "cpu",
-    as_json: Json = False,
-) -> None:
-    """Say what a saved network makes of photographs or of the rows of a table."""
-    network, data = (data[0], data[1:]) if is_network(data[0]) else (None, data)
-    if not data:
-        raise SettingError(f"expected photographs or other data after the network {network}")
-    sources = [file for given in data for file in _files(given)]
-    if network is None:
-        network = _default_for(sources)
-        say(f"the network is {network}; one before the data takes its place", as_json)
-    net = with_one_output(load_network(network, own_blocks, device), output)
-    net = seeing(net, network, preprocessing, any(is_image(Path(source)) for source in sources))
-    if out is not None:
-        require_writable(out)
-    count = top or (5 if "picture" in net.meta else 3)
-    rows = [row for source in sources for row in _predictions(source, net, count)]
-    if out is not None:
-        write_file(out, _csv(rows))
-        say(f"{len(rows)} predictions are in {out}", as_json)
-    if as_json:
-        show({"network": network, "predictions": rows}, as_json)
-    elif out is None:
-        if "picture" in net.meta and all("classes" in row for row in rows):
-            _show_bars(rows[:SHOWN])
-        else:
-            show_table(["example", "prediction"], [[row["example"], _answer(row)] for row in rows[:SHOWN]])
-        if len(rows) > SHOWN:
-            say(f"… and {len(rows) - SHOWN} more; --out predictions.csv writes all")
-
-
-def with_one_output(network: Network, name: str | None) -> Network:
-    """The network with this output alone, or with its only one. SettingError if it is not clear which is meant."""
-    names = ", ".join(network.outputs)
-    if name is None and len(network.outputs) > 1:
-        raise SettingError(f"the network has {len(network.outputs)} outputs ({names}); choose one with --output NAME")
-    if name is None:
-        return network
-    if name not in network.keys:
-        raise SettingError(f"the network has no output {name!r}{suggestion(name, network.keys)}; its own: {names}")
-    return Network(network.nodes, network.inputs, (name,), network.meta)
-
-
-def seeing(network: Network, path: str, settings: Path | None = None, photos: bool = True) -> Network:
-    """The network with the preprocessing that a file says, if that is wanted or needed."""
-    trained_here = not network.meta.keys().isdisjoint(("data", "spec"))
-    if settings is None and (not photos or trained_here or "picture" in network.meta):
-        return network
-    if settings is None and "preprocessing" in network.meta:
-        return with_preprocessing(network)
-    found = settings or beside(path)
-    if found is None:
-        name = Path(path).with_suffix(".json").name
-        raise SettingError(FOR_PHOTOS.format(network=path, beside=name))
-    return with_preprocessing(network, *read_preprocessing(found))
-
-
-def r_squared(network: Network, examples: Dataset) -> dict[str, float]:
-    """For numbers as targets: the share of their variance that the network explains, 1 − Σ(ŷ − y)² / Σ(y − ȳ)²."""
-    if examples.classes is not None or examples.y is None:
-        return {}
-    y = examples.y.reshape(len(examples), -1)
-    rest, whole = (outputs_for(network, examples.x) - y).square().sum(), (y - y.mean(0)).square().sum()
-    return {"r_squared": float(1 - rest / whole)} if whole > 0 else {}
-
-
-def _default_for(sources: list[str]) -> str:
-    photos = [source for source in sources if is_image(Path(source))]
-    return network_for_photos(photos) if photos else network_for_data(sources[0])
-
-
-def _files(given: str) -> list[str]:
-    """The pictures of a folder one by one, so that each prediction says which it is for; else what was given."""
-    if not Path(given).is_dir():
-        return [given]
-    pictures = sorted(str(file) for file in Path(given).rglob("*") if is_image(file))
-    return pictures or [given]
-
-
-def _predictions(source: str, network: Network, top: int) -> list[dict[str, Any]]:
-    """One row for each example of a source."""
-    if "picture" in network.meta and is_image(Path(source)):
-        output = network(fitting(read_photo(source, network), network)).cpu()
-        if output.numel() != max(output.shape, default=1):
-            name = network.outputs[0]
-            raise SettingError(f"the output {name!r} is {shape(output)}, not one score for each class")
-        return [_prediction(source, output.flatten(), network, top)]
-    examples, _ = examples_for(network, source, need_labels=False)
-    names = [source] if len(examples) == 1 else [f"{source}:{i + 1}" for i in range(len(examples))]
-    outputs = outputs_for(network, examples.x)
-    return [_prediction(name, output, network, top) for name, output in zip(names, outputs, strict=True)]
-
-
-def _prediction(name: str, output: Tensor, network: Network, top: int) -> dict[str, Any]:
-    if not output.isfinite().all():
-        raise NotFiniteError(f"{name}: the network gives numbers that are not finite; is its preprocessing right?")
-    classes = network.meta.get("classes") or []
-    if output.numel() == 1 or not (classes or "picture" in network.meta):
-        return {"example": name, "values": output.flatten().tolist()}
-    best = probabilities(output.float(), network).topk(min(top, len(output)))
-    ranked = [
-        {"class": _class_name(int(number), classes), "number": int(number), "probability": float(share)}
-        for share, number in zip(best.values, best.indices, strict=True)
-    ]
-    return {"example": name, "classes": ranked}
-
-
-def _class_name(number: int, classes: list[str]) -> str:
-    return (classes[number] if number < len(classes) else "") or str(number)
-
-
-def probabilities(scores: Tensor, network: Network) -> Tensor:
-    """The shares of the classes: softmax of one example's scores, unless the network itself ends with it.
-
-    What only arranges the numbers anew may come after it.
-    """
-    node = softmax_at(network, network.outputs[0])
-    if node is None:
-        return scores.softmax(0)
-    return scores if isinstance(node.block, Softmax) else scores.exp()
-
-
-def _answer(row: dict[str, Any]) -> str:
-    if "values" in row:
-        return ", ".join(f"{value:.6g}" for value in row["values"])
-    return ", ".join(f"{found['class']} {found['probability']:.1%}" for found in row["classes"])
-
-
-def _show_bars(rows: list[dict[str, Any]]) -> None:
-    """Each photograph with its classes: share, bar, name; names are cut at the edge of the terminal."""
-    space = max(shutil.get_terminal_size().columns - BAR - 13, LEAST_NAME)
-    for i, row in enumerate(rows):
-        print("\n" * (i > 0) + row["example"])
-        for found in row["classes"]:
-            name, share = found["class"], found["probability"]
-            name = name if len(name) <= space else name[: space - 1] + "…"
-            print(f"{share:9.1%}  {_bar(share):{BAR}}  {name}")
-
-
-def _bar(share: float) -> str:
-    """A bar as long as the share, to an eighth of a character."""
-    eighths = round(share * BAR * 8)
-    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if rows and "values" in rows[0]:
-        writer.writerow(["example", *(f"value{i + 1}" for i in range(len(rows[0]["values"])))])
-        writer.writerows([row["example"], *row["values"]] for row in rows)
-    else:
-        ranks = range(1, 1 + max((len(row["classes"]) for row in rows), default=1))
-        heads = [f"{head}{rank if rank > 1 else ''}" for rank in ranks for head in ("class", "probability")]
-        writer.writerow(["example", *heads])
-        for row in rows:
-            best = [fact for found in row["classes"] for fact in (found["class"], found["probability"])]
-            writer.writerow([row["example"], *best])
-    return text.getvalue()

@@ -1,4 +1,4 @@
-"""`blockprop export`."""
+"""`blockprop export`: a saved network as an ONNX model."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from blockprop.commands.console import show
-from blockprop.commands.options import Blocks, Json, SavedNetwork, load_network, numbers
+from blockprop.commands.inputs import load_network
+from blockprop.commands.options import Blocks, Json, SavedNetwork
+from blockprop.commands.parsing import shape_named
 from blockprop.errors import SettingError
 from blockprop.exporters import to_onnx
 from blockprop.saving.files import require_writable
@@ -38,7 +40,7 @@ def export(
     require_writable(out)
     start = time.perf_counter()
     net = load_network(network, own_blocks)
-    sizes = None if shape is None else [numbers(part) for part in shape.split(";")]
+    sizes = None if shape is None else [shape_named(part) for part in shape.split(";")]
     if sizes is not None and len(sizes) != len(net.inputs):
         names = ", ".join(net.inputs)
         raise SettingError(f"--shape: expected one for each of {names}, between semicolons, came {shape!r}")

@@ -1,16 +1,18 @@
-"""`blockprop import`."""
+"""`blockprop import`: a torch module, an ONNX file or published weights as a network of blocks."""
 
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
 from torch import nn
 
 from blockprop.commands.console import say, show, watched_bytes
-from blockprop.commands.options import Json, numbers
+from blockprop.commands.options import Json
+from blockprop.commands.parsing import shape_named
+from blockprop.commands.photos import with_picture
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError, suggestion
 from blockprop.importers import from_onnx, from_torch
@@ -20,7 +22,7 @@ from blockprop.networks.fetching import cache_folder, fetch_published
 from blockprop.networks.published import PUBLISHED
 from blockprop.networks.python_files import call_in, names_python
 from blockprop.networks.weights import pretrained
-from blockprop.pictures.photos import Preprocessing, beside, read_classes, read_preprocessing, with_preprocessing
+from blockprop.pictures.photos import Preprocessing
 from blockprop.saving.files import require_writable
 from blockprop.saving.storage import save
 
@@ -109,7 +111,7 @@ def _read(
     if not path.exists():
         near = suggestion(model, {**ARCHITECTURES, **PUBLISHED})
         raise SettingError(f"{model}: there is no such file, and no network of that name{near}")
-    return from_onnx(path, {"shape": numbers(shape)} if shape and ";" not in shape else None), model
+    return from_onnx(path, {"shape": shape_named(shape)} if shape and ";" not in shape else None), model
 
 
 def _from_module(spec: str, shape: str | None, opaque: bool) -> Network:
@@ -118,7 +120,7 @@ def _from_module(spec: str, shape: str | None, opaque: bool) -> Network:
         raise SettingError(f"{spec}: expected a torch.nn.Module, the function returned a {type(module).__name__}")
     if shape is None:
         raise SettingError("a torch module does not know its input: pass one example's shape, --shape 3,224,224")
-    example = [torch.randn(2, *numbers(part)) for part in shape.split(";")]
+    example = [torch.randn(2, *shape_named(part)) for part in shape.split(";")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # opaque nodes are listed in the result
         return from_torch(module, example, training=False, opaque=opaque)
@@ -139,15 +141,3 @@ def _published(name: str, fetch: bool, quiet: bool) -> tuple[Network, str | None
     network = from_onnx(path)
     network.meta["preprocessing"] = Preprocessing.from_dict(found.preprocessing).to_dict()
     return network, None
-
-
-def with_picture(network: Network, file: str | None, given: str | None = None, classes: str | None = None) -> Network:
-    """The network with what it expects of a picture in front, if that is known."""
-    source: Any = given or (beside(file) if file else None)
-    found, names = read_preprocessing(source) if source else (None, None)
-    names = read_classes(classes) if classes else names
-    if found is None and "preprocessing" not in network.meta:
-        if names is not None:
-            network.meta["classes"] = names
-        return network
-    return with_preprocessing(network, found, names)

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from blockprop.commands.console import readable, say, show, show_table, watched
-from blockprop.commands.options import network_for_photos
+from blockprop.commands.inputs import network_for_photos
 from blockprop.commands.photos import is_made, open_network
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError

@@ -3,19 +3,28 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from torch import Tensor
 
-from blockprop.commands.evaluate import seeing
-from blockprop.commands.import_ import with_picture
-from blockprop.commands.options import VARIABLE, device_named, load_network
+from blockprop.commands.inputs import device_named, load_network
+from blockprop.commands.options import VARIABLE
 from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.importers import from_onnx
 from blockprop.pictures.colors import luminance
-from blockprop.pictures.photos import Preprocessing, picture_channels, preprocessing_of, read_photo, reading_frame
+from blockprop.pictures.photos import (
+    Preprocessing,
+    beside,
+    picture_channels,
+    preprocessing_of,
+    read_classes,
+    read_photo,
+    read_preprocessing,
+    reading_frame,
+    with_preprocessing,
+)
 from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, read_picture, read_settings
 
 SIDE = 256
@@ -59,6 +68,13 @@ Side = Annotated[
 ]
 PictureSeed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Decides everything random.")]
 Report = Annotated[Path | None, typer.Option(metavar="FOLDER", help="A folder for a page about the result.")]
+
+
+FOR_PHOTOS = (
+    "{network} does not say what it expects of a photograph; say it with --preprocessing FILE, or in a file {beside} "
+    'beside it, such as {{"size": 224, "range": 255, "mean": [104, 117, 123], "channels": "BGR"}} '
+    "(the network's input is (range · picture − mean) / scale, for a picture in 0…1)"
+)
 
 
 class Seen(NamedTuple):
@@ -106,6 +122,32 @@ def read_seen(path: str, network: Network, side: int | None = None) -> Seen:
     whole = replace(known, size=None, shorter_side=side or known.reading_side or SIDE)
     shown = read_picture(path, longest=SHOWN)[0]
     return Seen(name, read_photo(path, whole), shown, (height, width), (0, 0, height, width))
+
+
+def seeing(network: Network, path: str, settings: Path | None = None, photos: bool = True) -> Network:
+    """The network with the preprocessing that a file says, if that is wanted or needed."""
+    trained_here = not network.meta.keys().isdisjoint(("data", "spec"))
+    if settings is None and (not photos or trained_here or "picture" in network.meta):
+        return network
+    if settings is None and "preprocessing" in network.meta:
+        return with_preprocessing(network)
+    found = settings or beside(path)
+    if found is None:
+        name = Path(path).with_suffix(".json").name
+        raise SettingError(FOR_PHOTOS.format(network=path, beside=name))
+    return with_preprocessing(network, *read_preprocessing(found))
+
+
+def with_picture(network: Network, file: str | None, given: str | None = None, classes: str | None = None) -> Network:
+    """The network with what it expects of a picture in front, if that is known."""
+    source: Any = given or (beside(file) if file else None)
+    found, names = read_preprocessing(source) if source else (None, None)
+    names = read_classes(classes) if classes else names
+    if found is None and "preprocessing" not in network.meta:
+        if names is not None:
+            network.meta["classes"] = names
+        return network
+    return with_preprocessing(network, found, names)
 
 
 def takes_any_size(network: Network) -> bool:

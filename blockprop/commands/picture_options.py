@@ -8,7 +8,7 @@ import typer
 from torch import Tensor
 
 from blockprop.commands.making import Around
-from blockprop.commands.options import block_named
+from blockprop.commands.parsing import block_named
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError

@@ -1,4 +1,4 @@
-"""`blockprop train`."""
+"""`blockprop train`: a network learns from data, is tested and saved."""
 
 from contextlib import closing
 from pathlib import Path
@@ -10,22 +10,9 @@ from torch import Tensor
 
 from blockprop.commands.console import readable, say, show, watched
 from blockprop.commands.epoch_log import logged
-from blockprop.commands.evaluate import r_squared
-from blockprop.commands.options import (
-    Blocks,
-    Device,
-    Json,
-    LossName,
-    Seed,
-    Source,
-    Target,
-    checkpoint_beside,
-    device_named,
-    identity,
-    loss_for,
-    task_of,
-)
-from blockprop.commands.units import in_units, with_units, without_units
+from blockprop.commands.inputs import device_named, identity, loss_for, task_of
+from blockprop.commands.options import Blocks, Device, Json, LossName, Seed, Source, TargetOption
+from blockprop.commands.units import in_units, r_squared, with_units, without_units
 from blockprop.data.dataset import Data, Dataset
 from blockprop.data.reading import read_data
 from blockprop.engine.network import Network
@@ -65,7 +52,7 @@ def train(
         typer.Option(help="mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build, or a saved network to go on from."),
     ] = "mlp:64",
     out: Annotated[Path, typer.Option(help="Where to save the trained network.")] = Path("network.safetensors"),
-    target: Target = None,
+    target: TargetOption = None,
     epochs: Annotated[int, typer.Option(min=1, help="How often to go through the data.")] = 20,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 64,
     optimizer: Annotated[
@@ -245,3 +232,8 @@ def _page(network: Network, parts: list[Section], data: Dataset, result: dict[st
         if isinstance(value, int | float)
     }
     return page(f"{network.meta.get('spec', 'network')} on {Path(data.name).name}", parts, shown)
+
+
+def checkpoint_beside(path: Path) -> Path:
+    """Where training keeps its checkpoint while it makes the network at `path`."""
+    return path.with_name(path.name + ".checkpoint")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from blockprop.cli import main
-from blockprop.commands.options import block_named, numbers
+from blockprop.commands.parsing import block_named, shape_named
 from blockprop.errors import SettingError
 from blockprop.saving.storage import load
 
@@ -276,7 +276,7 @@ def test_nothing_in_a_block_description_is_run() -> None:
     for text in ("Linear(__import__('os').getpid(), 3)", "Linear(3", "Linear(3, 4, 5, 6)", "Linear(3, bias=)"):
         with pytest.raises(SettingError):
             block_named(text)
-    assert numbers("2,3") == (2, 3)
+    assert shape_named("2,3") == (2, 3)
 
 
 def test_help_has_examples(capsys: Output) -> None:

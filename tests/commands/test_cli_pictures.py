@@ -22,7 +22,7 @@ from blockprop.blocks import (
     Softmax,
 )
 from blockprop.cli import main
-from blockprop.commands.evaluate import probabilities
+from blockprop.commands.predict import probabilities
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
 from blockprop.pictures.photos import Preprocessing, with_preprocessing

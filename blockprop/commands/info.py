@@ -1,4 +1,4 @@
-"""`blockprop info`."""
+"""`blockprop info`: what a saved network takes and gives, and what its nodes cost."""
 
 import shutil
 from collections.abc import Sequence
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from blockprop.blocks import Embedding
 from blockprop.commands.console import say, show, show_table
-from blockprop.commands.options import Blocks, Json, SavedNetwork, load_network, numbers
+from blockprop.commands.inputs import load_network
+from blockprop.commands.options import Blocks, Json, SavedNetwork
+from blockprop.commands.parsing import shape_named
 from blockprop.engine.block import Block
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
@@ -20,7 +22,7 @@ from blockprop.interop.opaque import Opaque
 from blockprop.pictures.photos import Preprocessing, preprocessing_of
 from blockprop.reports.costs import Cost, costs, parameter_counts, total
 
-INFO_EPILOG = (
+EPILOG = (
     "What the columns count:\n\n"
     "parameters   Numbers that are trained. A shared block's stand at the first of its nodes.\n\n"
     "mult-adds    Multiply-adds of the forward pass: of linear maps, convolutions, products of matrices, attention and "
@@ -79,7 +81,7 @@ def info(
 def _inputs(network: Network, shapes: str | None, batch_size: int) -> list[Tensor]:
     """Zeros of the shapes that were given, or that the network knows; none if neither is so."""
     if shapes is not None:
-        known = [numbers(part) for part in shapes.split(";")]
+        known = [shape_named(part) for part in shapes.split(";")]
         if len(known) != len(network.inputs):
             names = ", ".join(network.inputs)
             raise SettingError(f"--shape: expected one for each of {names}, between semicolons, came {shapes!r}")

@@ -1,0 +1,153 @@
+"""Which network, which data and which loss a command is to use."""
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from blockprop.commands.options import SHIPPED, VARIABLE
+from blockprop.data.arrays import is_idx
+from blockprop.data.dataset import Data, Dataset
+from blockprop.data.encoding import TableEncoder
+from blockprop.data.reading import TABLES, read_data
+from blockprop.engine.network import Network
+from blockprop.engine.objectives import LOSSES, Loss, Task, cross_entropy, mean_squared_error
+from blockprop.errors import SettingError, suggestion
+from blockprop.networks.build import blocks_in, build_network
+from blockprop.networks.shipped import is_shipped, shipped
+from blockprop.pictures.image_files import is_image
+from blockprop.saving.storage import load
+
+DIGIT = 32
+"""Pixels of the longer side up to which a gray picture is taken for a digit."""
+
+
+def device_named(name: str) -> torch.device:
+    """The device, if it is there; SettingError otherwise."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(f"the device {name!r} cannot be used here ({str(error).splitlines()[0]})") from None
+    return device
+
+
+def task_of(loss: str | None) -> Task | None:
+    """Whether a loss wants classes or numbers; None if the data decide."""
+    return None if loss is None else _loss_maker(loss)().task
+
+
+def loss_for(data: Dataset, name: str | None = None, label_smoothing: float = 0.0) -> Loss:
+    """The loss by name, or the usual one: cross-entropy for classes, mean squared error for numbers."""
+    if name is None:
+        return cross_entropy(label_smoothing=label_smoothing) if data.classes else mean_squared_error()
+    make = _loss_maker(name)
+    if not label_smoothing:
+        return make()
+    if "label_smoothing" not in inspect.signature(make).parameters:
+        raise SettingError(f"label smoothing is for classes; {name} has none")
+    return make(label_smoothing=label_smoothing)
+
+
+def _loss_maker(name: str) -> Callable[..., Loss]:
+    if name not in LOSSES:
+        raise SettingError(f"there is no loss {name!r}{suggestion(name, LOSSES)}")
+    return LOSSES[name]
+
+
+def load_network(path: str, own_blocks: str | None, device: str = "cpu") -> Network:
+    """A saved network, with the blocks of a Python file known if one is given; or one that comes with the package."""
+    if is_shipped(path):
+        return shipped(path).to(device_named(device))
+    return load(path, blocks=blocks_in(own_blocks) if own_blocks else None).to(device_named(device))
+
+
+def network_for_data(source: str) -> str:
+    """Which of the networks that come with the package suits these data."""
+    if os.environ.get(VARIABLE):
+        return os.environ[VARIABLE]
+    first = next((path for path in sorted(Path(source).rglob("*")) if is_image(path)), None)
+    if first is not None:
+        return network_for_photos([str(first)])
+    shape = read_data(source, need_labels=False).train.shape
+    if len(shape) != 3:
+        raise SettingError(
+            f"{source}: its examples are no pictures; say which network, {SHIPPED} are for pictures alone"
+        )
+    return "digits" if shape[0] == 1 and max(shape) <= DIGIT else "pictures"
+
+
+def network_for_photos(pictures: Sequence[str] = ()) -> str:
+    """That of the environment, or which of the package's looks at these: "digits" if all are small and gray."""
+    if os.environ.get(VARIABLE):
+        return os.environ[VARIABLE]
+    return "digits" if pictures and all(map(_is_small_and_gray, pictures)) else "pictures"
+
+
+def _is_small_and_gray(path: str) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.mode in ("1", "L", "LA", "I;16") and max(image.size) <= DIGIT
+    except OSError:
+        return False
+
+
+def is_network(argument: str) -> bool:
+    """Whether an argument names a network rather than data."""
+    path = Path(argument)
+    if is_shipped(argument) or path.suffix.lower() == ".safetensors" or (path / "network.json").is_file():
+        return True
+    known = path.suffix.lower() in (".npz", *TABLES) or is_image(path)
+    return path.is_file() and not known and not is_idx(path)
+
+
+def examples_for(
+    network: Network, source: str, *, target: str | None = None, need_labels: bool = True
+) -> tuple[Dataset, str]:
+    """(data, which part): in the shape and with the classes and columns that the network was trained with.
+
+    The data's own test part; or, if the network was trained on these data, what was held out then; or all.
+    """
+    meta = network.meta
+    size = meta.get("shape") or []
+    pictures = len(size) == 3
+    held_out = meta.get("held_out") or {}
+    same = held_out.get("source") == identity(source)
+    data: Data = read_data(
+        source,
+        target=target or (meta.get("target") if need_labels else None),
+        encoder=TableEncoder.from_dict(meta["encoder"]) if meta.get("encoder") else None,
+        need_labels=need_labels,
+        test_fraction=held_out["fraction"] if same and need_labels else 0.0,
+        seed=held_out["seed"] if same else 0,
+        size=(size[1], size[2]) if pictures else None,
+        channels=size[0] if pictures else None,
+        classes=meta.get("classes") or None,
+        task="classify" if meta.get("classes") else None,
+    )
+    if data.test is None:
+        return data.train, "all"
+    return data.test, "held out in training" if same else "test part"
+
+
+def identity(source: str) -> str:
+    """What tells one source of data from another: its full path, or its name if it is no file."""
+    return os.path.abspath(source) if os.path.exists(source) else source
+
+
+def network_and_examples(
+    network: str, source: str, target: str | None, own_blocks: str | None, seed: int
+) -> tuple[Network, Dataset]:
+    """A saved network with data as it was trained on them, or a new network for the data."""
+    if is_saved_network(network):
+        net = load_network(network, own_blocks)
+        return net, examples_for(net, source, target=target)[0]
+    data = read_data(source, target=target, seed=seed).train
+    return build_network(network, data.shape, data.output_count, seed), data
+
+
+def is_saved_network(network: str) -> bool:
+    return is_shipped(network) or (Path(network).exists() and not network.endswith(".py"))
