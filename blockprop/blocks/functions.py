@@ -1,4 +1,4 @@
-"""Elementary functions of each element, the softmaxes, and dropout."""
+"""Elementary functions of each element, and the softmaxes."""
 
 import math
 from collections.abc import Sequence
@@ -7,12 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.blocks.pointwise import where_above
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
-
-_between = torch.ops.aten.hardtanh_backward.default
-"""d where low < x < high, else 0, in one pass over memory."""
 
 
 class Exp(Block):
@@ -113,40 +109,6 @@ class Abs(Block):
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         return (saved.sign().mul_(d_y),)
-
-
-class Clamp(Block):
-    """What lies between two bounds:  y = min(max(x, low), high); None stands for no bound.
-
-    d_x = d_y where low < y < high, else 0 (also at the bounds, as for ReLU)
-
-    x, y: any shape. Clamp(0, 6) is ReLU6 (Krizhevsky 2010).
-    Raises SettingError if low is not below high, or neither is given.
-    Departure: torch.clamp has derivative 1 at the bounds; torch's relu6 and hardtanh have 0, like this.
-    """
-
-    kind = "activation"
-    gate = "cuts elsewhere than at 0 from below"
-
-    def __init__(self, low: float | None = None, high: float | None = None):
-        if low is None and high is None:
-            raise SettingError("give low, high or both")
-        if low is not None and high is not None and not low < high:
-            raise SettingError(f"low must be below high, came {low} and {high}")
-        self.low, self.high = low, high
-        bounds = " and ".join(f"{bound:g}" for bound in (low, high) if bound is not None)
-        self.gate = f"cuts at {bounds}, not at 0 from below"
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        return x.clamp(self.low, self.high), x  # x: in half precision y holds the bounds rounded, and looks inside them
-
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        if self.low is not None and self.high is not None:
-            return (_between(d_y, saved, self.low, self.high),)
-        if self.low is not None:
-            return (where_above(saved, self.low, d_y),)
-        assert self.high is not None
-        return (where_above(-saved, -self.high, d_y),)
 
 
 class Affine(Block):
@@ -253,51 +215,3 @@ class Detach(Block):
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[None]:
         return (None,)
-
-
-class Dropout(Block):
-    """In training, elements set to 0 at random and the rest scaled up to keep the expectation:  y = x ∘ mask.
-
-    d_x = d_y ∘ mask,     mask = 0 with the given probability, else 1 / (1 − probability)
-    In evaluation y = x and d_x = d_y: the tensors themselves, not copies.
-
-    x, y: any shape
-    Raises SettingError if the probability is outside 0…1.
-    Source: Srivastava et al. 2014, section 10 for the scaling in training.
-    """
-
-    kind = "activation"
-    gate = ""
-    pools = True
-    has_training_mode = True
-    generator: torch.Generator | None = None
-    """Draws the masks, on its own device; None stands for torch's global generator on the input's device."""
-
-    def __init__(self, probability: float = 0.5):
-        if not 0 <= probability <= 1:
-            raise SettingError(f"probability must be in 0…1, came {probability}")
-        self.probability = probability
-
-    def forward(self, x: Tensor, training: bool = False) -> tuple[Tensor, Any]:
-        if not training or self.probability == 0:
-            return x, None
-        mask = self.mask(x)
-        return x * mask, mask
-
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (d_y if saved is None else d_y * saved,)
-
-    def mask(self, x: Tensor) -> Tensor:
-        """Draw a new mask in the shape, type of number and place of x; it does not depend on x's memory layout."""
-        if self.probability == 1:
-            return torch.zeros_like(x)
-        device = x.device if self.generator is None else self.generator.device
-        # Two random numbers of 32 bits from each of 64: an eighth of the time of bernoulli_. An element is kept if its
-        # number is below `bound`, as happens with the share 1 − probability (to 2⁻³²) of all numbers.
-        count = x.numel()
-        numbers = torch.empty((count + 1) // 2, dtype=torch.int64, device=device)
-        numbers = numbers.random_(-(2**63), None, generator=self.generator).view(torch.int32)[:count]
-        bound = min(round((1 - self.probability) * 2**32) - 2**31, 2**31 - 1)
-        mask = torch.empty(count, dtype=x.dtype, device=device)
-        torch.lt(numbers, bound, out=mask)
-        return mask.mul_(1 / (1 - self.probability)).view(x.shape).to(x.device)

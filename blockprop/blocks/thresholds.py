@@ -1,13 +1,17 @@
-"""Activations that let through what is beyond a threshold, and nothing before it."""
+"""Activations with thresholds: what lies beyond one is let through, or cut off."""
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks.pointwise import where_above
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError
+
+_between = torch.ops.aten.hardtanh_backward.default
+"""d where low < x < high, else 0, in one pass over memory."""
 
 
 class ThresholdedReLU(Block):
@@ -57,3 +61,37 @@ class Shrink(Block):
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         return (where_above(saved.abs(), self.lambd, d_y),)
+
+
+class Clamp(Block):
+    """What lies between two bounds:  y = min(max(x, low), high); None stands for no bound.
+
+    d_x = d_y where low < y < high, else 0 (also at the bounds, as for ReLU)
+
+    x, y: any shape. Clamp(0, 6) is ReLU6 (Krizhevsky 2010).
+    Raises SettingError if low is not below high, or neither is given.
+    Departure: torch.clamp has derivative 1 at the bounds; torch's relu6 and hardtanh have 0, like this.
+    """
+
+    kind = "activation"
+    gate = "cuts elsewhere than at 0 from below"
+
+    def __init__(self, low: float | None = None, high: float | None = None):
+        if low is None and high is None:
+            raise SettingError("give low, high or both")
+        if low is not None and high is not None and not low < high:
+            raise SettingError(f"low must be below high, came {low} and {high}")
+        self.low, self.high = low, high
+        bounds = " and ".join(f"{bound:g}" for bound in (low, high) if bound is not None)
+        self.gate = f"cuts at {bounds}, not at 0 from below"
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        return x.clamp(self.low, self.high), x  # x: in half precision y holds the bounds rounded, and looks inside them
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        if self.low is not None and self.high is not None:
+            return (_between(d_y, saved, self.low, self.high),)
+        if self.low is not None:
+            return (where_above(saved, self.low, d_y),)
+        assert self.high is not None
+        return (where_above(-saved, -self.high, d_y),)

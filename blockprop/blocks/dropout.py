@@ -1,0 +1,57 @@
+"""Dropout: in training, some of the elements are left out."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blockprop.engine.block import Block
+from blockprop.errors import SettingError
+
+
+class Dropout(Block):
+    """In training, elements set to 0 at random and the rest scaled up to keep the expectation:  y = x ∘ mask.
+
+    d_x = d_y ∘ mask,     mask = 0 with the given probability, else 1 / (1 − probability)
+    In evaluation y = x and d_x = d_y: the tensors themselves, not copies.
+
+    x, y: any shape
+    Raises SettingError if the probability is outside 0…1.
+    Source: Srivastava et al. 2014, section 10 for the scaling in training.
+    """
+
+    kind = "activation"
+    gate = ""
+    pools = True
+    has_training_mode = True
+    generator: torch.Generator | None = None
+    """Draws the masks, on its own device; None stands for torch's global generator on the input's device."""
+
+    def __init__(self, probability: float = 0.5):
+        if not 0 <= probability <= 1:
+            raise SettingError(f"probability must be in 0…1, came {probability}")
+        self.probability = probability
+
+    def forward(self, x: Tensor, training: bool = False) -> tuple[Tensor, Any]:
+        if not training or self.probability == 0:
+            return x, None
+        mask = self.mask(x)
+        return x * mask, mask
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (d_y if saved is None else d_y * saved,)
+
+    def mask(self, x: Tensor) -> Tensor:
+        """Draw a new mask in the shape, type of number and place of x; it does not depend on x's memory layout."""
+        if self.probability == 1:
+            return torch.zeros_like(x)
+        device = x.device if self.generator is None else self.generator.device
+        # Two random numbers of 32 bits from each of 64: an eighth of the time of bernoulli_. An element is kept if its
+        # number is below `bound`, as happens with the share 1 − probability (to 2⁻³²) of all numbers.
+        count = x.numel()
+        numbers = torch.empty((count + 1) // 2, dtype=torch.int64, device=device)
+        numbers = numbers.random_(-(2**63), None, generator=self.generator).view(torch.int32)[:count]
+        bound = min(round((1 - self.probability) * 2**32) - 2**31, 2**31 - 1)
+        mask = torch.empty(count, dtype=x.dtype, device=device)
+        torch.lt(numbers, bound, out=mask)
+        return mask.mul_(1 / (1 - self.probability)).view(x.shape).to(x.device)

@@ -1,0 +1,191 @@
+"""Activations that are S-shaped, and those that open with such a share: sigmoid, tanh, SiLU, GELU, softplus …"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blockprop.blocks.pointwise import keep_above_, where_above
+from blockprop.engine.block import Block
+from blockprop.errors import SettingError
+
+
+class GELU(Block):
+    """Gaussian error linear unit:  y = x · Φ(x), Φ the standard normal distribution function.
+
+    d_x = (Φ(x) + x · φ(x)) · d_y,     φ(x) = exp(−x²/2) / √(2π)
+    With approximate="tanh", S(x) = (1 + tanh u)/2 stands for Φ, u = √(2/π) · (x + 0.044715 x³):
+    d_x = (S + 2 · x · S · (1 − S) · u') · d_y,     u' = √(2/π) · (1 + 0.134145 x²)
+
+    x, y: any shape
+    Raises SettingError if approximate is neither "none" nor "tanh".
+    Source: Hendrycks and Gimpel 2016.
+    """
+
+    kind = "activation"
+    gate = "opens by degrees, and lets a little of the negative side through"
+
+    def __init__(self, approximate: str = "none"):
+        if approximate not in self._SLOPES:
+            raise SettingError(f"approximate must be one of {', '.join(self._SLOPES)}, came {approximate!r}")
+        self.approximate = approximate
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        y = F.gelu(x, approximate=self.approximate)
+        return y, (x, y)
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        x, y = saved
+        # y / x is Φ(x) again, without erf or tanh, the slowest functions there are. 0 / 0 is Φ(0).
+        distribution = (y / x).nan_to_num_(nan=0.5)
+        return (self._SLOPES[self.approximate](x, y, distribution).mul_(d_y),)
+
+    @staticmethod
+    def _exact_slope(x: Tensor, _y: Tensor, distribution: Tensor) -> Tensor:
+        # exp2 takes a quarter of the time of exp, which torch hands to MKL.
+        density = (x * x).mul_(-0.5 / math.log(2)).exp2_()
+        return distribution.addcmul_(x, density, value=1 / math.sqrt(2 * math.pi))
+
+    @staticmethod
+    def _tanh_slope(x: Tensor, y: Tensor, distribution: Tensor) -> Tensor:
+        d_u = (x * x).mul_(3 * 0.044715).add_(1)
+        rest = (1 - distribution).mul_(y)
+        return distribution.addcmul_(rest, d_u, value=2 * math.sqrt(2 / math.pi))
+
+    _SLOPES = {"none": _exact_slope, "tanh": _tanh_slope}  # noqa: RUF012
+
+
+class SiLU(Block):
+    """Sigmoid linear unit, also called swish:  y = x · σ(x).
+
+    d_x = (σ + y · (1 − σ)) · d_y
+
+    x, y: any shape
+    Source: Elfwing, Uchibe and Doya 2018, eqs. 3 and 4.
+    """
+
+    kind = "activation"
+    gate = "opens by degrees, and lets a little of the negative side through"
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        y = F.silu(x)
+        return y, (x, y)
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        x, y = saved
+        s = x.sigmoid()
+        return (torch.lerp(y, s.new_ones(()), s, out=s).mul_(d_y),)  # on the way from y to 1, by s of it
+
+
+class Sigmoid(Block):
+    """The logistic function:  y = σ(x) = 1 / (1 + exp(−x)).
+
+    d_x = y · (1 − y) · d_y
+
+    x, y: any shape
+    """
+
+    kind = "activation"
+    gate = "opens by degrees"
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        y = x.sigmoid()
+        return y, y
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (torch.addcmul(saved, saved, saved, value=-1).mul_(d_y),)
+
+
+class Tanh(Block):
+    """The hyperbolic tangent:  y = tanh(x).
+
+    d_x = (1 − y²) · d_y
+
+    x, y: any shape
+    """
+
+    kind = "activation"
+    gate = ""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        y = x.tanh()
+        return y, y
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        part = d_y * saved
+        return (torch.addcmul(d_y, part, saved, value=-1, out=part),)
+
+
+class Softplus(Block):
+    """A smooth ReLU:  y = log(1 + exp(beta · x)) / beta, and y = x where beta · x > threshold.
+
+    d_x = σ(beta · x) · d_y, and d_x = d_y where beta · x > threshold
+
+    x, y: any shape
+    Raises SettingError if beta is not positive.
+    Source: Dugas et al. 2001; the threshold is torch's.
+    """
+
+    kind = "activation"
+    gate = "opens by degrees"
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0):
+        if not beta > 0:
+            raise SettingError(f"beta must be positive, came {beta}")
+        self.beta, self.threshold = beta, threshold
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        return F.softplus(x, self.beta, self.threshold), x
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        slope = (saved * self.beta).sigmoid_() if self.beta != 1 else saved.sigmoid()
+        if math.exp(-self.threshold) < torch.finfo(slope.dtype).eps / 2:  # σ rounds to 1 above the threshold
+            return (slope.mul_(d_y),)
+        return (where_above(saved, self.threshold / self.beta, d_y).lerp_(d_y, slope),)
+
+
+class HardSigmoid(Block):
+    """Sigmoid of three straight pieces:  y = max(0, min(1, alpha · x + beta)), by default min(max(x + 3, 0), 6) / 6.
+
+    d_x = alpha · d_y where 0 < y < 1, else 0 (also at the two bends)
+
+    x, y: any shape
+    Source: Courbariaux, Bengio and David 2015; the slope 1/6 is that of Howard et al. 2019. ONNX's default is 0.2.
+    """
+
+    kind = "activation"
+    gate = "opens by degrees"
+
+    def __init__(self, alpha: float = 1 / 6, beta: float = 0.5):
+        self.alpha, self.beta = alpha, beta
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        usual = (self.alpha, self.beta) == (1 / 6, 0.5)
+        y = F.hardsigmoid(x) if usual else (x * self.alpha).add_(self.beta).clamp_(0, 1)
+        return y, y
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        inside = torch.addcmul(saved, saved, saved, value=-1).ceil_()  # of y (1 − y), which is 0 at both ends
+        return (inside.mul_(d_y).mul_(self.alpha),)
+
+
+class HardSwish(Block):
+    """SiLU with a hard sigmoid:  y = x · min(max(x + 3, 0), 6) / 6.
+
+    d_x = 0 where x ≤ −3,  (x/3 + 1/2) · d_y where −3 < x ≤ 3,  d_y where x > 3
+
+    x, y: any shape
+    Source: Howard et al. 2019, section 5.2.
+    """
+
+    kind = "activation"
+    gate = "opens by degrees, and lets a little of the negative side through"
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        return F.hardswish(x), x
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        slope = saved.clamp(-3, 3).mul_(1 / 3).add_(0.5)  # 3/2 above 3: a half too much, taken away below
+        return (keep_above_(saved, -3, slope.mul_(d_y)).sub_(where_above(saved, 3, d_y), alpha=0.5),)
