@@ -13,7 +13,7 @@ from blockprop import blocks
 from blockprop.engine.block import Block
 from blockprop.engine.check import check_block
 from blockprop.errors import ShapeError
-from tests.cases import CASES, Case
+from tests.cases import BY_FILE, CASES, Case
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -242,6 +242,11 @@ def test_cuda_equals_cpu(case: Case) -> None:
 
 def test_every_block_has_a_row() -> None:
     assert set(blocks.BLOCKS) == {type(case.make()).__name__ for case in CASES}
+
+
+def test_rows_stand_in_files_of_their_blocks_names() -> None:
+    places = {(name, type(case.make()).__module__) for name, cases in BY_FILE.items() for case in cases}
+    assert {(name, module) for name, module in places if module != f"blockprop.blocks.{name}"} == set()
 
 
 def test_every_block_has_its_line() -> None:

@@ -14,7 +14,8 @@ from blockprop.engine.objectives import mean_squared_error
 from blockprop.engine.plan import Node
 from blockprop.errors import SettingError, ShapeError
 from blockprop.saving.storage import load, save
-from tests.cases.sequences import gru_of_2014, recurrent
+from tests.cases.gru import gru_of_2014
+from tests.cases.recurrent import recurrent
 
 KINDS = {LSTM: nn.LSTM, GRU: nn.GRU, RNN: nn.RNN}
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from blockprop.blocks import Resample
 from blockprop.blocks.bands import Band, along
 from blockprop.errors import SettingError, ShapeError
-from tests.cases.sampling import onnx_resize
+from tests.cases.resampling import onnx_resize
 
 MODES = ("nearest", "linear", "cubic")
 COORDINATES = (

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from blockprop.blocks import AffineGrid, GridSample, RoiAlign
 from blockprop.errors import SettingError, ShapeError
-from tests.cases.sampling import roi_align
+from tests.cases.regions import roi_align
 
 MODES = ("bilinear", "nearest", "bicubic")
 PADDINGS = ("zeros", "border", "reflection")

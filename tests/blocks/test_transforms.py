@@ -14,7 +14,7 @@ from blockprop.engine.objectives import mean_squared_error
 from blockprop.errors import SettingError
 from tests.blocks.test_blocks import back, close, made, run, seeds_for
 from tests.cases import Case
-from tests.cases.painting import RANDOM
+from tests.cases.transforms import CASES as RANDOM
 
 each_row = pytest.mark.parametrize("case", RANDOM, ids=str)
 

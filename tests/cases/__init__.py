@@ -1,40 +1,19 @@
 """The tables of blocks and objectives. A row buys all the common checks of test_blocks.py; a block without one fails.
 
-A row says three things: how to make the block, what goes in, and what torch gives for the same.
+A row says three things: how to make the block, what goes in, and what torch gives for the same. Rows stand in files of
+the names of blockprop/blocks/, each with its `CASES`; all files are read.
 """
 
-from tests.cases import (
-    arranging,
-    choosing,
-    elementary,
-    elementwise,
-    folding,
-    gathering,
-    moving,
-    painting,
-    reducing,
-    sampling,
-    sequences,
-    spatial,
-    spatial3d,
-)
+import importlib
+import pkgutil
+
 from tests.cases.case import Case
 from tests.cases.objectives import OBJECTIVES, ObjectiveCase
 
-CASES: list[Case] = [
-    *elementwise.CASES,
-    *spatial.CASES,
-    *arranging.CASES,
-    *elementary.CASES,
-    *choosing.CASES,
-    *gathering.CASES,
-    *reducing.CASES,
-    *moving.CASES,
-    *folding.CASES,
-    *spatial3d.CASES,
-    *sampling.CASES,
-    *sequences.CASES,
-    *painting.CASES,
-]
+BY_FILE: dict[str, list[Case]] = {
+    file.name: getattr(importlib.import_module(f"{__name__}.{file.name}"), "CASES", [])
+    for file in pkgutil.iter_modules(__path__)
+}
+CASES = [case for cases in BY_FILE.values() for case in cases]
 
-__all__ = ["CASES", "OBJECTIVES", "Case", "ObjectiveCase"]
+__all__ = ["BY_FILE", "CASES", "OBJECTIVES", "Case", "ObjectiveCase"]

@@ -58,3 +58,10 @@ def positive(*shape: int) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
 def of_x(function: Callable[..., Tensor], *settings: Any, **more: Any) -> Callable[..., Tensor]:
     """A reference that needs nothing of the block: function(x, *settings)."""
     return lambda _block, x: function(x, *settings, **more)
+
+
+def rows(
+    make: Callable[..., Any], settings: list[dict[str, Any]], shape: tuple[int, ...], reference: Any, **more: Any
+) -> list[Case]:
+    """One row for each settings."""
+    return [Case(lambda given=given: make(**given), (shape,), reference, **more) for given in settings]

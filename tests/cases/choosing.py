@@ -1,4 +1,4 @@
-"""Rows of conditions, comparisons, types of number, orders and places."""
+"""Rows of conditions, comparisons, types of number and orders."""
 
 from collections.abc import Callable
 
@@ -38,9 +38,11 @@ COMPARISONS = {
     "not_equal": torch.ne,
 }
 
+
 LOGIC = {"and": torch.bitwise_and, "or": torch.bitwise_or, "xor": torch.bitwise_xor}
 
-CASES = [
+
+CASES: list[Case] = [
     *[
         Case(
             blocks.Where,

@@ -1,4 +1,4 @@
-"""Rows of elementary functions by name, powers and remainders of two tensors."""
+"""Rows of elementary functions by name, powers and remainders."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def any_sign_and_whole(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return spread((3, 4), generator), torch.randint(-2, 4, (3, 4), generator=generator)
 
 
-CASES = [
+CASES: list[Case] = [
     *[
         Case(lambda name=name: blocks.Function(name), between(low, high), of_x(function))
         for name, function, low, high in (

@@ -1,4 +1,4 @@
-"""Rows of pixel shuffles and windows."""
+"""Rows of pixels as channels and windows as columns."""
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ def space_to_depth(x: Tensor, factor: int) -> Tensor:
     return torch.cat([x[:, :, i::factor, j::factor] for i in range(factor) for j in range(factor)], 1)
 
 
-CASES = [
+CASES: list[Case] = [
     Case(lambda: blocks.PixelShuffle(2), ((2, 8, 2, 3),), lambda _, x: F.pixel_shuffle(x, 2), wrong=((2, 6, 2, 3),)),
     Case(lambda: blocks.PixelShuffle(3), ((2, 9, 1, 2),), lambda _, x: F.pixel_shuffle(x, 3), wrong=((9, 1, 2),)),
     Case(lambda: blocks.PixelShuffle(2, "DCR"), ((2, 8, 2, 3),), lambda _, x: depth_to_space(x, 2)),

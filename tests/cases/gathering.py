@@ -1,4 +1,4 @@
-"""Rows of blocks that take elements from named places, or put them there."""
+"""Rows of elements taken from places, or put there."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +39,7 @@ def gathered(x: Tensor, axis: int, index: Tensor) -> Tensor:
     return x[(*(slice(None),) * (axis % x.dim()), index)]
 
 
-CASES = [
+CASES: list[Case] = [
     *[
         Case(
             lambda axis=axis: blocks.Gather(axis),

@@ -1,11 +1,11 @@
-"""Rows of blocks that put elements elsewhere, repeat or leave them out."""
+"""Rows of elements put elsewhere."""
 
 import torch
 
 from blockprop import blocks
 from tests.cases.case import Case
 
-CASES = [
+CASES: list[Case] = [
     Case(lambda: blocks.Roll(2, 1), ((2, 5, 3),), lambda _, x: x.roll(2, 1), wrong=((3,),)),
     Case(lambda: blocks.Roll((1, -4), (1, -1)), ((2, 4, 3),), lambda _, x: x.roll((1, -4), (1, 2))),
     Case(lambda: blocks.Roll([-1], [2]), ((2, 4, 3),), lambda _, x: x.roll(-1, 2)),

@@ -1,4 +1,4 @@
-"""Rows of blocks that make one number of many along some axes."""
+"""Rows of many numbers made one."""
 
 import torch
 from torch import Tensor
@@ -22,7 +22,14 @@ def with_zeros(generator: torch.Generator) -> tuple[Tensor, ...]:
     return (x,)
 
 
-CASES = [
+def running_sums(x: Tensor, axis: int, exclusive: bool, reverse: bool) -> Tensor:
+    """A product with a triangle of ones: row i says which elements make sum i."""
+    size = x.shape[axis]
+    lower = torch.ones(size, size, dtype=x.dtype).tril(-1 if exclusive else 0)
+    return (x.movedim(axis, -1) @ (lower if reverse else lower.t())).movedim(-1, axis)
+
+
+CASES: list[Case] = [
     *[
         Case(
             lambda block=block, given=given: block(*given),
@@ -93,10 +100,3 @@ CASES = [
     ],
     Case(lambda: blocks.CumSum(0), ((4, 3),), lambda _, x: x.cumsum(0), batch=None),
 ]
-
-
-def running_sums(x: Tensor, axis: int, exclusive: bool, reverse: bool) -> Tensor:
-    """A product with a triangle of ones: row i says which elements make sum i."""
-    size = x.shape[axis]
-    lower = torch.ones(size, size, dtype=x.dtype).tril(-1 if exclusive else 0)
-    return (x.movedim(axis, -1) @ (lower if reverse else lower.t())).movedim(-1, axis)
