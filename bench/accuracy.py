@@ -10,7 +10,7 @@ import torch
 from reporting import DATA, machine, table, write_section
 
 from blockprop import build_network, cross_entropy, evaluate, fit, read_data
-from blockprop.training.run import batch_sizes
+from blockprop.training.batches import batch_sizes
 
 RUNS = {
     "mnist": ("mnist.npz", "lenet", 12, 64, {"rate": 0.03, "momentum": 0.9, "weight_decay": 5e-4}, 0.989),

@@ -17,7 +17,7 @@ from blockprop.errors import FormatError, SettingError
 from blockprop.pictures.picture_files import read_picture, write_picture
 from blockprop.saving.files import require_writable, write_file
 from blockprop.visualize.dream import TILE, dream
-from blockprop.visualize.running import Step
+from blockprop.visualize.running import PictureRecord
 
 EPILOG = (
     "Examples:\n\n"
@@ -115,7 +115,7 @@ class Film:
             for frame in filter(is_made, self.frames):
                 frame.unlink()
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, step: PictureRecord) -> None:
         if step.picture is None or step.step % self.frame_steps:
             return
         how = self.how | {"arguments": self.how["arguments"] | {"stop": step.step}}

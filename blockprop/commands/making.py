@@ -26,7 +26,7 @@ from blockprop.reports.curves import ascent_curves, part_name
 from blockprop.reports.figures import svg
 from blockprop.reports.page import Section, page
 from blockprop.saving.files import require_writable, write_file
-from blockprop.visualize.running import Run, Step
+from blockprop.visualize.running import PictureRecord, PictureRun
 
 WIDE = 640
 """Pixels."""
@@ -173,13 +173,17 @@ def tell(made: Made, facts: Mapping[str, Any], around: Around, as_json: bool) ->
 
 
 def follow(
-    run: Run, title: str, around: Around, stop: int | None = None, seen: Callable[[Step], None] | None = None
-) -> tuple[list[Step], bool]:
+    run: PictureRun,
+    title: str,
+    around: Around,
+    stop: int | None = None,
+    seen: Callable[[PictureRecord], None] | None = None,
+) -> tuple[list[PictureRecord], bool]:
     """Run to the end, or so many steps, with a progress bar and previews: (its records, whether Ctrl-C ended it).
 
     seen: is given each record.
     """
-    done: list[Step] = []
+    done: list[PictureRecord] = []
     shown, written = around.preview_every, False
     try:
         with closing(run):
@@ -206,13 +210,13 @@ def follow(
     return done, False
 
 
-def told(step: Step) -> str:
+def told(step: PictureRecord) -> str:
     """The value of a step and its parts, in a line."""
     parts = ", ".join(f"{part_name(title)} {value:.3g}" for title, value in step.parts.items())
     return f"{step.value:.4g} = {parts}" if len(step.parts) > 1 else f"{step.value:.4g}"
 
 
-def run_sections(run: Run, done: Sequence[Step]) -> list[Section]:
+def run_sections(run: PictureRun, done: Sequence[PictureRecord]) -> list[Section]:
     """How a run went, if it made any step."""
     if not done:
         return []

@@ -17,7 +17,7 @@ from blockprop.pictures.picture_files import as_png
 from blockprop.pictures.scaling import scaled
 from blockprop.reports.page import Picture, Section
 from blockprop.visualize import dream, each, maximize, saliency, segment, stylize
-from blockprop.visualize.running import Run
+from blockprop.visualize.running import PictureRun
 
 SIDE = 32
 """Pixels of the shorter side of what the network looks at."""
@@ -148,9 +148,8 @@ def style_section(network: Network, photos: Sequence[Tensor], painting: Tensor, 
     return Section("Style: one picture in the manner of another", text, pictures)
 
 
-def _finished(run: Run) -> Tensor:
-    for _ in run:
-        pass
+def _finished(run: PictureRun) -> Tensor:
+    run.finish()
     return run.picture()
 
 

@@ -24,9 +24,10 @@ from blockprop.reports.sections import sections
 from blockprop.saving.files import require_writable, write_file
 from blockprop.saving.storage import save
 from blockprop.training.augmentation import augmentations
+from blockprop.training.batches import batch_sizes
 from blockprop.training.evaluation import evaluate
 from blockprop.training.fit import fit
-from blockprop.training.run import Record, batch_sizes
+from blockprop.training.run import Record
 
 OPTIMIZERS = {
     name.lower(): kind

@@ -1,8 +1,8 @@
 """Dataset: examples and their labels as two tensors, with the names that belong to them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -89,11 +89,17 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What `read_data` found: a training part, a test part if there is one, and the encoder of a table."""
+    """What `read_data` found: a training part, a test part if there is one, and the encoder of a table.
+
+    train, test = data    the two parts; test is None if there is none
+    """
 
     train: Dataset
     test: Dataset | None = None
     encoder: "TableEncoder | None" = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.train, self.test))
 
 
 def split_rows(n: int, labels: Tensor | None, fraction: float, seed: int, name: str) -> tuple[Tensor, Tensor]:

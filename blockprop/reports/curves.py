@@ -14,7 +14,7 @@ from torch import Tensor
 from blockprop.errors import SettingError, ShapeError
 from blockprop.reports.figures import GRAY, LEGEND, PALETTE, color_of, styled, titled
 from blockprop.visualize.attribution.sanity import SanityRecord
-from blockprop.visualize.running import Step
+from blockprop.visualize.running import PictureRecord
 
 MOST_NAMES = 24
 """As many layers stand by name below a curve; of more, every second, third … one does."""
@@ -116,7 +116,7 @@ def code_over_time(codes: Any, steps: Sequence[int] | None = None) -> Figure:
     return figure
 
 
-def ascent_curves(steps: Sequence[Step]) -> Figure:
+def ascent_curves(steps: Sequence[PictureRecord]) -> Figure:
     """The value of an ascent and its parts over the steps. Raises SettingError without records."""
     if not steps:
         raise SettingError("there are no records to draw; the run has to make at least one step")

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Interruption:
-    """While open, Ctrl-C waits for `release()` if `busy` is set; at any other time it interrupts as usual.
+    """Until `close()`, Ctrl-C waits for `release()` if `busy` is set; at any other time it interrupts as usual.
 
     Only the main thread receives Ctrl-C; in others, and where nothing handles it in Python, this does nothing.
     """
@@ -15,15 +15,13 @@ class Interruption:
     def __init__(self) -> None:
         self.busy = self.waiting = self.over = False
         self._before: Any = None
-
-    def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
             self._before = signal.getsignal(signal.SIGINT)
             if callable(self._before):
                 signal.signal(signal.SIGINT, self.handle)
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Give Ctrl-C back to who had it before."""
         # Two runs may end in another order than they began, and somebody else may have set a handler meanwhile.
         self.busy, self.over = False, True
         main = threading.current_thread() is threading.main_thread()

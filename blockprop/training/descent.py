@@ -62,3 +62,9 @@ class GradientDescent(torch.optim.Optimizer):
                 state["velocity"] = torch.zeros_like(parameter)
         velocity: Tensor = state["velocity"]
         return velocity
+
+
+def clipped(gradients: list[Tensor], largest: float) -> list[Tensor]:
+    """All gradients scaled by one factor so that their common norm is at most `largest` (Pascanu et al. 2013)."""
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    return list(torch._foreach_mul(gradients, (largest / (norm + 1e-6)).clamp(max=1.0)))

@@ -21,7 +21,8 @@ class Examples(Protocol):
     def y(self) -> Tensor | None: ...
 
 
-Data = Examples | tuple[Tensor, Tensor]
+LabeledExamples = Examples | tuple[Tensor, Tensor]
+"""What training and evaluation take."""
 
 
 class Evaluation(NamedTuple):
@@ -31,7 +32,7 @@ class Evaluation(NamedTuple):
     accuracy: float | None
 
 
-def pair(data: Data) -> tuple[Tensor, Tensor]:
+def pair(data: LabeledExamples) -> tuple[Tensor, Tensor]:
     """(x, y) of a data set or a pair; ShapeError if they do not belong together."""
     if not isinstance(data, tuple) and not hasattr(data, "x"):
         hint = ": take its .train or .test part" if hasattr(data, "train") else ""
@@ -53,7 +54,7 @@ def predict(network: Network, x: Tensor, batch_size: int = 256) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(network: Network, data: Data, objective: Objective, batch_size: int = 256) -> Evaluation:
+def evaluate(network: Network, data: LabeledExamples, objective: Objective, batch_size: int = 256) -> Evaluation:
     """The mean of the objective over the data, and the share of right classes if the targets are class numbers."""
     x, y = pair(data)
     keep = objective.nodes or network.outputs

@@ -1,13 +1,14 @@
-"""Training: batches → forward → objective → backward → update, as a generator of records.
+"""Training: batches → forward → objective → backward → update, as an iterator of records.
 
     for record in fit(network, (x, y), cross_entropy(), epochs=10, rate=0.1):
         print(record.step, record.value)
 
+    last = fit(network, (x, y), cross_entropy(), epochs=10, rate=0.1).finish()
+
 The loop prints, draws and saves nothing but the checkpoint that it is asked for.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -16,18 +17,18 @@ from torch import Tensor
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.errors import SettingError
-from blockprop.saving.checkpoints import read_checkpoint
-from blockprop.saving.files import require_writable
-from blockprop.training.augmentation import Augmentation, augmented
-from blockprop.training.averaging import Averages
+from blockprop.saving.files import StrPath
+from blockprop.saving.resumable import Keeping
+from blockprop.training.augmentation import Augmentation
 from blockprop.training.descent import GradientDescent
-from blockprop.training.evaluation import Data, evaluate, pair
-from blockprop.training.run import Record, Run, Stopping
+from blockprop.training.evaluation import LabeledExamples, pair
+from blockprop.training.run import TrainingRun
+from blockprop.training.settings import Settings
 
 
 def fit(
     network: Network,
-    data: Data,
+    data: LabeledExamples,
     objective: Objective,
     *,
     epochs: int = 10,
@@ -38,7 +39,7 @@ def fit(
     optimizer: torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer] | None = None,
     scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
     schedule: str = "epoch",
-    validation: Data | None = None,
+    validation: LabeledExamples | None = None,
     patience: int | None = None,
     clip: float | None = None,
     immediate: bool | None = None,
@@ -46,11 +47,14 @@ def fit(
     average: float | None = None,
     wrt: str | Iterable[str] = "parameters",
     seed: int = 0,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: StrPath | None = None,
     checkpoint_seconds: float = 60.0,
     resume: bool = False,
-) -> Iterator[Record]:
-    """Minimize the objective over the data by gradient descent on mini-batches; yield a Record after each step.
+) -> TrainingRun:
+    """Minimize the objective over the data by gradient descent on mini-batches, step by step.
+
+    Returns the run: loop over it for a Record of each step, or call `finish()` for the last one alone. `close()` stops
+    it early. It warns if it is dropped before its first step.
 
     data, validation: a Dataset, or (x, y) with one example a row. Each epoch takes the examples in a new order, which
         depends on the seed alone. A last batch of a single example joins the one before it.
@@ -76,25 +80,34 @@ def fit(
     Raises NotFiniteError with the step and the block at a NaN or infinity, ShapeError for data that do not fit,
     SettingError for settings that make no sense, FormatError for a checkpoint of another network or data set.
     """
-    x, y = pair(data)
+    examples = pair(data)
     if not isinstance(objective, Objective):
         raise SettingError(f"expected an objective such as cross_entropy(), came {objective!r}")
-    for name, number in {"epochs": epochs, "batch_size": batch_size, "patience": patience}.items():
-        if number is not None and (not isinstance(number, int) or number < 1):
-            raise SettingError(f"{name} must be a whole number of at least 1, came {number!r}")
-    if clip is not None and not clip > 0:
-        raise SettingError(f"clip must be above 0, came {clip}")
-    if clip is not None and immediate:
-        raise SettingError("clip needs all gradients at once, so it does not go with immediate")
-    if patience is not None and validation is None:
-        raise SettingError("patience needs validation data")
-    if schedule not in ("epoch", "step"):
-        raise SettingError(f"schedule must be 'epoch' or 'step', not {schedule!r}")
-    if resume and checkpoint is None:
-        raise SettingError("resume needs the path of a checkpoint")
+    settings = Settings(
+        epochs=epochs,
+        batch_size=batch_size,
+        scheduler=scheduler,
+        schedule=schedule,
+        validation=None if validation is None else pair(validation),
+        patience=patience,
+        clip=clip,
+        immediate=immediate,
+        augment=tuple(augment),
+        average=average,
+        wrt=wrt if isinstance(wrt, str) else tuple(wrt),
+        seed=seed,
+    )
     if optimizer is None:
         optimizer = GradientDescent(network.parameters.values(), rate, momentum, weight_decay)
-    elif not isinstance(optimizer, torch.optim.Optimizer):
+    keep = Keeping(checkpoint, resume, checkpoint_seconds, kind="checkpoint")
+    return TrainingRun(network, examples, objective, _made(optimizer, network), settings, keep)
+
+
+def _made(
+    optimizer: torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer], network: Network
+) -> torch.optim.Optimizer:
+    """The optimizer, or what the function makes; SettingError for anything else, and for one that cannot be used."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
         if not callable(optimizer):
             raise SettingError(
                 f"expected an optimizer or a function that makes one (torch.optim.Adam), came {optimizer!r}"
@@ -102,37 +115,4 @@ def fit(
         optimizer = optimizer(list(network.parameters.values()))
     if isinstance(optimizer, torch.optim.LBFGS):
         raise SettingError("LBFGS evaluates the objective several times a step, which training on batches does not do")
-    run = Run(network, (x, y), objective, optimizer, (epochs, batch_size, seed))
-    run.scheduler = scheduler(optimizer) if scheduler else None
-    run.schedule, run.clip, run.augment = schedule, clip, tuple(augment)
-    run.averages = None if average is None else Averages(network.state, average)
-    run.immediate = run.own and clip is None and not run.small if immediate is None else immediate
-    run.validation, run.stopping = (None if validation is None else pair(validation)), Stopping(patience)
-    run.wanted = _trainable(network, wrt, optimizer)
-    if schedule == "step" and isinstance(run.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-        raise SettingError('ReduceLROnPlateau looks at the epoch\'s value: use schedule="epoch"')
-    if run.augment:
-        augmented(x[:2], run.augment, seed, 0)
-    if run.validation is not None:  # better now than after the first epoch
-        evaluate(network, (run.validation[0][:2], run.validation[1][:2]), objective)
-    if checkpoint is not None:
-        require_writable(checkpoint)
-    run.checkpoint, run.checkpoint_seconds = checkpoint, checkpoint_seconds
-    if resume and checkpoint is not None and os.path.exists(checkpoint):
-        run.restore(read_checkpoint(checkpoint))
-    return run.records()
-
-
-def _trainable(network: Network, wrt: str | Iterable[str], optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
-    """The parameters in `wrt` that the optimizer knows; SettingError if there are none, or other things among them."""
-    parameters, known = network.parameters, {id(p) for group in optimizer.param_groups for p in group["params"]}
-    wanted = network.wanted(wrt)
-    for name in wanted:
-        if name not in parameters:
-            raise SettingError(
-                f"only parameters can be trained, and {name!r} is none; there are {', '.join(parameters)}"
-            )
-    wanted = tuple(name for name in wanted if id(parameters[name]) in known)
-    if not wanted:
-        raise SettingError("there is nothing to train: wrt and the optimizer share no parameter of the network")
-    return wanted
+    return optimizer

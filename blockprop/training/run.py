@@ -1,9 +1,6 @@
-"""One training run: its state, and its parts: a step, the end of an epoch, a checkpoint."""
+"""One training run: a step, the end of an epoch, and the state that a checkpoint holds."""
 
 import math
-import os
-import time
-from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,12 +14,14 @@ from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.engine.trace import Trace
 from blockprop.errors import FormatError, GraphError, NotFiniteError
-from blockprop.saving.checkpoints import write_checkpoint
-from blockprop.saving.interruption import Interruption
-from blockprop.training.augmentation import Augmentation, augmented
+from blockprop.saving.resumable import Keeping, Resumable
+from blockprop.training.augmentation import augmented
 from blockprop.training.averaging import Averages, copy_into
-from blockprop.training.descent import GradientDescent
+from blockprop.training.batches import Batches
+from blockprop.training.descent import GradientDescent, clipped
 from blockprop.training.evaluation import evaluate, first_bad_row
+from blockprop.training.settings import Settings
+from blockprop.training.threads import OneThread, is_small
 
 
 class Record(NamedTuple):
@@ -30,7 +29,7 @@ class Record(NamedTuple):
 
     step, epoch: from 1 on; steps: how many there will be at most.
     value: the objective on this step's batch, before the update.   rate: the learning rate of the update.
-    seconds: since `fit` was called.
+    seconds: since the first step began.
     """
 
     step: int
@@ -42,12 +41,6 @@ class Record(NamedTuple):
     validation_value: float | None = None
     validation_accuracy: float | None = None
     ends_epoch: bool = False
-
-
-LARGE_DATA = 500_000
-"""Numbers in x above which an epoch's batches are fetched one by one and not copied into their order beforehand."""
-SMALL_STEP = 2_000_000
-"""Multiplications in a step of a dense network below which a second thread costs more than it brings."""
 
 
 @dataclass
@@ -70,20 +63,11 @@ class Stopping:
         return self.patience is not None and self.since >= self.patience
 
 
-class Run:
-    """The state of one training run and its parts: a step, the end of an epoch, a checkpoint."""
+class TrainingRun(Resumable[Record]):
+    """What `fit` returns: an iterator of records, one a step.
 
-    scheduler: Any = None
-    schedule = "epoch"
-    clip: float | None = None
-    immediate = False
-    augment: Sequence[Augmentation] = ()
-    averages: Averages | None = None
-    validation: tuple[Tensor, Tensor] | None = None
-    stopping: Stopping
-    wanted: tuple[str, ...] = ()
-    checkpoint: str | os.PathLike[str] | None = None
-    checkpoint_seconds = 60.0
+    step: how many steps were made.   epoch, position: of the next step, from 1 and from 0 on.
+    """
 
     def __init__(
         self,
@@ -91,80 +75,76 @@ class Run:
         data: tuple[Tensor, Tensor],
         objective: Objective,
         optimizer: Any,
-        limits: tuple[int, int, int],
+        settings: Settings,
+        keep: Keeping | None = None,
     ):
-        self.network, (self.x, self.y), self.objective, self.optimizer = network, data, objective, optimizer
-        self.epochs, self.batch_size, self.seed = limits
-        self.parameters = network.parameters
-        self.keep = objective.nodes or network.outputs
+        self.network, self.objective, self.optimizer, self.settings = network, objective, optimizer, settings
+        self.scheduler = settings.made_scheduler(optimizer)
+        self.averages = None if settings.average is None else Averages(network.state, settings.average)
+        self.stopping = Stopping(settings.patience)
+        self.batches = Batches(*data, settings.batch_size, settings.seed)
+        self.epoch, self.position, self.steps = 1, 0, settings.epochs * len(self.batches.sizes)
+        self.value_sum = 0.0
+        self.best: dict[str, Tensor] | None = None
+        self._generator_states: dict[str, Tensor] = {}
+
+        self.parameters, self.trained = network.parameters, settings.trainable(network, optimizer)
+        self.nodes = objective.nodes or network.outputs
         blocks = [(node.name, node.block) for node in network.nodes]
         self.remembering = [(name, block) for name, block in blocks if type(block).remember is not Block.remember]
-        self.sizes = batch_sizes(len(self.x), self.batch_size)
-        self.step, self.epoch, self.position, self.steps = 0, 1, 0, self.epochs * len(self.sizes)
-        self.batches: list[tuple[Tensor, Tensor]] = []
-        self.order_epoch = 0
-        self.large = self.x.numel() > LARGE_DATA
-        self.small = _is_small(self.parameters.values(), self.batch_size)
-        self.own, self.group = isinstance(optimizer, GradientDescent), optimizer.param_groups[0]
-        first, there = self.x[:1], fitting(self.x[:1], network)
+        small = is_small(self.parameters.values(), settings.batch_size)
+        self.one_thread = OneThread(small)
+        first, there = data[0][:1], fitting(data[0][:1], network)
         self.moves = (there.dtype, there.device) != (first.dtype, first.device)
+        self.is_descent = isinstance(optimizer, GradientDescent)
         # Inference mode saves a tenth of a small step; torch's own optimizers want to keep what they make in it.
-        self.mode: Any = torch.inference_mode() if self.own else torch.no_grad()
-        self.value_sum, self.seconds_before = 0.0, 0.0
-        self.best: dict[str, Tensor] | None = None
-        self.generator_states: dict[str, Tensor] = {}
+        self.mode: Any = torch.inference_mode() if self.is_descent else torch.no_grad()
+        self.immediate = settings.immediate
+        if settings.immediate is None:
+            self.immediate = self.is_descent and settings.clip is None and not small
+        self._try_out(data[0])
+        super().__init__(keep)
 
-    def records(self) -> Iterator[Record]:
-        """The loop. Ctrl-C takes effect between two steps; whenever the run is left, the checkpoint holds its state."""
-        started = saved = time.perf_counter()
-        self.network.seed(self.seed)
+    def _try_out(self, x: Tensor) -> None:
+        """What would fail in the first step or after the first epoch fails now."""
+        if self.settings.augment:
+            augmented(x[:2], self.settings.augment, self.settings.seed, 0)
+        if self.settings.validation is not None:
+            x, y = self.settings.validation
+            evaluate(self.network, (x[:2], y[:2]), self.objective)
+
+    @property
+    def is_over(self) -> bool:
+        return self.epoch > self.settings.epochs or self.stopping.over
+
+    @property
+    def is_milestone(self) -> bool:
+        return self.position == 0
+
+    def begin(self) -> None:
+        self.network.seed(self.settings.seed)
         for name, generator in self.network.generators.items():
-            if name in self.generator_states:
-                generator.set_state(self.generator_states[name])
-        with Interruption() as interruption:
-            try:
-                while self.epoch <= self.epochs and not self.stopping.over:
-                    interruption.busy = True
-                    epoch, rate, threads = self.epoch, float(self.group["lr"]), torch.get_num_threads()
-                    try:
-                        if self.small and threads > 1:
-                            torch.set_num_threads(1)
-                        value = self._step()
-                    finally:
-                        if self.small and threads > 1:
-                            torch.set_num_threads(threads)
-                    ended = self.position == len(self.sizes)
-                    validation = self._end_epoch() if ended else (None, None)
-                    now = time.perf_counter()
-                    seconds = self.seconds_before + now - started
-                    if self.checkpoint and (ended or now - saved >= self.checkpoint_seconds):
-                        self._save(seconds)
-                        saved = now
-                    interruption.release()
-                    yield Record(self.step, self.steps, epoch, value, rate, seconds, *validation, ended)
-            except (KeyboardInterrupt, GeneratorExit):
-                if self.checkpoint and self.step:
-                    self._save(self.seconds_before + time.perf_counter() - started)
-                if self.averages is not None and self.step:
-                    self.averages.apply()
-                raise
-        self._require_finite_parameters()
-        self._restore_best()
+            if name in self._generator_states:
+                generator.set_state(self._generator_states[name])
+
+    def advance(self) -> Record:
+        epoch, rate = self.epoch, float(self.optimizer.param_groups[0]["lr"])
+        with self.one_thread:
+            value = self._step()
+        ends_epoch = self.position == len(self.batches.sizes)
+        validation = self._end_epoch() if ends_epoch else (None, None)
+        return Record(self.step, self.steps, epoch, value, rate, self.seconds, *validation, ends_epoch)
 
     def _step(self) -> float:
         """Forward, objective, backward, update on the next batch; return the objective's value."""
-        if self.order_epoch != self.epoch:
-            self._shuffle()
+        x, y = self.batches.get(self.epoch, self.position)
         with self.mode:
-            x, y = self.batches[self.position]
-            if self.large:
-                x = self.x.index_select(0, x)
-            if self.augment:
-                x = augmented(x, self.augment, self.seed, self.step)
+            if self.settings.augment:
+                x = augmented(x, self.settings.augment, self.settings.seed, self.step)
             if self.moves:
                 x = fitting(x, self.network)
                 y = y.to(x.device)
-            trace = self.network.record((x,), self.keep, True)
+            trace = self.network.record((x,), self.nodes, True)
             objective, seeds = self.objective.evaluate(trace.values, y)
             value = float(objective)
             if not math.isfinite(value):
@@ -176,30 +156,14 @@ class Run:
             if self.averages is not None:
                 self.averages.update()
         self.step += 1
-        self.value_sum += value * self.sizes[self.position]
+        self.value_sum += value * self.batches.sizes[self.position]
         self.position += 1
-        if self.scheduler and self.schedule == "step":
+        if self.scheduler and self.settings.schedule == "step":
             self.scheduler.step()
         return value
 
-    @torch.no_grad()
-    def _shuffle(self) -> None:
-        """Put this epoch's order into `batches`, views of tensors that are made once: of x, or of its row numbers."""
-        order = shuffled(len(self.x), self.seed, self.epoch).to(self.x.device)
-        if not self.batches:
-            self.rows = torch.empty_like(order) if self.large else torch.empty_like(self.x)
-            self.targets = torch.empty_like(self.y)
-            parts = self.rows.split(self.sizes), self.targets.split(self.sizes)
-            self.batches = list(zip(*parts, strict=True))
-        if self.large:
-            self.rows.copy_(order)
-        else:
-            torch.index_select(self.x, 0, order, out=self.rows)
-        torch.index_select(self.y, 0, order, out=self.targets)
-        self.order_epoch = self.epoch
-
     def _descend(self, trace: Trace, seeds: dict[str, Tensor]) -> None:
-        sweep, name = self.network.sweep(trace, seeds, self.wanted), None
+        sweep, name = self.network.sweep(trace, seeds, self.trained), None
         parameters, gradients = [], []
         for name, gradient in sweep:
             if self.immediate:
@@ -212,19 +176,12 @@ class Run:
             raise GraphError(f"{self.objective!r} depends on none of the parameters that are to be trained")
         if self.immediate:
             return
-        if self.clip is not None:
-            gradients = clipped(gradients, self.clip)
+        if self.settings.clip is not None:
+            gradients = clipped(gradients, self.settings.clip)
         self._update(parameters, gradients)
 
-    def _culprit(self, x: Tensor) -> str:
-        row = first_bad_row(x) if x.is_floating_point() else None
-        if row is not None:
-            order = shuffled(len(self.x), self.seed, self.epoch)
-            return f"row {int(order.split(self.sizes)[self.position][row])} of the data (counted from 0) is not finite"
-        return first_not_finite(self.network, x, training=True, updated=self.step > 0)
-
     def _update(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
-        if self.own:
+        if self.is_descent:
             self.optimizer.update(parameters, gradients)
             return
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -233,104 +190,83 @@ class Run:
         for parameter in parameters:
             parameter.grad = None
 
+    def _culprit(self, x: Tensor) -> str:
+        row = first_bad_row(x) if x.is_floating_point() else None
+        if row is not None:
+            number = self.batches.number(self.epoch, self.position, row)
+            return f"row {number} of the data (counted from 0) is not finite"
+        return first_not_finite(self.network, x, training=True, updated=self.step > 0)
+
     def _end_epoch(self) -> tuple[float | None, float | None]:
         """Validate and step the scheduler; return the validation's value and accuracy."""
         value, accuracy = None, None
-        mean, self.value_sum = self.value_sum / len(self.x), 0.0
-        if self.validation is not None:
+        mean, self.value_sum = self.value_sum / len(self.batches), 0.0
+        if self.settings.validation is not None:
             with self.averages.applied() if self.averages is not None else nullcontext():
-                value, accuracy = evaluate(self.network, self.validation, self.objective)
+                value, accuracy = evaluate(self.network, self.settings.validation, self.objective)
                 if self.stopping.update(value) and self.stopping.patience is not None:
                     self.best = {name: tensor.clone() for name, tensor in self.network.state.items()}
-        if self.scheduler and self.schedule == "epoch":
+        if self.scheduler and self.settings.schedule == "epoch":
             plateau = isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
             self.scheduler.step(mean if value is None else value) if plateau else self.scheduler.step()
         self.epoch, self.position = self.epoch + 1, 0
         return value, accuracy
 
-    def _restore_best(self) -> None:
+    def end(self) -> None:
+        self._require_finite_parameters()
+        self.leave()
+        copy_into(self.network.state, self.best or {})
+
+    def leave(self) -> None:
         if self.averages is not None:
             self.averages.apply()
-        copy_into(self.network.state, self.best or {})
 
     def _require_finite_parameters(self) -> None:
         if not all(torch.isfinite(parameter).all() for parameter in self.parameters.values()):
-            raise NotFiniteError(f"step {self.step}: {first_not_finite(self.network, self.x[:1], training=False)}")
+            where = first_not_finite(self.network, self.batches.x[:1], training=False)
+            raise NotFiniteError(f"step {self.step}: {where}")
 
-    # Checkpoints ------------------------------------------------------------------------------------------------------
-
-    def _identity(self) -> dict[str, Any]:
-        shapes = {name: [str(tensor.dtype), *tensor.shape] for name, tensor in self.network.state.items()}
+    def identity(self) -> dict[str, Any]:
         return {
-            "examples": len(self.x),
-            "batch_size": self.batch_size,
-            "seed": self.seed,
+            "examples": len(self.batches),
+            "batch_size": self.settings.batch_size,
+            "seed": self.settings.seed,
             "optimizer": type(self.optimizer).__name__,
             "scheduler": type(self.scheduler).__name__,
-            "average": None if self.averages is None else self.averages.decay,
-            "tensors": shapes,
+            "average": self.settings.average,
+            "tensors": {name: [str(tensor.dtype), *tensor.shape] for name, tensor in self.network.state.items()},
         }
 
-    def _save(self, seconds: float) -> None:
-        assert self.checkpoint is not None
+    def difference(self, name: str, theirs: Any, ours: Any) -> str:
+        if name == "tensors":
+            return "the tensors in the file are those of another network"
+        return super().difference(name, theirs, ours)
+
+    def state(self) -> dict[str, Any]:
         self._require_finite_parameters()
-        state = {
-            "identity": self._identity(),
+        return {
             "network": self.network.state,
             "best": self.best,
             "averages": None if self.averages is None else self.averages.values,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
             "generators": {name: generator.get_state() for name, generator in self.network.generators.items()},
-            "progress": [self.step, self.epoch, self.position, self.value_sum, seconds],
+            "progress": [self.step, self.epoch, self.position, self.value_sum, self.seconds],
             "stopping": [self.stopping.best, self.stopping.since],
         }
-        write_checkpoint(self.checkpoint, state)
 
     @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a checkpoint's state; FormatError if it is of another run."""
-        for name, mine in self._identity().items():
-            theirs = state.get("identity", {}).get(name)
-            if mine != theirs:
-                told = f"{theirs}, here it is {mine}" if name != "tensors" else "those of another network"
-                raise FormatError(f"{self.checkpoint}: cannot resume, the checkpoint's {name} are {told}")
         copy_into(self.network.state, state["network"])
-        self.generator_states = state["generators"]
-        self.best = state["best"]
+        self.best, self._generator_states = state["best"], state["generators"]
+        self.step, self.epoch, self.position, self.value_sum, self.seconds = state["progress"]
+        self.stopping.best, self.stopping.since = state["stopping"]
         if self.averages is not None:
-            self.averages.steps = state["progress"][0]
+            self.averages.steps = self.step
             copy_into(self.averages.values, state["averages"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.group = self.optimizer.param_groups[0]
         if self.scheduler:
-            mine, theirs = getattr(self.scheduler, "total_steps", None), state["scheduler"].get("total_steps")
-            if mine != theirs:
-                raise FormatError(f"{self.checkpoint}: its schedule is made for {theirs} steps, here it is {mine}")
+            ours, theirs = getattr(self.scheduler, "total_steps", None), state["scheduler"].get("total_steps")
+            if ours != theirs:
+                raise FormatError(f"{self.path}: its schedule is made for {theirs} steps, here it is {ours}")
             self.scheduler.load_state_dict(state["scheduler"])
-        self.step, self.epoch, self.position, self.value_sum, self.seconds_before = state["progress"]
-        self.stopping.best, self.stopping.since = state["stopping"]
-
-
-def _is_small(parameters: Iterable[Tensor], batch_size: int) -> bool:
-    sizes = [parameter.numel() if parameter.dim() <= 2 else SMALL_STEP for parameter in parameters]
-    return batch_size * sum(sizes) < SMALL_STEP
-
-
-def batch_sizes(examples: int, batch_size: int) -> list[int]:
-    """The sizes of an epoch's batches. A single left-over example joins the batch before: its statistics are none."""
-    whole, rest = divmod(examples, batch_size)
-    sizes = [batch_size] * whole + [rest] * (rest > 0)
-    joined = len(sizes) > 1 and sizes[-1] == 1 < batch_size
-    return [*sizes[:-2], sizes[-2] + 1] if joined else sizes
-
-
-def shuffled(count: int, seed: int, epoch: int) -> Tensor:
-    """The order of the examples in an epoch, a function of seed and epoch alone."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-
-
-def clipped(gradients: list[Tensor], largest: float) -> list[Tensor]:
-    """All gradients scaled by one factor so that their common norm is at most `largest` (Pascanu et al. 2013)."""
-    norm = torch.stack(torch._foreach_norm(gradients)).norm()
-    return list(torch._foreach_mul(gradients, (largest / (norm + 1e-6)).clamp(max=1.0)))

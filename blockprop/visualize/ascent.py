@@ -1,8 +1,8 @@
 """Ascent: the numbers that a picture is made from go up the gradient of an objective, all weights staying fixed.
 
     run = ascend(graph, canvas.start(1), score(network, "goose") - l2(), steps=256)
-    for step in run:
-        print(step.step, step.value, step.parts)
+    for record in run:
+        print(record.step, record.value, record.parts)
     run.picture()
 
 The loop draws, prints and saves nothing but the state that it is asked for.
@@ -23,8 +23,9 @@ from blockprop.pictures.provenance import fingerprint
 from blockprop.rules.composites import Rules
 from blockprop.rules.named import redirected
 from blockprop.saving.files import StrPath
+from blockprop.saving.resumable import Keeping
 from blockprop.visualize.pipeline import IMAGE, beyond_image, with_generators
-from blockprop.visualize.running import Run, digest
+from blockprop.visualize.running import PictureRun, digest
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, from_torch
 
 TRIES = 4
@@ -46,7 +47,7 @@ def ascend(
     state_seconds: float = 60.0,
     resume: bool = False,
 ) -> "Ascent":
-    """Maximize an objective of a pipeline by its input; an iterator of Step records, see `Ascent` for more.
+    """Maximize an objective of a pipeline by its input; an iterator of PictureRecords, see `Ascent` for more.
 
     parameters θ: what the pipeline takes, (n, …), to start from. The tensor itself stays as it is.
     optimizer, with d = ∂objective/∂θ:
@@ -70,12 +71,11 @@ def ascend(
             f"expected steps of 1 or more, redirect_steps of 0 or more and a rate above 0; came {steps}, "
             f"{redirect_steps} and {rate}"
         )
-    run = Ascent(pipeline, parameters, objective, steps, rate, optimizer, redirect_steps, seed)
-    run.state_seconds = state_seconds
-    return run.keeping(preview_every, state, resume)
+    keep = Keeping(state, resume, state_seconds)
+    return Ascent(pipeline, parameters, objective, steps, rate, optimizer, redirect_steps, seed, preview_every, keep)
 
 
-class Ascent(Run):
+class Ascent(PictureRun):
     """A run of `ascend`.
 
     parameters: now.   best: those that had the highest value; it depends on what the transforms did in that step.
@@ -91,8 +91,9 @@ class Ascent(Run):
         optimizer: Optimizer,
         redirect_steps: int,
         seed: int,
+        preview_every: int | None = None,
+        keep: Keeping | None = None,
     ):
-        super().__init__(steps)
         self.network, self.objective = with_generators(pipeline, seed), objective
         self.parameters = fitting(parameters.detach(), pipeline).clone()
         self.redirect_steps, self.seed, self.kind, self.rate = redirect_steps, seed, optimizer, rate
@@ -107,6 +108,7 @@ class Ascent(Run):
         self.optimizer = made(self.parameters, rate)
         self.best, self.begun = self.parameters.clone(), digest(self.parameters)
         self.influenced = torch.zeros(len(parameters), dtype=torch.bool)
+        super().__init__(steps, preview_every, keep)
 
     def picture(self) -> Tensor:
         """What the numbers give now: (n, c, h, w)."""
@@ -121,7 +123,7 @@ class Ascent(Run):
         return self.network.record((parameters,), (IMAGE,), False)[IMAGE]
 
     @torch.no_grad()
-    def advance(self) -> tuple[float, dict[str, float]]:
+    def change(self) -> tuple[float, dict[str, float]]:
         """Forward, objective, backward, update; return the value and its parts."""
         wanted = (self.input,) if self.telling is None or bool(self.influenced.all()) else (self.input, self.telling)
         trace = self.network.record((self.parameters,), (*self.keep, *wanted[1:]), False)
@@ -161,8 +163,6 @@ class Ascent(Run):
             return "the last update overflowed; try a smaller rate"
         return first_not_finite(self.network, self.parameters, training=False, updated=False)
 
-    # The state --------------------------------------------------------------------------------------------------------
-
     def identity(self) -> dict[str, Any]:
         return {
             "objective": repr(self.objective),
@@ -185,7 +185,7 @@ class Ascent(Run):
             "best": self.best,
         }
 
-    def restore(self, document: dict[str, Any]) -> None:
+    def restore_document(self, document: dict[str, Any]) -> None:
         self.parameters.copy_(document["parameters"])
         self.optimizer.restore(document["optimizer"])
         for name, generator in self.network.generators.items():

@@ -57,7 +57,7 @@ def maximize(
 ) -> Ascent:
     """Make pictures that a network sees the target in:  arg max S(I) − penalties, by gradient ascent.
 
-    Returns the run, an iterator of `Step` records; the last one holds the picture, and `picture()` gives it any time.
+    Returns the run, an iterator of PictureRecords; the last one holds the picture, and `picture()` gives it any time.
     Canvas, transforms, rate and redirection are those of Olah et al. 2017 (lucid). The penalties are in favor of gray
     and smooth (Simonyan et al. 2013, eq. 1; Mahendran and Vedaldi 2015, eq. 4), and of one class over its likes.
 

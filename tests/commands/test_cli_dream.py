@@ -17,7 +17,7 @@ from blockprop.pictures.picture_files import write_picture
 from blockprop.pictures.provenance import how_made
 from blockprop.saving.storage import save
 from blockprop.visualize import read_picture, read_settings
-from blockprop.visualize.running import Step
+from blockprop.visualize.running import PictureRecord
 from tests.commands.test_cli import Output, run_json, sentence
 from tests.commands.test_cli_keeping import interrupted
 from tests.commands.test_cli_visualize import small
@@ -87,7 +87,7 @@ FILM = [*DREAM, "--frames", "4", "--film"]
 def test_an_interrupted_film_goes_on_with_the_frames_it_has(
     film: str, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    def stopped(self: Film, step: Step) -> None:
+    def stopped(self: Film, step: PictureRecord) -> None:
         take(self, step)
         if step.step == 2 * 6 + 2:  # in the third frame
             raise KeyboardInterrupt

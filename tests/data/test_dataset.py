@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blockprop.data.dataset import Dataset
+from blockprop.data.dataset import Data, Dataset
 from blockprop.errors import DataError, SettingError
 
 
@@ -92,3 +92,12 @@ def test_labels_that_do_not_fit() -> None:
         Dataset(torch.zeros(3, 1), torch.tensor([0, 1, 2]), ("a", "b"))
     with pytest.raises(DataError, match=r"label -1 in row 1"):
         Dataset(torch.zeros(3, 1), torch.tensor([-1, 1, 0]), ("a", "b"))
+
+
+def test_data_unpack_into_training_and_test_part() -> None:
+    whole = Dataset(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1]), ("a", "b"))
+    train, test = Data(whole[:3], whole[3:])
+    assert (len(train), len(test)) == (3, 1)
+    train, test = Data(whole)
+    assert train is whole
+    assert test is None

@@ -20,10 +20,10 @@ from blockprop.engine.network import Network, Sequential
 from blockprop.engine.objectives import cross_entropy, mean_squared_error
 from blockprop.errors import FormatError, GraphError, NotFiniteError, SettingError, ShapeError
 from blockprop.training.augmentation import augmentations
-from blockprop.training.descent import GradientDescent
+from blockprop.training.batches import batch_sizes, shuffled
+from blockprop.training.descent import GradientDescent, clipped
 from blockprop.training.evaluation import evaluate, predict
 from blockprop.training.fit import fit
-from blockprop.training.run import batch_sizes, clipped, shuffled
 
 
 def data(count: int = 50, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -351,9 +351,9 @@ def test_resume_without_a_checkpoint_starts_anew(tmp_path: Path) -> None:
 def test_checkpoints_of_something_else_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     train(net(), checkpoint=path)
-    with pytest.raises(FormatError, match="tensors are those of another network"):
+    with pytest.raises(FormatError, match="tensors in the file are those of another network"):
         train(noisy_net(), checkpoint=path, resume=True)
-    with pytest.raises(FormatError, match="batch_size are 8, here it is 5"):
+    with pytest.raises(FormatError, match="batch_size in the file is 8, here it is 5"):
         train(net(), checkpoint=path, resume=True, batch_size=5)
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(FormatError, match=r"run\.safetensors"):

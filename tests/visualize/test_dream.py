@@ -20,10 +20,12 @@ from blockprop.pictures.photos import Preprocessing, with_preprocessing
 from blockprop.pictures.picture_files import read_picture
 from blockprop.pictures.scaling import noise, scaled, zoomed
 from blockprop.visualize.ascent import ascend
-from blockprop.visualize.dream import Dream, dream
+from blockprop.visualize.dream import dream
+from blockprop.visualize.dream_run import Dream
 from blockprop.visualize.objectives.activity import CHUNK, Activity, Layers, Resemblance, parsed
-from blockprop.visualize.running import Step
+from blockprop.visualize.running import PictureRecord
 from tests.conftest import DataFile
+from tests.visualize.closing import closed
 
 
 def small(dtype: torch.dtype = torch.float32) -> Network:
@@ -268,9 +270,9 @@ def test_dreams_from_noise() -> None:
     assert last.picture is not None
     assert last.picture.shape == (1, 3, 30, 44)
     assert last.steps == 6
-    assert dream(small(), layers="relu2", size=90).octaves == 6
-    other = start(image="noise", size=(30, 44), seed=1)
-    assert not torch.equal(start(image="noise", size=(30, 44)).picture(), other.picture())
+    assert closed(dream(small(), layers="relu2", size=90)).octaves == 6
+    one, other = (closed(start(image="noise", size=(30, 44), seed=seed)) for seed in (0, 1))
+    assert not torch.equal(one.picture(), other.picture())
 
 
 def test_noise_has_all_sizes_on_gray() -> None:
@@ -287,7 +289,7 @@ def test_noise_has_all_sizes_on_gray() -> None:
     ("size", "octaves", "smallest"), [((40, 52), 4, 19), ((768, 1024), 4, 373), ((30, 4000), 8, 379)]
 )
 def test_a_large_dream_begins_as_small_as_others(size: tuple[int, int], octaves: int, smallest: int) -> None:
-    run = dream(small(), photo(*size), "relu1")
+    run = closed(dream(small(), photo(*size), "relu1"))
     assert run.octaves == octaves
     assert run.sizes[0][1] == smallest
     assert run.sizes[-1] == size
@@ -390,8 +392,8 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     list(start(state=state, guide=photo(20, 20)))
     with pytest.raises(FormatError, match="guide at 'relu2'"):
         start(state=state, resume=True, guide=photo(22, 22))
-    assert start(state=state).step == 0
-    assert start(state=tmp_path / "none", resume=True).step == 0
+    assert closed(start(state=state)).step == 0
+    assert closed(start(state=tmp_path / "none", resume=True)).step == 0
 
 
 def test_a_film_may_become_longer(tmp_path: Path) -> None:
@@ -414,7 +416,7 @@ def test_ctrl_c_ends_after_the_step_with_everything_usable(monkeypatch: pytest.M
         return advance(self)
 
     monkeypatch.setattr(Dream, "advance", pressed)
-    seen: list[Step] = []
+    seen: list[PictureRecord] = []
     with pytest.raises(KeyboardInterrupt):
         seen.extend(run)
     monkeypatch.undo()
@@ -428,9 +430,9 @@ def test_ctrl_c_ends_after_the_step_with_everything_usable(monkeypatch: pytest.M
 def test_state_is_written_from_time_to_time(tmp_path: Path) -> None:
     state = tmp_path / "state"
     run = start(state=state)
-    run.state_seconds = 0.0
+    run.save_seconds = 0.0
     next(run)
-    assert start(state=state, resume=True).step == 1
+    assert closed(start(state=state, resume=True)).step == 1
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------

@@ -23,8 +23,9 @@ from blockprop.visualize.objectives.each import each
 from blockprop.visualize.objectives.penalties import l2
 from blockprop.visualize.objectives.scores import score
 from blockprop.visualize.pipeline import fourier, pipeline, pixels, robust
-from blockprop.visualize.running import Step
+from blockprop.visualize.running import PictureRecord
 from tests.conftest import DataFile
+from tests.visualize.closing import closed
 
 PLAIN = {"l2": 0.0, "total_variation": 0.0, "doubt": 0.0}
 CLASSES = ["tench", "goldfish", "goose", "dog"]
@@ -297,8 +298,8 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(FormatError, match=told):
             start(state=state, resume=True, **other)
-    assert start(state=state, resume=True, steps=9).step == 6
-    assert start(state=state).step == 0
+    assert closed(start(state=state, resume=True, steps=9)).step == 6
+    assert closed(start(state=state)).step == 0
 
 
 def test_ctrl_c_ends_after_the_step_with_everything_usable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -313,7 +314,7 @@ def test_ctrl_c_ends_after_the_step_with_everything_usable(monkeypatch: pytest.M
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(ascent_module.Ascent, "_check", pressed)
-    seen: list[Step] = []
+    seen: list[PictureRecord] = []
     with pytest.raises(KeyboardInterrupt):
         seen.extend(run)
     monkeypatch.undo()
@@ -327,9 +328,9 @@ def test_ctrl_c_ends_after_the_step_with_everything_usable(monkeypatch: pytest.M
 def test_state_is_written_from_time_to_time(tmp_path: Path) -> None:
     state = tmp_path / "state"
     run = start(state=state)
-    run.state_seconds = 0.0
+    run.save_seconds = 0.0
     next(run)
-    assert start(state=state, resume=True).step == 1
+    assert closed(start(state=state, resume=True)).step == 1
 
 
 # Dead rectifiers ------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from blockprop.visualize.style.quasi_newton import LBFGS, Point
 from blockprop.visualize.style.stylize import Style, Stylization, _suitable_history, stylize
 from blockprop.visualize.tiling import Tiling
 from tests.conftest import DataFile
+from tests.visualize.closing import closed
 
 FILES = {
     "squeezenet1_1": ("squeezenet1_1",),
@@ -281,7 +282,7 @@ def test_of_large_pictures_fewer_are_remembered() -> None:
     assert _suitable_history((384, 512), 4) == 40
     assert _suitable_history((1536, 2048), 4) == 14
     assert _suitable_history((3000, 4000), 4) == 5
-    assert start().settings["history"] == 40
+    assert closed(start()).settings["history"] == 40
 
 
 @pytest.mark.parametrize("name", ["noise", "content", "picture"])
@@ -291,11 +292,11 @@ def test_where_it_starts(name: str) -> None:
     (content,) = pictures((48, 64))
     if name == "content":
         assert torch.equal(run.picture(), content)
-        assert start(style_weight=None).weights.style == 1000
+        assert closed(start(style_weight=None)).weights.style == 1000
     if name == "noise":
-        assert start(start="noise", style_weight=None).weights.style == pytest.approx(1000 / 15)
+        assert closed(start(start="noise", style_weight=None)).weights.style == pytest.approx(1000 / 15)
         assert 0.02 < float(run.picture().std()) < 0.2
-        assert not torch.equal(run.picture(), start(start="noise", scales=1, seed=1).picture())
+        assert not torch.equal(run.picture(), closed(start(start="noise", scales=1, seed=1)).picture())
     if name == "picture":
         assert float(run.picture().mean()) == pytest.approx(float(picture.mean()), abs=0.01)
     values = [step.value for step in run]
@@ -406,7 +407,8 @@ def test_luminance_by_hand() -> None:
 
 def test_painting_brightness_alone_has_the_gradient_of_all_colors_together() -> None:
     network, given = small().to(dtype=torch.float64), pictures((48, 64), (40, 50))
-    run = stylize(network, *given, scales=1, colors="luminance", content_layers="relu2", style_layers="relu4")
+    layers = {"content_layers": "relu2", "style_layers": "relu4"}
+    run = closed(stylize(network, *given, scales=1, colors="luminance", **layers))
     run.enter(0)
     assert run.point is not None
     direction = torch.randn(1, 1, 48, 64, dtype=torch.float64)

@@ -15,9 +15,10 @@ from blockprop.errors import NotFiniteError, SettingError, ShapeError
 from blockprop.pictures.colors import luminance, matched_colors, matched_luminance, with_luminance
 from blockprop.pictures.image_files import MOST_PIXELS
 from blockprop.pictures.provenance import fingerprint
+from blockprop.saving.resumable import Keeping
 from blockprop.visualize.frozen import frozen
 from blockprop.visualize.places import sizes
-from blockprop.visualize.running import Run, digest
+from blockprop.visualize.running import PictureRun, digest
 from blockprop.visualize.style.losses import Aim, StyleLosses, Weights, resized_mask
 from blockprop.visualize.style.quasi_newton import LBFGS, FirstOrder, Point
 from blockprop.visualize.tiling import Tiling
@@ -44,7 +45,7 @@ class Style:
     name: str = ""
 
 
-class Stylization(Run):
+class Stylization(PictureRun):
     """A run of `stylize`. point: the picture as it is computed with, its loss and gradient, in the present size."""
 
     minimizes = True
@@ -58,9 +59,10 @@ class Stylization(Run):
         start: Tensor | None,
         settings: dict[str, Any],
         optimizer: Optimizer,
+        preview_every: int | None = None,
+        keep: Keeping | None = None,
     ):
         self.counts, self.sizes, self.colors = settings["steps"], settings["sizes"], settings["colors"]
-        super().__init__(sum(self.counts))
         self.content, self.styles, self.weights, self.settings = content, styles, weights, settings
         self.kind, self.start = optimizer, start
         self.network = network
@@ -78,13 +80,14 @@ class Stylization(Run):
             "start": "noise" if start is None else digest(start),
         }
         self._require_sizes()
+        super().__init__(sum(self.counts), preview_every, keep)
 
     def picture(self) -> Tensor:
         """(1, 3, h, w) in 0…1, in the final size."""
         x = self._first() if self.point is None else self.point.x
         return self._painted(x, *self.sizes[-1])
 
-    def advance(self) -> tuple[float, dict[str, float]]:
+    def change(self) -> tuple[float, dict[str, float]]:
         number, step = self._place(self.step)
         if step == 0 or self.losses is None or self.point is None:
             self.enter(number, step)
@@ -93,8 +96,6 @@ class Stylization(Run):
         if not math.isfinite(self.point.value):
             raise NotFiniteError(f"step {self.step + 1}: the loss became {self.point.value}; try a smaller rate")
         return self.point.value, dict(self.point.parts)
-
-    # Sizes ------------------------------------------------------------------------------------------------------------
 
     def _place(self, step: int) -> tuple[int, int]:
         """(number of the size, step at that size) of the step with this number, counted from 0."""
@@ -157,8 +158,6 @@ class Stylization(Run):
             x = fitting(noise.clamp_(0, 1), self.network)
         return luminance(x) if self.colors == "luminance" else x
 
-    # Numbers and pictures: three colors each, or the brightness alone -------------------------------------------------
-
     @torch.no_grad()
     def _evaluate(self, x: Tensor) -> Point:
         assert self.losses is not None
@@ -175,8 +174,6 @@ class Stylization(Run):
             x = with_luminance(resized(self.content, height, width), resized(x, height, width))
         return resized(x, height, width).clamp(0, 1)
 
-    # The state --------------------------------------------------------------------------------------------------------
-
     def identity(self) -> dict[str, Any]:
         weights = self.weights
         return {
@@ -191,7 +188,7 @@ class Stylization(Run):
         x, value, parts, d = self.point
         return {"x": x, "value": value, "parts": dict(parts), "d": d, "optimizer": self.optimizer.state()}
 
-    def restore(self, document: dict[str, Any]) -> None:
+    def restore_document(self, document: dict[str, Any]) -> None:
         x, d = (fitting(document[name], self.network).clone() for name in ("x", "d"))
         self.point = Point(x, document["value"], document["parts"], d)
         self.losses = None
@@ -236,9 +233,6 @@ def resized(picture: Tensor, height: int, width: int) -> Tensor:
     if picture.shape[2:] == (height, width):
         return picture
     return F.interpolate(picture, (height, width), mode="bicubic", antialias=True)
-
-
-# Sizes ----------------------------------------------------------------------------------------------------------------
 
 
 def _style_size(style: Style, height: int, width: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Artistic style: a picture with the content of a photograph and the style of paintings.
 
     run = stylize(network, photo, painting, size=512)
-    for step in run:
-        print(step.step, step.value, step.parts)
+    for record in run:
+        print(record.step, record.value, record.parts)
     run.picture()
 
 From coarse to fine: each size starts from the picture of the one before, enlarged.
@@ -19,6 +19,7 @@ from blockprop.errors import SettingError, ShapeError, shape, suggestion
 from blockprop.pictures.image_files import MOST_PIXELS
 from blockprop.pictures.photos import picture as checked
 from blockprop.saving.files import StrPath
+from blockprop.saving.resumable import Keeping
 from blockprop.visualize.objectives.gram import require_mask
 from blockprop.visualize.pipeline import Start
 from blockprop.visualize.style.layers import Layers, default_layers, weights_of
@@ -72,7 +73,7 @@ def stylize(
 ) -> "Stylization":
     """Paint a photograph in the style of other pictures:  arg min content + style + total variation.
 
-    Returns the run, an iterator of `Step` records; `picture()` gives the picture at any time. See StyleLosses for the
+    Returns the run, an iterator of PictureRecords; `picture()` gives the picture at any time. See StyleLosses for the
     loss; a record's value is that of the picture after the step, the lower, the better.
 
     network: takes pictures in 0…1; its weights stay fixed
@@ -128,11 +129,9 @@ def stylize(
         "seed": seed,
         "tile": tile,
     }
-    run = Stylization(network, content, found, weights, _start(start, network, content), settings, optimizer)
-    return run.keeping(preview_every, state, resume)
-
-
-# What came in ---------------------------------------------------------------------------------------------------------
+    first = _start(start, network, content)
+    keep = Keeping(state, resume)
+    return Stylization(network, content, found, weights, first, settings, optimizer, preview_every, keep)
 
 
 def _checked(picture: Tensor, network: Network, title: str) -> Tensor:
