@@ -78,7 +78,7 @@ def import_(
     }
     hidden = [node.name for node in network.nodes if isinstance(node.block, Opaque)]
     show(result | ({"opaque": hidden if as_json else ", ".join(hidden)} if hidden else {}), as_json)
-    if "picture" not in network.meta and len(network.meta.get("shape") or []) == 3:
+    if not network.meta.get("picture") and len(network.meta.get("shape") or []) == 3:
         say(
             "what it expects of a picture is not known; --preprocessing FILE says it, for `predict` and its like",
             as_json,

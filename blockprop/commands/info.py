@@ -14,6 +14,7 @@ from blockprop.commands.console import say, show, show_table
 from blockprop.commands.inputs import load_network
 from blockprop.commands.options import Blocks, Json, SavedNetwork
 from blockprop.commands.parsing import shape_named
+from blockprop.engine.about import About
 from blockprop.engine.block import Block
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
@@ -41,7 +42,6 @@ EPILOG = (
 PIPE_WIDTH, LEAST_WIDTH = 100, 80
 """Characters of a line where there is no terminal, and at least in any case."""
 GAP = "  "
-ORIGINS = ("architecture", "spec", "data")
 OPAQUE = "! "
 """What stands in front of a block that could do anything."""
 
@@ -129,11 +129,12 @@ def _facts(network: Network, path: str, inputs: list[Tensor], found: list[Cost])
     return facts | {"forward_bytes": whole.forward_bytes, "saved_bytes": whole.saved_bytes}
 
 
-def _origins(meta: dict[str, Any]) -> list[str]:
+def _origins(meta: About) -> list[str]:
     """Where the network comes from, as far as it says so: what it was made or imported from, and trained on."""
     source = meta.get("source")
-    given = [*(source.values() if isinstance(source, dict) else [source]), *map(meta.get, ORIGINS)]
-    return [text for text in given if isinstance(text, str)]
+    origins = [*(source.values() if isinstance(source, dict) else [source])]
+    origins += [meta.get("architecture"), meta.get("spec"), meta.get("data")]
+    return [text for text in origins if isinstance(text, str)]
 
 
 def _nodes(network: Network, found: list[Cost]) -> list[dict[str, Any]]:

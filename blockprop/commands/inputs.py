@@ -114,15 +114,16 @@ def examples_for(
     meta = network.meta
     size = meta.get("shape") or []
     pictures = len(size) == 3
-    held_out = meta.get("held_out") or {}
-    same = held_out.get("source") == identity(source)
+    held_out = meta.get("held_out")
+    if held_out is not None and held_out.get("source") != identity(source):
+        held_out = None
     data: Data = read_data(
         source,
         target=target or (meta.get("target") if need_labels else None),
         encoder=TableEncoder.from_dict(meta["encoder"]) if meta.get("encoder") else None,
         need_labels=need_labels,
-        test_fraction=held_out["fraction"] if same and need_labels else 0.0,
-        seed=held_out["seed"] if same else 0,
+        test_fraction=held_out["fraction"] if held_out and need_labels else 0.0,
+        seed=held_out["seed"] if held_out else 0,
         size=(size[1], size[2]) if pictures else None,
         channels=size[0] if pictures else None,
         classes=meta.get("classes") or None,
@@ -130,7 +131,7 @@ def examples_for(
     )
     if data.test is None:
         return data.train, "all"
-    return data.test, "held out in training" if same else "test part"
+    return data.test, "held out in training" if held_out else "test part"
 
 
 def identity(source: str) -> str:

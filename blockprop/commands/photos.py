@@ -96,7 +96,8 @@ def open_network(path: str, own_blocks: str | None = None, device: str = "cpu") 
         network = with_picture(from_onnx(path), path).to(device_named(device))
     else:
         network = load_network(path, own_blocks, device)
-    if "picture" not in network.meta and network.meta.keys().isdisjoint(("data", "spec", "preprocessing")):
+    meta = network.meta
+    if not any((meta.get("picture"), meta.get("preprocessing"), meta.get("data"), meta.get("spec"))):
         beside = Path(path).with_suffix(".json").name
         raise SettingError(
             f"{path} does not say what it expects of a photograph: say it in a file {beside} beside it, such as "
@@ -126,10 +127,11 @@ def read_seen(path: str, network: Network, side: int | None = None) -> Seen:
 
 def seeing(network: Network, path: str, settings: Path | None = None, photos: bool = True) -> Network:
     """The network with the preprocessing that a file says, if that is wanted or needed."""
-    trained_here = not network.meta.keys().isdisjoint(("data", "spec"))
-    if settings is None and (not photos or trained_here or "picture" in network.meta):
+    meta = network.meta
+    trained_here = meta.get("data") is not None or meta.get("spec") is not None
+    if settings is None and (not photos or trained_here or meta.get("picture")):
         return network
-    if settings is None and "preprocessing" in network.meta:
+    if settings is None and meta.get("preprocessing"):
         return with_preprocessing(network)
     found = settings or beside(path)
     if found is None:
@@ -143,7 +145,7 @@ def with_picture(network: Network, file: str | None, given: str | None = None, c
     source: Any = given or (beside(file) if file else None)
     found, names = read_preprocessing(source) if source else (None, None)
     names = read_classes(classes) if classes else names
-    if found is None and "preprocessing" not in network.meta:
+    if found is None and not network.meta.get("preprocessing"):
         if names is not None:
             network.meta["classes"] = names
         return network
@@ -153,7 +155,7 @@ def with_picture(network: Network, file: str | None, given: str | None = None, c
 def takes_any_size(network: Network) -> bool:
     """Whether pictures of any height and width go in, without being brought to one size by the network itself."""
     meta = network.meta
-    if "picture" not in meta:
+    if not meta.get("picture"):
         return False
     free = meta.get("free")
     resized = any(node.name == "picture.size" for node in network.nodes)

@@ -81,7 +81,7 @@ def predict(
     net = seeing(net, network, preprocessing, any(is_image(Path(source)) for source in sources))
     if out is not None:
         require_writable(out)
-    count = top or (5 if "picture" in net.meta else 3)
+    count = top or (5 if net.meta.get("picture") else 3)
     rows = [row for source in sources for row in _predictions(source, net, count)]
     if out is not None:
         write_file(out, _csv(rows))
@@ -89,7 +89,7 @@ def predict(
     if as_json:
         show({"network": network, "predictions": rows}, as_json)
     elif out is None:
-        if "picture" in net.meta and all("classes" in row for row in rows):
+        if net.meta.get("picture") and all("classes" in row for row in rows):
             _show_bars(rows[:SHOWN])
         else:
             show_table(["example", "prediction"], [[row["example"], _answer(row)] for row in rows[:SHOWN]])
@@ -124,7 +124,7 @@ def _files(given: str) -> list[str]:
 
 def _predictions(source: str, network: Network, top: int) -> list[dict[str, Any]]:
     """One row for each example of a source."""
-    if "picture" in network.meta and is_image(Path(source)):
+    if network.meta.get("picture") and is_image(Path(source)):
         output = network(fitting(read_photo(source, network), network)).cpu()
         if output.numel() != max(output.shape, default=1):
             name = network.outputs[0]
@@ -140,7 +140,7 @@ def _prediction(name: str, output: Tensor, network: Network, top: int) -> dict[s
     if not output.isfinite().all():
         raise NotFiniteError(f"{name}: the network gives numbers that are not finite; is its preprocessing right?")
     classes = network.meta.get("classes") or []
-    if output.numel() == 1 or not (classes or "picture" in network.meta):
+    if output.numel() == 1 or not (classes or network.meta.get("picture")):
         return {"example": name, "values": output.flatten().tolist()}
     best = probabilities(output.float(), network).topk(min(top, len(output)))
     ranked = [

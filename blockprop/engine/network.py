@@ -11,11 +11,12 @@ import copy
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
 
+from blockprop.engine.about import About
 from blockprop.engine.block import Block
 from blockprop.engine.passes import run_backward, run_forward
 from blockprop.engine.plan import BackwardStep, ForwardStep, Node, RuleMap, plan_backward, plan_forward, sorted_nodes
@@ -32,7 +33,7 @@ class Network:
     nodes: in any order, each (name, block, inputs). The same block may stand at several nodes: its gradients add up.
     inputs: names of the network's inputs, in the order in which forward takes them.
     outputs: names of node outputs; by default those that no other node takes.
-    meta: plain data that is saved with the network: {"classes": [names], "shape": [one example's], …}.
+    meta: plain data that is saved with the network: {"classes": [names], "shape": [one example's], …}; see `About`.
     Raises GraphError for a cycle, a name used twice, and an input that is neither a node nor a network input.
     """
 
@@ -41,9 +42,9 @@ class Network:
         nodes: Iterable[Node],
         inputs: Iterable[str] = ("x",),
         outputs: Iterable[str] | None = None,
-        meta: Mapping[str, Any] | None = None,
+        meta: About | None = None,
     ):
-        self.meta = dict(meta or {})
+        self.meta = cast(About, dict(meta or {}))
         self.inputs = tuple(inputs)
         self.nodes = sorted_nodes(nodes, self.inputs)
         self.blocks = MappingProxyType({node.name: node.block for node in self.nodes})

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from blockprop.blocks import Constant, Parameter
 from blockprop.blocks.sources import name_of
+from blockprop.engine.about import About
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
@@ -218,7 +219,7 @@ class Graph:
 
     # The end ----------------------------------------------------------------------------------------------------------
 
-    def network(self, outputs: Iterable[Flow], meta: Mapping[str, Any]) -> Network:
+    def network(self, outputs: Iterable[Flow], meta: About) -> Network:
         """The nodes that the outputs depend on, as a network."""
         keys = [flow.key for flow in outputs]
         needed, kept = set(keys), []

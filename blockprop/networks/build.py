@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from blockprop.blocks import Add, Affine, BatchNorm2d, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU
+from blockprop.engine.about import About
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
@@ -62,7 +63,7 @@ def build_network(
                 "expected mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build, or the path of a saved network"
             )
     _check_fit(network, spec, shape, outputs)
-    network.meta = {"spec": spec} | network.meta | {"shape": list(shape)}
+    network.meta = About(spec=spec) | network.meta | About(shape=list(shape))
     return network
 
 

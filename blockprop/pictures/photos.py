@@ -60,14 +60,15 @@ def with_preprocessing(
         front.append(Node(_free_name(name, network), block, (source,)))
         source = front[-1].name
     nodes = [Node(node.name, node.block, _moved(node.inputs, first, source)) for node in network.nodes]
-    meta = {name: value for name, value in network.meta.items() if name != "preprocessing"}
+    meta = network.meta.copy()
+    meta.pop("preprocessing", None)
     meta["picture"] = preprocessing.to_dict()
     if classes is not None:
         meta["classes"] = list(classes)
     if preprocessing.height_width:
         meta["shape"] = [preprocessing.count, *preprocessing.height_width]
-    if resized and "free" in meta:
-        meta["free"] = meta["free"] | {first: sorted({*meta["free"].get(first, ()), 2, 3})}
+    if resized and (free := meta.get("free")) is not None:
+        meta["free"] = free | {first: sorted({*free.get(first, ()), 2, 3})}
     return Network([*front, *nodes], network.inputs, _moved(network.outputs, first, source), meta)
 
 
@@ -110,11 +111,12 @@ def read_photo(path: StrPath, preprocessing: Preprocessing | Network) -> Tensor:
 
 def _for_network(network: Network, preprocessing: Preprocessing | None) -> Preprocessing:
     """The preprocessing, with the size that the network itself names if it takes no other one."""
-    if "picture" in network.meta:
+    if network.meta.get("picture") is not None:
         raise SettingError("the network has preprocessing already; a second one in front would spoil its pictures")
-    if preprocessing is None and "preprocessing" not in network.meta:
+    expected = network.meta.get("preprocessing")
+    if preprocessing is None and expected is None:
         raise SettingError("the network does not say what it expects of a picture; pass a Preprocessing(…)")
-    preprocessing = preprocessing or Preprocessing.from_dict(network.meta["preprocessing"])
+    preprocessing = preprocessing or Preprocessing.from_dict(expected)
     if len(network.inputs) != 1:
         names = ", ".join(network.inputs)
         raise SettingError(f"expected a network with one input, for pictures; this one has {names}")
@@ -136,8 +138,9 @@ def _try_out(network: Network, preprocessing: Preprocessing, classes: Sequence[s
         raise SettingError(f"the network does not take pictures of {wanted}: {y}")
     if classes is not None and isinstance(y, Tensor) and y.dim() > 1 and y.shape[1] != len(classes):
         raise SettingError(f"{len(classes)} class names do not fit an output of {shape(y)}")
-    if "free" in network.meta:
-        return not {2, 3} <= set(network.meta["free"].get(network.inputs[0], ()))
+    free = network.meta.get("free")
+    if free is not None:
+        return not {2, 3} <= set(free.get(network.inputs[0], ()))
     height, width = preprocessing.height_width
     other = _outcome(network, preprocessing.count, (height + OTHER_SIZE, width + OTHER_SIZE))
     return isinstance(other, BlockpropError)

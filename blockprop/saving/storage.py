@@ -9,12 +9,13 @@ a file claims cost nothing until they are found to be those of the tensors it re
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from blockprop import blocks as shipped
+from blockprop.engine.about import About
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
@@ -106,7 +107,7 @@ def _rebuild(document: dict[str, Any], tensors: dict[str, Tensor], classes: Mapp
     _check_version(document)
     described, nodes = _field(document, "blocks", dict), _field(document, "nodes", list)
     inputs, outputs = _names(document, "inputs"), _names(document, "outputs")
-    meta = _field(document, "meta", dict)
+    meta = cast(About, _field(document, "meta", dict))  # what a key holds is looked at where it is used
     blocks = {key: _block(key, entry, classes, tensors) for key, entry in described.items()}
     own = {f"{key}.{name}" for key, block in blocks.items() for name in block.parameters | block.buffers}
     if extra := sorted(tensors.keys() - own):

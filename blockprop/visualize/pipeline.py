@@ -156,7 +156,10 @@ def pipeline(network: Network, canvas: Canvas, transforms: Iterable[Block] = (),
         if name in own:
             raise GraphError(f"the network has a node {name!r} itself; import or build it with another name for it")
     nodes = [Node(node.name, node.block, _moved(node.inputs, old, front[-1].name)) for node in network.nodes]
-    meta = {name: value for name, value in network.meta.items() if name not in ("shape", "free", "preprocessing")}
+    meta = network.meta.copy()
+    meta.pop("shape", None)
+    meta.pop("free", None)
+    meta.pop("preprocessing", None)
     return Network([*front, *nodes], (input,), _moved(network.outputs, old, front[-1].name), meta)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blockprop.engine.about import About
 from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError
 from blockprop.importers.problems import refuse
@@ -47,13 +48,13 @@ def from_onnx(
     return network
 
 
-def _meta(found: "Found", source: dict[str, Any]) -> dict[str, Any]:
+def _meta(found: "Found", source: dict[str, Any]) -> About:
     names = found.interpreter.input_names
     free = {
         names[name]: [axis for axis, (a, b) in enumerate(zip(*shapes, strict=True)) if a != b]
         for name, shapes in found.trials.items()
     }
-    meta: dict[str, Any] = {"source": source, "free": free}
+    meta: About = {"source": source, "free": free}
     if found.trials:
         first = next(iter(found.trials.values()))[0]
         meta["shape"] = list(first[1:])

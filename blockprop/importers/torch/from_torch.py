@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from blockprop.engine.about import About
 from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError, UnsupportedError, shape
 from blockprop.importers.graph import Flow, Graph, Known
@@ -177,25 +178,29 @@ def _is_leaf(part: nn.Module) -> bool:
     )
 
 
-def _meta(module: nn.Module, network: Network, graph: Graph, exported: Exported, names: list[str]) -> dict[str, Any]:
-    meta: dict[str, Any] = {"source": {"format": "torch", "class": type(module).__name__}}
-    meta["free"] = {
-        name: [axis for axis, (a, b) in enumerate(zip(*trials, strict=True)) if a != b]
-        for name, trials in zip(names, exported.trials, strict=True)
+def _meta(module: nn.Module, network: Network, graph: Graph, exported: Exported, names: list[str]) -> About:
+    meta: About = {
+        "source": {"format": "torch", "class": type(module).__name__},
+        "free": {
+            name: [axis for axis, (a, b) in enumerate(zip(*trials, strict=True)) if a != b]
+            for name, trials in zip(names, exported.trials, strict=True)
+        },
+        "shape": list(exported.trials[0][0][1:]),
     }
-    meta["shape"] = list(exported.trials[0][0][1:])
     theirs = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     theirs |= {name for name, _ in module.named_buffers(remove_duplicate=False)}
     titles = {own: name for own, name in graph.parameter_names.items() if name in theirs}
     untrained, trained = frozen(module), network.parameters.keys()
     uses = Counter(name for own, name in titles.items() if own in trained)
-    more = {
-        "parameter_names": {own: name for own, name in titles.items() if own != name},
-        "computed": sorted(trained - titles.keys()),
-        "frozen": sorted(own for own in trained & titles.keys() if titles[own] in untrained),
-        "untied": sorted(name for name, count in uses.items() if count > 1),
-    }
-    return meta | {key: value for key, value in more.items() if value}
+    if renamed := {own: name for own, name in titles.items() if own != name}:
+        meta["parameter_names"] = renamed
+    if computed := sorted(trained - titles.keys()):
+        meta["computed"] = computed
+    if fixed := sorted(own for own in trained & titles.keys() if titles[own] in untrained):
+        meta["frozen"] = fixed
+    if untied := sorted(name for name, count in uses.items() if count > 1):
+        meta["untied"] = untied
+    return meta
 
 
 def _known_tensors(exported: Exported, placeholders: Sequence[Any]) -> dict[str, Known]:

@@ -1,0 +1,55 @@
+"""What a network says about itself, and what is saved with it: the keys of `network.meta`, each written down once."""
+
+from typing import Any, TypedDict
+
+
+class HeldOut(TypedDict):
+    """Which part of the training data the network has not seen: `fraction` of `source`, drawn with `seed`."""
+
+    source: str
+    fraction: float
+    seed: int
+
+
+class About(TypedDict, total=False):
+    """Plain data about a network. Any key may be missing, and users may add keys of their own: it is a dict.
+
+    Only this package's own places are held to these keys, by the type checker: `network.meta["clases"]` is an error.
+    """
+
+    shape: list[int]
+    """One example's, without the batch."""
+    free: dict[str, list[int]]
+    """By input: the axes that may have any size; the batch is axis 0."""
+    classes: list[str]
+    """Their names, in the order of the scores."""
+
+    spec: str
+    """The text that `build_network` made it from."""
+    architecture: str
+    """The published architecture that it is, such as "vgg19"; what looks good with it is chosen by this name."""
+    source: dict[str, Any]
+    """Where it was imported from: {"format": "torch", "class": …} or {"format": "onnx", "opset": …, "producer": …}."""
+
+    preprocessing: dict[str, Any]
+    """What its weights expect of a picture (`Preprocessing.to_dict`) that nothing does yet."""
+    picture: dict[str, Any]
+    """The same, when the blocks for it stand at the network's front: it takes pictures in 0…1."""
+
+    data: str
+    """The name of the data that it was trained on."""
+    target: str | None
+    """The column that it was trained to tell."""
+    encoder: dict[str, Any]
+    """How a table's columns become numbers (`TableEncoder.to_dict`)."""
+    held_out: HeldOut
+    """What was kept back from training."""
+
+    parameter_names: dict[str, str]
+    """Of an import: what the original calls a parameter that has another name here."""
+    computed: list[str]
+    """Of an import: parameters that the original computes from others."""
+    frozen: list[str]
+    """Of an import: parameters that the original does not train."""
+    untied: list[str]
+    """Of an import: the original's parameters that became several, because blocks of different kinds hold them."""
