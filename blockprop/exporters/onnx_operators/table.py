@@ -18,7 +18,7 @@ HANDLERS: dict[type[Block], Handler] = {}
 """By the block's own type: a subclass may compute something else, so it needs its own."""
 
 REASONS: dict[type[Block], str] = {}
-"""Why a shipped block has no handler."""
+"""Why some blocks cannot have a handler. A block may lack both; it is then refused as one without an ONNX form."""
 
 
 def exports(*kinds: type[Block]) -> Callable[[Handler], Handler]:
