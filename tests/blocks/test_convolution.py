@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.blocks import Conv1d, Conv2d, Conv3d, ConvTranspose2d
+from blockprop.blocks import Conv1d, Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d
 from blockprop.errors import SettingError, ShapeError
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -134,3 +134,8 @@ def test_settings_that_make_no_sense(make: object, says: str) -> None:
 def test_a_padding_that_leaves_nothing() -> None:
     with pytest.raises(ShapeError, match="leaves nothing"):
         ConvTranspose2d(1, 1, 2, padding=2)(torch.zeros(1, 1, 2, 2))
+
+
+def test_a_volume_needs_three_axes() -> None:
+    with pytest.raises(ShapeError, match=r"expected \(n, 2, d, h, w\)"):
+        ConvTranspose3d(2, 2, 2)(torch.zeros(1, 2, 4, 4))

@@ -6,7 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from blockprop.blocks import AdaptiveMaxPool2d, GlobalMaxPool, MaxPool1d, MaxPool2d
+from blockprop.blocks import (
+    AdaptiveMaxPool2d,
+    GlobalMaxPool,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
 from blockprop.blocks.max_pooling import _pool_in_lanes
 from blockprop.errors import SettingError, ShapeError
 
@@ -95,3 +101,30 @@ def test_errors() -> None:
         MaxPool2d(3, padding=2)
     with pytest.raises(SettingError, match="output_size must be a whole number of at least 1"):
         AdaptiveMaxPool2d(0)
+    with pytest.raises(ShapeError, match=r"expected \(n, c, d, h, w\), came \(2, 3, 4, 4\)"):
+        MaxPool3d(2)(torch.zeros(2, 3, 4, 4))
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last_3d])
+def test_volumes_with_ties_and_nan_are_torchs(seed: int, order: torch.memory_format) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    windows = ((2, 1 + seed % 3, 2), None if seed % 2 else (1, 2, 2), (0, 0, seed % 2), 1 + seed % 2, seed % 4 < 2)
+    x = torch.randint(-2, 3, (4, 3, 5, 6, 7), generator=generator).float()
+    x[torch.rand(x.shape, generator=generator) < 0.02] = float("nan")
+    x = x.contiguous(memory_format=order).requires_grad_()
+    theirs = F.max_pool3d(x, *windows)
+    d_y = torch.randn(theirs.shape, generator=generator)
+    theirs.backward(d_y)
+    block = MaxPool3d(*windows)
+    y, saved = block.forward(x.detach())
+    torch.testing.assert_close(y, theirs.detach(), rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(block.propagate(saved, d_y)[0], x.grad)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last_3d])
+def test_the_order_of_memory_of_volumes_is_kept(order: torch.memory_format) -> None:
+    for block in (MaxPool3d(2), MaxPool3d(3, 2, 1)):
+        y, saved = block.forward(torch.randn(2, 8, 6, 6, 6).contiguous(memory_format=order))
+        assert y.is_contiguous(memory_format=order)
+        assert block.propagate(saved, y)[0].is_contiguous(memory_format=order)
