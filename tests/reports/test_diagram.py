@@ -11,14 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from blockprop.blocks.convolution import Conv2d
-from blockprop.blocks.functions import Dropout
-from blockprop.blocks.joining import Concat
-from blockprop.blocks.linear import Linear
-from blockprop.blocks.max_pooling import MaxPool2d
-from blockprop.blocks.normalizing import BatchNorm2d
-from blockprop.blocks.pointwise import ReLU
-from blockprop.blocks.reshaping import Split
+from blockprop.blocks import BatchNorm2d, Concat, Conv2d, Dropout, Linear, MaxPool2d, ReLU, Split
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
