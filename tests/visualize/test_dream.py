@@ -1,10 +1,6 @@
 """Dreams: a step by hand, whole runs by a second version with autograd; tiled, stopped, resumed, filmed, refused."""
 
-import itertools
 import math
-import signal
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,100 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.blocks import Affine, Conv2d, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU
+from blockprop.blocks import Affine, Conv2d, Flatten, Linear
 from blockprop.engine.network import Network, Sequential
-from blockprop.errors import FormatError, GraphError, NotFiniteError, SettingError, ShapeError
+from blockprop.errors import GraphError, NotFiniteError, SettingError, ShapeError
 from blockprop.networks.weights import pretrained
-from blockprop.pictures.photos import Preprocessing, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.picture_files import read_picture
-from blockprop.pictures.scaling import noise, scaled, zoomed
-from blockprop.visualize.ascent import ascend
+from blockprop.pictures.scaling import scaled
 from blockprop.visualize.dream import dream
-from blockprop.visualize.dream_run import Dream
-from blockprop.visualize.objectives.activity import CHUNK, Activity, Layers, Resemblance, parsed
-from blockprop.visualize.running import PictureRecord
+from blockprop.visualize.objectives.activity import Layers, Resemblance, parsed
 from tests.conftest import DataFile
-from tests.visualize.closing import closed
-
-
-def small(dtype: torch.dtype = torch.float32) -> Network:
-    """Two convolutions for BGR pictures, the same each time."""
-    blocks = {"conv1": Conv2d(3, 6, 3, 2, 1), "relu1": ReLU(), "pool1": MaxPool2d(3, 2, ceil_mode=True)}
-    blocks |= {"conv2": Conv2d(6, 4, 3, padding=1), "relu2": ReLU(), "pool2": GlobalAvgPool(), "fc": Linear(4, 2)}
-    network = with_preprocessing(Sequential(blocks), Preprocessing(None, 2.0, 1.0, channels="BGR"))
-    generator = torch.Generator().manual_seed(3)
-    for parameter in network.parameters.values():
-        parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4)
-    return network.to(dtype=dtype)
-
-
-def photo(height: int = 40, width: int = 52, n: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.rand(n, 3, height, width, generator=torch.Generator().manual_seed(5)).to(dtype)
-
-
-def start(**settings: Any) -> Dream:
-    """A short dream, 2 octaves of 3 steps."""
-    given = {"image": photo(), "layers": "relu2", "steps": 3, "octaves": 2, "jitter": 4, **settings}
-    return dream(small(), **given)
-
-
-# Objectives -----------------------------------------------------------------------------------------------------------
-
-
-def by_autograd(objective: Any, y: Tensor) -> tuple[float, Tensor]:
-    """The formula's value and derivative: ½ mean of y², or the mean of the best products with the guide's features."""
-    y = y.clone().requires_grad_()
-    own = y if objective.channel is None else y[:, objective.channel : objective.channel + 1]
-    if isinstance(objective, Activity):
-        value = sum(0.5 * each.square().mean() for each in own)
-    else:
-        products = torch.einsum("cj,nchw->njhw", objective.features.to(y), own)
-        value = sum(each.max(0).values.sum() / own[0].numel() for each in products)
-    (d_y,) = torch.autograd.grad(value, y)
-    return float(torch.as_tensor(value).detach()), d_y
-
-
-@pytest.mark.parametrize("channel", [None, 2])
-@pytest.mark.parametrize("kind", ["activity", "resemblance"])
-def test_objectives_by_autograd(kind: str, channel: int | None) -> None:
-    generator = torch.Generator().manual_seed(0)
-    y = torch.randn(2, 4, 5, 7, dtype=torch.float64, generator=generator)
-    features = torch.randn(1, 4, 3, 6, dtype=torch.float64, generator=generator)
-    objective = Activity("a", channel) if kind == "activity" else Resemblance("a", features, channel)
-    value, seeds = objective.evaluate({"a": y})
-    expected, d_y = by_autograd(objective, y)
-    assert float(value) == pytest.approx(expected, rel=1e-12)
-    torch.testing.assert_close(seeds["a"], d_y, rtol=1e-12, atol=1e-15)
-    tile = replace(objective, places=35)
-    parts = [tile.of(rows) for rows in y.split((2, 3), 2)]
-    assert float(sum(part for part, _ in parts)) == pytest.approx(expected, rel=1e-12)
-    torch.testing.assert_close(torch.cat([seed for _, seed in parts], 2), d_y, rtol=1e-12, atol=1e-15)
-
-
-def test_resemblance_by_hand() -> None:
-    """Place (1, 0) fits the guide's first place better, place (0, 2) its second one."""
-    guide = torch.tensor([[2.0, 0.0], [0.0, 3.0]]).view(1, 2, 1, 2)
-    y = torch.tensor([[1.0, 0.0], [0.0, 2.0]]).view(1, 2, 1, 2)
-    value, seeds = Resemblance("a", guide).evaluate({"a": y})
-    assert float(value) == (2 + 6) / 4
-    assert seeds["a"].flatten().tolist() == [0.5, 0, 0, 0.75]
-
-
-def test_many_places_are_compared_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    y, features = torch.rand(1, 3, 20, 20), torch.rand(1, 3, 10, 10)
-    value, seeds = Resemblance("a", features).evaluate({"a": y})
-    assert CHUNK > 100 * 400
-    monkeypatch.setattr("blockprop.visualize.objectives.activity.CHUNK", 100 * 7)
-    again, same = Resemblance("a", features).evaluate({"a": y})
-    assert float(again) == pytest.approx(float(value))
-    assert torch.equal(seeds["a"], same["a"])
-
-
-def test_an_activity_is_an_objective_like_others() -> None:
-    network = Sequential({"image": Affine(1.0), "conv": Conv2d(3, 2, 3)})
-    steps = list(ascend(network, photo(8, 8), Activity("conv") - 0.5 * Activity("conv", 1), 3, 0.01))
-    assert steps[-1].value > steps[0].value
-    assert list(steps[0].parts) == ["activity('conv')", "-0.5 * activity('conv:1')"]
+from tests.visualize.dreams import by_autograd, photo, small, start
 
 
 @pytest.mark.parametrize(
@@ -120,9 +33,6 @@ def test_an_activity_is_an_objective_like_others() -> None:
 )
 def test_layers_by_name(layers: Layers, expected: Any) -> None:
     assert parsed(layers, small()) == expected
-
-
-# Steps ----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_step_by_hand() -> None:
@@ -223,221 +133,6 @@ def test_the_guide_may_be_tiled() -> None:
     assert next(start(guide=guide, tile=32)).value == pytest.approx(whole, rel=1e-5)
 
 
-# Records --------------------------------------------------------------------------------------------------------------
-
-
-def test_records_are_numbered_over_all_octaves() -> None:
-    run = start(preview_every=2)
-    steps = list(run)
-    assert [step.step for step in steps] == [1, 2, 3, 4, 5, 6]
-    assert {step.steps for step in steps} == {6}
-    assert [step.step for step in steps if step.picture is not None] == [2, 4, 6]
-    assert all(step.picture.shape == (1, 3, 40, 52) for step in steps if step.picture is not None)
-    assert steps[2].value > steps[0].value
-    assert steps[-1].best == max(step.value for step in steps)
-    assert all(a.seconds <= b.seconds for a, b in itertools.pairwise(steps))
-
-
-def test_the_picture_has_its_full_size_at_any_time() -> None:
-    run = start()
-    assert torch.equal(run.picture(), photo())
-    for _ in run:
-        picture = run.picture()
-        assert picture.shape == (1, 3, 40, 52)
-        assert 0 <= float(picture.min()) <= float(picture.max()) <= 1
-        assert not torch.equal(picture, photo())
-
-
-def test_a_picture_that_was_given_away_is_the_callers() -> None:
-    expected = bits(start())[1]
-    run = start(preview_every=1)
-    for step in run:
-        assert step.picture is not None
-        step.picture.zero_()
-    assert torch.equal(run.picture(), expected)
-
-
-def test_what_came_in_stays_as_it_is() -> None:
-    network, picture = small(), photo()
-    before = {name: tensor.clone() for name, tensor in network.state.items()}
-    list(dream(network, picture, "relu2", steps=2))
-    assert torch.equal(picture, photo())
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state.items())
-
-
-def test_dreams_from_noise() -> None:
-    *_, last = start(image="noise", size=(30, 44))
-    assert last.picture is not None
-    assert last.picture.shape == (1, 3, 30, 44)
-    assert last.steps == 6
-    assert closed(dream(small(), layers="relu2", size=90)).octaves == 6
-    one, other = (closed(start(image="noise", size=(30, 44), seed=seed)) for seed in (0, 1))
-    assert not torch.equal(one.picture(), other.picture())
-
-
-def test_noise_has_all_sizes_on_gray() -> None:
-    found = noise(3, 200, 130, seed=1)
-    assert found.shape == (1, 3, 200, 130)
-    assert float(found.mean()) == pytest.approx(0.5, abs=0.02)
-    assert float(found.std()) == pytest.approx(0.1, rel=0.05)
-    halves = [float(F.avg_pool2d(found, size).std()) for size in (4, 16, 32)]
-    assert halves[0] > halves[1] > halves[2] > 0.2 * halves[0]
-    assert float((found[..., 1:] - found[..., :-1]).abs().mean()) < 0.03
-
-
-@pytest.mark.parametrize(
-    ("size", "octaves", "smallest"), [((40, 52), 4, 19), ((768, 1024), 4, 373), ((30, 4000), 8, 379)]
-)
-def test_a_large_dream_begins_as_small_as_others(size: tuple[int, int], octaves: int, smallest: int) -> None:
-    run = closed(dream(small(), photo(*size), "relu1"))
-    assert run.octaves == octaves
-    assert run.sizes[0][1] == smallest
-    assert run.sizes[-1] == size
-
-
-# Films ----------------------------------------------------------------------------------------------------------------
-
-
-def test_a_film_dreams_on_the_frame_before() -> None:
-    film = list(start(frames=3, zoom=1.1, rotation=2.0, jitter=0))
-    assert len(film) == 18
-    frames = [step.picture for step in film if step.picture is not None]
-    assert [step.step for step in film if step.picture is not None] == [6, 12, 18]
-    *_, first = start(jitter=0)
-    assert first.picture is not None
-    assert torch.equal(frames[0], first.picture)
-    *_, second = start(image=zoomed(first.picture, 1.1, 2.0), jitter=0)
-    assert second.picture is not None
-    assert torch.equal(frames[1], second.picture)
-
-
-def test_zooming_by_hand() -> None:
-    picture = photo(6, 6)
-    assert zoomed(picture, 1.0) is picture
-    torch.testing.assert_close(zoomed(picture, 1.0, 90.0), picture.rot90(1, (2, 3)), rtol=0, atol=1e-5)
-    flat = torch.full((1, 3, 5, 8), 0.25)
-    torch.testing.assert_close(zoomed(flat, 1.3, 20.0), flat)
-    slope = torch.linspace(0, 1, 64).expand(1, 3, 32, 64)
-    found = zoomed(slope, 2.0)
-    torch.testing.assert_close(found[..., 8:56], 0.25 + slope[..., 8:56] / 2, rtol=0, atol=1e-2)
-    oblong = zoomed(torch.nn.functional.pad(torch.ones(1, 3, 20, 20), (20, 20)), 1.0, 90.0)
-    torch.testing.assert_close(oblong[:, :, 1:-1], torch.ones(1, 3, 18, 60), rtol=0, atol=1e-4)
-
-
-# Twice the same, interrupted, resumed ---------------------------------------------------------------------------------
-
-
-def bits(run: Dream) -> tuple[list[float], Tensor]:
-    values = [step.value for step in run]
-    return values, run.picture()
-
-
-def test_the_same_seed_gives_the_same_bits() -> None:
-    values, picture = bits(start())
-    again, same = bits(start())
-    assert values == again
-    assert torch.equal(picture, same)
-    assert not torch.equal(picture, bits(start(seed=1))[1])
-    torch.manual_seed(9)
-    for _ in zip(*(runs := [start(), start()]), strict=True):
-        torch.rand(1)
-    assert all(torch.equal(run.picture(), picture) for run in runs)
-
-
-KINDS = {
-    "photo": {},
-    "noise": {"image": "noise", "size": 30},
-    "film": {"frames": 2, "rotation": 1.0, "steps": 2},
-    "tiled": {"tile": 32},
-    "guided": {"guide": photo(20, 20), "layers": {"relu2": 1, "conv1:2": 0.5}},
-    "double": {"image": photo(dtype=torch.float64)},
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_resumed_it_gives_the_same_bits(kind: str, tmp_path: Path) -> None:
-    settings = KINDS[kind]
-    whole = start(**settings)
-    values, picture = bits(whole)
-    for count in range(1, len(values) + 1):
-        state = tmp_path / f"state{count}"
-        first = start(state=state, **settings)
-        early = [step.value for step in itertools.islice(first, count)]
-        shown = first.picture()
-        first.close()
-        second = start(state=state, resume=True, **settings)
-        assert torch.equal(second.picture(), shown)
-        late, resumed = bits(second)
-        assert early + late == values
-        assert torch.equal(resumed, picture)
-        assert (second.best_value, second.best_step) == (whole.best_value, whole.best_step)
-
-
-def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    list(start(state=state))
-    for other, told in (
-        ({"seed": 1}, "seed in the file is 0, here it is 1"),
-        ({"rate": 0.1}, "rate"),
-        ({"layers": "relu1"}, "objective"),
-        ({"image": photo() * 0.5}, "picture"),
-        ({"steps": 4}, "steps of an octave"),
-        ({"octaves": 3}, "octaves"),
-        ({"tile": 32}, "tile"),
-        ({"zoom": 1.2}, "film"),
-        ({"guide": photo(20, 20)}, "objective"),
-    ):
-        with pytest.raises(FormatError, match=f"cannot resume, the {told}"):
-            start(state=state, resume=True, **other)
-    list(start(state=state, guide=photo(20, 20)))
-    with pytest.raises(FormatError, match="guide at 'relu2'"):
-        start(state=state, resume=True, guide=photo(22, 22))
-    assert closed(start(state=state)).step == 0
-    assert closed(start(state=tmp_path / "none", resume=True)).step == 0
-
-
-def test_a_film_may_become_longer(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    list(start(state=state))
-    longer = start(state=state, resume=True, frames=2)
-    assert (longer.step, longer.steps) == (6, 12)
-    assert torch.equal(bits(longer)[1], bits(start(frames=2))[1])
-
-
-def test_ctrl_c_ends_after_the_step_with_everything_usable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    values, picture = bits(start())
-    state = tmp_path / "state"
-    run = start(state=state)
-    advance = Dream.advance
-
-    def pressed(self: Dream) -> Any:
-        if self.step == 2:
-            signal.raise_signal(signal.SIGINT)
-        return advance(self)
-
-    monkeypatch.setattr(Dream, "advance", pressed)
-    seen: list[PictureRecord] = []
-    with pytest.raises(KeyboardInterrupt):
-        seen.extend(run)
-    monkeypatch.undo()
-    assert run.step == 3
-    assert run.picture().shape == (1, 3, 40, 52)
-    late, resumed = bits(start(state=state, resume=True))
-    assert late == values[3:]
-    assert torch.equal(resumed, picture)
-
-
-def test_state_is_written_from_time_to_time(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    run = start(state=state)
-    run.save_seconds = 0.0
-    next(run)
-    assert closed(start(state=state, resume=True)).step == 1
-
-
-# Bad input ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -513,9 +208,6 @@ def test_numbers_that_overflow_are_told() -> None:
     network.parameters["conv2.bias"].fill_(float("nan"))
     with pytest.raises(NotFiniteError, match="step 1"):
         next(dream(network, photo(), "relu2"))
-
-
-# A real network -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -9,42 +9,22 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from blockprop import Network, Sequential, from_torch, pretrained, with_preprocessing
 from blockprop.blocks import Clamp, Conv2d, Flatten, GlobalAvgPool, Linear, ReLU, SiLU
 from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError
 from blockprop.visualize import saliency, sanity
 from blockprop.visualize.attribution.methods import METHODS
-from tests.architectures import ARCHITECTURES
 from tests.architectures.squeezenet import SqueezeNet
 from tests.conftest import DataFile
 from tests.rules import rule_oracle
+from tests.visualize.explained import class_score, close, imported, living
 from tests.visualize.saliency_oracle import ORACLES, small
 
 CLASSIFIERS = [
     *("alexnet", "vgg16", "googlenet", "inception_v3", "squeezenet1_1", "resnet18", "densenet121"),
     *("mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "vit"),
 ]
-
-
-def imported(name: str, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, Network, Tensor]:
-    case = ARCHITECTURES[name]
-    module = case.make().to(dtype)
-    (x,) = (each.to(dtype) for each in case.inputs(torch.Generator().manual_seed(0)))
-    return module, from_torch(module, x, free=False), x
-
-
-def class_score(number: int) -> Callable[[Tensor], Tensor]:
-    return lambda y: y[:, number].sum()
-
-
-def living(network: Network, x: Tensor) -> int:
-    """A class for which every example has a score (a ReLU at the end may leave others without a gradient)."""
-    return int(network(x).amin(0).argmax())
-
-
-# Against autograd -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -92,112 +72,6 @@ def test_maps_are_pictures(method: str) -> None:
     assert not seen.map.requires_grad
     if method not in ("gradient_times_input", "integrated_gradients"):
         assert float(seen.map.min()) >= 0
-
-
-# Against Captum -------------------------------------------------------------------------------------------------------
-
-
-def captum() -> Any:
-    return pytest.importorskip("captum.attr")
-
-
-def close(found: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
-    torch.testing.assert_close(found, expected.detach(), rtol=0, atol=tolerance * float(expected.abs().max()))
-
-
-PLAIN = ["alexnet", "vgg16", "squeezenet1_1", "resnet50"]
-"""Networks whose every ReLU is an nn.ReLU, which Captum sees."""
-peers_warnings = pytest.mark.filterwarnings("ignore::UserWarning")
-
-
-@peers_warnings
-@pytest.mark.parametrize("name", PLAIN)
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-def test_as_captum(name: str, dtype: torch.dtype) -> None:
-    attr = captum()
-    module, network, x = imported(name, dtype)
-    number = living(network, x)
-    tolerance = {torch.float64: 1e-9, torch.float32: 1e-4}[dtype]
-    peers = {
-        "gradient": attr.Saliency(module).attribute(x, target=number, abs=False),
-        "gradient_times_input": attr.InputXGradient(module).attribute(x, target=number),
-        "guided": attr.GuidedBackprop(module).attribute(x, target=number),
-        "deconvnet": attr.Deconvolution(module).attribute(x, target=number),
-    }
-    for method, expected in peers.items():
-        close(saliency(network, x, number, method, strict=True).attribution, expected, tolerance)
-
-
-@peers_warnings
-@pytest.mark.parametrize("name", PLAIN)
-def test_integrated_gradients_as_captum(name: str) -> None:
-    module, network, x = imported(name)
-    number = living(network, x)
-    baseline = torch.randn_like(x[:1])
-    peer = captum().IntegratedGradients(module)
-    expected, delta = peer.attribute(x, baseline, target=number, n_steps=20, return_convergence_delta=True)
-    seen = saliency(network, x, number, "integrated_gradients", steps=20, baseline=baseline)
-    close(seen.attribution, expected, 1e-6)  # Captum's steps are float32
-    torch.testing.assert_close(seen.residual, delta, rtol=1e-5, atol=1e-6 * float(expected.abs().sum()))
-
-
-@peers_warnings
-@pytest.mark.parametrize(
-    ("name", "layer"), [("alexnet", "conv5"), ("squeezenet1_1", "features.7.expand3x3_activation")]
-)
-def test_guided_grad_cam_as_captum(name: str, layer: str) -> None:
-    module, network, x = imported(name)
-    number = living(network, x)
-    part = module.get_submodule(layer)
-    for each in module.modules():  # Captum keeps the activation itself, which must not change
-        if isinstance(each, nn.ReLU):
-            each.inplace = False
-    peer = captum().GuidedGradCam(module, part)
-    expected = peer.attribute(x, target=number, interpolate_mode="bilinear")
-    close(saliency(network, x, number, "guided_grad_cam", node=layer).attribution, expected)
-
-
-# Where Captum is wrong or fails ---------------------------------------------------------------------------------------
-
-
-class OneForAll(nn.Module):
-    """One ReLU used ten times, in place or not."""
-
-    def __init__(self, inplace: bool) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(3 if i == 0 else 6, 6, 3, padding=1) for i in range(10))
-        self.relu, self.fc = nn.ReLU(inplace), nn.Linear(6, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for conv in self.convs:
-            x = self.relu(conv(x))
-        return self.fc(x.mean((2, 3)))
-
-
-def one_for_all(inplace: bool) -> tuple[nn.Module, Network, Tensor]:
-    module, x = OneForAll(inplace).double().eval(), torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    return module, from_torch(module, x, free=False), x
-
-
-HARD = {
-    **{name: lambda name=name: imported(name) for name in ("googlenet", "inception_v3", "densenet121")},
-    "one ReLU ten times": lambda: one_for_all(False),
-    "one ReLU ten times, in place": lambda: one_for_all(True),
-}
-
-
-@pytest.mark.parametrize("case", HARD)
-def test_right_however_relu_is_written(case: str) -> None:
-    module, network, x = HARD[case]()
-    for method, oracle in (("guided", rule_oracle.Guided), ("deconvnet", rule_oracle.Deconvnet)):
-        expected, count = rule_oracle.gradient(module, x, class_score(1), oracle)
-        seen = saliency(network, x, 1, method, strict=True)
-        close(seen.attribution, expected)
-        assert seen.coverage is not None
-        assert len(seen.coverage.replaced) == count
-
-
-# Against the papers ---------------------------------------------------------------------------------------------------
 
 
 def test_each_method_has_a_slow_version_and_a_line_in_the_documentation() -> None:
@@ -256,9 +130,6 @@ def test_rules_combine_with_methods() -> None:
     close(saliency(network, x, 1, rules=linear).attribution, 3 * saliency(network, x, 1).attribution)
 
 
-# What is refused ------------------------------------------------------------------------------------------------------
-
-
 def test_a_target_that_nothing_can_influence() -> None:
     network = Sequential(Conv2d(3, 2, 3), ReLU(), GlobalAvgPool())
     network.blocks["conv2d1"].bias.copy_(torch.tensor([-100.0, 1.0]))
@@ -315,9 +186,6 @@ def test_strict_refuses_what_rules_do_not_cover() -> None:
     assert saliency(network, x, "relu1:0", "guided", strict=True).coverage.complete  # nothing above the target counts
 
 
-# What it costs --------------------------------------------------------------------------------------------------------
-
-
 def test_no_weights_gradient_and_nothing_beyond_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
     network, x = small()
     beyond = network.blocks["linear1"]
@@ -368,31 +236,6 @@ def test_samples_cost_no_memory(method: str) -> None:
     assert plain > 1e6
     assert many <= 1.3 * plain
     assert many == pytest.approx(few, rel=0.01)
-
-
-# Sanity ---------------------------------------------------------------------------------------------------------------
-
-
-def test_sanity_randomizes_from_the_top_down() -> None:
-    network, x = small()
-    records = list(sanity(network, x, 1))
-    assert [record.layer for record in records] == ["linear1", "conv2d2", "conv2d1"]
-    assert [(record.step, record.steps) for record in records] == [(1, 3), (2, 3), (3, 3)]
-    assert all(-1 <= value <= 1 for record in records for value in (record.correlation, record.absolute))
-    assert records == list(sanity(network, x, 1))
-    assert records != list(sanity(network, x, 1, seed=1))
-
-
-def test_sanity_sees_a_map_that_does_not_change() -> None:
-    network, x = small()
-    for name in ("conv2d1", "conv2d2"):
-        network.blocks[name].weight.fill_(0.1)
-        network.blocks[name].bias.fill_(0.1)
-    network.blocks["linear1"].weight.fill_(0.1)  # weights that no order can change
-    assert all(record.correlation == record.absolute == pytest.approx(1) for record in sanity(network, x, 1))
-
-
-# A real network -------------------------------------------------------------------------------------------------------
 
 
 def test_a_photograph(data_file: DataFile) -> None:

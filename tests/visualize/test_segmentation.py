@@ -12,21 +12,12 @@ from blockprop.visualize.attribution.segmentation import (
     bounding_box,
     box_intersection_over_union,
     intersection_over_union,
-    pointing_game,
     segment,
 )
+from tests.visualize.objects import DISC, HEIGHT, WIDTH, distance, hill, rectangle
 
-HEIGHT, WIDTH = 60, 80
 BOX = (20, 15, 51, 46)
 """Around a disc of radius 15 with its center at x = 35, y = 30."""
-
-
-def distance(y: float, x: float) -> Tensor:
-    rows, columns = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
-    return ((rows - y).square() + (columns - x).square()).sqrt()
-
-
-DISC = distance(30, 35) <= 15
 
 
 def red_on_green(*objects: Tensor, noise: float = 0.08) -> Tensor:
@@ -34,21 +25,6 @@ def red_on_green(*objects: Tensor, noise: float = 0.08) -> Tensor:
     for mask in objects or (DISC,):
         x[:, mask] = torch.tensor([0.8, 0.2, 0.1])[:, None]
     return (x + noise * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
-
-
-def hill(y: float = 33, x: float = 37, size: float = 8) -> Tensor:
-    """A map that is high somewhere on the disc only, and rough as a gradient is."""
-    rough = torch.rand(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))
-    return (-(distance(y, x) / size).square() / 2).exp() * rough
-
-
-def rectangle(x1: int, y1: int, x2: int, y2: int) -> Tensor:
-    mask = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
-    mask[y1:y2, x1:x2] = True
-    return mask
-
-
-# Pictures whose object is known ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hold", [True, False])
@@ -130,9 +106,6 @@ def test_held_seeds_stay_and_others_follow_their_colors() -> None:
     assert torch.equal(free.mask, DISC)
 
 
-# What must not matter -------------------------------------------------------------------------------------------------
-
-
 def many_colors() -> Tensor:
     """Patches of more colors than the mixtures have: where they start decides what they find."""
     patches = torch.rand(1, 3, 8, 10, generator=torch.Generator().manual_seed(2))
@@ -208,9 +181,6 @@ def test_smoothing_turns_scattered_points_into_a_region() -> None:
     assert not torch.equal(rough, smooth)
 
 
-# Maps and pictures that say nothing -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("value", [0.0, 3.0, -1.0])
 def test_a_constant_map_gives_the_whole_picture_and_says_so(value: float) -> None:
     found = segment(red_on_green(), torch.full((HEIGHT, WIDTH), value))
@@ -254,8 +224,6 @@ def test_where_the_cut_leaves_nothing_the_seeds_stand_for_the_object() -> None:
     assert found.box == (30, 20, 33, 22)
     assert torch.equal(found.mask, rectangle(30, 20, 33, 22))
 
-
-# Wrong input ----------------------------------------------------------------------------------------------------------
 
 PICTURE, MAP = torch.rand(3, 6, 8), torch.rand(6, 8)
 
@@ -308,85 +276,3 @@ def test_wrong_settings(settings: dict[str, float]) -> None:
 def test_opencv_is_loaded_only_when_needed() -> None:
     code = "import sys, blockprop.visualize.attribution.segmentation; sys.exit('cv2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
-
-
-# Measures -------------------------------------------------------------------------------------------------------------
-
-
-def test_intersection_over_union_by_hand() -> None:
-    first, second = rectangle(0, 0, 10, 10), rectangle(5, 0, 15, 10)
-    assert intersection_over_union(first, second) == 50 / 150
-    assert intersection_over_union(first, first) == 1
-    assert intersection_over_union(first, rectangle(10, 0, 20, 10)) == 0
-    assert intersection_over_union(first, rectangle(2, 3, 6, 5)) == 8 / 100
-    empty = torch.zeros_like(first)
-    assert intersection_over_union(first, empty) == 0
-    assert intersection_over_union(empty, empty) == 1
-
-
-def test_box_intersection_over_union_by_hand() -> None:
-    assert box_intersection_over_union((0, 0, 10, 10), (5, 0, 15, 10)) == 50 / 150
-    assert box_intersection_over_union((0, 0, 10, 10), (0, 0, 10, 10)) == 1
-    assert box_intersection_over_union((0, 0, 10, 10), (20, 20, 30, 30)) == 0
-    assert box_intersection_over_union((0, 0, 10, 10), (20, 5, 30, 8)) == 0
-    assert box_intersection_over_union((0, 0, 10, 10), (2, 3, 6, 5)) == 8 / 100
-    assert box_intersection_over_union((0, 0, 0, 0), (0, 0, 0, 0)) == 0
-
-
-def test_boxes_and_the_masks_that_fill_them_agree() -> None:
-    generator = torch.Generator().manual_seed(6)
-    for _ in range(50):
-        corners = torch.randint(0, HEIGHT, (2, 4), generator=generator).view(2, 2, 2).sort(1).values
-        boxes = [(int(c[0, 0]), int(c[0, 1]), int(c[1, 0]) + 1, int(c[1, 1]) + 1) for c in corners]
-        masks = [rectangle(*box) for box in boxes]
-        assert [bounding_box(mask) for mask in masks] == boxes
-        assert box_intersection_over_union(*boxes) == pytest.approx(intersection_over_union(*masks))
-
-
-def test_bounding_box_of_scattered_points_and_of_nothing() -> None:
-    mask = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
-    assert bounding_box(mask) == (0, 0, 0, 0)
-    mask[4, 70] = mask[59, 2] = True
-    assert bounding_box(mask) == (2, 4, 71, 60)
-
-
-@pytest.mark.parametrize(
-    ("place", "hit"), [((30, 35), True), ((30, 65), True), ((30, 66), False), ((51, 56), True), ((52, 57), False)]
-)
-def test_pointing_game_by_hand(place: tuple[int, int], hit: bool) -> None:
-    """The disc ends at radius 15; straight and at 45° another 15 pixels are allowed.
-
-    (51, 56) is 21 · √2 = 29.70 from its center; its outermost pixel that way, (40, 46), is 10² + 11² = 14.87² away
-    from the center, and (51, 56) is 14.87 away from that.  (52, 57) is 31.1 from the center.
-    """
-    map = torch.zeros(HEIGHT, WIDTH)
-    map[place] = 1
-    assert pointing_game(map, DISC) is hit
-    assert pointing_game(map, DISC, tolerance=0) is bool(DISC[place])
-
-
-def test_pointing_game_takes_maps_of_another_size() -> None:
-    map = torch.zeros(6, 8)
-    map[3, 3] = 1
-    assert pointing_game(map, DISC, tolerance=0)
-    assert not pointing_game(map.flip(1), rectangle(0, 0, 20, 60), tolerance=15)
-    assert not pointing_game(map, torch.zeros_like(DISC))
-
-
-def test_a_map_that_shrinks_is_averaged() -> None:
-    """Of each 10 x 10 values one is high on the disc; plain bilinear sampling would see only the four in the middle."""
-    map = torch.zeros(10 * HEIGHT, 10 * WIDTH)
-    map[::10, ::10] = DISC.float()
-    map[:100, :100] = 0.001
-    assert pointing_game(map, DISC, tolerance=0)
-
-
-def test_wrong_input_to_the_measures() -> None:
-    with pytest.raises(ShapeError, match="one size, came 60 x 80 and 80 x 60"):
-        intersection_over_union(DISC, DISC.t())
-    with pytest.raises(ShapeError, match=r"torch.bool, came 60 x 80 of torch.float32"):
-        intersection_over_union(DISC.float(), DISC)
-    with pytest.raises(ShapeError, match="came 1 x 60 x 80"):
-        pointing_game(hill(), DISC[None])
-    with pytest.raises(NotFiniteError):
-        pointing_game(hill() * float("nan"), DISC)

@@ -4,7 +4,6 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import pytest
 import torch
@@ -12,40 +11,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks import (
-    Add,
-    Attention,
     AvgPool2d,
-    BatchNorm2d,
-    Concat,
     Conv2d,
-    ConvTranspose2d,
-    Dropout,
     Flatten,
-    Flip,
-    GlobalAvgPool,
     InstanceNorm,
     Jitter,
     Linear,
     LocalResponseNorm,
     MaxPool2d,
-    Mean,
     Pad,
-    PixelUnshuffle,
     ReLU,
     Resize,
     Sigmoid,
-    Slice,
-    Transpose,
 )
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network, Sequential
-from blockprop.engine.plan import Node
 from blockprop.errors import GraphError, SettingError, ShapeError
 from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import Preprocessing, with_preprocessing
 from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
 from blockprop.visualize.tiling import Outputs, Tile, Tiling, spans
 from tests.conftest import DataFile
+from tests.visualize.tiled import NETWORKS, chain, inception
 
 
 def seeds_of(_tile: Tile, outputs: Outputs) -> dict[str, Tensor]:
@@ -55,92 +42,6 @@ def seeds_of(_tile: Tile, outputs: Outputs) -> dict[str, Tensor]:
 
 def error(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
-
-
-def numbered(network: Network, seed: int = 0) -> Network:
-    """The network in float64, with weights, biases and running statistics that are not 0 or 1."""
-    generator = torch.Generator().manual_seed(seed)
-    network.to(dtype=torch.float64)
-    for name, tensor in network.state.items():
-        noise = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
-        tensor.copy_(0.5 + noise if "variance" in name or "var" in name else (noise - 0.45) * 0.8)
-    return network
-
-
-def chain(*blocks: Block) -> Network:
-    return numbered(Sequential(*blocks))
-
-
-def inception() -> Network:
-    """Two branches of the same stride, behind a pool with a ragged edge; two nodes of different strides are wanted."""
-    nodes = [
-        Node("conv1", Conv2d(3, 6, 7, 2, 3), ("x",)),
-        Node("relu1", ReLU(), ("conv1",)),
-        Node("pool1", MaxPool2d(3, 2, ceil_mode=True), ("relu1",)),
-        Node("norm1", LocalResponseNorm(5, alpha=0.5), ("pool1",)),
-        Node("a", Conv2d(6, 3, 1), ("norm1",)),
-        Node("b", Conv2d(6, 4, 5, padding=2), ("norm1",)),
-        Node("c", MaxPool2d(3, 1, padding=1), ("norm1",)),
-        Node("mixed", Concat(), ("a", "b", "c")),
-        Node("drop", Dropout(0.5), ("mixed",)),
-        Node("pool2", AvgPool2d(3, 2, padding=1, count_include_pad=False, ceil_mode=True), ("drop",)),
-        Node("last", Conv2d(13, 5, 3, dilation=2, padding=2), ("pool2",)),
-        Node("scores", GlobalAvgPool(), ("last",)),
-    ]
-    return numbered(Network(nodes))
-
-
-def residual() -> Network:
-    """Batch norm in evaluation mode, and a shortcut that takes every second pixel."""
-    nodes = [
-        Node("conv1", Conv2d(3, 4, 3, padding=1, with_bias=False), ("x",)),
-        Node("bn1", BatchNorm2d(4), ("conv1",)),
-        Node("relu1", ReLU(), ("bn1",)),
-        Node("conv2", Conv2d(4, 8, 3, 2, 1), ("relu1",)),
-        Node("rows", Slice(2, step=2), ("relu1",)),
-        Node("columns", Slice(3, step=2), ("rows",)),
-        Node("wider", Pad((0, 0, 0, 0, 2, 2)), ("columns",)),
-        Node("sum", Add(), ("conv2", "wider")),
-    ]
-    return numbered(Network(nodes))
-
-
-NETWORKS: dict[str, Callable[[], tuple[Network, tuple[str, ...]]]] = {
-    "inception": lambda: (inception(), ("mixed", "last")),
-    "inception, one": lambda: (inception(), ("last",)),
-    "residual": lambda: (residual(), ("sum", "relu1")),
-    "pixel by pixel": lambda: (chain(Conv2d(3, 2, 1), Sigmoid()), ("sigmoid1",)),
-    "without padding": lambda: (chain(Conv2d(3, 4, 5), ReLU(), MaxPool2d(2), Conv2d(4, 3, 3)), ("conv2d2", "relu1")),
-    "large kernel": lambda: (chain(Conv2d(3, 4, 11), ReLU()), ("relu1",)),
-    "cut off": lambda: (chain(Pad((-4, -5, -2, -4)), Conv2d(3, 4, 2, 2), Slice(2, start=3)), ("slice1",)),
-    "even kernels": lambda: (chain(Conv2d(3, 4, 4, 2, 1), ReLU(), Conv2d(4, 2, 2, padding=1)), ("conv2d2",)),
-    "stride 3": lambda: (chain(Conv2d(3, 4, 3, 3, 1), ReLU(), MaxPool2d(2), Conv2d(4, 3, 3, padding=1)), ("conv2d2",)),
-    "oblong": lambda: (chain(Conv2d(3, 4, (1, 7), (1, 2), (0, 3)), ReLU(), MaxPool2d((3, 2), (2, 1))), ("maxpool2d1",)),
-    "reflection": lambda: (
-        chain(Pad((1, 1, 1, 1), "reflect"), Conv2d(3, 4, 3), ReLU(), MaxPool2d(2), Pad((2, 2, 2, 2), "reflect")),
-        ("pad2",),
-    ),
-    "one-sided": lambda: (
-        chain(Pad((3, 0, 0, 2)), Conv2d(3, 4, 3), Pad((-1, 1, 1, -1)), Conv2d(4, 2, 2)),
-        ("conv2d2",),
-    ),
-    "down and up": lambda: (
-        chain(
-            Conv2d(3, 4, 3, 2, 1), ReLU(), ConvTranspose2d(4, 3, 4, 2, 1), Resize(scale=2), Conv2d(3, 2, 3, padding=1)
-        ),
-        ("conv2d2", "relu1"),
-    ),
-    "smooth up": lambda: (chain(Conv2d(3, 4, 3, 2, 1), Resize(scale=2, mode="bilinear"), Sigmoid()), ("sigmoid1",)),
-    "shuffled": lambda: (
-        chain(
-            PixelUnshuffle(2), Conv2d(12, 6, 3, padding=1, groups=2), Transpose((0, 2, 3, 1)), Transpose((0, 3, 1, 2))
-        ),
-        ("transpose2",),
-    ),
-}
-
-
-# Equal to the whole ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [(61, 75), (64, 40), (33, 97)], ids=str)
@@ -264,9 +165,6 @@ def test_no_tile_is_computed_for_nothing() -> None:
     assert [tile.number for tile in tiles] == list(range(len(tiles)))
 
 
-# Two passes -----------------------------------------------------------------------------------------------------------
-
-
 def gram_loss(network: Network, node: str, tile: int | None) -> Callable[[Tensor], Tensor]:
     """∂/∂picture of Σ (G − 1)², G = F Fᵀ / places: the seeds need the sum over all tiles first."""
 
@@ -311,20 +209,6 @@ def test_a_single_tile_needs_one_pass_only() -> None:
     assert calls.count("cpu") == 1
 
 
-# The grid -------------------------------------------------------------------------------------------------------------
-
-
-def test_receptive_fields_by_hand() -> None:
-    """Convolution 5 with stride 2: place p sees the pixels 2 p − 2 … 2 p + 2."""
-    rows, columns = receptive_fields(chain(Conv2d(3, 2, 5, 2, 2)), ["conv2d1"], 3)
-    assert rows == columns == ReceptiveField(2, 1, 1, 3, {"conv2d1": 1})
-    rows, columns = receptive_fields(
-        chain(Conv2d(3, 2, (3, 1), padding=(1, 0)), MaxPool2d(2)), ["maxpool2d1", "conv2d1"], 3
-    )
-    assert rows == ReceptiveField(2, 1, 1, 3, {"maxpool2d1": 1, "conv2d1": 2})
-    assert columns == ReceptiveField(2, 0, 0, 2, {"maxpool2d1": 1, "conv2d1": 2})
-
-
 @pytest.mark.parametrize("before", [0, 1, 3])
 @pytest.mark.parametrize("after", [0, 2])
 @pytest.mark.parametrize("least", [1, 6])
@@ -366,61 +250,6 @@ def test_preprocessing_is_part_of_the_network() -> None:
         Tiling(fixed, ["conv"], 32).tiles(picture)
 
 
-# What has no tiles ----------------------------------------------------------------------------------------------------
-
-
-class Coordinates(Block):
-    """x plus the number of its row: what a place gives depends on where it is."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        return x + torch.arange(x.shape[2], device=x.device).view(-1, 1), None
-
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (d_y,)
-
-
-class Hidden(Block):
-    """x where it is above the mean of the pixels around it, else 0: comparing hides NaN."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        own = x > F.avg_pool2d(x, 7, 1, 3)
-        return torch.where(own, x, 0), own
-
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (d_y * saved,)
-
-
-@pytest.mark.parametrize(
-    ("blocks", "told"),
-    [
-        ((GlobalAvgPool(),), "'globalavgpool1' gives 1 x 4.* no places"),
-        ((Mean((2, 3), keep=True), Resize(scale=2)), "'resize1' gives 1 x 4 x 2 x 2 .* no places"),
-        ((InstanceNorm(4),), r"'instancenorm1' \(InstanceNorm.* mixes all places"),
-        ((InstanceNorm(4), ReLU(), Conv2d(4, 2, 3)), r"'instancenorm1' \(InstanceNorm.* mixes all places"),
-        ((Flatten(), Linear(4 * 50 * 50, 3)), "takes no picture of another size.*'linear1'"),
-        ((Resize((20, 20)),), "no places that follow the rows"),
-        ((Transpose((0, 1, 3, 2)),), "no places that follow the rows"),
-        ((Flip((2,)),), "or do not lie like these"),
-        ((Pad((2, 2, 2, 2), "circular"), Conv2d(4, 2, 5)), "or do not lie like these"),
-        ((Jitter(3),), r"'jitter1' \(Jitter.* draws anew"),
-        ((Coordinates(),), "'coordinates1' gives something else for a piece"),
-        ((Hidden(),), "'hidden1' gives something else for a piece"),
-        ((Conv2d(4, 2, 3, 1031),), "does not follow the rows of the picture in even steps"),
-    ],
-    ids=lambda value: "+".join(type(block).__name__ for block in value) if isinstance(value, tuple) else "",
-)
-def test_what_has_no_tiles_says_so(blocks: tuple[Block, ...], told: str) -> None:
-    network = chain(Conv2d(3, 4, 3, padding=1), *blocks)
-    with pytest.raises(SettingError, match=told):
-        receptive_fields(network, network.outputs, 3)
-
-
-def test_attention_has_no_tiles() -> None:
-    network = Network([Node("conv", Conv2d(3, 4, 3), ("x",)), Node("attend", Attention(), ("conv",) * 3)])
-    with pytest.raises(SettingError, match=r"'attend' \(Attention.* mixes all places"):
-        receptive_fields(network, ["attend"], 3)
-
-
 def test_bad_questions_are_refused() -> None:
     network = inception()
     picture = torch.rand(1, 3, 100, 100, dtype=torch.float64)
@@ -449,9 +278,6 @@ def test_seeds_may_be_left_out() -> None:
     assert not found.any()
     one = tiling.gradient(picture, lambda _, outputs: {"mixed": outputs["mixed"]})
     assert error(one, Tiling(network, ["mixed"]).gradient(picture, lambda _, outputs: dict(outputs))) < 1e-12
-
-
-# A real network -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -57,29 +57,29 @@ def sanity(
     settings = {"method": method, "seed": seed, **settings}
     original = saliency(network, x, question.objective, **settings)
     layers = _layers(question)
-    twin, generator = network.copy(), torch.Generator().manual_seed(seed)
+    randomized, generator = network.copy(), torch.Generator().manual_seed(seed)
     for step, layer in enumerate(layers, 1):
-        _shuffle(twin.blocks[layer], generator)
+        _shuffle(randomized.blocks[layer], generator)
         try:
-            found = saliency(twin, x, question.objective, **settings)
+            seen = saliency(randomized, x, question.objective, **settings)
         except SettingError:  # nothing comes back any more: that is no likeness, and no reason to end
             yield SanityRecord(step, len(layers), layer, 0.0, 0.0)
             continue
-        signed = _correlation(original.attribution.sum(1), found.attribution.sum(1))
-        absolute = _correlation(original.map.abs(), found.map.abs())
+        signed = _correlation(original.attribution.sum(1), seen.attribution.sum(1))
+        absolute = _correlation(original.map.abs(), seen.map.abs())
         yield SanityRecord(step, len(layers), layer, signed, absolute)
 
 
 def _layers(question: Question) -> list[str]:
     """The nodes with weights between input and target, last first; a shared block at the first of its uses."""
     steps = plan_backward(question.network.nodes, question.nodes, (question.input,), {}, {})
-    found: dict[int, str] = {}
+    layers: dict[int, str] = {}
     for step in steps:
         if step.block.parameters:
-            found.setdefault(id(step.block), step.name)
-    if not found:
+            layers.setdefault(id(step.block), step.name)
+    if not layers:
         raise SettingError("no node between the input and the target has weights to randomize")
-    return list(found.values())
+    return list(layers.values())
 
 
 @torch.no_grad()
@@ -91,9 +91,9 @@ def _shuffle(block: Block, generator: torch.Generator) -> None:
 
 def _correlation(a: Tensor, b: Tensor) -> float:
     """The mean over the pictures of Spearman's rank correlation; 0 for what is the same everywhere."""
-    found = []
+    correlations = []
     for rows in zip(a.flatten(1).double().cpu().numpy(), b.flatten(1).double().cpu().numpy(), strict=True):
         p, q = (ranks - ranks.mean() for ranks in map(rankdata, rows))
         scale = np.sqrt((p * p).sum() * (q * q).sum())
-        found.append(float((p * q).sum() / scale) if scale else 0.0)
-    return float(np.mean(found))
+        correlations.append(float((p * q).sum() / scale) if scale else 0.0)
+    return float(np.mean(correlations))

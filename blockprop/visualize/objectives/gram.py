@@ -17,9 +17,8 @@ from torch import Tensor
 
 from blockprop.engine.objectives import OfNode
 from blockprop.errors import SettingError, ShapeError, shape
+from blockprop.visualize.tiling import Region
 
-Region = tuple[slice, slice]
-"""Rows and columns."""
 EVERYTHING: Region = (slice(None), slice(None))
 
 
