@@ -7,6 +7,7 @@ from blockprop.engine.network import Network, Sequential
 from blockprop.networks.build import build_network
 from blockprop.visualize import dream, stylize
 from blockprop.visualize.depth import at_depth, rectified
+from tests.visualize.closing import closed
 
 
 def with_dense_head() -> Network:
@@ -32,6 +33,6 @@ def test_depth() -> None:
 
 def test_unknown_networks_dream_and_paint_at_rectifiers_with_places() -> None:
     network, picture = with_dense_head(), torch.rand(1, 3, 24, 24)
-    assert dream(network, picture, octaves=1).objective.nodes == ("relu2",)
-    run = stylize(network, picture, picture, steps=1, scales=1)
+    assert closed(dream(network, picture, octaves=1)).objective.nodes == ("relu2",)
+    run = closed(stylize(network, picture, picture, steps=1, scales=1))
     assert set(run.weights.content_layers) | set(run.weights.style_layers) == {"relu1", "relu2"}
