@@ -7,7 +7,7 @@ from blockprop.rules.rectifiers import rectifier
 from blockprop.visualize.places import SIDES, sizes
 
 
-def rectified(network: Network) -> list[str]:
+def spatial_rectifiers(network: Network) -> list[str]:
     """The rectifiers whose outputs have rows and columns, (n, c, h, w), from the input on."""
     producers = {key: node for node in network.nodes for key in node.keys}
     found = [node.name for node in network.nodes if rectifier(node, producers)]

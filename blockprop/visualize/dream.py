@@ -23,7 +23,7 @@ from blockprop.pictures.photos import picture_channels
 from blockprop.pictures.scaling import noise
 from blockprop.saving.files import StrPath
 from blockprop.saving.resumable import Keeping
-from blockprop.visualize.depth import at_depth, rectified
+from blockprop.visualize.depth import at_depth, spatial_rectifiers
 from blockprop.visualize.dream_run import Dream
 from blockprop.visualize.objectives.activity import Layers, objective_of, parsed
 from blockprop.visualize.pipeline import Start
@@ -46,13 +46,13 @@ GUIDED_LAYERS = {
 DEPTH, GUIDED_DEPTH = 0.65, 0.45
 """How deep, as parts of all rectifiers, the layers of other networks lie."""
 OCTAVES = {"photo": 4, "noise": 6}
-COARSEST = {"photo": 400, "noise": 100}
+COARSEST_SIDE = {"photo": 400, "noise": 100}
 """Pixels of the longer side at which the dream of a large picture begins, about; so that it has large things in it."""
 RATES = {"photo": 1.5 / 255, "noise": 2 / 255}
 SIDE = 512
 """Pixels of a dream from noise."""
 TILE = 1024
-MOST = 64
+MOST_OCTAVES = 64
 """Octaves, or times larger than the one before."""
 LARGEST_SIDE = 2**20
 
@@ -101,17 +101,19 @@ def dream(
     kind = "photo" if isinstance(image, Tensor) else "noise"
     rate = RATES[kind] if rate is None else rate
     _check(steps=steps, octaves=1 if octaves is None else octaves, frames=frames)
-    ranges = {"octave_scale": (octave_scale, 1, MOST), "rate": (rate, 0, 1), "zoom": (zoom, 0, MOST)}
+    ranges = {"octave_scale": (octave_scale, 1, MOST_OCTAVES), "rate": (rate, 0, 1), "zoom": (zoom, 0, MOST_OCTAVES)}
     for name, (number, low, high) in ranges.items():
         if not low < number <= high and not (name == "octave_scale" and octaves == 1):
             raise SettingError(f"expected {name} above {low}, up to {high}, came {number}")
     if not isinstance(jitter, int) or not 0 <= jitter <= LARGEST_SIDE:
         raise SettingError(f"expected a jitter of 0 to {LARGEST_SIDE} pixels, came {jitter!r}")
-    if not math.isfinite(rotation) or (octaves is not None and octaves > MOST):
-        raise SettingError(f"expected a finite rotation and at most {MOST} octaves, came {rotation} and {octaves}")
+    if not math.isfinite(rotation) or (octaves is not None and octaves > MOST_OCTAVES):
+        raise SettingError(
+            f"expected a finite rotation and at most {MOST_OCTAVES} octaves, came {rotation} and {octaves}"
+        )
     picture = _start(network, image, size, seed)
     if octaves is None:
-        scales = math.log(max(picture.shape[2:]) / COARSEST[kind], octave_scale)
+        scales = math.log(max(picture.shape[2:]) / COARSEST_SIDE[kind], octave_scale)
         octaves = max(OCTAVES[kind], 1 + round(scales))
     if layers is None:
         layers = _default_layers(network, guide is not None)
@@ -155,7 +157,7 @@ def _default_layers(network: Network, guided: bool) -> Layers:
     for layer in known.get(network.meta.get("architecture", ""), ()):
         if layer in network.keys:
             return layer
-    found = rectified(network)
+    found = spatial_rectifiers(network)
     if not found:
         raise SettingError("say which layers of this network dream, layers=…: it has no ReLU whose output has h and w")
     return at_depth(found, GUIDED_DEPTH if guided else DEPTH)

@@ -6,7 +6,7 @@ from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool, Linear, ReLU
 from blockprop.engine.network import Network, Sequential
 from blockprop.networks.build import build_network
 from blockprop.visualize import dream, stylize
-from blockprop.visualize.depth import at_depth, rectified
+from blockprop.visualize.depth import at_depth, spatial_rectifiers
 from tests.visualize.closing import closed
 
 
@@ -18,12 +18,12 @@ def with_dense_head() -> Network:
 
 
 def test_rectifiers_without_places_are_left_out() -> None:
-    assert rectified(with_dense_head()) == ["relu1", "relu2"]
+    assert spatial_rectifiers(with_dense_head()) == ["relu1", "relu2"]
 
 
 def test_networks_of_one_size_are_tried_with_it() -> None:
     network = build_network("lenet", (1, 28, 28), 10)
-    assert rectified(network) == ["relu1", "relu2"]
+    assert spatial_rectifiers(network) == ["relu1", "relu2"]
 
 
 def test_depth() -> None:

@@ -1,20 +1,17 @@
 """Grad-CAM: where the channels of an inner node speak for the target."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.engine.passes import run_forward
-from blockprop.engine.plan import ForwardStep, Rule, plan_forward
+from blockprop.engine.plan import ForwardStep, RuleMap, plan_forward
 from blockprop.errors import GraphError, SettingError, shape, suggestion
 from blockprop.visualize.attribution.question import Answer, Question
 
 
-def grad_cam(
-    question: Question, x: Tensor, rules: Mapping[type | str, Rule] | None = None, node: str | None = None
-) -> Answer:
+def grad_cam(question: Question, x: Tensor, rules: RuleMap | None = None, node: str | None = None) -> Answer:
     """The node's channels, each weighed by its mean gradient:  Σ_k α_k A_k  with  α_k = mean over places of ∂S/∂A_k.
 
     The attribution is (n, 1, h, w), signed, and the map what is positive of it; both scaled bilinearly to the
@@ -28,7 +25,7 @@ def grad_cam(
     return Answer(cam, map_)
 
 
-def guided_grad_cam(question: Question, x: Tensor, rules: Mapping[type | str, Rule], node: str | None = None) -> Answer:
+def guided_grad_cam(question: Question, x: Tensor, rules: RuleMap, node: str | None = None) -> Answer:
     """The gradient by the input under rules (guided back-propagation), times the map of `grad_cam`.
 
     Its map is the largest size over the channels.
@@ -40,9 +37,7 @@ def guided_grad_cam(question: Question, x: Tensor, rules: Mapping[type | str, Ru
     return Answer(attribution, attribution.abs().amax(1))
 
 
-def _cam(
-    question: Question, x: Tensor, node: str | None, rules: Mapping[type | str, Rule] | tuple[()]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _cam(question: Question, x: Tensor, node: str | None, rules: RuleMap | tuple[()]) -> tuple[Tensor, Tensor, Tensor]:
     """Grad-CAM, its map, and, if there are rules, the gradient by the input under them, of the same forward pass."""
     network = question.network
     node = spatial_node(question, x) if node is None else node

@@ -4,12 +4,12 @@ To add one: its function, here or in a file beside, and its entry in METHODS.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
 
-from blockprop.engine.plan import Rule
+from blockprop.engine.plan import RuleMap
 from blockprop.visualize.attribution.cam import grad_cam, guided_grad_cam
 from blockprop.visualize.attribution.question import Answer, Question
 from blockprop.visualize.attribution.smoothing import integrated_gradients, smooth_grad, smooth_grad_squared
@@ -35,14 +35,14 @@ class Method(NamedTuple):
         return list(inspect.signature(self.find).parameters)[3:]
 
 
-def gradient(question: Question, x: Tensor, rules: Mapping[type | str, Rule] | None) -> Answer:
+def gradient(question: Question, x: Tensor, rules: RuleMap | None) -> Answer:
     """∂S/∂x; the map is its largest size over the channels."""
     d_x = question.gradient(x, rules)
     question.require_influence(d_x)
     return Answer(d_x, d_x.abs().amax(1))
 
 
-def gradient_times_input(question: Question, x: Tensor, rules: Mapping[type | str, Rule] | None) -> Answer:
+def gradient_times_input(question: Question, x: Tensor, rules: RuleMap | None) -> Answer:
     """x ∘ ∂S/∂x; the map is its sum over the channels."""
     d_x = question.gradient(x, rules)
     question.require_influence(d_x)

@@ -1,13 +1,13 @@
 """One question to a network, "how does this score change with the input?", asked as often as a method needs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
 
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, Seeds
-from blockprop.engine.plan import Rule, plan_backward
+from blockprop.engine.plan import RuleMap, plan_backward
 from blockprop.engine.trace import Trace
 from blockprop.errors import NotFiniteError, SettingError
 from blockprop.visualize.objectives.scores import fixed, titles, values
@@ -56,7 +56,7 @@ class Question:
         self.objective = fixed(self.objective, outputs)
         return trace, self.objective.evaluate(outputs)[1]
 
-    def gradient(self, x: Tensor, rules: Mapping[type | str, Rule] | None = None) -> Tensor:
+    def gradient(self, x: Tensor, rules: RuleMap | None = None) -> Tensor:
         """∂S/∂x, the error at the input alone."""
         trace, seeds = self.ask(x)
         d_x = self.network.backward(trace, seeds, wrt=self.input, rules=rules)[self.input]

@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.engine.block import Block
 from blockprop.engine.network import Network
-from blockprop.engine.plan import Rule
+from blockprop.engine.plan import RuleMap
 from blockprop.errors import SettingError, suggestion
 from blockprop.pictures.photos import picture
 from blockprop.rules.composites import Rules
@@ -26,8 +25,8 @@ from blockprop.visualize.attribution.methods import METHODS
 from blockprop.visualize.attribution.question import Question
 from blockprop.visualize.objectives.scores import Target, score, titles
 
-Replacing = Mapping[type[Block] | str, Rule] | None
-RuleSet = str | Replacing
+RuleSet = str | RuleMap | None
+"""By name, or by type of block and name of node."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ if saliency.__doc__:  # not under python -OO
     )
 
 
-def _rules(question: Question, own: str | None, rules: RuleSet, strict: bool) -> Replacing:
+def _rules(question: Question, own: str | None, rules: RuleSet, strict: bool) -> RuleMap | None:
     """The rules of the method together with those that were asked for."""
     of_method, of_user = (_named(question, some, strict) for some in (own, rules))
     if isinstance(of_method, Rules) and of_user is not None:
@@ -100,7 +99,7 @@ def _rules(question: Question, own: str | None, rules: RuleSet, strict: bool) ->
     return of_user if of_method is None else of_method
 
 
-def _named(question: Question, rules: RuleSet, strict: bool) -> Replacing:
+def _named(question: Question, rules: RuleSet, strict: bool) -> RuleMap | None:
     if not isinstance(rules, str):
         return rules
     if rules not in NAMED_RULES:

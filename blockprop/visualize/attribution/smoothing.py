@@ -4,14 +4,14 @@ The samples come one after the other and are added up in place, so that their nu
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.engine.plan import Rule
+from blockprop.engine.plan import RuleMap
 from blockprop.errors import SettingError, ShapeError, shape
 from blockprop.visualize.attribution.question import Answer, Question
 
@@ -23,7 +23,7 @@ BLUR = 1 / 20
 def smooth_grad(
     question: Question,
     x: Tensor,
-    rules: Mapping[type | str, Rule] | None = None,
+    rules: RuleMap | None = None,
     samples: int = 50,
     sigma: float = 0.15,
     seed: int = 0,
@@ -46,7 +46,7 @@ def smooth_grad(
 def smooth_grad_squared(
     question: Question,
     x: Tensor,
-    rules: Mapping[type | str, Rule] | None = None,
+    rules: RuleMap | None = None,
     samples: int = 50,
     sigma: float = 0.15,
     seed: int = 0,
@@ -62,7 +62,7 @@ def smooth_grad_squared(
 
 
 def _noisy_gradients(
-    question: Question, x: Tensor, rules: Mapping[type | str, Rule] | None, samples: int, sigma: float, seed: int
+    question: Question, x: Tensor, rules: RuleMap | None, samples: int, sigma: float, seed: int
 ) -> Iterator[Tensor]:
     if samples < 1 or not sigma > 0:
         raise SettingError(f"samples must be at least 1 and sigma above 0, came {samples} and {sigma}")
@@ -81,7 +81,7 @@ def _noisy(x: Tensor, deviation: Tensor, generator: torch.Generator) -> Tensor:
 def integrated_gradients(
     question: Question,
     x: Tensor,
-    rules: Mapping[type | str, Rule] | None = None,
+    rules: RuleMap | None = None,
     steps: int = 50,
     baseline: str | Tensor = "black",
 ) -> Answer:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from blockprop.engine.network import Network
 from blockprop.errors import GraphError, SettingError, suggestion
-from blockprop.visualize.depth import at_depth, rectified
+from blockprop.visualize.depth import at_depth, spatial_rectifiers
 
-Layers = str | Sequence[str] | Mapping[str, float]
+LayerWeights = str | Sequence[str] | Mapping[str, float]
 """A node, several of them, or weights by node."""
 AUTOMATIC = (0.1, 0.25, 0.45, 0.65, 0.85)
 """How deep, as parts of all rectifiers, the style layers of an unknown network lie, and CONTENT_DEPTH its content."""
@@ -59,7 +59,7 @@ def default_layers(network: Network, required: bool = True) -> Default:
         style = {name: weight for name, weight in known.style.items() if name in nodes}
         if content and style:
             return Default(content[:1], style, known.style_weight)
-    found = rectified(network)
+    found = spatial_rectifiers(network)
     if not found and not required:
         return Default((), {})
     if not found:
@@ -69,7 +69,7 @@ def default_layers(network: Network, required: bool = True) -> Default:
     return Default((at_depth(found, CONTENT_DEPTH),), style)
 
 
-def weights_of(layers: Layers, network: Network, title: str) -> dict[str, float]:
+def weights_of(layers: LayerWeights, network: Network, title: str) -> dict[str, float]:
     """Weights by node that add up to 1.
 
     Raises GraphError for unknown nodes, with near names, SettingError for no layers and weights that are not above 0.

@@ -22,7 +22,7 @@ from blockprop.saving.files import StrPath
 from blockprop.saving.resumable import Keeping
 from blockprop.visualize.objectives.gram import require_mask
 from blockprop.visualize.pipeline import Start
-from blockprop.visualize.style.layers import Layers, default_layers, weights_of
+from blockprop.visualize.style.layers import LayerWeights, default_layers, weights_of
 from blockprop.visualize.style.losses import CONTENT, RANGE, VARIATION, Weights
 from blockprop.visualize.style.quasi_newton import HISTORY
 from blockprop.visualize.style.run import Style, Stylization
@@ -56,8 +56,8 @@ def stylize(
     style_weight: float | None = None,
     total_variation: float = 1.0,
     range_weight: float = 100.0,
-    content_layers: Layers | None = None,
-    style_layers: Layers | None = None,
+    content_layers: LayerWeights | None = None,
+    style_layers: LayerWeights | None = None,
     start: Start = "content",
     colors: str = "style",
     optimizer: Optimizer = "lbfgs",
@@ -175,7 +175,7 @@ def _named(styles: Sequence[Style]) -> list[Style]:
     ]
 
 
-def _weights(network: Network, content_layers: Layers, style_layers: Layers, **factors: float) -> Weights:
+def _weights(network: Network, content_layers: LayerWeights, style_layers: LayerWeights, **factors: float) -> Weights:
     for name, weight in factors.items():
         if not 0 <= weight < math.inf:
             raise SettingError(f"{name} must be at least 0, came {weight}")
