@@ -10,7 +10,7 @@ from blockprop.commands.inputs import loss_for, network_and_examples
 from blockprop.commands.options import Blocks, Json, Seed, TargetOption
 from blockprop.commands.parsing import block_named, shape_named
 from blockprop.data.dataset import Dataset
-from blockprop.engine.check import Report, check_block, check_network
+from blockprop.engine.check import CheckReport, check_block, check_network
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
 
@@ -63,7 +63,7 @@ def check(
         raise typer.Exit(WRONG_GRADIENT)
 
 
-def _check_network(net: Network, data: Dataset, count: int, every_element: bool, seed: int, quiet: bool) -> Report:
+def _check_network(net: Network, data: Dataset, count: int, every_element: bool, seed: int, quiet: bool) -> CheckReport:
     some = data[torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]]
     return check_network(
         net,

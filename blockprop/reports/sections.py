@@ -8,7 +8,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from blockprop.data.dataset import Dataset
-from blockprop.engine.check import Report
+from blockprop.engine.check import CheckReport
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
@@ -161,7 +161,7 @@ def saliency_section(network: Network, data: Dataset) -> Section | None:
     return Section("Saliency", text, [picture])
 
 
-def check_section(report: Report) -> Section:
+def check_section(report: CheckReport) -> Section:
     """Backward against finite differences, tensor by tensor."""
     text = Markup(
         "Every element of every gradient of the trained network, from the backward pass and from differences "

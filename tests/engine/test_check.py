@@ -44,37 +44,6 @@ class OneElement(Linear):
         return d
 
 
-class InPlaceBackward(Linear):
-    """Writes over the d_y that it is given."""
-
-    def propagate(self, saved: Tensor, d_y: Tensor) -> tuple:
-        d_y.mul_(2)
-        return ((d_y / 2) @ self.weight,)
-
-
-class InPlaceForward(Block):
-    """y = 2 x, written over x."""
-
-    def forward(self, x: Tensor) -> tuple:
-        return x.mul_(2), None
-
-    def propagate(self, saved: None, d_y: Tensor) -> tuple:
-        return (2 * d_y,)
-
-
-class Forgetful(Block):
-    """Keeps a state, so that no two calls are alike."""
-
-    calls = 0
-
-    def forward(self, x: Tensor) -> tuple:
-        self.calls += 1
-        return x * self.calls, self.calls
-
-    def propagate(self, saved: int, d_y: Tensor) -> tuple:
-        return (saved * d_y,)
-
-
 class Rectifier(Block):
     """max(x, 0) with derivative `at_zero` at the kink."""
 
@@ -141,28 +110,6 @@ def test_the_worst_element_is_named_with_both_numbers() -> None:
     assert worst.explicit == pytest.approx(1.01 * worst.numeric, rel=1e-6)
     assert "weight: error" in str(report)
     assert "at [2, 1]" in str(report)
-
-
-@pytest.mark.parametrize(
-    ("block", "fault"),
-    [
-        (InPlaceBackward(4, 4), "propagate changes the d_output"),
-        (InPlaceForward(), "forward changes its input"),
-        (Forgetful(), "forward gives another output"),
-    ],
-)
-def test_methods_that_are_no_functions_are_found(block: Block, fault: str) -> None:
-    report = check_block(block, x(5, 4))
-    assert not report.passed
-    assert any(fault in found for found in report.faults), report.faults
-
-
-def test_a_wrong_shape_is_found() -> None:
-    class Flat(Linear):
-        def propagate(self, saved: Tensor, d_y: Tensor) -> tuple:
-            return (super().propagate(saved, d_y)[0].flatten(),)
-
-    assert "input 0 is 20 torch.float64, but it is 5 x 4" in check_block(Flat(4, 4), x(5, 4)).faults[0]
 
 
 def test_a_block_with_two_outputs_is_checked_along_both() -> None:
@@ -251,53 +198,6 @@ def test_a_fork_whose_sum_is_missing_is_found() -> None:
     target = x(5, 4)
     assert check_network(Network(nodes), x(5, 4), objective=mean_squared_error(), target=target).passed
     assert not check_network(Forgetting(nodes), x(5, 4), objective=mean_squared_error(), target=target).passed
-
-
-class Keeper(Rectifier):
-    """Keeps x on the block, so that a second forward call spoils the first one's way back."""
-
-    def forward(self, x: Tensor) -> tuple:
-        self.x = x.clone()
-        return x.clamp_min(0), None
-
-    def propagate(self, saved: None, d_y: Tensor) -> tuple:
-        return (torch.where(self.x > 0, d_y, 0.0),)
-
-
-class NeedsBoth(Fork):
-    """Cannot do without the error of one of its outputs."""
-
-    def propagate(self, saved: None, d_y: tuple) -> tuple:
-        return (d_y[0] + 3 * d_y[1],)
-
-
-class NoSaved(Linear):
-    """Forgets to return what it saves."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x)[0]
-
-
-class NotATuple(Linear):
-    """Returns the one derivative bare."""
-
-    def propagate(self, saved: Tensor, d_y: Tensor) -> Tensor:
-        return super().propagate(saved, d_y)[0]
-
-
-def test_a_block_that_keeps_its_input_to_itself_is_found() -> None:
-    assert any("another forward call in between" in fault for fault in check_block(Keeper(), x(5, 4)).faults)
-
-
-def test_a_part_of_d_output_may_be_missing() -> None:
-    assert any("must take None" in fault for fault in check_block(NeedsBoth(), x(3, 2)).faults)
-
-
-def test_what_the_methods_return_is_told() -> None:
-    with pytest.raises(GradientError, match=r"forward must return \(output, saved\); it returned a Tensor"):
-        check_block(NoSaved(4, 4), x(5, 4))
-    assert "propagate must return a tuple" in check_block(NotATuple(4, 4), x(5, 4)).faults[0]
-    assert "nothing to check" in check_block(Linear(4, 4), x(0, 4)).faults[0]
 
 
 def test_many_kinks_at_one_point_of_a_network_are_no_error() -> None:

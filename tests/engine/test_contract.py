@@ -1,0 +1,207 @@
+"""Each check of a block's contract, on a block in which it finds a fault."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from blockprop.blocks import Linear
+from blockprop.engine.block import Block
+from blockprop.engine.check import check_block
+from blockprop.engine.contract import CHECKS
+from blockprop.errors import GradientError
+
+
+class NotATuple(Linear):
+    """Returns the one derivative bare."""
+
+    def propagate(self, saved: Tensor, d_y: Tensor) -> Tensor:
+        return super().propagate(saved, d_y)[0]
+
+
+class OneTooMany(Linear):
+    """Returns two derivatives for its one input."""
+
+    def propagate(self, saved: Tensor, d_y: Tensor) -> tuple:
+        return (*super().propagate(saved, d_y), None)
+
+
+class Flat(Linear):
+    """Returns a derivative in another shape than the input's."""
+
+    def propagate(self, saved: Tensor, d_y: Tensor) -> tuple:
+        return (super().propagate(saved, d_y)[0].flatten(),)
+
+
+class NoBias(Linear):
+    """Forgets the derivative by its bias."""
+
+    def gradients(self, saved: Tensor, d_y: Tensor) -> dict:
+        return {"weight": super().gradients(saved, d_y)["weight"]}
+
+
+class Row(Linear):
+    """Returns the bias gradient as a row."""
+
+    def gradients(self, saved: Tensor, d_y: Tensor) -> dict:
+        d = super().gradients(saved, d_y)
+        return d | {"bias": d["bias"].unsqueeze(0)}
+
+
+class KeepsATensor(Block):
+    """y = factor · x, the factor an argument of the constructor."""
+
+    def __init__(self, factor: Tensor) -> None:
+        self.factor = factor
+
+    def __repr__(self) -> str:
+        return "KeepsATensor"
+
+    def forward(self, x: Tensor) -> tuple:
+        return self.factor * x, None
+
+    def propagate(self, saved: None, d_y: Tensor) -> tuple:
+        return (self.factor * d_y,)
+
+
+class InPlaceForward(Block):
+    """y = 2 x, written over x."""
+
+    def forward(self, x: Tensor) -> tuple:
+        return x.mul_(2), None
+
+    def propagate(self, saved: None, d_y: Tensor) -> tuple:
+        return (2 * d_y,)
+
+
+class Forgetful(Block):
+    """Keeps a state, so that no two calls are alike."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> tuple:
+        self.calls += 1
+        return x * self.calls, self.calls
+
+    def propagate(self, saved: int, d_y: Tensor) -> tuple:
+        return (saved * d_y,)
+
+
+class InPlaceBackward(Linear):
+    """Writes over the d_y that it is given."""
+
+    def propagate(self, saved: Tensor, d_y: Tensor) -> tuple:
+        d_y.mul_(2)
+        return ((d_y / 2) @ self.weight,)
+
+
+class Square(Block):
+    """y = x², which goes back from a copy of x."""
+
+    def forward(self, x: Tensor) -> tuple:
+        return x * x, x.clone()
+
+    def propagate(self, saved: Tensor, d_y: Tensor) -> tuple:
+        return (2 * saved * d_y,)
+
+
+class OverSaved(Square):
+    """Writes over what forward saved."""
+
+    def propagate(self, saved: Tensor, d_y: Tensor) -> tuple:
+        return (saved.mul_(2) * d_y,)
+
+
+class OverInput(OverSaved):
+    """Writes over what forward saved, which is the input itself."""
+
+    def forward(self, x: Tensor) -> tuple:
+        return x * x, x
+
+
+class Keeper(Square):
+    """Keeps x on the block, so that a second forward call spoils the first one's way back."""
+
+    def forward(self, x: Tensor) -> tuple:
+        self.x = x.clone()
+        return x * x, None
+
+    def propagate(self, saved: None, d_y: Tensor) -> tuple:
+        return (2 * self.x * d_y,)
+
+
+class NeedsBoth(Block):
+    """x and 3 x; cannot do without the error of one of them."""
+
+    output_count = 2
+
+    def forward(self, x: Tensor) -> tuple:
+        return (x.clone(), 3 * x), None
+
+    def propagate(self, saved: None, d_y: tuple) -> tuple:
+        return (d_y[0] + 3 * d_y[1],)
+
+
+class NoneIsOne(NeedsBoth):
+    """Takes an error that is missing for 1."""
+
+    def propagate(self, saved: None, d_y: tuple) -> tuple:
+        first, second = (1.0 if d is None else d for d in d_y)
+        return (first + 3 * second,)
+
+
+FAULTY = [
+    ("propagate_returns_d_inputs", NotATuple(4, 4), "propagate must return a tuple"),
+    ("propagate_returns_d_inputs", OneTooMany(4, 4), "propagate returns 2 derivatives for 1 inputs"),
+    ("propagate_returns_d_inputs", Flat(4, 4), "input 0 is 20 torch.float64, but it is 5 x 4 torch.float64"),
+    ("gradients_returns_d_parameters", NoBias(4, 4), r"gradients returns \['weight'\], but the parameters"),
+    ("gradients_returns_d_parameters", Row(4, 4), "the derivative of bias is 1 x 4 torch.float64, but it is 4"),
+    ("settings_can_be_saved", KeepsATensor(torch.ones(4).double()), "argument 'factor' is kept as a tensor"),
+    ("forward_keeps_inputs", InPlaceForward(), "forward changes its input"),
+    ("forward_repeats", Forgetful(), "forward gives another output when called again"),
+    ("backward_keeps_d_output", InPlaceBackward(4, 4), "propagate changes the d_output"),
+    ("backward_repeats", OverSaved(), "propagate gives another answer when called again"),
+    ("backward_needs_saved_alone", Keeper(), "another forward call in between changes its answer"),
+    ("backward_keeps_inputs", OverInput(), "the backward pass changes the block's input"),
+    ("missing_errors_are_zeros", NeedsBoth(), "must take None in place of any part of d_output"),
+    ("missing_errors_are_zeros", NoneIsOne(), "treats None for output 0 in another way than zeros"),
+]
+
+
+@pytest.mark.parametrize(("check", "block", "text"), FAULTY, ids=[type(block).__name__ for _, block, _ in FAULTY])
+def test_a_fault_is_found_and_names_its_check(check: str, block: Block, text: str) -> None:
+    report = check_block(block, torch.randn(5, 4))
+    assert not report.passed
+    assert report.comparisons == ()
+    named = [fault for fault in report.faults if fault.endswith(f" ({check})")]
+    with pytest.raises(GradientError, match=text):
+        raise GradientError(*named)
+
+
+def test_every_check_has_a_block_in_which_it_finds_a_fault() -> None:
+    assert {check.__name__ for check in CHECKS} == {check for check, _, _ in FAULTY}
+    assert all(check.__doc__ for check in CHECKS)
+
+
+def test_a_block_without_a_fault_has_none() -> None:
+    assert check_block(Square(), torch.randn(5, 4)).faults == ()
+    assert check_block(Linear(4, 4), torch.randn(5, 4)).faults == ()
+
+
+def test_a_fault_that_follows_from_another_is_not_told() -> None:
+    (fault,) = check_block(InPlaceForward(), torch.randn(5, 4)).faults
+    assert "forward changes its input" in fault
+    (fault,) = check_block(InPlaceBackward(4, 4), torch.randn(5, 4)).faults
+    assert "d_output" in fault
+
+
+def test_what_forward_returns_is_told() -> None:
+    class NoSaved(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)[0]
+
+    with pytest.raises(GradientError, match=r"forward must return \(output, saved\); it returned a Tensor"):
+        check_block(NoSaved(4, 4), torch.randn(5, 4))
+
+
+def test_without_elements_there_is_nothing_to_check() -> None:
+    assert "nothing to check" in check_block(Linear(4, 4), torch.randn(0, 4)).faults[0]
