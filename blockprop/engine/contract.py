@@ -170,6 +170,18 @@ def backward_keeps_inputs(subject: Subject) -> Iterator[str]:
         yield "the backward pass changes the block's input"
 
 
+def both_agrees(subject: Subject) -> Iterator[str]:
+    """A block that finds errors and gradients together finds the same as its two methods, up to rounding."""
+    if type(subject.block).both is Block.both:
+        return
+    d_inputs, gradients = subject.block.both(subject.saved(), subject.d_output(subject.ones()))
+    if not _close(d_inputs, subject.answer("propagate", subject.saved(), subject.ones())):
+        yield "both gives other errors than propagate"
+    alone = subject.block.gradients(subject.saved(), subject.d_output(subject.ones()))
+    if set(gradients) != set(alone) or not _close([gradients[name] for name in alone], list(alone.values())):
+        yield "both gives other derivatives than gradients"
+
+
 def missing_errors_are_zeros(subject: Subject) -> Iterator[str]:
     """A block with several outputs gets None where no error came back; that must be the same as zeros."""
     d_outputs = subject.ones()
@@ -197,6 +209,7 @@ CHECKS: tuple[Check, ...] = (
     backward_repeats,
     backward_needs_saved_alone,
     backward_keeps_inputs,
+    both_agrees,
     missing_errors_are_zeros,
 )
 """All. Each has a block in tests/engine/test_contract.py in which it finds a fault."""
@@ -220,6 +233,15 @@ def _misfit(name: str, tensor: Tensor, d: Tensor | None) -> Iterator[str]:
 
 def _equal(a: Sequence[Tensor | None], b: Sequence[Tensor | None]) -> bool:
     return all(_same(one, other) for one, other in zip(a, b, strict=True))
+
+
+def _close(a: Sequence[Tensor | None], b: Sequence[Tensor | None]) -> bool:
+    return len(a) == len(b) and all(
+        one is other
+        if one is None or other is None
+        else one.shape == other.shape and torch.allclose(one, other, 1e-9, 1e-9, equal_nan=True)
+        for one, other in zip(a, b, strict=True)
+    )
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:

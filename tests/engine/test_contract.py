@@ -129,6 +129,20 @@ class Keeper(Square):
         return (2 * self.x * d_y,)
 
 
+class Halved(Linear):
+    """Finds half the error if it finds the gradients with it."""
+
+    def both(self, saved: Tensor, d_y: Tensor) -> tuple:
+        return (self.propagate(saved, d_y)[0] / 2,), self.gradients(saved, d_y)
+
+
+class Unsummed(Linear):
+    """Finds another gradient if it finds the error with it."""
+
+    def both(self, saved: Tensor, d_y: Tensor) -> tuple:
+        return self.propagate(saved, d_y), self.gradients(saved, d_y) | {"bias": d_y[0]}
+
+
 class NeedsBoth(Block):
     """x and 3 x; cannot do without the error of one of them."""
 
@@ -162,6 +176,8 @@ FAULTY = [
     ("backward_repeats", OverSaved(), "propagate gives another answer when called again"),
     ("backward_needs_saved_alone", Keeper(), "another forward call in between changes its answer"),
     ("backward_keeps_inputs", OverInput(), "the backward pass changes the block's input"),
+    ("both_agrees", Halved(4, 4), "both gives other errors than propagate"),
+    ("both_agrees", Unsummed(4, 4), "both gives other derivatives than gradients"),
     ("missing_errors_are_zeros", NeedsBoth(), "must take None in place of any part of d_output"),
     ("missing_errors_are_zeros", NoneIsOne(), "treats None for output 0 in another way than zeros"),
 ]
