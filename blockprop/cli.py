@@ -16,22 +16,16 @@ from blockprop.commands import (
     check,
     demo,
     diagram,
-    dream,
     evaluate,
     export,
     import_,
     info,
-    maximize,
     predict,
     replay,
-    saliency,
-    sanity,
-    segment,
-    sheet,
-    stylize,
     train,
 )
 from blockprop.commands.console import INTERRUPTED, printable
+from blockprop.commands.picture_commands import PICTURE_COMMANDS, as_function
 from blockprop.errors import BlockpropError
 from blockprop.version import __version__
 
@@ -55,13 +49,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "evaluate": (evaluate.evaluate, evaluate.EPILOG),
     "predict": (predict.predict, predict.EPILOG),
     "info": (info.info, info.EPILOG),
-    "saliency": (saliency.saliency_, saliency.EPILOG),
-    "segment": (segment.segment_, segment.EPILOG),
-    "sanity": (sanity.sanity_, sanity.EPILOG),
-    "maximize": (maximize.maximize_, maximize.EPILOG),
-    "sheet": (sheet.sheet_, sheet.EPILOG),
-    "dream": (dream.dream_, dream.EPILOG),
-    "stylize": (stylize.stylize_, stylize.EPILOG),
+    **{name: (as_function(kind), kind.epilog) for name, kind in PICTURE_COMMANDS.items()},
     "replay": (replay.replay, replay.EPILOG),
     "check": (check.check, check.EPILOG),
     "diagram": (diagram.diagram, diagram.EPILOG),

@@ -1,22 +1,19 @@
-"""How a command makes a picture: from settings alone, so that `replay` can do it again.
-
-A maker is a function (network, around, *, its settings) -> Made. Its settings are plain data, and stand in the file of
-the picture; what is around a run changes nothing in the picture.
-"""
+"""How a command makes a picture and writes it: from settings alone, so that `replay` can do it again."""
 
 import glob
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from blockprop.commands.console import readable, say, show, show_table, watched
 from blockprop.commands.inputs import network_for_photos
 from blockprop.commands.photos import is_made, open_network
+from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
 from blockprop.networks.shipped import is_shipped
@@ -28,6 +25,7 @@ from blockprop.reports.page import Section, page
 from blockprop.saving.files import require_writable, write_file
 from blockprop.visualize.running import PictureRecord, PictureRun
 
+Kind = TypeVar("Kind", bound=PictureSettings)
 WIDE = 640
 """Pixels."""
 WORD = 24
@@ -36,128 +34,85 @@ ENTRIES = 14
 """Of a list of settings, as many as a page shows."""
 
 
-@dataclass(frozen=True)
-class Around:
-    """What surrounds a run without changing its picture.
-
-    out: where the picture will go.   preview_every: steps between two previews beside it.   keep_state: whether to keep
-    a state beside it, to go on from.   resume: go on from that.   also, frames: other files that it writes.
-    """
-
-    out: Path
-    own_blocks: str | None = None
-    device: str = "cpu"
-    quiet: bool = False
-    preview_every: int | None = None
-    keep_state: bool = False
-    resume: bool = False
-    also: Path | None = None
-    frames: tuple[Path, ...] = ()
-    other: str | None = None
-    how: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def state(self) -> Path:
-        return self.out.with_name(self.out.name + ".state")
-
-    def states(self) -> list[Path]:
-        """The state, and those of the batches of a sheet, `state`.1 and so on, as far as they exist."""
-        numbered = self.state.parent.glob(f"{glob.escape(self.state.name)}.*")
-        found = [self.state, *(path for path in numbered if path.suffix[1:].isdecimal())]
-        return [path for path in found if path.is_file()]
-
-    @property
-    def preview(self) -> Path:
-        return self.out.with_name(f"{self.out.stem}.preview{self.out.suffix}")
-
-
-@dataclass
-class Made:
-    """What a command has made: the picture, facts and a table to print, and sections for a page.
-
-    stopped: after how many steps Ctrl-C ended the run; None if nothing did.
-    """
-
-    picture: Tensor
-    facts: dict[str, Any] = field(default_factory=dict)
-    table: Sequence[Sequence[str]] = ()
-    sections: list[Section] = field(default_factory=list)
-    notes: Sequence[str] = ()
-    stopped: int | None = None
-
-
-Maker = Callable[..., Made]
-
-
-def deliver(
-    command: str,
-    maker: Maker,
-    settings: Mapping[str, Any],
-    around: Around,
-    report: Path | None = None,
-    as_json: bool = False,
-) -> None:
-    """Make a picture, write it with all settings, and the page if wanted, and say what came out of it.
-
-    settings: with "network", its file, and "seed"; "pictures", the files that it is made from, if there are any.
-    """
-    if settings["network"] is None:
-        seen = () if command == "stylize" else settings.get("pictures") or ()  # style is of colors
-        settings = {**settings, "network": network_for_photos(seen)}
-        say(f"the network is {settings['network']}, which comes with blockprop; --network names another", as_json)
-    require_apart(around, settings, report)
-    for path in (around.out, report / "index.html" if report else around.out):
+def run_command(settings: PictureSettings) -> None:
+    """Make a picture, write it with all settings, and the page if wanted, and say what came out of it."""
+    around = _surroundings(settings)
+    if around.resume and not states_of(around):
+        raise SettingError(f"there is no state {around.state} to go on from; leave out --resume")
+    settings = _with_network(settings)
+    require_apart(settings, around)
+    for path in filter(None, (around.out, settings.page)):
         require_writable(path)
-    made, how = produce(command, maker, settings, around)
+    made, how = make_and_write(settings, around)
     facts = made.facts | {"picture": str(around.out)}
-    if report is not None:
-        write_file(report / "index.html", _page(command, made, how))
-        facts["report"] = str(report / "index.html")
-    tell(made, facts, around, as_json)
+    if settings.page is not None:
+        write_file(settings.page, _page(settings.command, made, how))
+        facts["report"] = str(settings.page)
+    print_made(made, facts, settings.as_json)
 
 
-def produce(
-    command: str,
-    maker: Maker,
-    settings: Mapping[str, Any],
-    around: Around,
-    expect: Callable[[Network], None] | None = None,
+def _surroundings(settings: PictureSettings) -> Surroundings:
+    out = settings.out or Path(f"{settings.command}.png")
+    state = out.with_name(out.name + ".state") if settings.keeps_state else None
+    return Surroundings(out, settings.as_json, settings.preview_every, state, settings.resume)
+
+
+def _with_network(settings: Kind) -> Kind:
+    """With the network that comes with the package, if none is named."""
+    if settings.network is not None:
+        return settings
+    network = network_for_photos(settings.pictures_read() if settings.pictures_choose_network else ())
+    say(f"the network is {network}, which comes with blockprop; --network names another", settings.as_json)
+    return replace(settings, network=network)
+
+
+def make_and_write(
+    settings: PictureSettings, around: Surroundings, require: Callable[[Network], None] | None = None
 ) -> tuple[Made, dict[str, Any]]:
     """Make a picture and write it with all settings: (what was made, how).
 
-    expect: raises if it is not the right network.
+    settings: with their network.   require: raises if it is not the right network.
     """
-    network = open_network(settings["network"], around.own_blocks, around.device)
-    if expect is not None:
-        expect(network)
-    kept = {name: value for name, value in settings.items() if name != "seed"}
-    how = how_made(command, kept, settings["seed"], network, settings.get("pictures", ()))
-    own = {name: value for name, value in settings.items() if name != "network"}
-    made = maker(network, replace(around, how=how), **own)
+    network = open_network(str(settings.network), settings.own_blocks, settings.device)
+    if require is not None:
+        require(network)
+    kept = settings.kept()
+    seed = kept.pop("seed")
+    how = how_made(settings.command, kept, seed, network, settings.pictures_read())
+    made = settings.make(network, replace(around, how=how))
     if made.stopped is not None:
         how["arguments"]["stop"] = made.stopped
     write_picture(around.out, made.picture, how)
-    if made.stopped is None and around.keep_state:
-        for state in around.states():
+    if made.stopped is None:
+        for state in states_of(around):
             state.unlink()
     return made, how
 
 
-def require_apart(around: Around, settings: Mapping[str, Any], report: Path | None = None) -> None:
+def states_of(around: Surroundings) -> list[Path]:
+    """The state, and those of the batches of a sheet, `state`.1 and so on, as far as they exist."""
+    if around.state is None:
+        return []
+    numbered = around.state.parent.glob(f"{glob.escape(around.state.name)}.*")
+    paths = [around.state, *(path for path in numbered if path.suffix[1:].isdecimal())]
+    return [path for path in paths if path.is_file()]
+
+
+def require_apart(settings: PictureSettings, around: Surroundings) -> None:
     """SettingError if something that is written would take the place of something that is read, or of a stranger's."""
-    read = [*settings.get("pictures", ()), *([] if is_shipped(settings["network"]) else [settings["network"]])]
+    network = str(settings.network)
+    read = [*settings.pictures_read(), *([] if is_shipped(network) else [network])]
     taken = {os.path.realpath(path) for path in read if path}
-    written = [around.out, around.also, *around.frames, report and report / "index.html"]
-    written += [around.state] * around.keep_state + [around.preview] * bool(around.preview_every)
-    for path in filter(None, written):
+    preview = around.preview if around.preview_every else None
+    for path in filter(None, (around.out, *settings.beside(), settings.page, around.state, preview)):
         if os.path.realpath(path) in taken:
             raise SettingError(f"{path} is read or written for this, and would be overwritten; choose another --out")
         taken.add(os.path.realpath(path))
-    if around.preview_every and around.preview.exists() and not is_made(around.preview):
-        raise SettingError(f"{around.preview} is there already, and blockprop did not make it; choose another --out")
+    if preview is not None and preview.exists() and not is_made(preview):
+        raise SettingError(f"{preview} is there already, and blockprop did not make it; choose another --out")
 
 
-def tell(made: Made, facts: Mapping[str, Any], around: Around, as_json: bool) -> None:
+def print_made(made: Made, facts: Mapping[str, Any], as_json: bool) -> None:
     """Print what came out; KeyboardInterrupt if that is how it ended."""
     if as_json:
         show(facts, as_json)
@@ -167,15 +122,15 @@ def tell(made: Made, facts: Mapping[str, Any], around: Around, as_json: bool) ->
             print()
         show({name: value for name, value in facts.items() if not isinstance(value, list | dict)}, as_json)
     for note in made.notes:
-        say(note, around.quiet)
+        say(note, as_json)
     if made.stopped is not None:
         raise KeyboardInterrupt
 
 
-def follow(
+def run_with_previews(
     run: PictureRun,
     title: str,
-    around: Around,
+    around: Surroundings,
     stop: int | None = None,
     seen: Callable[[PictureRecord], None] | None = None,
 ) -> tuple[list[PictureRecord], bool]:
@@ -187,7 +142,7 @@ def follow(
     shown, written = around.preview_every, False
     try:
         with closing(run):
-            for step in watched(title, around.quiet, told)(run):
+            for step in watched(title, around.quiet, line_of)(run):
                 done.append(step if step.picture is None else step._replace(picture=None))
                 if seen is not None:
                     seen(step)
@@ -201,7 +156,7 @@ def follow(
         if not run.step:
             raise
         say(f"stopped after {run.step} of {run.steps} steps; {around.out} gets the picture so far", around.quiet)
-        if around.keep_state:
+        if around.state is not None:
             say("the same command with --resume goes on", around.quiet)
         return done, True
     finally:
@@ -210,7 +165,7 @@ def follow(
     return done, False
 
 
-def told(step: PictureRecord) -> str:
+def line_of(step: PictureRecord) -> str:
     """The value of a step and its parts, in a line."""
     parts = ", ".join(f"{part_name(title)} {value:.3g}" for title, value in step.parts.items())
     return f"{step.value:.4g} = {parts}" if len(step.parts) > 1 else f"{step.value:.4g}"

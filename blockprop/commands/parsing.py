@@ -1,11 +1,16 @@
 """Texts of the command line as values: shapes, blocks, sizes, weights."""
 
 import ast
+import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from blockprop import blocks
 from blockprop.engine.block import Block
 from blockprop.errors import BlockpropError, SettingError
+from blockprop.pictures.image_files import MOST_PIXELS
+from blockprop.visualize.objectives.scores import Target
 
 
 def shape_named(text: str) -> tuple[int, ...]:
@@ -36,3 +41,72 @@ def block_named(text: str) -> Block | None:
         raise
     except (SyntaxError, ValueError, TypeError, AttributeError) as error:
         raise SettingError(f"{text!r} does not describe a block: {error}") from None
+
+
+def weighted(targets: Sequence[str]) -> Target:
+    """["goose", "fire5:17=-0.5"] as {"goose": 1, "fire5:17": -0.5}; a single one without a weight as itself."""
+    if len(targets) == 1 and "=" not in targets[0]:
+        return targets[0]
+    found: dict[str, float] = {}
+    for text in targets:
+        name, equals, weight = text.rpartition("=")
+        try:
+            name, number = (name, float(weight)) if equals else (text, 1.0)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise SettingError(f"expected a name, or name=weight such as {name or 'goose'}=0.5, came {text!r}")
+        found[name] = found.get(name, 0.0) + number
+    return found
+
+
+def layers_named(texts: Sequence[str] | None) -> Any:
+    """Layers by name, or with weights; None if nothing is said."""
+    return weighted(texts) if texts else None
+
+
+def size_named(text: str | None) -> tuple[int, int] | None:
+    """ "320x240" as (240, 320), height first; "224" as (224, 224)."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise SettingError(f"expected a size such as 224 or 320x240 (width x height), came {text!r}")
+    width, height = int(parts[0]), int(parts[-1])
+    if width * height > MOST_PIXELS:
+        raise SettingError(f"{text} are more than the {MOST_PIXELS:,} pixels that a picture may have")
+    return height, width
+
+
+def blocks_named(texts: Sequence[str] | None) -> tuple[Block, ...] | None:
+    """The blocks that the texts describe; none for "none", and None if nothing is said."""
+    if not texts:
+        return None
+    if list(texts) == ["none"]:
+        return ()
+    found = []
+    for text in texts:
+        block = block_named(text)
+        if block is None:
+            raise SettingError(f"expected a block such as 'Jitter(8)' as transform, or none, came {text!r}")
+        found.append(block)
+    return tuple(found)
+
+
+def file_name(targets: Sequence[str]) -> str:
+    """A name of letters, digits and underscores for a picture of these targets."""
+    text = "_and_".join(targets[:3])
+    return "".join(c if c.isalnum() or c in "-." else "_" for c in text).strip("_.")[:60] or "picture"
+
+
+def style_weight_of(text: str) -> tuple[str, float]:
+    """ "wave.jpg=2" as ("wave.jpg", 2.0); a file's own name may hold "="."""
+    name, equals, weight = text.rpartition("=")
+    if not equals or Path(text).exists():
+        return text, 1.0
+    try:
+        if name:
+            return name, float(weight)
+        raise ValueError(text)
+    except ValueError:
+        raise SettingError(f"expected a picture, or picture=weight such as wave.jpg=2, came {text!r}") from None

@@ -3,13 +3,11 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import typer
 from torch import Tensor
 
 from blockprop.commands.inputs import device_named, load_network
-from blockprop.commands.options import VARIABLE
 from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.importers import from_onnx
@@ -33,42 +31,6 @@ SHOWN = 1024
 """Pixels of the longer side of a photograph that is shown."""
 FINER = 3
 """So many times finer than the network sees it is a photograph shown whose center was cut out."""
-
-NetworkFile = Annotated[
-    str | None,
-    typer.Option(
-        "--network",
-        "-n",
-        envvar=VARIABLE,
-        help="A saved network, an .onnx file, or one that comes with blockprop: pictures (the default) or digits "
-        "(that for small gray pictures).",
-        show_default=False,
-    ),
-]
-Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photographs: PNG, JPEG, TIFF, WebP, …")]
-LookedAt = Annotated[
-    str,
-    typer.Option(
-        "--target",
-        "-t",
-        help="What is looked at: a class by name or number; top, top3: the likeliest; a node; node:channel; "
-        "node:channel,y,x.",
-    ),
-]
-Output = Annotated[
-    str | None, typer.Option(help="Which output holds the scores of the classes, if the network has several.")
-]
-Side = Annotated[
-    int | None,
-    typer.Option(
-        "--side",
-        min=2,
-        help="Pixels of the shorter side of what the network sees, if it takes any size; by default as it was made.",
-    ),
-]
-PictureSeed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Decides everything random.")]
-Report = Annotated[Path | None, typer.Option(metavar="FOLDER", help="A folder for a page about the result.")]
-
 
 FOR_PHOTOS = (
     "{network} does not say what it expects of a photograph; say it with --preprocessing FILE, or in a file {beside} "

@@ -1,9 +1,9 @@
 """`blockprop replay`: the same picture again, from the settings in its file."""
 
-import inspect
 import os
 import typing
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any
@@ -12,16 +12,11 @@ import torch
 import typer
 
 from blockprop.commands.console import show
-from blockprop.commands.dream import make_dream
-from blockprop.commands.making import Around, Maker, produce, tell
-from blockprop.commands.maximize import make_maximize
+from blockprop.commands.making import make_and_write, print_made
 from blockprop.commands.options import VARIABLE, Blocks, Device, Json
 from blockprop.commands.photos import picture_file
-from blockprop.commands.saliency import make_saliency
-from blockprop.commands.sanity import make_sanity
-from blockprop.commands.segment import make_segment
-from blockprop.commands.sheet import make_sheet
-from blockprop.commands.stylize import make_stylize
+from blockprop.commands.picture_commands import PICTURE_COMMANDS
+from blockprop.commands.picture_settings import Surroundings, option_of, required, settings_in_file
 from blockprop.engine.network import Network
 from blockprop.errors import DataError, FormatError, SettingError, suggestion
 from blockprop.networks.shipped import is_saved, is_shipped
@@ -32,19 +27,8 @@ from blockprop.version import __version__
 
 EPILOG = "Example:\n\nblockprop replay goose.png --out goose_again.png"
 
-MAKERS: dict[str, Maker] = {
-    "dream": make_dream,
-    "maximize": make_maximize,
-    "saliency": make_saliency,
-    "sanity": make_sanity,
-    "segment": make_segment,
-    "sheet": make_sheet,
-    "stylize": make_stylize,
-}
-"""What makes the pictures of each command, from the settings in their files."""
-NEEDED = {"saliency": 1, "sanity": 1, "segment": 1, "stylize": 2}
-"""Pictures that a command needs at least."""
-BOUNDS = {"seed": range(2**31), "stop": range(1, 2**31), "steps": range(1, 2**31), "samples": range(1, 2**31)}
+LARGEST = 2**31 - 1
+"""Of the whole numbers among the settings."""
 LONGEST = 10_000
 """Characters of a setting."""
 
@@ -71,49 +55,51 @@ def replay(
     if path.exists() and path.samefile(source):
         raise SettingError(f"{path} is the picture itself; choose another name with --out")
     require_writable(path)
+    kind = PICTURE_COMMANDS[how["command"]]
     settings["network"] = network or _where(settings["network"], source)
-    settings["pictures"] = [_same_file(picture, how, path) for path in settings.get("pictures") or ()]
-    if "pictures" not in inspect.signature(MAKERS[how["command"]]).parameters:
-        del settings["pictures"]
-    around = Around(path, own_blocks, device, as_json)
-
-    def expect(opened: Network) -> None:
-        there = how_made("", {}, network=opened)
-        if any(there[name] != how.get(name) for name in ("network", "classes")):
-            raise DataError(f"{picture} was made with another network than {settings['network']}; --network names it")
-
-    made, _ = produce(how["command"], MAKERS[how["command"]], settings, around, expect)
+    if "pictures" in settings:
+        settings["pictures"] = [_same_file(picture, how, file) for file in settings["pictures"]]
+    told = kind(**settings, out=path, own_blocks=own_blocks, device=device, as_json=as_json)
+    made, _ = make_and_write(told, Surroundings(path, as_json), partial(_require_same, picture, how, told.network))
     facts = made.facts | {"picture": str(path)} | _compared(source, path)
     versions = {"blockprop": __version__, "torch": torch.__version__}
     if facts.get("same_pixels") is False and how.get("versions") != versions:
         made.notes = [*made.notes, f"{picture} was made with {how.get('versions')}, here it is {versions}"]
-    tell(made, facts, around, as_json)
+    print_made(made, facts, as_json)
+
+
+def _require_same(picture: str, how: Mapping[str, Any], path: str | None, network: Network) -> None:
+    """DataError if the picture was made with another network."""
+    there = how_made("", {}, network=network)
+    if any(there[name] != how.get(name) for name in ("network", "classes")):
+        raise DataError(f"{picture} was made with another network than {path}; --network names it")
 
 
 def _settings(picture: str, how: Mapping[str, Any]) -> dict[str, Any]:
-    """The maker's settings in a picture's file, which anybody may have written.
+    """The settings in a picture's file, which anybody may have written.
 
     FormatError if they are of no command that is known here, or not what it takes.
     """
     command, arguments = how.get("command"), how.get("arguments")
-    if not isinstance(command, str) or command not in MAKERS:
+    if not isinstance(command, str) or command not in PICTURE_COMMANDS:
         raise FormatError(f"{picture}: made by a command that is not known here, {_short(command)}")
     if not isinstance(arguments, dict) or "network" not in arguments:
         raise FormatError(f"{picture}: its settings are spoiled: there is no network among them")
-    settings = arguments | {"seed": how.get("seed")}
-    hints = typing.get_type_hints(MAKERS[command]) | {"network": str}
-    hints = {name: hint for name, hint in hints.items() if name not in ("around", "return")}
+    kind = PICTURE_COMMANDS[command]
+    settings, annotations = arguments | {"seed": how.get("seed")}, settings_in_file(kind) | {"network": str}
     for name, value in settings.items():
-        if name not in hints:
-            raise FormatError(f"{picture}: {command} has no setting {_short(name)}{suggestion(name, hints)}")
-        spoiled = not _fits(value, hints[name]) or (name in BOUNDS and value is not None and value not in BOUNDS[name])
-        if spoiled or len(str(value)) > LONGEST:
+        if name not in annotations:
+            raise FormatError(f"{picture}: {command} has no setting {_short(name)}{suggestion(name, annotations)}")
+        if not _fits(value, annotations[name]) or len(str(value)) > LONGEST:
             raise FormatError(f"{picture}: its settings are spoiled: {name} is {_short(value)}")
     files = how.get("pictures")
     if not isinstance(files, dict) or any(path not in files for path in settings.get("pictures") or ()):
         raise FormatError(f"{picture}: its settings are spoiled: it does not say which pictures it was made from")
-    if NEEDED.get(command, 0) > len(settings.get("pictures") or ()):
+    if kind.least_pictures > len(settings.get("pictures") or ()):
         raise FormatError(f"{picture}: its settings are spoiled: there is no picture among them")
+    for name in required(kind):
+        if name not in settings:
+            raise FormatError(f"{picture}: its settings are spoiled: {name} is missing")
     return settings
 
 
@@ -122,13 +108,25 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of the type that an annotation names; a whole number may stand for a float."""
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether a value is of an annotation's type, and a whole number within its option's bounds.
+
+    A whole number may stand for a float.
+    """
+    hint = typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
+    if not _is_of_type(value, hint):
+        return False
+    if not isinstance(value, int) or float in (hint, *typing.get_args(hint)):
+        return True
+    return (getattr(option_of(annotation), "min", None) or 0) <= value <= LARGEST
+
+
+def _is_of_type(value: Any, hint: Any) -> bool:
     if isinstance(hint, UnionType):
-        return any(_fits(value, each) for each in typing.get_args(hint))
+        return any(_is_of_type(value, kind) for kind in typing.get_args(hint))
     if typing.get_origin(hint) is list:
         (inner,) = typing.get_args(hint)
-        return isinstance(value, list) and all(_fits(each, inner) for each in value)
+        return isinstance(value, list) and all(_is_of_type(one, inner) for one in value)
     if hint in (int, float):
         return isinstance(value, int | hint) and not isinstance(value, bool)
     return isinstance(value, hint)

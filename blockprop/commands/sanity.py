@@ -2,28 +2,19 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import typer
 from PIL import Image
 
 from blockprop.commands.console import counted
-from blockprop.commands.making import Around, Made, deliver
-from blockprop.commands.options import Blocks, Device, Json
-from blockprop.commands.photos import (
-    LookedAt,
-    NetworkFile,
-    Output,
-    Photos,
-    PictureSeed,
-    Report,
-    Side,
-    picture_file,
-    read_seen,
-)
-from blockprop.commands.saliency import MethodNames, Samples, method_names
+from blockprop.commands.photos import picture_file, read_seen
+from blockprop.commands.picture_options import OPTION_ONLY, LookedAt, MethodNames, Output, Photos, Samples, Side
+from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
+from blockprop.commands.saliency_maps import method_names
 from blockprop.engine.network import Network
 from blockprop.pictures.picture_files import from_pixels
 from blockprop.reports.curves import sanity_curves
@@ -32,46 +23,57 @@ from blockprop.reports.page import Section
 from blockprop.visualize.attribution.methods import METHODS
 from blockprop.visualize.attribution.sanity import SanityRecord, sanity
 
-EPILOG = "Example:\n\nblockprop sanity goose.jpg --network squeezenet.safetensors -m gradient -m guided"
 COMPARED = ("gradient", "gradient_times_input", "guided", "grad_cam")
 """What is compared by default."""
+MEASURED = (
+    "Layer after layer, from the top down, the network's weights are put into a random order. A method whose map "
+    "stays the same does not show what the network has learned (Adebayo et al. 2018)."
+)
 
 
-def make_sanity(
-    network: Network,
-    around: Around,
-    pictures: list[str],
-    target: str = "top",
-    methods: list[str] | None = None,
-    samples: int = 20,
-    side: int | None = None,
-    output: str | None = None,
-    seed: int = 0,
-) -> Made:
-    """A curve for each method: how alike its map stays to the original while layer after layer forgets."""
-    methods = method_names(methods or list(COMPARED))
-    seen = [read_seen(path, network, side) for path in pictures]
-    found: dict[str, list[SanityRecord]] = {}
-    for method in methods:
-        settings = {passes: samples} if (passes := METHODS[method].passes) else {}
-        runs = []
-        for each in seen:
-            records = sanity(network, each.x, target, method, output=output, seed=seed, **settings)
-            runs.append(_watched(records, f"{method.replace('_', ' ')}, {each.name}", around.quiet))
-        found[method] = _mean(runs)
-    picture = from_pixels(decoded(png(sanity_curves(found))))
-    rows = [["method", "after the first layer", "after half of them", "after all"]]
-    for method, done in found.items():
-        rows.append([method, *(f"{done[i].absolute:.2f}" for i in (0, (len(done) - 1) // 2, -1))])
-    facts = {
-        "layers": len(found[methods[0]]),
-        "correlations": {method: [row.absolute for row in done] for method, done in found.items()},
-    }
-    text = (
-        "Layer after layer, from the top down, the network's weights are put into a random order. A method whose map "
-        "stays the same does not show what the network has learned (Adebayo et al. 2018)."
-    )
-    return Made(picture, facts, rows, [Section("What is measured", text, [svg(sanity_curves(found))])])
+@dataclass(frozen=True, kw_only=True)
+class SanitySettings(PictureSettings):
+    """Draw how a method's map changes while the network's weights are randomized, layer after layer."""
+
+    command = "sanity"
+    epilog = "Example:\n\nblockprop sanity goose.jpg --network squeezenet.safetensors -m gradient -m guided"
+    least_pictures = 1
+
+    pictures: Photos
+    target: LookedAt = "top"
+    methods: MethodNames = None
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The picture; by default PHOTO_sanity.png."), OPTION_ONLY
+    ] = None
+    samples: Samples = 20
+    side: Side = None
+    output: Output = None
+
+    def completed(self) -> Self:
+        out = picture_file(self.out, f"{Path(self.pictures[0]).stem}_sanity.png")
+        return replace(self, out=out, methods=self.methods or list(COMPARED))
+
+    def make(self, network: Network, around: Surroundings) -> Made:
+        """A curve for each method: how alike its map stays to the original while layer after layer forgets."""
+        methods = method_names(self.methods or list(COMPARED))
+        seen = [read_seen(path, network, self.side) for path in self.pictures]
+        curves: dict[str, list[SanityRecord]] = {}
+        for method in methods:
+            samples = {passes: self.samples} if (passes := METHODS[method].passes) else {}
+            runs = []
+            for photo in seen:
+                run = sanity(network, photo.x, self.target, method, output=self.output, seed=self.seed, **samples)
+                runs.append(_watched(run, f"{method.replace('_', ' ')}, {photo.name}", around.quiet))
+            curves[method] = _mean(runs)
+        rows = [["method", "after the first layer", "after half of them", "after all"]]
+        for method, done in curves.items():
+            rows.append([method, *(f"{done[i].absolute:.2f}" for i in (0, (len(done) - 1) // 2, -1))])
+        facts = {
+            "layers": len(curves[methods[0]]),
+            "correlations": {method: [row.absolute for row in done] for method, done in curves.items()},
+        }
+        picture = from_pixels(decoded(png(sanity_curves(curves))))
+        return Made(picture, facts, rows, [Section("What is measured", MEASURED, [svg(sanity_curves(curves))])])
 
 
 def _watched(records: Iterator[SanityRecord], title: str, quiet: bool) -> list[SanityRecord]:
@@ -99,33 +101,3 @@ def _mean(runs: Sequence[Sequence[SanityRecord]]) -> list[SanityRecord]:
 def decoded(content: bytes) -> np.ndarray:
     """The pixels of a PNG file's content, (h, w, 3)."""
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-
-
-def sanity_(
-    photos: Photos,
-    network: NetworkFile = None,
-    target: LookedAt = "top",
-    method: MethodNames = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; by default PHOTO_sanity.png.")] = None,
-    samples: Samples = 20,
-    side: Side = None,
-    output: Output = None,
-    report: Report = None,
-    own_blocks: Blocks = None,
-    seed: PictureSeed = 0,
-    device: Device = "cpu",
-    as_json: Json = False,
-) -> None:
-    """Draw how a method's map changes while the network's weights are randomized, layer after layer."""
-    path = picture_file(out, f"{Path(photos[0]).stem}_sanity.png")
-    settings = {
-        "network": network,
-        "pictures": photos,
-        "target": target,
-        "methods": method or list(COMPARED),
-        "samples": samples,
-        "side": side,
-        "output": output,
-        "seed": seed,
-    }
-    deliver("sanity", make_sanity, settings, Around(path, own_blocks, device, as_json), report, as_json)

@@ -3,145 +3,164 @@
 import math
 import re
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import torch
 import typer
 from torch import Tensor
 
 from blockprop.blocks import Add, Concat, ReLU
+from blockprop.commands.captions import percent, sureness
 from blockprop.commands.console import say
-from blockprop.commands.making import Around, Made, deliver, follow
-from blockprop.commands.options import Blocks, Device, Json
-from blockprop.commands.photos import NetworkFile, Output, PictureSeed, Report, picture_file
+from blockprop.commands.making import run_with_previews
+from blockprop.commands.parsing import blocks_named, size_named
+from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_options import (
     L2,
+    OPTION_ONLY,
     CanvasName,
     Doubt,
+    Output,
     Rate,
     Resume,
     Size,
     Smooth,
     Steps,
+    Stop,
     Transforms,
-    blocks_named,
-    percent,
-    require_state,
-    size_named,
-    sureness,
 )
+from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.errors import FormatError, SettingError
 from blockprop.pictures.sheets import sheet
 from blockprop.saving.checkpoints import read_checkpoint, write_checkpoint
+from blockprop.visualize.ascent import Ascent
 from blockprop.visualize.maximize import STEPS, maximize, picture_size
 from blockprop.visualize.objectives.each import each
 from blockprop.visualize.objectives.scores import score, titles
 
-EPILOG = (
-    "Examples:\n\n"
-    "blockprop sheet goose hen lemon --network squeezenet.safetensors\n\n"
-    "blockprop sheet layers --size 128\n\n"
-    "blockprop sheet classes --most 12 --out classes.png\n\n"
-    "blockprop sheet fire5:0-15 --size 96"
-)
-MOST = 20
-AT_ONCE = 4
 
+@dataclass(frozen=True, kw_only=True)
+class SheetSettings(PictureSettings):
+    """Make a contact sheet: what a network sees in each of many classes, layers or channels."""
 
-def make_sheet(
-    network: Network,
-    around: Around,
-    targets: list[str],
-    most: int = MOST,
-    size: str | None = None,
-    steps: int = STEPS,
-    rate: float = 0.05,
-    canvas: str = "fourier",
-    transforms: list[str] | None = None,
-    l2: float | None = None,
-    total_variation: float | None = None,
-    doubt: float = 3.0,
-    at_once: int = AT_ONCE,
-    columns: int | None = None,
-    output: str | None = None,
-    seed: int = 0,
-    stop: int | None = None,
-) -> Made:
-    """A picture for each target, made so many at once."""
-    names = expanded(network, targets, most, output)
-    runs = [names[i : i + at_once] for i in range(0, len(names), at_once)]
-    found = _restored(around)
-    make = partial(
-        maximize,
-        network,
-        size=size_named(size),
-        steps=steps,
-        canvas=canvas,
-        transforms=blocks_named(transforms),
-        l2=l2,
-        total_variation=total_variation,
-        doubt=doubt,
-        seed=seed,
-        rate=rate,
-        output=output,
+    command = "sheet"
+    epilog = (
+        "Examples:\n\n"
+        "blockprop sheet goose hen lemon --network squeezenet.safetensors\n\n"
+        "blockprop sheet layers --size 128\n\n"
+        "blockprop sheet classes --most 12 --out classes.png\n\n"
+        "blockprop sheet fire5:0-15 --size 96"
     )
-    stopped = None
-    for i, some in enumerate(runs):
-        left = steps if stop is None else min(steps, stop - i * steps)
-        if len(found) > i * at_once:
-            continue
-        if left <= 0:
-            break
-        state = around.state.with_name(f"{around.state.name}.{i + 1}") if around.keep_state else None
-        try:
-            run = make(target=each(network, some, output), state=state, resume=around.resume)
-            _, ended = follow(run, f"Sheet {i + 1}/{len(runs)}", around, left)
-            found += list(run.picture() if run.step == steps else run.best_picture())
-            if ended:
-                stopped = i * steps + run.step
+    keeps_state = True
+
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET...",
+            help="Classes, nodes, node:channel; ranges such as 0-9 or fire5:0-15; layers; classes.",
+        ),
+    ]
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; by default sheet.png."), OPTION_ONLY] = (
+        None
+    )
+    most: Annotated[int, typer.Option(min=1, help="So many of `layers` and `classes`, at equal distances.")] = 20
+    size: Size = None
+    steps: Steps = STEPS
+    rate: Rate = 0.05
+    canvas: CanvasName = "fourier"
+    transforms: Transforms = None
+    l2: L2 = None
+    total_variation: Smooth = None
+    doubt: Doubt = 3.0
+    at_once: Annotated[int, typer.Option(min=1, help="Pictures in one batch; more need more memory.")] = 4
+    columns: Annotated[int | None, typer.Option(min=1, help="Of the sheet.")] = None
+    resume: Resume = False
+    output: Output = None
+    stop: Stop = None
+
+    def completed(self) -> Self:
+        return replace(self, out=picture_file(self.out, "sheet.png"))
+
+    def make(self, network: Network, around: Surroundings) -> Made:
+        """A picture for each target, made so many at once."""
+        names = expanded(network, self.targets, self.most, self.output)
+        batches = [names[i : i + self.at_once] for i in range(0, len(names), self.at_once)]
+        pictures, stopped = _restored(around), None
+        for i, batch in enumerate(batches):
+            left = self.steps if self.stop is None else min(self.steps, self.stop - i * self.steps)
+            if len(pictures) > i * self.at_once:
+                continue
+            if left <= 0:
                 break
-            if state is not None:
-                write_checkpoint(around.state, {"how": _identity(around), "pictures": found})
-                state.unlink(missing_ok=True)
-        except KeyboardInterrupt:  # before a first step, or between two batches
-            if not found:
-                raise
-            stopped = math.ceil(len(found) / at_once) * steps
-            break
-    made = _laid_out(network, names[: len(found)], found, columns, output)
-    made.stopped = stopped
-    return made
+            state = around.state and around.state.with_name(f"{around.state.name}.{i + 1}")
+            try:
+                run = self._run(network, batch, state, around.resume)
+                _, ended = run_with_previews(run, f"Sheet {i + 1}/{len(batches)}", around, left)
+                pictures += list(run.picture() if run.step == self.steps else run.best_picture())
+                if ended:
+                    stopped = i * self.steps + run.step
+                    break
+                if around.state is not None and state is not None:
+                    write_checkpoint(around.state, {"how": _identity(around), "pictures": pictures})
+                    state.unlink(missing_ok=True)
+            except KeyboardInterrupt:  # before a first step, or between two batches
+                if not pictures:
+                    raise
+                stopped = math.ceil(len(pictures) / self.at_once) * self.steps
+                break
+        made = _laid_out(network, names[: len(pictures)], pictures, self.columns, self.output)
+        made.stopped = stopped
+        return made
+
+    def _run(self, network: Network, targets: Sequence[str], state: Path | None, resume: bool) -> Ascent:
+        """The ascent of one batch."""
+        return maximize(
+            network,
+            each(network, targets, self.output),
+            size_named(self.size),
+            self.steps,
+            canvas=self.canvas,
+            transforms=blocks_named(self.transforms),
+            l2=self.l2,
+            total_variation=self.total_variation,
+            doubt=self.doubt,
+            seed=self.seed,
+            rate=self.rate,
+            state=state,
+            resume=resume,
+            output=self.output,
+        )
 
 
 def _laid_out(
-    network: Network, names: Sequence[str], found: Sequence[Tensor], columns: int | None, output: str | None
+    network: Network, names: Sequence[str], pictures: Sequence[Tensor], columns: int | None, output: str | None
 ) -> Made:
-    shares = [sureness(network, picture[None], name, output) for picture, name in zip(found, names, strict=True)]
+    shares = [sureness(network, picture[None], name, output) for picture, name in zip(pictures, names, strict=True)]
     called = [titles(score(network, name, output), 1)[0].split(",")[0] for name in names]
     tiles = [
         (picture, title if share is None else f"{title}\n{share:.1%}")
-        for picture, title, share in zip(found, called, shares, strict=True)
+        for picture, title, share in zip(pictures, called, shares, strict=True)
     ]
     keys = ("target", "title", "probability")
     facts = {"pictures": [dict(zip(keys, row, strict=True)) for row in zip(names, called, shares, strict=True)]}
     rows = [["target", "probability"], *([title, percent(share)] for title, share in zip(called, shares, strict=True))]
-    side = max(128, min(256, max(found[0].shape)))
+    side = max(128, min(256, max(pictures[0].shape)))
     return Made(sheet(tiles, columns, side=side), facts, rows if any(shares) else ())
 
 
-def _identity(around: Around) -> dict[str, Any]:
+def _identity(around: Surroundings) -> dict[str, Any]:
     """What makes a sheet another one: all settings and the network, wherever it lies."""
     arguments = {name: value for name, value in around.how["arguments"].items() if name != "network"}
     return {"arguments": arguments} | {name: around.how[name] for name in ("seed", "network", "classes")}
 
 
-def _restored(around: Around) -> list[Tensor]:
+def _restored(around: Surroundings) -> list[Tensor]:
     """The pictures that an interrupted run has finished. FormatError for a state of another sheet."""
-    if not around.resume or not around.state.exists():
+    if not around.resume or around.state is None or not around.state.exists():
         return []
     document = read_checkpoint(around.state)
     if document.get("how") != _identity(around):
@@ -155,25 +174,25 @@ def expanded(network: Network, targets: Sequence[str], most: int, output: str | 
 
     Raises SettingError and GraphError for unknown ones, before any work is done.
     """
-    found: list[str] = []
+    names: list[str] = []
     for text in targets:
         if text == "layers":
-            found += _spread(layers(network), most)
+            names += _spread(layers(network), most)
         elif text == "classes":
             count = len(network.meta.get("classes") or ())
             if not count:
                 raise SettingError("the network has no names of classes; give their numbers, such as 0-9")
-            found += _spread([str(number) for number in range(count)], most)
+            names += _spread([str(number) for number in range(count)], most)
         elif span := re.fullmatch(r"(.*:)?(\d+)-(\d+)", text):
             first, last = int(span[2]), int(span[3])
             if last < first:
                 raise SettingError(f"{text!r}: expected the smaller number first")
-            found += [f"{span[1] or ''}{number}" for number in range(first, last + 1)]
+            names += [f"{span[1] or ''}{number}" for number in range(first, last + 1)]
         else:
-            found.append(text)
-    found = list(dict.fromkeys(found))
-    _try_out(network, found, output)
-    return found
+            names.append(text)
+    names = list(dict.fromkeys(names))
+    _try_out(network, names, output)
+    return names
 
 
 def _try_out(network: Network, names: Sequence[str], output: str | None) -> None:
@@ -207,56 +226,3 @@ def layers(network: Network) -> list[str]:
     joined = [key for key in own if isinstance(blocks[key], Concat | Add)]
     rectified = [key for key in own if isinstance(blocks[key], ReLU)]
     return joined if len(joined) > 3 else rectified or own
-
-
-def sheet_(
-    targets: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="TARGET...",
-            help="Classes, nodes, node:channel; ranges such as 0-9 or fire5:0-15; layers; classes.",
-        ),
-    ],
-    network: NetworkFile = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; by default sheet.png.")] = None,
-    most: Annotated[int, typer.Option(min=1, help="So many of `layers` and `classes`, at equal distances.")] = MOST,
-    size: Size = None,
-    steps: Steps = STEPS,
-    rate: Rate = 0.05,
-    canvas: CanvasName = "fourier",
-    transform: Transforms = None,
-    l2: L2 = None,
-    total_variation: Smooth = None,
-    doubt: Doubt = 3.0,
-    at_once: Annotated[int, typer.Option(min=1, help="Pictures in one batch; more need more memory.")] = AT_ONCE,
-    columns: Annotated[int | None, typer.Option(min=1, help="Of the sheet.")] = None,
-    resume: Resume = False,
-    output: Output = None,
-    report: Report = None,
-    own_blocks: Blocks = None,
-    seed: PictureSeed = 0,
-    device: Device = "cpu",
-    as_json: Json = False,
-) -> None:
-    """Make a contact sheet: what a network sees in each of many classes, layers or channels."""
-    path = picture_file(out, "sheet.png")
-    settings = {
-        "network": network,
-        "targets": targets,
-        "most": most,
-        "size": size,
-        "steps": steps,
-        "rate": rate,
-        "canvas": canvas,
-        "transforms": transform,
-        "l2": l2,
-        "total_variation": total_variation,
-        "doubt": doubt,
-        "at_once": at_once,
-        "columns": columns,
-        "output": output,
-        "seed": seed,
-    }
-    around = Around(path, own_blocks, device, as_json, keep_state=True, resume=resume)
-    require_state(around)
-    deliver("sheet", make_sheet, settings, around, report, as_json)

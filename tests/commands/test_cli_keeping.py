@@ -14,6 +14,7 @@ from PIL import Image
 from blockprop.cli import main
 from blockprop.commands import making
 from blockprop.commands import maximize as maximize_module
+from blockprop.commands.parsing import weighted
 from blockprop.commands.photos import Seen
 from blockprop.commands.segment import _in_file
 from blockprop.errors import FormatError
@@ -263,7 +264,7 @@ def test_jpeg_is_not_compared_with_png(capsys: Output) -> None:
 
 
 def test_equal_targets_add_up(capsys: Output) -> None:
-    assert maximize_module.weighted(["goose", "goose=0.5"]) == {"goose": 1.5}
+    assert weighted(["goose", "goose=0.5"]) == {"goose": 1.5}
     assert "expected a name, or name=weight such as gray wolf=0.5" in sentence(capsys, "maximize", "gray wolf=nan")
 
 

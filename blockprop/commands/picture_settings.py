@@ -1,0 +1,153 @@
+"""The settings of a command that makes a picture: a dataclass for each, from which everything else derives.
+
+Its fields are the options of the command line, the settings in the picture's file, and what `make` reads; `replay`
+checks a stranger's file by their types and bounds. Those marked OPTION_ONLY change nothing in the picture, and do not
+stand in its file. Those without an option are worked out by `completed`; SETTING_ONLY marks what not even that says.
+"""
+
+import inspect
+import typing
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from torch import Tensor
+from typer.models import ArgumentInfo, ParameterInfo
+
+from blockprop.commands.options import Blocks, Device, Json
+from blockprop.commands.picture_options import OPTION_ONLY, SETTING_ONLY, NetworkFile, PictureSeed, Report
+from blockprop.engine.network import Network
+from blockprop.reports.page import Section
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run writes beside its picture, and how loudly; none of it changes the picture.
+
+    out: where the picture goes.   preview_every: steps between two previews beside it.   state: where to keep what a
+    run goes on from; None for nowhere.   resume: go on from that.   how: all that the picture's file will say.
+    """
+
+    out: Path
+    quiet: bool = False
+    preview_every: int | None = None
+    state: Path | None = None
+    resume: bool = False
+    how: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def preview(self) -> Path:
+        return self.out.with_name(f"{self.out.stem}.preview{self.out.suffix}")
+
+
+@dataclass
+class Made:
+    """What a command has made: the picture, facts and a table to print, and sections for a page.
+
+    stopped: after how many steps Ctrl-C ended the run; None if nothing did.
+    """
+
+    picture: Tensor
+    facts: dict[str, Any] = field(default_factory=dict)
+    table: Sequence[Sequence[str]] = ()
+    sections: list[Section] = field(default_factory=list)
+    notes: Sequence[str] = ()
+    stopped: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSettings:
+    """What every command that makes a picture is told.
+
+    command: its name.   epilog: of its help.   least_pictures: so many are read at least.   keeps_state: whether Ctrl-C
+    leaves a state to go on from.   pictures_choose_network: whether the network that comes with the package is chosen
+    by the pictures that are read.
+    """
+
+    command: ClassVar[str]
+    epilog: ClassVar[str]
+    least_pictures: ClassVar[int] = 0
+    keeps_state: ClassVar[bool] = False
+    pictures_choose_network: ClassVar[bool] = True
+
+    network: NetworkFile = None
+    out: Annotated[Path | None, OPTION_ONLY] = None
+    preview_every: Annotated[int | None, OPTION_ONLY] = None
+    resume: Annotated[bool, OPTION_ONLY] = False
+    report: Annotated[Report, OPTION_ONLY] = None
+    own_blocks: Annotated[Blocks, OPTION_ONLY] = None
+    seed: PictureSeed = 0
+    device: Annotated[Device, OPTION_ONLY] = "cpu"
+    as_json: Annotated[Json, OPTION_ONLY] = False
+
+    def completed(self) -> Self:
+        """With what the words of the command line come to: where the picture goes, which pictures are read.
+
+        Raises SettingError for what makes no sense, before any work is done.
+        """
+        raise NotImplementedError
+
+    def make(self, network: Network, around: Surroundings) -> Made:
+        """The picture, from these settings alone."""
+        raise NotImplementedError
+
+    def beside(self) -> list[Path]:
+        """Other files that are written, which are no previews, states or pages."""
+        return []
+
+    def pictures_read(self) -> list[str]:
+        """The pictures that it is made from."""
+        return list(getattr(self, "pictures", ()))
+
+    @property
+    def page(self) -> Path | None:
+        return self.report / "index.html" if self.report else None
+
+    def kept(self) -> dict[str, Any]:
+        """What the picture's file says of them."""
+        values = {name: getattr(self, name) for name in settings_in_file(type(self))}
+        return {name: value for name, value in values.items() if name != "stop" or value is not None}
+
+
+def _annotations(kind: type[PictureSettings]) -> dict[str, Any]:
+    """The annotations of all fields: the network, then the command's own in their order, then what all have."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    own = inspect.get_annotations(kind)
+    names = {each.name for each in fields(kind)}
+    order = dict.fromkeys(["network", *own, *inspect.get_annotations(PictureSettings)])
+    return {name: hints[name] for name in order if name in names}
+
+
+def option_of(annotation: Any) -> ParameterInfo | None:
+    """The option or argument of an annotation, if there is one."""
+    extras = getattr(annotation, "__metadata__", ())
+    return next((extra for extra in extras if isinstance(extra, ParameterInfo)), None)
+
+
+def settings_in_file(kind: type[PictureSettings]) -> dict[str, Any]:
+    """{name: annotation} of the settings that stand in a picture's file."""
+    return {
+        name: annotation
+        for name, annotation in _annotations(kind).items()
+        if OPTION_ONLY not in getattr(annotation, "__metadata__", ())
+    }
+
+
+def required(kind: type[PictureSettings]) -> list[str]:
+    """The names of those that have no default."""
+    return [each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING]
+
+
+def parameters(kind: type[PictureSettings]) -> list[inspect.Parameter]:
+    """The options and arguments of the command line; arguments have no default."""
+    defaults = {each.name: each.default for each in fields(kind)}
+    shown = []
+    for name, annotation in _annotations(kind).items():
+        option = option_of(annotation)
+        if option is None or SETTING_ONLY in annotation.__metadata__:
+            continue
+        given = not isinstance(option, ArgumentInfo) and defaults[name] is not MISSING
+        default = defaults[name] if given else inspect.Parameter.empty
+        shown.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
+    return shown

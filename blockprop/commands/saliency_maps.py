@@ -1,0 +1,73 @@
+"""Saliency maps of several photographs by several methods, with a progress bar."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from blockprop.commands.console import counted
+from blockprop.commands.photos import Seen
+from blockprop.engine.network import Network
+from blockprop.errors import SettingError, suggestion
+from blockprop.visualize.attribution.methods import METHODS
+from blockprop.visualize.attribution.saliency import Saliency, saliency
+from blockprop.visualize.objectives.scores import score
+
+CELL = 384
+"""Pixels of a photograph on a sheet."""
+
+
+def look(
+    network: Network,
+    seen: Sequence[Seen],
+    methods: Sequence[str],
+    target: str,
+    output: str | None = None,
+    samples: int = 50,
+    sigma: float = 0.15,
+    node: str | None = None,
+    strict: bool = False,
+    seed: int = 0,
+    quiet: bool = False,
+) -> list[list[Saliency]]:
+    """For each photograph, what each method finds."""
+    score(network, target, output)  # raises before the bar is drawn
+    passes = {method: samples if METHODS[method].passes else 1 for method in methods}
+    found: list[list[Saliency]] = []
+    with counted("Looking", len(seen) * sum(passes.values()), quiet) as advance:
+        for each in seen:
+            found.append([])
+            for method in methods:
+                values = {METHODS[method].passes: samples, "sigma": sigma, "node": node}
+                settings: dict[str, Any] = {name: values[name] for name in METHODS[method].settings if name in values}
+                bar = Passes(advance, f"{each.name}, {method}", passes[method])
+                one = saliency(
+                    network, each.x, target, method, output=output, strict=strict, seed=seed, progress=bar, **settings
+                )
+                bar.finish()
+                found[-1].append(one)
+    return found
+
+
+class Passes:
+    """Advances a progress bar by one for each call, and at the end by what is missing of `total`."""
+
+    def __init__(self, advance: Callable[[str], None], text: str, total: int):
+        self.advance, self.text, self.left = advance, text, total
+
+    def __call__(self) -> None:
+        if self.left:
+            self.left -= 1
+            self.advance(self.text)
+
+    def finish(self) -> None:
+        while self.left:
+            self()
+
+
+def method_names(given: Sequence[str]) -> list[str]:
+    """The methods that are meant; SettingError for an unknown one."""
+    if "all" in given:
+        return list(METHODS)
+    for method in given:
+        if method not in METHODS:
+            raise SettingError(f"there is no method {method!r}{suggestion(method, [*METHODS, 'all'])}")
+    return list(dict.fromkeys(given))
