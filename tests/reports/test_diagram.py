@@ -1,15 +1,9 @@
-"""Diagrams are read back as XML: what stands in them, where, and that nothing overlaps."""
+"""What stands in a diagram, read back as XML."""
 
-import itertools
-import re
-import time
-from collections.abc import Iterator
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 import torch
-from torch import Tensor
 
 from blockprop.blocks import BatchNorm2d, Concat, Conv2d, Dropout, Linear, MaxPool2d, ReLU, Split
 from blockprop.engine.block import Block
@@ -17,113 +11,7 @@ from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
 from blockprop.errors import GraphError
 from blockprop.reports.diagram import describe, diagram, kind_of
-
-SPACE = "{http://www.w3.org/2000/svg}"
-
-
-class Convolve2d(Block):
-    """Only its settings and its weight matter here."""
-
-    kind = "weights"
-    parameter_names = ("weight",)
-
-    def __init__(self, channels_in: int, channels_out: int, kernel: Any, stride: Any = 1, with_bias: bool = True):
-        self.channels_in, self.channels_out, self.kernel = channels_in, channels_out, kernel
-        self.stride, self.with_bias = stride, with_bias
-        self.weight = torch.ones(channels_out, channels_in)
-
-
-class Tenfold(Block):
-    """y = 10 x: gradients grow tenfold on their way back."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        return 10 * x, None
-
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (10 * d_y,)
-
-
-class Join(Block):
-    kind = "joining"
-
-    def forward(self, *xs: Tensor) -> tuple[Tensor, Any]:
-        return sum(xs[1:], xs[0]), None
-
-
-class Halves(Block):
-    kind = "reshaping"
-    output_count = 2
-
-    def forward(self, x: Tensor) -> tuple[tuple[Tensor, ...], Any]:
-        return x.chunk(2, 1), None
-
-
-def rectangles(svg: str) -> dict[str, tuple[float, float, float, float]]:
-    """Left, top, right and bottom of each box, by its tooltip."""
-    boxes = {}
-    for group in ElementTree.fromstring(svg).iter(f"{SPACE}g"):
-        title, rectangle = group.find(f"{SPACE}title"), group.find(f"{SPACE}rect")
-        if title is not None and rectangle is not None:
-            x, y, width, height = (float(rectangle.attrib[name]) for name in ("x", "y", "width", "height"))
-            boxes[str(title.text)] = (x, y, x + width, y + height)
-    return boxes
-
-
-def texts(svg: str) -> list[str]:
-    return ["".join(text.itertext()) for text in ElementTree.fromstring(svg).iter(f"{SPACE}text")]
-
-
-def overlapping(boxes: dict[str, tuple[float, float, float, float]]) -> list[tuple[str, str]]:
-    return [
-        (a, b)
-        for (a, one), (b, two) in itertools.combinations(boxes.items(), 2)
-        if one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
-    ]
-
-
-def points_of_arrows(svg: str) -> Iterator[tuple[float, float]]:
-    """Points along all arrows, the curves sampled."""
-    path = next(e for e in ElementTree.fromstring(svg).iter(f"{SPACE}path") if e.get("fill") == "none")
-    here = (0.0, 0.0)
-    for command, numbers in re.findall(r"([MVHLC])([-\d. ]*)", path.attrib["d"]):
-        n = [float(number) for number in numbers.split()]
-        if command == "C":
-            for t in (0.1, 0.3, 0.5, 0.7, 0.9):
-                weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3)
-                controls = [here, (n[0], n[1]), (n[2], n[3]), (n[4], n[5])]
-                yield tuple(sum(w * c[i] for w, c in zip(weights, controls, strict=True)) for i in (0, 1))  # type: ignore[misc]
-        there = {"V": (here[0], n[0]), "H": (n[0], here[1])}.get(command, (n[-2], n[-1]) if len(n) > 1 else here)
-        if command != "M":
-            for t in (0.2, 0.5, 0.8) if command != "C" else ():
-                yield here[0] + t * (there[0] - here[0]), here[1] + t * (there[1] - here[1])
-        here = there
-
-
-def inside(boxes: dict[str, tuple[float, float, float, float]], x: float, y: float) -> list[str]:
-    return [name for name, (left, top, right, bottom) in boxes.items() if left < x < right and top + 1 < y < bottom - 1]
-
-
-def branches(modules: int) -> Network:
-    """Modules of four branches of 1, 2, 3 and 0 blocks, joined: long arrows on both sides, boxes of several heights."""
-    nodes, last = [Node("stem", Tenfold(), ("x",))], "stem"
-    for m in range(modules):
-        ends = [last]
-        for branch in range(1, 4):
-            source = last
-            for i in range(branch):
-                name = f"m{m}.branch{branch}.{i}"
-                nodes.append(Node(name, Linear(40, 40) if branch == 1 else Tenfold(), (source,)))
-                source = name
-            ends.append(source)
-        last = f"m{m}.join"
-        nodes.append(Node(last, Join(), tuple(ends)))
-    return Network(nodes)
-
-
-def skips(blocks: int) -> Network:
-    """Each block takes all outputs before it: the worst case for routing."""
-    names = [f"block{i}" for i in range(blocks)]
-    return Network([Node(name, Join(), ("x", *names[:i])) for i, name in enumerate(names)])
+from tests.reports.diagrams import SPACE, Convolve2d, Halves, Join, Tenfold, branches, overlapping, rectangles, texts
 
 
 def test_one_node_is_input_box_and_output_in_a_column() -> None:
@@ -135,51 +23,6 @@ def test_one_node_is_input_box_and_output_in_a_column() -> None:
     centers = [(box[0] + box[2]) / 2 for box in boxes.values()]
     assert centers == pytest.approx([centers[0]] * 3, abs=0.2)
     assert {"fc", "linear, 2 features", "8 parameters", "3", "2"} <= set(texts(svg))
-
-
-@pytest.mark.parametrize(
-    "network",
-    [branches(1), branches(3), branches(25), skips(8), skips(20), Sequential(*[Tenfold() for _ in range(60)])],
-    ids=["branches", "3 modules", "25 modules", "8 skips", "20 skips", "chain in columns"],
-)
-def test_boxes_never_overlap_and_arrows_go_around_them(network: Network) -> None:
-    svg = diagram(network)
-    boxes = rectangles(svg)
-    assert len(boxes) == len(network.nodes) + 2
-    assert overlapping(boxes) == []
-    hit = {name for x, y in points_of_arrows(svg) for name in inside(boxes, x, y)}
-    assert hit == set()
-
-
-def test_everything_is_within_the_view() -> None:
-    for network in (branches(25), skips(12), Sequential(Tenfold())):
-        svg = diagram(network)
-        root = ElementTree.fromstring(svg)
-        _, _, width, height = map(float, root.attrib["viewBox"].split())
-        move = next(e for e in root if "transform" in e.attrib).attrib["transform"]
-        dx, dy = map(float, re.findall(r"[\d.]+", move))
-        for left, top, right, bottom in rectangles(svg).values():
-            assert left + dx >= 0
-            assert top + dy >= 0
-            assert right + dx <= width
-            assert bottom + dy <= height
-        assert all(0 <= x + dx <= width and 0 <= y + dy <= height for x, y in points_of_arrows(svg))
-
-
-def test_each_box_is_below_all_that_it_takes() -> None:
-    network = branches(2)
-    tops = {title.partition(":")[0]: box[1] for title, box in rectangles(diagram(network)).items()}
-    for node in network.nodes:
-        assert all(tops[source] < tops[node.name] for source in node.inputs if source in tops)
-
-
-def test_branches_are_ordered_without_crossings() -> None:
-    nodes = [Node(name, Tenfold(), ("x",)) for name in "abc"]
-    nodes += [Node(f"{name}2", Tenfold(), (name,)) for name in "cab"]
-    boxes = rectangles(diagram(Network(nodes)))
-    first = sorted("abc", key=lambda name: boxes[f"{name}: tenfold"][0])
-    second = sorted("abc", key=lambda name: boxes[f"{name}2: tenfold"][0])
-    assert first == second
 
 
 def test_trace_and_gradients_give_shapes_sizes_and_bars() -> None:
@@ -230,23 +73,6 @@ def test_several_inputs_outputs_and_split_outputs() -> None:
     assert {"input x", "input z", "output left", "output sum", "output halves[1]"} <= set(boxes)
     assert overlapping(boxes) == []
     assert {"[0] 2", "[1] 2", "4"} <= set(texts(svg))
-
-
-def test_an_input_stands_right_above_its_first_use() -> None:
-    nodes = [Node("a", Tenfold(), ("x",)), Node("b", Tenfold(), ("a",)), Node("sum", Join(), ("b", "late"))]
-    boxes = rectangles(diagram(Network(nodes, inputs=("x", "late"))))
-    assert boxes["input late"][1] == pytest.approx(boxes["b: tenfold"][1])
-
-
-def test_a_straight_chain_of_2000_is_quick_and_in_columns() -> None:
-    network = Sequential(*[Tenfold() for _ in range(2000)])
-    start = time.process_time()
-    svg = diagram(network)
-    assert time.process_time() - start < 3
-    boxes = rectangles(svg)
-    assert len(boxes) == 2002
-    assert len({box[0] for box in boxes.values()}) > 10
-    assert len(svg) < 2_000_000
 
 
 def test_shared_blocks_are_counted_once() -> None:
