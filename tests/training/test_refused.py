@@ -1,0 +1,74 @@
+"""Broken numbers, settings that make no sense, and data that do not fit."""
+
+import pytest
+import torch
+
+from blockprop.blocks import Linear, Log
+from blockprop.engine.network import Sequential
+from blockprop.engine.objectives import cross_entropy
+from blockprop.errors import GraphError, NotFiniteError, SettingError, ShapeError
+from blockprop.training.augmentation import augmentations
+from blockprop.training.fit import fit
+from tests.training.examples import data, net, train
+
+
+def test_a_nan_names_the_step_and_the_first_block() -> None:
+    network = Sequential({"fc": Linear(6, 3), "log": Log(), "out": Linear(3, 3)})
+    with pytest.raises(NotFiniteError, match=r"step 1: .*block 'log' \(Log\(\)\) was the first"):
+        train(network)
+
+
+def test_exploding_weights_name_the_parameter() -> None:
+    with pytest.raises(NotFiniteError, match=r"step \d+: .*(the last update made|was the first to give one)"):
+        train(net(), rate=1e30)
+
+
+def test_nan_in_the_data_names_the_row() -> None:
+    x, y = data()
+    x[17, 2] = float("nan")
+    with pytest.raises(NotFiniteError, match="row 17 of the data"):
+        list(fit(net(), (x, y), cross_entropy(), batch_size=8))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "at least 1"),
+        ({"batch_size": 2.5}, "whole number"),
+        ({"clip": 0.0}, "above 0"),
+        ({"wrt": "inputs"}, "'x' is none"),
+        ({"wrt": ()}, "nothing to train"),
+        ({"optimizer": "adam"}, "torch.optim.Adam"),
+        ({"rate": float("nan")}, "rate >= 0"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"clip": 1.0, "immediate": True}, "does not go with immediate"),
+        ({"patience": 3}, "needs validation"),
+        ({"schedule": "never"}, "'epoch' or 'step'"),
+        ({"resume": True}, "path of a checkpoint"),
+        ({"rate": -1.0}, "rate >= 0"),
+        ({"optimizer": torch.optim.LBFGS}, "LBFGS"),
+        ({"average": 1.0}, "between 0 and 1"),
+        ({"augment": augmentations("flip")}, "augmentations are for pictures"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_anything_runs(settings: dict, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        fit(net(), data(), cross_entropy(), **settings)
+
+
+@pytest.mark.parametrize("immediate", [True, False])
+def test_an_objective_that_depends_on_no_parameter_is_refused(immediate: bool) -> None:
+    with pytest.raises(GraphError, match="depends on none of the parameters"):
+        list(fit(net(), data(), cross_entropy(node="linear1"), wrt=["linear2.weight"], immediate=immediate))
+
+
+def test_data_that_do_not_fit_are_refused() -> None:
+    x, y = data()
+    with pytest.raises(ShapeError, match="50 and 40"):
+        fit(net(), (x, y[:40]), cross_entropy())
+    with pytest.raises(ShapeError, match="node 'linear1': expected rows of 6"):
+        list(fit(net(), (x[:, :5], y), cross_entropy()))
+    with pytest.raises(ShapeError, match="class number 0…2"):
+        list(fit(net(), (x, y + 7), cross_entropy()))
+    with pytest.raises(ShapeError, match="class number 0…2"):
+        list(fit(net(), (x, y.float()), cross_entropy()))
