@@ -133,6 +133,24 @@ def test_objectives_add_and_print_as_what_they_are() -> None:
     assert seeds["y"].item() == 8.0
 
 
+def test_parts_are_told_by_title_and_their_seeds_add_up() -> None:
+    y, target = torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1)
+    objective = 3 * mean_squared_error() + huber() - 0.5 * huber() + huber()
+    parts, seeds = objective.parts({"y": y}, target)
+    assert parts == {"3 * mean_squared_error()": 15.0, "huber()": 3.0, "-0.5 * huber()": -0.75}
+    value, same = objective.evaluate({"y": y}, target)
+    assert value.item() == math.fsum(parts.values())
+    assert torch.equal(seeds["y"], same["y"])
+    assert huber().parts({"y": y}, target)[0] == {"huber()": 1.5}
+
+
+def test_settings_are_read_and_never_set() -> None:
+    loss = cross_entropy(label_smoothing=0.1)
+    assert (loss.label_smoothing, loss.class_weights, loss.node) == (0.1, None, None)
+    with pytest.raises(AttributeError):
+        loss.label_smoothing = 0.2
+
+
 def test_which_output_must_be_clear() -> None:
     outputs = {"a": torch.zeros(2, 3), "b": torch.zeros(2, 3)}
     with pytest.raises(GraphError, match="which of a, b"):
