@@ -26,7 +26,7 @@ from blockprop.saving.files import StrPath
 from blockprop.saving.resumable import Keeping
 from blockprop.visualize.pipeline import IMAGE, beyond_image, with_generators
 from blockprop.visualize.running import PictureRun, digest
-from blockprop.visualize.updates import OPTIMIZERS, Optimizer, from_torch
+from blockprop.visualize.updates import OPTIMIZERS, Optimizer, torch_update
 
 TRIES = 4
 """Steps after the redirected ones in which some gradient must come back by itself."""
@@ -104,7 +104,7 @@ class Ascent(PictureRun):
             raise SettingError(f"{objective!r} does not depend on {self.input!r}: no picture can influence it")
         self.telling = beyond_image(pipeline, self.nodes)
         self.rules = _redirecting(self.network, self.nodes) if redirect_steps else None
-        made = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else from_torch(optimizer)
+        made = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else torch_update(optimizer)
         self.optimizer = made(self.parameters, rate)
         self.best, self.begun = self.parameters.clone(), digest(self.parameters)
         self.influenced = torch.zeros(len(parameters), dtype=torch.bool)

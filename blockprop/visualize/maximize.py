@@ -59,7 +59,7 @@ def maximize(
 
     Returns the run, an iterator of PictureRecords; the last one holds the picture, and `picture()` gives it any time.
     Canvas, transforms, rate and redirection are those of Olah et al. 2017 (lucid). The penalties are in favor of gray
-    and smooth (Simonyan et al. 2013, eq. 1; Mahendran and Vedaldi 2015, eq. 4), and of one class over its likes.
+    and smooth (Simonyan et al. 2013, eq. 1; Mahendran and Vedaldi 2015, eq. 4), and of one class over similar classes.
 
     network: takes pictures in 0…1; its weights stay fixed
     target: what is maximized, see `score`; `each(network, targets)` gives every one of several targets its own picture

@@ -48,7 +48,7 @@ class FromTorch:
         self.inner.load_state_dict(state)
 
 
-def from_torch(make: Callable[[list[Tensor]], Any]) -> Callable[[Tensor, float], Any]:
+def torch_update(make: Callable[[list[Tensor]], Any]) -> Callable[[Tensor, float], Any]:
     return lambda parameters, _rate: FromTorch(parameters, make([parameters]))
 
 

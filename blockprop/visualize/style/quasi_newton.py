@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from blockprop.visualize.updates import OPTIMIZERS, Optimizer, from_torch
+from blockprop.visualize.updates import OPTIMIZERS, Optimizer, torch_update
 
 HISTORY = 40
 """More pairs save steps, but each costs time: light networks gain nothing above 20, VGG-19 a tenth from 40 to 100."""
@@ -139,7 +139,7 @@ class FirstOrder:
     """One of updates.OPTIMIZERS, or a function that makes one of torch.optim: one evaluation a step, up or down."""
 
     def __init__(self, kind: Optimizer, rate: float):
-        self.make = OPTIMIZERS[kind] if isinstance(kind, str) else from_torch(kind)
+        self.make = OPTIMIZERS[kind] if isinstance(kind, str) else torch_update(kind)
         self.rate = rate
         self.inner: Any = None
         self._state: Mapping[str, Any] | None = None
