@@ -1,4 +1,4 @@
-"""What a handler of an operator gets: the call, with the graph to add nodes to; and tables of handlers."""
+"""What a handler of an operator gets: the call, with the graph to add nodes to; and questions about its arguments."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 from blockprop.engine.block import Block
 from blockprop.errors import UnsupportedError
 from blockprop.importers.graph import Flow, Graph, Known, Value
-from blockprop.importers.symbols import Size
+from blockprop.importers.symbols import AxisSize
 
 Handler = Callable[..., Any]
 
@@ -42,7 +42,7 @@ class Call:
         """A block with these weights, shared with other calls that have the same."""
         return self.graph.block(kind, settings, **tensors)
 
-    def sizes(self, wanted: Sequence[Size], *operands: Value) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
+    def sizes(self, wanted: Sequence[AxisSize], *operands: Value) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
         """Sizes as blocks take them, and the further operands that they need."""
         return self.graph.sizes(wanted, *operands)
 
@@ -60,10 +60,6 @@ class Call:
         if known is None:
             raise UnsupportedError("an operand that must be constant depends on the network's input")
         return known
-
-    def refuse(self, why: str) -> UnsupportedError:
-        """The error for a setting that no block has."""
-        return UnsupportedError(why)
 
 
 def number(value: Any) -> int | float | None:

@@ -21,7 +21,7 @@ from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.errors import GraphError, UnsupportedError, shape
-from blockprop.importers.symbols import Size, Symbol
+from blockprop.importers.symbols import AxisSize, Symbol
 
 MOST_NODES = 100_000
 
@@ -41,7 +41,7 @@ class Flow:
     sign_of: tuple["Flow", str] | None = None
 
     @property
-    def shape(self) -> tuple[Size, ...]:
+    def shape(self) -> tuple[AxisSize, ...]:
         """Each axis' size: a number, or a Symbol if it is free."""
         first, *rest = [tuple(trial.shape) for trial in self.trials]
         return tuple(
@@ -191,7 +191,7 @@ class Graph:
 
     # Sizes ------------------------------------------------------------------------------------------------------------
 
-    def sizes(self, wanted: Sequence[Size], *operands: Value) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
+    def sizes(self, wanted: Sequence[AxisSize], *operands: Value) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
         """`formulas`, where a size that equals the first operand's own at the same place is taken from there.
 
         Equal means in both trials: free axes are given trial sizes in different ratios, so that this is no chance.
@@ -201,7 +201,7 @@ class Graph:
             [own[i] if i < len(own) and _same(size, own[i]) else size for i, size in enumerate(wanted)], *operands
         )
 
-    def formulas(self, wanted: Sequence[Size], *operands: Value) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
+    def formulas(self, wanted: Sequence[AxisSize], *operands: Value) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
         """(sizes as blocks take them, operands that the block takes besides for their sizes alone)"""
         keys = [operand.key if isinstance(operand, Flow) else "" for operand in operands]
         others: list[Flow] = []
@@ -248,6 +248,6 @@ def _tensor(given: Known | Tensor | None) -> Tensor | None:
     return given.tensor if isinstance(given, Known) else given
 
 
-def _same(a: Size, b: Size) -> bool:
+def _same(a: AxisSize, b: AxisSize) -> bool:
     """Whether two free sizes agree in both trials."""
     return isinstance(a, Symbol) and isinstance(b, Symbol) and a.trials == b.trials

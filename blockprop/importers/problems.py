@@ -17,7 +17,7 @@ class Problem(NamedTuple):
     where: str = ""
 
 
-def refuse(model: str, problems: Sequence[Problem], hint: str) -> UnsupportedError:
+def unsupported(model: str, problems: Sequence[Problem], hint: str) -> UnsupportedError:
     """The error that lists all problems of a model and says what can be done."""
     lines = [
         f"  {problem.name}: {problem.operator}: {problem.why}{' at ' + problem.where if problem.where else ''}"

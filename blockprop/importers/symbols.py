@@ -56,16 +56,16 @@ class Symbol:
 
     def __mul__(self, other: Any) -> Any:
         if isinstance(other, float) and not other.is_integer():
-            return Ratio(self, 1) * other
+            return Unrounded(self, 1) * other
         return self if other == 1 else self._with(other, "*", operator.mul)
 
     def __rmul__(self, other: Any) -> Any:
         if isinstance(other, float) and not other.is_integer():
-            return Ratio(self, 1) * other
+            return Unrounded(self, 1) * other
         return self if other == 1 else self._with(other, "*", operator.mul, swapped=True)
 
     def __truediv__(self, other: Any) -> Any:
-        return self if other == 1 else Ratio(self, 1) / other
+        return self if other == 1 else Unrounded(self, 1) / other
 
     def __floordiv__(self, other: Any) -> Any:
         return self if other == 1 else self._with(other, "//", operator.floordiv)
@@ -89,10 +89,10 @@ class Symbol:
         return self.formula({leaf: f"{leaf.key}.size({leaf.axis})" for leaf in self.leaves})
 
 
-Size = int | Symbol
+AxisSize = int | Symbol
 
 
-class Ratio:
+class Unrounded:
     """A Symbol divided by a whole number, on its way to being rounded: ceil(height / 2)."""
 
     __slots__ = ("above", "below")
@@ -102,13 +102,13 @@ class Ratio:
 
     def __mul__(self, other: Any) -> Any:
         above, below = _fraction(other)
-        return Ratio(self.above * above, self.below * below) if below else NotImplemented
+        return Unrounded(self.above * above, self.below * below) if below else NotImplemented
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Any:
         above, below = _fraction(other)
-        return Ratio(self.above * below, self.below * above) if above > 0 else NotImplemented
+        return Unrounded(self.above * below, self.below * above) if above > 0 else NotImplemented
 
     def __floor__(self) -> Any:
         return self.above // self.below

@@ -11,7 +11,7 @@ from blockprop.blocks.sizes import size_of
 from blockprop.errors import SettingError, UnsupportedError
 from blockprop.importers.calls import Call, axes_of, axis_from_start, is_zero, number
 from blockprop.importers.graph import Flow, Graph, Known
-from blockprop.importers.symbols import Leaf, Ratio, Symbol, larger, smaller
+from blockprop.importers.symbols import Leaf, Symbol, Unrounded, larger, smaller
 from blockprop.importers.torch.views import Cell
 
 N, H = Symbol.of("x", 0, (3, 5)), Symbol.of("x", 2, (8, 17))
@@ -65,7 +65,7 @@ def test_what_changes_nothing_gives_the_symbol_itself() -> None:
 def test_arithmetic_that_is_not_exact_is_refused(function: object) -> None:
     with pytest.raises(TypeError):
         function()  # type: ignore[operator]
-    assert isinstance(H / 2, Ratio)
+    assert isinstance(H / 2, Unrounded)
 
 
 @pytest.mark.parametrize("text", ["max(a0)", "max(a0,1,2)", "abs(a0,1)", "max(a0,b=1)", "max(a0,1.5)"])

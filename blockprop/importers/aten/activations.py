@@ -4,6 +4,7 @@ from typing import Any
 
 from blockprop import blocks
 from blockprop.engine.block import Block
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.elementwise import cast, constant
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, number
@@ -47,7 +48,7 @@ def leaky_relu(call: Call, self: Value, negative_slope: float) -> Value:
 @aten("rrelu")
 def rrelu(call: Call, self: Value, lower: float, upper: float, training: bool, **_: Any) -> Value:
     if training:
-        raise call.refuse("rrelu in training draws random slopes")
+        raise UnsupportedError("rrelu in training draws random slopes")
     return call.add(blocks.LeakyReLU((lower + upper) / 2), self)
 
 
@@ -61,7 +62,7 @@ def prelu(call: Call, self: Value, weight: Value) -> Value:
 @aten("elu")
 def elu(call: Call, self: Value, alpha: float, scale: float, input_scale: float) -> Value:
     if scale != 1 or input_scale != 1:
-        raise call.refuse("elu with a scale")
+        raise UnsupportedError("elu with a scale")
     return call.add(blocks.ELU(alpha), self)
 
 
@@ -124,7 +125,7 @@ def log_softmax(call: Call, self: Value, dim: int, dtype: Any = None, half_to_fl
 def glu(call: Call, self: Value, dim: int) -> Value:
     half = self.shape[dim] // 2
     if not isinstance(half, int):
-        raise call.refuse("glu along a free axis")
+        raise UnsupportedError("glu along a free axis")
     a, b = call.add(blocks.Split((half, half), dim), self, part="split")
     return call.add(blocks.Mul(), a, call.add(blocks.Sigmoid(), b, part="sigmoid"))
 
@@ -133,7 +134,9 @@ def glu(call: Call, self: Value, dim: int) -> Value:
 def dropout(call: Call, input: Value, p: float, train: bool) -> Value:
     if not call.operator.startswith("aten.dropout"):
         if train and p:
-            raise call.refuse("this kind of dropout in training mode has no block; import the model in evaluation mode")
+            raise UnsupportedError(
+                "this kind of dropout in training mode has no block; import the model in evaluation mode"
+            )
         return input
     if call.training and not train:  # F.dropout(x, training=False): it never drops
         return input
@@ -157,7 +160,7 @@ _ALIASES = {
 @aten(*_SINGLE, *_FUNCTIONS, *_ALIASES)
 def function(call: Call, self: Value, decimals: int = 0) -> Value:
     if decimals:
-        raise call.refuse("rounding to decimals")
+        raise UnsupportedError("rounding to decimals")
     name = call.operator.split(".")[1].rstrip("_")
     name = _ALIASES.get(name, name)
     return call.add(type(_SINGLE[name])() if name in _SINGLE else blocks.Function(name), self)

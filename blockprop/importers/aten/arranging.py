@@ -7,16 +7,17 @@ from typing import Any
 
 from blockprop import blocks
 from blockprop.blocks.sources import name_of
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.elementwise import cast
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, axes_of, axis_from_start
 from blockprop.importers.graph import Flow, Known, Value
-from blockprop.importers.symbols import Size, Symbol
+from blockprop.importers.symbols import AxisSize, Symbol
 
 # Shapes ---------------------------------------------------------------------------------------------------------------
 
 
-def reshape_to(call: Call, x: Value, wanted: Sequence[Size], part: str = "") -> Value:
+def reshape_to(call: Call, x: Value, wanted: Sequence[AxisSize], part: str = "") -> Value:
     """A Reshape node: on what follows the batch axis, where that stays as it is."""
     own = x.shape
     sizes, others = call.sizes(wanted, x)
@@ -45,7 +46,7 @@ def reshape(
     call: Call, self: Value, size: Any = None, shape: Any = None, dtype: Any = None, stride: Any = None
 ) -> Value:
     if dtype is not None:
-        raise call.refuse("a view of the bits as another type of number")
+        raise UnsupportedError("a view of the bits as another type of number")
     return reshape_to(call, self, size if shape is None else shape)
 
 
@@ -67,7 +68,7 @@ def flatten(call: Call, self: Value, start_dim: int = 0, end_dim: int = -1) -> V
 
 
 @aten("unflatten")
-def unflatten(call: Call, self: Value, dim: int, sizes: Sequence[Size]) -> Value:
+def unflatten(call: Call, self: Value, dim: int, sizes: Sequence[AxisSize]) -> Value:
     own, axis = self.shape, axis_from_start(dim, self.axes)
     if -1 in sizes and any(isinstance(size, Symbol) for size in (*own[:axis], *own[axis + 1 :])):
         known = math.prod(size for size in sizes if size != -1)
@@ -137,14 +138,14 @@ def repeat(call: Call, self: Value, repeats: Any = None, dims: Any = None) -> Va
             return expand(call, self, [-1 if count == 1 else count for count in counts])
         if all(isinstance(count, int) and count == 1 for count in counts[len(counts) - self.axes :]):
             return expand(call, self, [*counts[: len(counts) - self.axes], *self.shape])
-        raise call.refuse("a free number of repetitions")
+        raise UnsupportedError("a free number of repetitions")
     return call.add(blocks.Repeat(tuple(counts)), self)
 
 
 @aten("repeat_interleave")
 def repeat_interleave(call: Call, self: Value, repeats: Any, dim: int | None = None, output_size: Any = None) -> Value:
     if not isinstance(repeats, int):
-        raise call.refuse("repetitions that differ from element to element")
+        raise UnsupportedError("repetitions that differ from element to element")
     if dim is None:
         self, dim = call.add(blocks.Flatten(0), self, part="flat"), 0
     return call.add(blocks.RepeatInterleave(repeats, dim), self)

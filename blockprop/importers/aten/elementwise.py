@@ -7,6 +7,7 @@ import torch
 
 from blockprop import blocks
 from blockprop.blocks.sources import name_of
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, is_zero, number
 from blockprop.importers.graph import Flow, Known, Value
@@ -144,7 +145,7 @@ def logic(call: Call, self: Value, other: Any = None) -> Value:
 @aten("where")
 def where(call: Call, condition: Value, self: Any = None, other: Any = None) -> Value:
     if self is None:
-        raise call.refuse("the places where a condition holds are as many as they happen to be")
+        raise UnsupportedError("the places where a condition holds are as many as they happen to be")
     if (found := rectified(call, condition, self, other)) is not None:
         return found
     a, b = (value if number(value) is None else number(value) for value in (self, other))

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 
 from blockprop import blocks
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.arranging import reshape_to
 from blockprop.importers.aten.elementwise import constant, rectified
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, axis_from_start, number
 from blockprop.importers.graph import Known, Value
-from blockprop.importers.symbols import Size, Symbol
+from blockprop.importers.symbols import AxisSize, Symbol
 
 
 @aten("index_select")
@@ -25,11 +26,11 @@ def index(call: Call, self: Value, indices: Sequence[Value | None]) -> Value:
     used = [axis for axis, each in enumerate(indices) if each is not None]
     indices = [_places(each) for each in indices]
     if any(indices[axis].dtype in (torch.bool, torch.uint8) for axis in used):  # type: ignore[union-attr]
-        raise call.refuse("choosing elements by a mask gives as many as there happen to be")
+        raise UnsupportedError("choosing elements by a mask gives as many as there happen to be")
     if len(used) == 1:
         return call.add(blocks.Gather(used[0]), self, indices[used[0]])  # type: ignore[arg-type]
     if used != list(range(used[0], used[-1] + 1)):
-        raise call.refuse("indices for axes that are not neighbors")
+        raise UnsupportedError("indices for axes that are not neighbors")
     # x[i, j] is the flattened pair of axes at i · size_j + j.
     own = self.shape
     x = reshape_to(
@@ -39,7 +40,7 @@ def index(call: Call, self: Value, indices: Sequence[Value | None]) -> Value:
     for axis in used[1:]:
         size = own[axis]
         if isinstance(size, Symbol):
-            raise call.refuse("several indices into free axes")
+            raise UnsupportedError("several indices into free axes")
         wide = call.add(blocks.Affine(size), place, part="row")
         place = call.add(blocks.Add(), wide, _from_start(call, indices[axis], size), part="place")
     return call.add(blocks.Gather(used[0]), x, place)
@@ -52,12 +53,12 @@ def _places(index: Value | None) -> Value | None:
     return index
 
 
-def _from_start(call: Call, index: Any, size: Size) -> Value:
+def _from_start(call: Call, index: Any, size: AxisSize) -> Value:
     """The index with −1 and the like counted from the start."""
     if isinstance(index, Known) and isinstance(size, int):
         return Known(index.tensor % size)
     if isinstance(size, Symbol):
-        raise call.refuse("several indices into free axes")
+        raise UnsupportedError("several indices into free axes")
     return call.add(blocks.Remainder(), index, constant(size, index), part="from_start")
 
 
@@ -72,7 +73,7 @@ def scatter(
 ) -> Value:
     source = src if src is not None else value
     if number(source) is not None or reduce is not None:
-        raise call.refuse("scattering a number, or with a reduction")
+        raise UnsupportedError("scattering a number, or with a reduction")
     kind = "add" if "add" in call.operator else "none"
     return call.add(blocks.ScatterElements(axis_from_start(dim, self.axes), kind), self, index, source)
 
@@ -82,10 +83,10 @@ def index_put(
     call: Call, self: Value, indices: Sequence[Value | None], values: Value, accumulate: bool = False
 ) -> Value:
     if len(indices) != 1 or indices[0] is None or indices[0].dtype != torch.bool or accumulate:
-        raise call.refuse("writing at places given by numbers")
+        raise UnsupportedError("writing at places given by numbers")
     filled = number(values)
     if filled is None:
-        raise call.refuse("writing several values at the places of a mask")
+        raise UnsupportedError("writing several values at the places of a mask")
     mask: Value = indices[0]
     if filled == 0 and (found := rectified(call, mask, 0, self)) is not None:
         return found

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from blockprop import blocks
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, axis_from_start
 from blockprop.importers.graph import Value
-from blockprop.importers.symbols import Size, Symbol
+from blockprop.importers.symbols import AxisSize, Symbol
 
 END = 2**63 - 1
 """How torch writes "to the end" of an axis."""
@@ -23,7 +24,7 @@ def cat(call: Call, tensors: Sequence[Value], dim: int = 0) -> Value:
 @aten("hstack", "vstack", "row_stack", "dstack")
 def joined(call: Call, tensors: Sequence[Value]) -> Value:
     if any(x.axes < 3 for x in tensors):
-        raise call.refuse("joining vectors as rows or columns")
+        raise UnsupportedError("joining vectors as rows or columns")
     axis = {"h": 1, "v": 0, "r": 0, "d": 2}[call.operator.split(".")[1][0]]
     return call.add(blocks.Concat(axis), *tensors)
 
@@ -76,7 +77,7 @@ def _split(call: Call, x: Value, axis: int, parts: Sequence[Any]) -> Any:
 def _chunks(call: Call, x: Value, axis: int, whole: Symbol, count: int | None) -> Any:
     """As many equal parts of a free axis, where there are as many: chunk(4) gives 3 of 6 elements."""
     if count is None or any(-(-size // -(-size // count)) != count for size in whole.trials):
-        raise call.refuse("splitting a free axis into parts that are as many as they happen to be")
+        raise UnsupportedError("splitting a free axis into parts that are as many as they happen to be")
     step = (whole + (count - 1)) // count
     return tuple(_between(call, x, axis, [*(step * i for i in range(count)), None]))
 
@@ -89,7 +90,7 @@ def _between(call: Call, x: Value, axis: int, places: Sequence[Any]) -> list[Val
     ]
 
 
-def _slices(call: Call, x: Value, axis: int, parts: Sequence[Size]) -> list[Value]:
+def _slices(call: Call, x: Value, axis: int, parts: Sequence[AxisSize]) -> list[Value]:
     found, start = [], 0
     for i, size in enumerate(parts):
         found.append(slice_of(call, x, axis, start, start + size, part=f"part{i}"))
@@ -101,7 +102,7 @@ def _slices(call: Call, x: Value, axis: int, parts: Sequence[Size]) -> list[Valu
 def unbind(call: Call, self: Value, dim: int = 0) -> Any:
     count = self.shape[dim]
     if not isinstance(count, int):
-        raise call.refuse("taking a free axis apart")
+        raise UnsupportedError("taking a free axis apart")
     return tuple(call.add(blocks.Select(dim, i), self, part=f"part{i}") for i in range(count))
 
 
@@ -122,7 +123,9 @@ def slice_(
     )
 
 
-def slice_of(call: Call, x: Value, axis: int, start: Size, stop: Size | None, step: int = 1, part: str = "") -> Value:
+def slice_of(
+    call: Call, x: Value, axis: int, start: AxisSize, stop: AxisSize | None, step: int = 1, part: str = ""
+) -> Value:
     """A Slice node, or x itself if nothing is cut off."""
     whole = x.shape[axis]
     if stop is not None and (stop == whole or (isinstance(stop, int) and stop >= END)):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from blockprop import blocks
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.elementwise import scaled
 from blockprop.importers.aten.sizes import batched, each_axis, one_or_all
 from blockprop.importers.aten.table import aten
@@ -67,13 +68,13 @@ def embedding(
     call: Call, weight: Value, indices: Value, padding_idx: int = -1, scale_grad_by_freq: bool = False
 ) -> Value:
     if scale_grad_by_freq:
-        raise call.refuse("derivatives divided by how often a row was looked up")
+        raise UnsupportedError("derivatives divided by how often a row was looked up")
     if is_weight(weight):
         settings = {"rows": weight.shape[0], "features": weight.shape[1]}
         padding = {} if padding_idx < 0 else {"padding": padding_idx}
         return call.add(call.block(blocks.Embedding, settings | padding, weight=weight), indices)  # type: ignore[arg-type]
     if padding_idx >= 0:
-        raise call.refuse("a row for padding in a table that has other uses")
+        raise UnsupportedError("a row for padding in a table that has other uses")
     return call.add(blocks.Gather(0), weight, indices)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from blockprop import blocks
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.arranging import permute, reshape_to
 from blockprop.importers.aten.sizes import batched
 from blockprop.importers.aten.table import aten
@@ -28,7 +29,7 @@ def pad(
     if all(isinstance(p, int) and p == 0 for p in pads):
         return self
     if value is not None and number(value) is None:
-        raise call.refuse("a border of numbers that are computed")
+        raise UnsupportedError("a border of numbers that are computed")
     formulas, others = call.graph.formulas(pads, self)
     return call.add(blocks.Pad(formulas, mode, float(number(value) or 0.0)), self, *others)
 
@@ -36,7 +37,7 @@ def pad(
 @aten("roll")
 def roll(call: Call, self: Value, shifts: Any, dims: Any = ()) -> Value:
     if any(isinstance(shift, Symbol) for shift in shifts) or not dims:
-        raise call.refuse("rolling by a free number of places, or all axes as one")
+        raise UnsupportedError("rolling by a free number of places, or all axes as one")
     return call.add(blocks.Roll(tuple(shifts), tuple(dims)), self)
 
 
@@ -78,7 +79,7 @@ def windows(call: Call, self: Value, dimension: int, size: int, step: int) -> Va
     axis = axis_from_start(dimension, self.axes)
     whole = self.shape[axis]
     if not isinstance(whole, int):
-        raise call.refuse("windows along a free axis")
+        raise UnsupportedError("windows along a free axis")
     places = torch.arange(0, whole - size + 1, step)[:, None] + torch.arange(size)
     y = call.add(blocks.Gather(axis), self, Known(places), part="windows")
     order = [each for each in range(self.axes + 1) if each != axis + 1]
@@ -95,6 +96,6 @@ def fold(
     call: Call, self: Value, output_size: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any
 ) -> Value:
     if any(isinstance(size, Symbol) for size in output_size):
-        raise call.refuse("folding to a free size")
+        raise UnsupportedError("folding to a free size")
     settings = (tuple(each) for each in (output_size, kernel_size, dilation, padding, stride))
     return call.add(blocks.Fold(*settings), self)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from blockprop import blocks
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call
 from blockprop.importers.graph import Known, Value
@@ -25,7 +26,7 @@ def batch_norm(
     **_: Any,
 ) -> Value:
     if running_mean is None or running_var is None:
-        raise call.refuse("batch normalization without running statistics works on the batch alone")
+        raise UnsupportedError("batch normalization without running statistics works on the batch alone")
     mean, variance = call.weight(running_mean), call.weight(running_var)
     assert mean is not None
     assert variance is not None

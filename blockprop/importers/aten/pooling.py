@@ -77,7 +77,7 @@ def adaptive_pool(call: Call, self: Value, output_size: Any) -> Any:
     wanted = [own[i] if size is None else size for i, size in enumerate(each_axis(output_size, axes))]
     sizes = [size for size in wanted if isinstance(size, int)]
     if len(sizes) < axes:
-        raise call.refuse("adaptive pooling to a free size")
+        raise UnsupportedError("adaptive pooling to a free size")
     y = batched(call, _ADAPTIVE[name](one_or_all(sizes)), self, axes + 2)
     return (y, None) if "max" in name else y
 

@@ -8,11 +8,12 @@ import torch
 
 from blockprop import blocks
 from blockprop.blocks.sources import name_of
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.elementwise import cast, larger_or_smaller
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, axes_of, axis_from_start
 from blockprop.importers.graph import Flow, Known, Value
-from blockprop.importers.symbols import Size, Symbol
+from blockprop.importers.symbols import AxisSize, Symbol
 
 # Over axes ------------------------------------------------------------------------------------------------------------
 
@@ -29,7 +30,7 @@ def reduction(call: Call, self: Value, dim: Any = None, keepdim: bool = False, d
     }
     name = call.operator.split(".")[1]
     if name not in kinds:
-        raise call.refuse("sums that leave out NaN")
+        raise UnsupportedError("sums that leave out NaN")
     if self.axes == 0:
         return cast(call, self, dtype)
     if name == "mean" and not keepdim and self.axes > 2 and axes_of(dim, self.axes) == tuple(range(2, self.axes)):
@@ -76,7 +77,7 @@ def norm(
 ) -> Value:
     order = ord if ord is not None else p
     if order not in (1, 2):  # None is 2 for torch.norm alone, whose p has that default
-        raise call.refuse(f"a norm of order {order}")
+        raise UnsupportedError(f"a norm of order {order}")
     return call.add(blocks.Norm(axes_of(dim, self.axes), keepdim, int(order)), cast(call, self, dtype))
 
 
@@ -98,14 +99,14 @@ def sort(call: Call, self: Value, dim: int = -1, descending: bool = False, stabl
 @aten("one_hot")
 def one_hot(call: Call, self: Value, num_classes: int = -1) -> Value:
     if num_classes < 0:
-        raise call.refuse("one_hot without a number of classes")
+        raise UnsupportedError("one_hot without a number of classes")
     return call.add(blocks.Cast("int64"), call.add(blocks.OneHot(num_classes), self, part="float"))
 
 
 # Making numbers -------------------------------------------------------------------------------------------------------
 
 
-def filled(call: Call, shape: Sequence[Size], value: float, dtype: torch.dtype | None) -> Value:
+def filled(call: Call, shape: Sequence[AxisSize], value: float, dtype: torch.dtype | None) -> Value:
     """A tensor with one number everywhere: a constant, or made anew where a size is free."""
     dtype = dtype or torch.get_default_dtype()
     if not any(isinstance(size, Symbol) for size in shape):
@@ -117,7 +118,7 @@ def filled(call: Call, shape: Sequence[Size], value: float, dtype: torch.dtype |
 
 @aten("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty")
 def make(
-    call: Call, size: Sequence[Size], fill_value: Any = 0, dtype: Any = None, self: Value | None = None, **_: Any
+    call: Call, size: Sequence[AxisSize], fill_value: Any = 0, dtype: Any = None, self: Value | None = None, **_: Any
 ) -> Value:
     value = 1 if "ones" in call.operator else fill_value
     like = None
@@ -159,12 +160,12 @@ def scalar_tensor(call: Call, s: Any, dtype: Any = None, **_: Any) -> Value:
 
 @aten("rand", "randn", "randint", "rand_like", "randn_like", "bernoulli", "normal", "multinomial", "randperm")
 def random(call: Call, **_: Any) -> Value:
-    raise call.refuse("random numbers have no block; import the model in evaluation mode")
+    raise UnsupportedError("random numbers have no block; import the model in evaluation mode")
 
 
 @aten("linspace", "eye")
 def table(call: Call, **_: Any) -> Value:
-    raise call.refuse("its size is free")
+    raise UnsupportedError("its size is free")
 
 
 # Sizes ----------------------------------------------------------------------------------------------------------------
@@ -176,5 +177,5 @@ def size(call: Call, self: Value, dim: int | None = None) -> Any:
 
 
 @aten("sym_numel", "numel")
-def count(call: Call, self: Value) -> Size:
+def count(call: Call, self: Value) -> AxisSize:
     return math.prod(self.shape)

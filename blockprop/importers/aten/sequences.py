@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from blockprop import blocks
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, is_zero
 from blockprop.importers.graph import Known, Value
@@ -25,7 +26,7 @@ def attention(
 ) -> Value:
     if dropout_p:
         if is_causal or enable_gqa:
-            raise call.refuse("causal attention with dropout in training; import the model in evaluation mode")
+            raise UnsupportedError("causal attention with dropout in training; import the model in evaluation mode")
         return attention_with_dropout(call, (query, key, value), attn_mask, dropout_p, scale)
     block = blocks.Attention(scale, is_causal, **({"grouped": True} if enable_gqa else {}))
     return call.add(block, query, key, value, *([] if attn_mask is None else [attn_mask]))
@@ -38,7 +39,7 @@ def attention_with_dropout(
     query, key, value = operands
     width = query.shape[-1]
     if not isinstance(width, int):
-        raise call.refuse("attention over a free number of features")
+        raise UnsupportedError("attention over a free number of features")
     order = (*range(key.axes - 2), key.axes - 1, key.axes - 2)
     turned = call.add(blocks.Transpose(order), key, part="transpose")
     scores = call.add(blocks.MatMul(), query, turned, part="product")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from blockprop.engine.about import About
 from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError
-from blockprop.importers.problems import refuse
+from blockprop.importers.problems import unsupported
 from blockprop.saving.files import StrPath
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def from_onnx(
         model = read_model(path, constants)
         found = search(model, sizes or {})
         if found.interpreter.problems:
-            raise refuse(Path(path).name, found.interpreter.problems, HINT)
+            raise unsupported(Path(path).name, found.interpreter.problems, HINT)
         network = found.interpreter.graph.network(found.outputs, {})
     except BlockpropError as error:
         if str(error).startswith((str(path), Path(path).name)):

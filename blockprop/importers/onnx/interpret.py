@@ -8,11 +8,11 @@ from onnx import NodeProto
 from torch import Tensor
 
 from blockprop.errors import BlockpropError, GraphError, SettingError, UnsupportedError
+from blockprop.importers.exact_sizes import FreeSizeError
 from blockprop.importers.graph import Flow, Graph
 from blockprop.importers.onnx import shape_arithmetic
 from blockprop.importers.onnx.model import Model, branches, describe, local_tensors, needed_nodes
-from blockprop.importers.onnx_operators.call import OnnxCall, State
-from blockprop.importers.onnx_operators.numbers import FreeSizeError
+from blockprop.importers.onnx_calls import OnnxCall, State
 from blockprop.importers.onnx_operators.table import DOMAINS, Operator, attributes_of, find
 from blockprop.importers.problems import Problem
 from blockprop.saving.files import short
@@ -24,7 +24,7 @@ RESERVED = ("inputs", "parameters")
 """What these names stand for in a network: all of them."""
 
 
-class Interpreter:
+class OnnxInterpreter:
     """One walk over a model with its inputs in two trial sizes.
 
     input_names: the network's for the model's

@@ -16,7 +16,7 @@ from torch import Tensor
 from blockprop.errors import BlockpropError, FormatError, GraphError, SettingError, UnsupportedError, suggestion
 from blockprop.importers.graph import MOST_NODES, Known
 from blockprop.importers.onnx_operators.table import DOMAINS
-from blockprop.importers.onnx_operators.tensors import dtype_of, tensor_of
+from blockprop.importers.onnx_tensors import dtype_of, tensor_of
 from blockprop.saving.files import StrPath, require_file, short
 
 LARGEST_FILE = 2**31

@@ -1,4 +1,4 @@
-"""Operators on tensors of sizes (numbers.py), worked out with numpy while importing.
+"""Operators on tensors of sizes (exact_sizes.py), worked out with numpy while importing.
 
 Each takes what the operator takes, as numpy arrays of objects, and the attributes of all its versions.
 """
@@ -11,9 +11,10 @@ import torch
 from onnx import TensorProto
 
 from blockprop.errors import GraphError
-from blockprop.importers.onnx_operators import numbers
-from blockprop.importers.onnx_operators.numbers import Numbers, each, settled
-from blockprop.importers.onnx_operators.tensors import dtype_of
+from blockprop.importers import exact_sizes
+from blockprop.importers.exact_sizes import Numbers, Quotient, each, settled
+from blockprop.importers.onnx_tensors import dtype_of
+from blockprop.importers.symbols import Symbol
 
 Array = Any
 _FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -38,7 +39,7 @@ def computed(name: str, inputs: Sequence[Any], attributes: dict[str, Any], versi
         return None
     if name in _ARRANGEMENTS and not isinstance(inputs[0], Numbers):
         return None  # something else is arranged by sizes
-    given = [None if value is None else numbers.numbers_of(value) for value in inputs]
+    given = [None if value is None else exact_sizes.numbers_of(value) for value in inputs]
     if any(known is None and value is not None for known, value in zip(given, inputs, strict=True)):
         return None
     context = _Context(version, [known.dtype if known else torch.int64 for known in given], attributes)
@@ -60,7 +61,7 @@ class _Context:
 
     def axes(self, given: Array | None) -> tuple[int, ...] | None:
         """The axes, from an input or, in older versions, from an attribute."""
-        found = self.get("axes") if given is None else numbers.whole(given.reshape(-1).tolist())
+        found = self.get("axes") if given is None else exact_sizes.whole(given.reshape(-1).tolist())
         return None if found is None else tuple(found)
 
 
@@ -87,21 +88,21 @@ def _elementwise(name: str, function: Callable[..., Any], decides: bool = False)
     _FUNCTIONS[name] = apply
 
 
-_elementwise("Add", lambda a, b: numbers.total(a, b))
-_elementwise("Sum", lambda a, b: numbers.total(a, b))
-_elementwise("Sub", lambda a, b: numbers.total(a, -b))
-_elementwise("Mul", lambda a, b: numbers.product(a, b))
-_elementwise("Min", lambda a, b: numbers.smaller(a, b))
-_elementwise("Max", lambda a, b: numbers.larger(a, b))
+_elementwise("Add", lambda a, b: exact_sizes.total(a, b))
+_elementwise("Sum", lambda a, b: exact_sizes.total(a, b))
+_elementwise("Sub", lambda a, b: exact_sizes.total(a, -b))
+_elementwise("Mul", lambda a, b: exact_sizes.product(a, b))
+_elementwise("Min", lambda a, b: exact_sizes.smaller(a, b))
+_elementwise("Max", lambda a, b: exact_sizes.larger(a, b))
 _elementwise("Neg", lambda a: -a)
-_elementwise("Abs", lambda a: numbers.larger(a, -a))
-_elementwise("Floor", lambda a: a.floor() if isinstance(a, numbers.Ratio) else float(np.floor(a)) if _plain(a) else a)
-_elementwise("Ceil", lambda a: a.ceil() if isinstance(a, numbers.Ratio) else float(np.ceil(a)) if _plain(a) else a)
-_elementwise("Equal", lambda a, b: numbers.is_equal(a, b), decides=True)
-_elementwise("Less", lambda a, b: numbers.is_less(a, b), decides=True)
-_elementwise("Greater", lambda a, b: numbers.is_less(b, a), decides=True)
-_elementwise("LessOrEqual", lambda a, b: not numbers.is_less(b, a), decides=True)
-_elementwise("GreaterOrEqual", lambda a, b: not numbers.is_less(a, b), decides=True)
+_elementwise("Abs", lambda a: exact_sizes.larger(a, -a))
+_elementwise("Floor", lambda a: a.floor() if isinstance(a, Quotient) else float(np.floor(a)) if _plain(a) else a)
+_elementwise("Ceil", lambda a: a.ceil() if isinstance(a, Quotient) else float(np.ceil(a)) if _plain(a) else a)
+_elementwise("Equal", lambda a, b: exact_sizes.is_equal(a, b), decides=True)
+_elementwise("Less", lambda a, b: exact_sizes.is_less(a, b), decides=True)
+_elementwise("Greater", lambda a, b: exact_sizes.is_less(b, a), decides=True)
+_elementwise("LessOrEqual", lambda a, b: not exact_sizes.is_less(b, a), decides=True)
+_elementwise("GreaterOrEqual", lambda a, b: not exact_sizes.is_less(a, b), decides=True)
 
 
 def _plain(value: Any) -> bool:
@@ -110,30 +111,30 @@ def _plain(value: Any) -> bool:
 
 @_on_numbers("Div")
 def _div(context: _Context, a: Array, b: Array) -> Array:
-    return each(lambda x, y: numbers.quotient(x, y, not context.dtype.is_floating_point), a, b)
+    return each(lambda x, y: exact_sizes.quotient(x, y, not context.dtype.is_floating_point), a, b)
 
 
 @_on_numbers("Mod")
 def _mod(context: _Context, a: Array, b: Array) -> Array:
-    return each(lambda x, y: numbers.remainder(x, y, bool(context.get("fmod", 0))), a, b)
+    return each(lambda x, y: exact_sizes.remainder(x, y, bool(context.get("fmod", 0))), a, b)
 
 
 @_on_numbers("Cast")
 def _cast(context: _Context, x: Array) -> Array:
     context.dtype = dtype_of(context.get("to", TensorProto.UNDEFINED))
     if context.dtype.is_floating_point:
-        return each(lambda value: value if isinstance(value, numbers.Symbol | numbers.Ratio) else float(value), x)
+        return each(lambda value: value if isinstance(value, Symbol | Quotient) else float(value), x)
     if context.dtype is torch.bool:
-        return each(lambda value: not numbers.is_equal(value, 0), x)
-    return each(numbers.truncated, x)
+        return each(lambda value: not exact_sizes.is_equal(value, 0), x)
+    return each(exact_sizes.truncated, x)
 
 
 @_on_numbers("CastLike")
 def _cast_like(context: _Context, x: Array, like: Array) -> Array:
     context.dtype = context.dtypes[1]
     if context.dtype.is_floating_point:
-        return each(lambda value: value if isinstance(value, numbers.Symbol | numbers.Ratio) else float(value), x)
-    return each(numbers.truncated, x)
+        return each(lambda value: value if isinstance(value, Symbol | Quotient) else float(value), x)
+    return each(exact_sizes.truncated, x)
 
 
 @_on_numbers("Where")
@@ -152,9 +153,9 @@ def _identity(context: _Context, x: Array, *_: Array) -> Array:
 
 @_on_numbers("Gather")
 def _gather(context: _Context, x: Array, indices: Array) -> Array:
-    places = np.array(numbers.whole(indices.reshape(-1).tolist()), dtype=np.int64).reshape(indices.shape)
+    places = np.array(exact_sizes.whole(indices.reshape(-1).tolist()), dtype=np.int64).reshape(indices.shape)
     axis = context.get("axis", 0)
-    numbers.bounded((*x.shape[: axis % x.ndim], places.size, *x.shape[axis % x.ndim + 1 :]))
+    exact_sizes.bounded((*x.shape[: axis % x.ndim], places.size, *x.shape[axis % x.ndim + 1 :]))
     return x.take(places, axis=axis)
 
 
@@ -168,7 +169,7 @@ def _slice(
     steps: Array | None = None,
 ) -> Array:
     def given(name: str, array: Array | None) -> list[int] | None:
-        return context.get(name) if array is None else numbers.whole(array.reshape(-1).tolist())
+        return context.get(name) if array is None else exact_sizes.whole(array.reshape(-1).tolist())
 
     first, last = given("starts", starts) or [], given("ends", ends) or []
     along, step = given("axes", axes) or range(len(first)), given("steps", steps) or [1] * len(first)
@@ -193,7 +194,7 @@ def _concat(context: _Context, *arrays: Array) -> Array:
 
 @_on_numbers("Split")
 def _split(context: _Context, x: Array, sizes: Array | None = None) -> list[Array]:
-    axis, given = context.get("axis", 0), context.get("split") if sizes is None else numbers.whole(sizes.tolist())
+    axis, given = context.get("axis", 0), context.get("split") if sizes is None else exact_sizes.whole(sizes.tolist())
     if given is None:
         count = context.get("num_outputs") or context.get("outputs")
         part = -(-x.shape[axis] // count)
@@ -215,7 +216,7 @@ def _unsqueeze(context: _Context, x: Array, axes: Array | None = None) -> Array:
 def _reshape(context: _Context, x: Array, shape: Array) -> Array:
     wanted = [
         x.shape[i] if size == 0 and not context.get("allowzero", 0) else size
-        for i, size in enumerate(numbers.whole(shape.reshape(-1).tolist()))
+        for i, size in enumerate(exact_sizes.whole(shape.reshape(-1).tolist()))
     ]
     return x.reshape(wanted)
 
@@ -233,14 +234,14 @@ def _transpose(context: _Context, x: Array) -> Array:
 
 @_on_numbers("Expand")
 def _expand(context: _Context, x: Array, shape: Array) -> Array:
-    wanted = np.broadcast_shapes(x.shape, tuple(numbers.whole(shape.reshape(-1).tolist())))
-    return np.broadcast_to(x, numbers.bounded(wanted)).copy()
+    wanted = np.broadcast_shapes(x.shape, tuple(exact_sizes.whole(shape.reshape(-1).tolist())))
+    return np.broadcast_to(x, exact_sizes.bounded(wanted)).copy()
 
 
 @_on_numbers("Tile")
 def _tile(context: _Context, x: Array, repeats: Array) -> Array:
-    times = numbers.whole(repeats.reshape(-1).tolist())
-    numbers.bounded([size * time for size, time in zip(x.shape, times, strict=True)])
+    times = exact_sizes.whole(repeats.reshape(-1).tolist())
+    exact_sizes.bounded([size * time for size, time in zip(x.shape, times, strict=True)])
     return np.tile(x, times)
 
 
@@ -267,7 +268,7 @@ def _reduction(name: str, function: Callable[[Any, Any], Any]) -> None:
     _FUNCTIONS[name] = reduce
 
 
-_reduction("ReduceProd", numbers.product)
-_reduction("ReduceSum", numbers.total)
-_reduction("ReduceMax", numbers.larger)
-_reduction("ReduceMin", numbers.smaller)
+_reduction("ReduceProd", exact_sizes.product)
+_reduction("ReduceSum", exact_sizes.total)
+_reduction("ReduceMax", exact_sizes.larger)
+_reduction("ReduceMin", exact_sizes.smaller)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from blockprop.errors import BlockpropError, GraphError, SettingError, UnsupportedError, suggestion
-from blockprop.importers.onnx.interpret import Interpreter
+from blockprop.importers.onnx.interpret import OnnxInterpreter
 from blockprop.importers.onnx.model import Given, Model
 
 BATCH = (3, 5)
@@ -60,7 +60,7 @@ class Found(NamedTuple):
     smaller: sizes that the second trial reduced, because the model has a largest one
     """
 
-    interpreter: Interpreter
+    interpreter: OnnxInterpreter
     outputs: list[Any]
     trials: dict[str, tuple[tuple[int, ...], ...]]
     free: tuple[str, ...]
@@ -132,7 +132,7 @@ class _Tries:
         shapes = self._shapes(free, names, start, batch, smaller)
         interpreter = None
         try:
-            interpreter = Interpreter(self.model, _meta(self.givens, shapes))
+            interpreter = OnnxInterpreter(self.model, _meta(self.givens, shapes))
             outputs = interpreter.run()
         except BlockpropError as error:
             if interpreter and interpreter.problems:

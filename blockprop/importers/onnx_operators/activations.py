@@ -8,10 +8,12 @@ import torch
 from blockprop import blocks
 from blockprop.blocks.sources import name_of
 from blockprop.engine.block import Block
+from blockprop.errors import UnsupportedError
+from blockprop.importers.exact_sizes import FreeSizeError
 from blockprop.importers.graph import Flow, Known
-from blockprop.importers.onnx_operators.call import Input, OnnxCall
+from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.table import operator
-from blockprop.importers.onnx_operators.tensors import dtype_of
+from blockprop.importers.onnx_tensors import dtype_of
 
 
 def elementwise(name: str, *versions: int, block: Block) -> None:
@@ -114,7 +116,7 @@ def shrink(call: OnnxCall, x: Input, *, bias: float, lambd: float) -> Any:
 def prelu(call: OnnxCall, x: Input, slope: Input) -> Any:
     weight = slope if isinstance(slope, Known) else call.weight(slope) if isinstance(slope, Flow) else None
     if weight is None:
-        raise call.refuse("a slope that is computed from sizes")
+        raise UnsupportedError("a slope that is computed from sizes")
     flat = Known(weight.tensor.reshape(-1), weight.name, trained=True)
     if weight.tensor.numel() == 1:
         return call.add(call.block(blocks.PReLU, {"channels": 1}, weight=flat), x)
@@ -190,7 +192,7 @@ def _of_rows(call: OnnxCall, kind: Any, x: Input, axis: int) -> Any:
 def hardmax(call: OnnxCall, x: Input, *, axis: int) -> Any:
     size = x.shape[axis]
     if not isinstance(size, int):
-        raise call.free(f"the size of axis {axis}")
+        raise FreeSizeError(f"the size of axis {axis}")
     places = call.add(blocks.ArgMax(axis), x, part="places")
     y = call.add(blocks.OneHot(size, axis), places, part="one_hot" if x.dtype != torch.float32 else "")
     return y if x.dtype == torch.float32 else call.add(blocks.Cast(name_of(x.dtype)), y)
@@ -247,7 +249,7 @@ def dropout_by_input(
     seed: int | None = None,
 ) -> Any:
     if call.number_in(training, False):
-        raise call.refuse("training mode; blockprop's dropout acts in training by itself")
+        raise UnsupportedError("training mode; blockprop's dropout acts in training by itself")
     return _dropped(call, x, call.number_in(ratio, 0.5))
 
 

@@ -9,9 +9,10 @@ import torch
 from blockprop import blocks
 from blockprop.blocks.sources import name_of
 from blockprop.engine.block import Block
+from blockprop.errors import UnsupportedError
 from blockprop.importers.graph import Known
+from blockprop.importers.onnx_calls import WITHOUT_KERNELS, Input, OnnxCall
 from blockprop.importers.onnx_operators.activations import cast_to
-from blockprop.importers.onnx_operators.call import WITHOUT_KERNELS, Input, OnnxCall
 from blockprop.importers.onnx_operators.table import operator
 
 # A constant number becomes a setting of the block: fewer nodes, and nothing to train.
@@ -65,7 +66,7 @@ def _whole_quotient(call: OnnxCall, a: Input, b: Input) -> Any:
     """a / b of whole numbers, rounded towards 0. In float64, which holds all that sizes and places can be."""
     if isinstance(a, Known) and isinstance(b, Known) and a.dtype not in WITHOUT_KERNELS:
         if not bool(b.tensor.all()):
-            raise call.refuse("a division by 0")
+            raise UnsupportedError("a division by 0")
         return Known(torch.div(a.tensor, b.tensor, rounding_mode="trunc"))
     wide = [call.add(blocks.Cast("float64"), x, part=part) for x, part in ((a, "dividend"), (b, "divisor"))]
     quotient = call.add(blocks.Function("trunc"), call.add(blocks.Div(), *wide, part="quotient"), part="trunc")
@@ -81,7 +82,7 @@ def power(call: OnnxCall, a: Input, b: Input) -> Any:
         exact = float(exponent)
         if not a.dtype.is_floating_point:
             if exact < 0 or not exact.is_integer():
-                raise call.refuse(f"whole numbers to the power of {exact}")
+                raise UnsupportedError(f"whole numbers to the power of {exact}")
             return call.add(blocks.Pow(int(exact)), a)
         return a if exact == 1 else call.add(blocks.Sqrt() if exact == 0.5 else blocks.Pow(exact), a)
     y = call.add(

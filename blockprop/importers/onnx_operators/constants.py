@@ -8,11 +8,12 @@ from onnx import TensorProto
 
 from blockprop import blocks
 from blockprop.blocks.sources import name_of
+from blockprop.errors import GraphError
+from blockprop.importers.exact_sizes import FreeSizeError, Numbers
 from blockprop.importers.graph import Known
-from blockprop.importers.onnx_operators.call import LARGEST_FOLD, Input, OnnxCall
-from blockprop.importers.onnx_operators.numbers import Numbers
+from blockprop.importers.onnx_calls import LARGEST_FOLD, Input, OnnxCall
 from blockprop.importers.onnx_operators.table import operator
-from blockprop.importers.onnx_operators.tensors import dtype_of, tensor_of
+from blockprop.importers.onnx_tensors import dtype_of, tensor_of
 
 
 @operator("Constant", 1, 9, 11, 12, 13, 19, 21, 23, 24, 25)
@@ -35,14 +36,14 @@ def constant(
     ):
         if numbers is not None:
             return Known(torch.tensor(numbers, dtype=dtype), call.name)
-    raise call.broken("a constant without a value")
+    raise GraphError("a constant without a value")
 
 
 @operator("ConstantOfShape", 9, 20, 21, 23, 24, 25)
 def constant_of_shape(call: OnnxCall, shape: Input, *, value: TensorProto | None = None) -> Any:
     filling = torch.zeros(1) if value is None else tensor_of(value, call.state.folder)
     if filling.numel() != 1:
-        raise call.broken(f"a value of {filling.numel()} elements")
+        raise GraphError(f"a value of {filling.numel()} elements")
     wanted = call.sizes_in(shape)
     sizes, others = call.formulas(wanted)
     return call.add(blocks.Filled(sizes, filling.item(), name_of(filling.dtype)), *others)
@@ -56,7 +57,7 @@ def numbers_in_a_row(call: OnnxCall, start: Input, limit: Input, delta: Input, *
         return call.add(blocks.Range(begin, end, by, name_of(start.dtype)), *others)
     first, last, step = (call.number_in(value) for value in (start, limit, delta))
     if step == 0 or abs(last - first) / abs(step) > LARGEST_FOLD:
-        raise call.broken(f"numbers from {first} to {last} in steps of {step}")
+        raise GraphError(f"numbers from {first} to {last} in steps of {step}")
     count = max(math.ceil((last - first) / step), 0)
     return Known(torch.arange(count, dtype=start.dtype) * step + first)
 
@@ -65,8 +66,8 @@ def numbers_in_a_row(call: OnnxCall, start: Input, limit: Input, delta: Input, *
 def eye_like(call: OnnxCall, x: Input, *, dtype: int | None = None, k: int) -> Any:
     rows, columns = x.shape
     if not isinstance(rows, int) or not isinstance(columns, int):
-        raise call.free("the size of the matrix")
+        raise FreeSizeError("the size of the matrix")
     if rows * columns > LARGEST_FOLD:
-        raise call.broken(f"a matrix of {rows} x {columns}")
+        raise GraphError(f"a matrix of {rows} x {columns}")
     places = torch.arange(columns) - torch.arange(rows)[:, None]
     return Known((places == k).to(x.dtype if dtype is None else dtype_of(dtype)))

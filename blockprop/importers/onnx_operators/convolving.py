@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from blockprop import blocks
+from blockprop.errors import GraphError, UnsupportedError
+from blockprop.importers.exact_sizes import FreeSizeError
 from blockprop.importers.graph import Known
-from blockprop.importers.onnx_operators.call import Input, OnnxCall
+from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.table import operator
-from blockprop.importers.symbols import Size
+from blockprop.importers.symbols import AxisSize
 
 CONVOLUTIONS: dict[int, Any] = {1: blocks.Conv1d, 2: blocks.Conv2d, 3: blocks.Conv3d}
 TRANSPOSED: dict[int, Any] = {1: blocks.ConvTranspose1d, 2: blocks.ConvTranspose2d, 3: blocks.ConvTranspose3d}
@@ -19,8 +21,8 @@ class Windows(NamedTuple):
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
-    before: tuple[Size, ...]
-    after: tuple[Size, ...]
+    before: tuple[AxisSize, ...]
+    after: tuple[AxisSize, ...]
 
     @property
     def reach(self) -> tuple[int, ...]:
@@ -47,14 +49,14 @@ def windows(
     stride, dilation = list(strides or [1] * axes), list(dilations or [1] * axes)
     pads = list(pads or [0] * 2 * axes)
     if not axes == len(stride) == len(dilation) == len(pads) / 2 == x.axes - 2 or min(*kernel, *stride, *dilation) < 1:
-        raise call.broken(
+        raise GraphError(
             f"kernel_shape {list(kernel)}, strides {stride}, dilations {dilation} and pads {pads} do not fit an input "
             f"of {x.axes} axes"
         )
     if max(map(abs, (*kernel, *stride, *dilation, *pads))) >= 2**31:
-        raise call.broken(f"{max(map(abs, (*kernel, *stride, *dilation, *pads)))} as a size of windows")
-    before: list[Size] = list(pads[:axes])
-    after: list[Size] = list(pads[axes:])
+        raise GraphError(f"{max(map(abs, (*kernel, *stride, *dilation, *pads)))} as a size of windows")
+    before: list[AxisSize] = list(pads[:axes])
+    after: list[AxisSize] = list(pads[axes:])
     if auto_pad == "VALID":
         before, after = [0] * axes, [0] * axes
     elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
@@ -63,11 +65,11 @@ def windows(
             half = total // 2
             before[i], after[i] = (half, total - half) if auto_pad == "SAME_UPPER" else (total - half, half)
     elif auto_pad != "NOTSET":
-        raise call.broken(f"auto_pad {auto_pad!r}")
+        raise GraphError(f"auto_pad {auto_pad!r}")
     return Windows(tuple(kernel), tuple(stride), tuple(dilation), tuple(before), tuple(after))
 
 
-def _same_total(size: Size, stride: int, reach: int) -> Size:
+def _same_total(size: AxisSize, stride: int, reach: int) -> AxisSize:
     """The padding that makes ⌈size / stride⌉ windows: max((⌈size / stride⌉ − 1) stride + reach − size, 0).
 
     The difference is reach − 1 − (size − 1) % stride. It is negative only if windows leave gaps, but not below −stride:
@@ -127,9 +129,9 @@ def _weights(call: OnnxCall, w: Input, b: Input | None, kernel_shape: list[int] 
     weight, bias = call.held(w), None if b is None else call.held(b)
     axes = weight.axes - 2
     if axes not in CONVOLUTIONS:
-        raise call.refuse(f"a kernel of {axes} axes")
+        raise UnsupportedError(f"a kernel of {axes} axes")
     if kernel_shape is not None and tuple(kernel_shape) != weight.shape[2:]:
-        raise call.broken(f"kernel_shape is {kernel_shape}, but the weight {weight.shape}")
+        raise GraphError(f"kernel_shape is {kernel_shape}, but the weight {weight.shape}")
     return weight, bias
 
 
@@ -153,7 +155,7 @@ def conv_transpose(
     seen = windows(call, x, weight.shape[2:], strides, pads, dilations, "NOTSET")
     extra = tuple(output_padding or [0] * len(seen.kernel))
     if len(extra) != len(seen.kernel):
-        raise call.broken(f"output_padding {extra} for {len(seen.kernel)} axes")
+        raise GraphError(f"output_padding {extra} for {len(seen.kernel)} axes")
     before, after = _cut(call, x, seen, extra, output_shape, auto_pad)
     settings = {
         "channels_in": weight.shape[0],
@@ -205,7 +207,7 @@ def _cut(
         elif isinstance(size, int):
             cuts.append((size - 1) * seen.stride[i] + extra[i] + seen.reach[i] - wanted[i])
         else:
-            raise call.free("the padding that makes an output_shape")
+            raise FreeSizeError("the padding that makes an output_shape")
     halves = [cut // 2 for cut in cuts]
     rests = [cut - half for cut, half in zip(cuts, halves, strict=True)]
     return (tuple(halves), tuple(rests)) if auto_pad == "SAME_UPPER" else (tuple(rests), tuple(halves))

@@ -6,9 +6,10 @@ import torch
 
 from blockprop import blocks
 from blockprop.blocks.gathering import REDUCTIONS
+from blockprop.errors import UnsupportedError
 from blockprop.importers.graph import Flow, Known
+from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.activations import cast_to
-from blockprop.importers.onnx_operators.call import Input, OnnxCall
 from blockprop.importers.onnx_operators.table import operator
 
 
@@ -54,7 +55,7 @@ def scatter_nd(call: OnnxCall, x: Input, indices: Input, updates: Input, *, redu
 
 def _check(call: OnnxCall, reduction: str) -> None:
     if reduction not in REDUCTIONS:
-        raise call.refuse(f"the reduction {reduction!r}")
+        raise UnsupportedError(f"the reduction {reduction!r}")
 
 
 @operator("Compress", 9, 11, 28)
@@ -127,5 +128,5 @@ def cum_sum(call: OnnxCall, x: Input, axis: Input, *, exclusive: int, reverse: i
 def reverse_sequence(call: OnnxCall, x: Input, lengths: Input, *, time_axis: int, batch_axis: int) -> Any:
     found, whole = call.known_tensor(lengths), x.shape[time_axis]
     if not isinstance(whole, int) or not bool((found == whole).all()):
-        raise call.refuse("sequences of different lengths")
+        raise UnsupportedError("sequences of different lengths")
     return call.add(blocks.Flip((time_axis,)), x)

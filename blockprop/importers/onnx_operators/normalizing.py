@@ -5,8 +5,10 @@ from typing import Any
 import torch
 
 from blockprop import blocks
+from blockprop.errors import GraphError, UnsupportedError
+from blockprop.importers.exact_sizes import FreeSizeError
 from blockprop.importers.graph import Known
-from blockprop.importers.onnx_operators.call import Input, OnnxCall
+from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.table import operator
 
 _BATCH_NORMS: dict[int, Any] = {
@@ -32,11 +34,11 @@ def batch_normalization(
     training_mode: int = 0,
 ) -> Any:
     if training_mode or sum(map(bool, call.outputs)) > 1:
-        raise call.refuse("training mode; blockprop's batch normalization acts in training by itself")
+        raise UnsupportedError("training mode; blockprop's batch normalization acts in training by itself")
     if not spatial:
-        raise call.refuse("one mean for each place (spatial = 0)")
+        raise UnsupportedError("one mean for each place (spatial = 0)")
     if x.axes not in _BATCH_NORMS:
-        raise call.refuse(f"an input of {x.axes} axes")
+        raise UnsupportedError(f"an input of {x.axes} axes")
     weight, shift = call.held(scale), call.held(bias)
     settings = {"channels": weight.shape[0], "epsilon": epsilon, "momentum": round(1 - momentum, 6)}
     buffers = {"running_mean": call.held(mean), "running_variance": call.held(variance)}
@@ -58,7 +60,7 @@ def group_normalization_by_groups(
     """One scale and bias for each group: so it was in its first version, which was a mistake."""
     channels = x.shape[1]
     if not isinstance(channels, int):
-        raise call.free("the number of channels")
+        raise FreeSizeError("the number of channels")
     each = [Known(call.held(w).tensor.repeat_interleave(channels // num_groups), trained=True) for w in (scale, bias)]
     return group_normalization(call, x, *each, num_groups=num_groups, epsilon=epsilon)
 
@@ -106,10 +108,10 @@ def rms_normalization(call: OnnxCall, x: Input, scale: Input, *, axis: int, epsi
 def _row(call: OnnxCall, x: Input, axis: int) -> tuple[int, ...]:
     """The sizes of the axes from `axis` on."""
     if not -x.axes <= axis < x.axes:
-        raise call.broken(f"axis {axis} of an input of {x.axes} axes")
+        raise GraphError(f"axis {axis} of an input of {x.axes} axes")
     sizes = x.shape[axis % x.axes :]
     if not all(isinstance(size, int) for size in sizes):
-        raise call.free("the size of the rows")
+        raise FreeSizeError("the size of the rows")
     return tuple(size for size in sizes if isinstance(size, int))
 
 
@@ -124,7 +126,7 @@ def _whole(weight: Known, shape: tuple[int, ...]) -> Known:
 def lrn(call: OnnxCall, x: Input, *, size: int, alpha: float, beta: float, bias: float) -> Any:
     if size % 2:
         return call.add(blocks.LocalResponseNorm(size, alpha, beta, bias), x)
-    raise call.refuse(f"a window of {size} channels, which has no middle")
+    raise UnsupportedError(f"a window of {size} channels, which has no middle")
 
 
 @operator("MeanVarianceNormalization", 9, 13)

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 
 from blockprop import blocks
+from blockprop.errors import GraphError, UnsupportedError
+from blockprop.importers.exact_sizes import FreeSizeError
 from blockprop.importers.graph import Known
-from blockprop.importers.onnx_operators.call import Input, OnnxCall
+from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.convolving import plain
 from blockprop.importers.onnx_operators.shaping import reshaped
 from blockprop.importers.onnx_operators.table import operator
-from blockprop.importers.symbols import Size
+from blockprop.importers.symbols import AxisSize
 
 _MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
@@ -36,11 +38,13 @@ def pad(
     return _padded(call, x, call.sizes_in(pads), along, mode, call.number_in(value, 0.0))
 
 
-def _padded(call: OnnxCall, x: Input, pads: Sequence[Size], axes: Sequence[int] | None, mode: str, value: float) -> Any:
+def _padded(
+    call: OnnxCall, x: Input, pads: Sequence[AxisSize], axes: Sequence[int] | None, mode: str, value: float
+) -> Any:
     along = list(range(x.axes)) if axes is None else [axis % x.axes for axis in axes]
     if len(pads) != 2 * len(along) or mode not in _MODES:
-        raise call.broken(f"pads {list(pads)} with mode {mode!r} for the axes {along}")
-    pairs: list[tuple[Size, Size]] = [(0, 0)] * x.axes
+        raise GraphError(f"pads {list(pads)} with mode {mode!r} for the axes {along}")
+    pairs: list[tuple[AxisSize, AxisSize]] = [(0, 0)] * x.axes
     for i, axis in enumerate(along):
         pairs[axis] = pads[i], pads[i + len(along)]
     while pairs and pairs[0] == (0, 0):
@@ -59,7 +63,7 @@ def _padded(call: OnnxCall, x: Input, pads: Sequence[Size], axes: Sequence[int] 
     return call.add(blocks.Pad(sizes, _MODES[mode], value), x, *others)
 
 
-def _positive(size: Size) -> Size:
+def _positive(size: AxisSize) -> AxisSize:
     return max(size, 0) if isinstance(size, int) else size
 
 
@@ -75,7 +79,7 @@ def center_crop_pad(call: OnnxCall, x: Input, shape: Input, *, axes: list[int] |
     for axis, wanted in zip(along, call.whole_in(shape), strict=True):
         size = x.shape[axis]
         if not isinstance(size, int):
-            raise call.free("the border")
+            raise FreeSizeError("the border")
         more = wanted - size  # negative: the middle is cut out, one more at the end
         before = more // 2 if more >= 0 else -(-more // 2)
         pads[axis] = before, more - before
@@ -97,7 +101,7 @@ def col2im(
     size, kernel = call.whole_in(image_shape), call.whole_in(block_shape)
     pads = pads or [0] * 2 * len(size)
     if len(size) != 2 or pads[:2] != pads[2:]:
-        raise call.refuse("pictures of other than two axes, or uneven padding")
+        raise UnsupportedError("pictures of other than two axes, or uneven padding")
     settings = (dilations or [1, 1], pads[:2], strides or [1, 1])
     return call.add(blocks.Fold(plain(size), plain(kernel), *map(plain, settings)), x)
 
@@ -116,7 +120,7 @@ def affine_grid(call: OnnxCall, theta: Input, size: Input, *, align_corners: int
     sizes = call.whole_in(size)
     places = sizes[2:]
     if len(places) not in (2, 3) or math.prod(places) > 2**26:
-        raise call.refuse(f"a grid of the sizes {places}")
+        raise UnsupportedError(f"a grid of the sizes {places}")
     lines = [_line(n, bool(align_corners)) for n in places]
     grid = torch.meshgrid(*lines, indexing="ij")[::-1]
     points = torch.stack([*(g.flatten() for g in grid), torch.ones(math.prod(places))], -1)

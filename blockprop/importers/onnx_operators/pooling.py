@@ -5,7 +5,9 @@ from typing import Any
 
 from blockprop import blocks
 from blockprop.blocks.sources import name_of
-from blockprop.importers.onnx_operators.call import Input, OnnxCall
+from blockprop.errors import GraphError, UnsupportedError
+from blockprop.importers.exact_sizes import FreeSizeError
+from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.convolving import Windows, padded, plain, windows
 from blockprop.importers.onnx_operators.table import operator
 
@@ -28,7 +30,7 @@ def max_pool(
     storage_order: int = 0,
 ) -> Any:
     if len(call.outputs) > 1 and call.outputs[1]:
-        raise call.refuse("the places of the maxima as an output")
+        raise UnsupportedError("the places of the maxima as an output")
     seen = _seen(call, x, _MAXIMA, kernel_shape, strides, pads, dilations, auto_pad)
     rounds_up = bool(ceil_mode)
     padding = _numbers(seen)
@@ -43,7 +45,7 @@ def max_pool(
 
 def _seen(call: OnnxCall, x: Input, kinds: dict[int, Any], *given: Any) -> Windows:
     if len(given[0]) not in kinds:
-        raise call.refuse(f"windows along {len(given[0])} axes")
+        raise UnsupportedError(f"windows along {len(given[0])} axes")
     return windows(call, x, *given)
 
 
@@ -62,7 +64,7 @@ def _without_rounding(call: OnnxCall, x: Input, seen: Windows) -> Windows:
     for i, size in enumerate(x.shape[2:]):
         before, more = seen.before[i], seen.after[i]
         if not (isinstance(size, int) and isinstance(before, int) and isinstance(more, int)):
-            raise call.free("the number of windows, rounded up,")
+            raise FreeSizeError("the number of windows, rounded up,")
         count = -(-(size + before + more - seen.reach[i]) // seen.stride[i]) + 1
         if (count - 1) * seen.stride[i] >= size + before:
             count -= 1
@@ -85,7 +87,7 @@ def average_pool(
 ) -> Any:
     seen = _seen(call, x, _AVERAGES, kernel_shape, strides, pads, dilations, auto_pad)
     if max(seen.dilation) > 1:
-        raise call.refuse("averages of windows with dilation")
+        raise UnsupportedError("averages of windows with dilation")
     kind = _AVERAGES[len(kernel_shape)]
     shape = plain(seen.kernel), plain(seen.stride)
     if _fits(seen):
@@ -130,7 +132,7 @@ def lp_pool(
 ) -> Any:
     seen = _seen(call, x, _NORMS, kernel_shape, strides, pads, dilations, auto_pad)
     if max(seen.dilation) > 1:
-        raise call.refuse("norms of windows with dilation")
+        raise UnsupportedError("norms of windows with dilation")
     padding, rounds_up = _numbers(seen), bool(ceil_mode)
     if not _fits(seen):
         seen, rounds_up = _without_rounding(call, x, seen) if rounds_up else seen, False
@@ -160,7 +162,7 @@ def global_lp_pool(call: OnnxCall, x: Input, *, p: int) -> Any:
 
 def _places(call: OnnxCall, x: Input) -> tuple[int, ...]:
     if x.axes < 3:
-        raise call.broken(f"an input of {x.axes} axes has no places to pool")
+        raise GraphError(f"an input of {x.axes} axes has no places to pool")
     return tuple(range(2, x.axes))
 
 

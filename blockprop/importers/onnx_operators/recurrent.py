@@ -6,9 +6,11 @@ from torch import Tensor
 
 from blockprop import blocks
 from blockprop.blocks.sources import name_of
+from blockprop.errors import UnsupportedError
+from blockprop.importers import exact_sizes
+from blockprop.importers.exact_sizes import FreeSizeError
 from blockprop.importers.graph import Known
-from blockprop.importers.onnx_operators import numbers
-from blockprop.importers.onnx_operators.call import Input, OnnxCall
+from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.table import operator
 
 MOST_STEPS = 2**14
@@ -32,9 +34,9 @@ def lstm(
     **settings: Any,
 ) -> Any:
     if p is not None and bool(call.known_tensor(p).any()):
-        raise call.refuse("peepholes")
+        raise UnsupportedError("peepholes")
     if settings.pop("input_forget", 0):
-        raise call.refuse("input_forget")
+        raise UnsupportedError("input_forget")
     return _recurrent(call, blocks.LSTM, {}, x, (w, r, b), lengths, (h, c), **settings)
 
 
@@ -68,7 +70,7 @@ def rnn(
 ) -> Any:
     functions = settings.pop("activations", None) or ["Tanh"]
     if set(functions) not in ({"Tanh"}, {"Relu"}):
-        raise call.refuse(f"the activations {functions}")
+        raise UnsupportedError(f"the activations {functions}")
     return _recurrent(call, blocks.RNN, {"nonlinearity": functions[0].lower()}, x, (w, r, b), lengths, (h,), **settings)
 
 
@@ -93,9 +95,9 @@ def _recurrent(
     directions = 2 if direction == "bidirectional" else 1
     features = call.held(weights[1]).shape[-1] if hidden_size is None else hidden_size
     if clip is not None or activation_alpha or activation_beta:
-        raise call.refuse("clip, or settings of activations")
+        raise UnsupportedError("clip, or settings of activations")
     if activations and tuple(activations) != _FUNCTIONS[call.operator] * directions:
-        raise call.refuse(f"the activations {activations}")
+        raise UnsupportedError(f"the activations {activations}")
     if layout:
         x = call.add(blocks.Transpose((1, 0, 2)), x, part="steps_first")
         turn = blocks.Transpose((1, 0, 2))
@@ -120,15 +122,15 @@ def _recurrent(
 
 
 def _check_steps(call: OnnxCall, x: Any, lengths: Input | None) -> None:
-    if max(numbers.trials_of(x.shape[0])) > MOST_STEPS:
-        raise call.refuse(f"sequences of more than {MOST_STEPS} steps")
+    if max(exact_sizes.trials_of(x.shape[0])) > MOST_STEPS:
+        raise UnsupportedError(f"sequences of more than {MOST_STEPS} steps")
     if lengths is None:
         return
     steps = x.shape[0]
     if not isinstance(steps, int):
-        raise call.free("the length of the sequences")
+        raise FreeSizeError("the length of the sequences")
     if not bool((call.known_tensor(lengths) == steps).all()):
-        raise call.refuse("sequences of different lengths")
+        raise UnsupportedError("sequences of different lengths")
 
 
 def _held(call: OnnxCall, weights: Any, features: int, direction: str) -> dict[str, Known]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from blockprop import blocks
-from blockprop.importers.onnx_operators.call import Input, OnnxCall
+from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.table import operator
 
 Reduce = Callable[[OnnxCall, Any, tuple[int, ...], bool], Any]

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from blockprop import blocks
-from blockprop.importers.onnx_operators import numbers
-from blockprop.importers.onnx_operators.call import Input, OnnxCall
+from blockprop.errors import GraphError, UnsupportedError
+from blockprop.importers import exact_sizes
+from blockprop.importers.exact_sizes import Numbers, Quotient, ratio
+from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.convolving import plain
-from blockprop.importers.onnx_operators.numbers import Numbers, Ratio, ratio
 from blockprop.importers.onnx_operators.table import operator
-from blockprop.importers.symbols import Size, Symbol
+from blockprop.importers.symbols import AxisSize, Symbol
 
 MOST_ENTRIES = 2**26
 """Old places times new ones along one axis: Resample makes a matrix of them."""
@@ -29,11 +30,11 @@ def upsample(call: OnnxCall, x: Input, scales: Input, *, mode: str) -> Any:
 def resize_asymmetric(call: OnnxCall, x: Input, scales: Input, *, mode: str) -> Any:
     """How the nearest is found was left open in this version; onnxruntime rounds up along the axes that shrink."""
     found = _scales(call, scales)
-    shrinking = [min(numbers.trials_of(scale)) < 1 for scale in found]
+    shrinking = [min(exact_sizes.trials_of(scale)) < 1 for scale in found]
     if mode == "linear" or not any(shrinking):
         return _resized(call, x, found, None, mode, "asymmetric", "floor")
     if not all(small or scale == 1 for small, scale in zip(shrinking, found, strict=True)):
-        raise call.refuse("one axis that shrinks and one that grows")
+        raise UnsupportedError("one axis that shrinks and one that grows")
     return _resized(call, x, found, None, mode, "asymmetric", "ceil")
 
 
@@ -58,14 +59,14 @@ def resize(
     by = None if scales is None or 0 in scales.shape else _scales(call, scales)
     to = None if sizes is None or 0 in sizes.shape else call.sizes_in(sizes)
     if (by is None) == (to is None):
-        raise call.broken("it needs either scales or sizes")
+        raise GraphError("it needs either scales or sizes")
     coordinates = coordinate_transformation_mode
     if coordinates == "tf_half_pixel_for_nn":
-        raise call.refuse("the coordinates tf_half_pixel_for_nn")
+        raise UnsupportedError("the coordinates tf_half_pixel_for_nn")
     more: dict[str, Any] = {}
     if coordinates == "tf_crop_and_resize":
         if roi is None:
-            raise call.broken("tf_crop_and_resize needs a roi")
+            raise GraphError("tf_crop_and_resize needs a roi")
         more = {"roi": call.known_tensor(roi).flatten().tolist(), "extrapolation_value": extrapolation_value}
     if mode == "cubic":
         more["cubic_coefficient"] = cubic_coeff_a
@@ -77,9 +78,9 @@ def resize(
 
 
 def _scales(call: OnnxCall, scales: Input) -> list[Any]:
-    """Each scale: a number, or a Ratio of sizes."""
+    """Each scale: a number, or a Quotient of sizes."""
     if isinstance(scales, Numbers):
-        return [ratio(v) if isinstance(v, Symbol | Ratio) else float(v) for v in scales.array.reshape(-1)]
+        return [ratio(v) if isinstance(v, Symbol | Quotient) else float(v) for v in scales.array.reshape(-1)]
     return call.known_tensor(scales).double().flatten().tolist()
 
 
@@ -87,7 +88,7 @@ def _resized(
     call: OnnxCall,
     x: Input,
     scales: list[Any] | None,
-    sizes: Sequence[Size] | None,
+    sizes: Sequence[AxisSize] | None,
     mode: str,
     coordinates: str,
     rounding: str,
@@ -97,8 +98,8 @@ def _resized(
     more = more or {}
     along = list(range(x.axes)) if axes is None else [axis % x.axes for axis in axes]
     if len(sizes if scales is None else scales) != len(along):  # type: ignore[arg-type]
-        raise call.broken(f"{len(along)} axes and {len(scales or sizes or ())} scales or sizes do not fit")
-    if scales is not None and any(isinstance(scale, Ratio) for scale in scales):
+        raise GraphError(f"{len(along)} axes and {len(scales or sizes or ())} scales or sizes do not fit")
+    if scales is not None and any(isinstance(scale, Quotient) for scale in scales):
         sizes, scales = [_scaled(x.shape[axis], scale) for axis, scale in zip(along, scales, strict=True)], None
     if scales is not None:
         scales = [_simple(scale) for scale in scales]
@@ -161,19 +162,19 @@ def _simple(scale: float) -> float:
     return found.top / found.bottom  # type: ignore[operator]
 
 
-def _scaled(size: Size, scale: Any) -> Size:
+def _scaled(size: AxisSize, scale: Any) -> AxisSize:
     return (ratio(size) * scale).floor()
 
 
-def _same(a: Size, b: Size) -> bool:
+def _same(a: AxisSize, b: AxisSize) -> bool:
     return a == b or (isinstance(a, Symbol) and isinstance(b, Symbol) and a.trials == b.trials)
 
 
 def _bound(
-    call: OnnxCall, x: Input, along: list[int], scales: list[float] | None, sizes: Sequence[Size] | None
+    call: OnnxCall, x: Input, along: list[int], scales: list[float] | None, sizes: Sequence[AxisSize] | None
 ) -> None:
     for i, axis in enumerate(along):
-        for trial, old in enumerate(numbers.trials_of(x.shape[axis])):
-            new = old * scales[i] if scales is not None else numbers.trials_of(sizes[i])[trial]  # type: ignore[index]
+        for trial, old in enumerate(exact_sizes.trials_of(x.shape[axis])):
+            new = old * scales[i] if scales is not None else exact_sizes.trials_of(sizes[i])[trial]  # type: ignore[index]
             if not new > 0 or not old * new <= MOST_ENTRIES:
-                raise call.broken(f"{old} places along axis {axis} are to become {new}")
+                raise GraphError(f"{old} places along axis {axis} are to become {new}")

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from blockprop import blocks
+from blockprop.errors import GraphError
+from blockprop.importers.exact_sizes import FreeSizeError, shape_of
 from blockprop.importers.graph import Flow, Known
-from blockprop.importers.onnx_operators.call import Input, OnnxCall
-from blockprop.importers.onnx_operators.numbers import shape_of
+from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.table import operator
-from blockprop.importers.symbols import Size, Symbol
+from blockprop.importers.symbols import AxisSize, Symbol
 
 FAR = 2**31 - 1
 """Exporters write this, or more, for "to the end"."""
@@ -21,12 +22,12 @@ def reshape(call: OnnxCall, x: Input, shape: Input, *, allowzero: int = 0) -> An
     for i, size in enumerate(wanted):
         if isinstance(size, int) and size == 0 and not allowzero:
             if i >= x.axes:
-                raise call.broken(f"a size of 0 at axis {i} stands for one of an input of {x.axes} axes")
+                raise GraphError(f"a size of 0 at axis {i} stands for one of an input of {x.axes} axes")
             wanted[i] = x.shape[i]
     return reshaped(call, x, wanted)
 
 
-def reshaped(call: OnnxCall, x: Input, wanted: Sequence[Size], part: str = "") -> Any:
+def reshaped(call: OnnxCall, x: Input, wanted: Sequence[AxisSize], part: str = "") -> Any:
     """x in this shape, of which one size may be −1."""
     sizes, others = call.sizes(wanted, x)
     if isinstance(x, Flow) and tuple(wanted) == x.shape:
@@ -43,7 +44,7 @@ def reshaped(call: OnnxCall, x: Input, wanted: Sequence[Size], part: str = "") -
 @operator("Flatten", 1, 9, 11, 13, 21, 23, 24, 25)
 def flatten(call: OnnxCall, x: Input, *, axis: int) -> Any:
     if not -x.axes <= axis <= x.axes:
-        raise call.broken(f"axis {axis} of an input of {x.axes} axes")
+        raise GraphError(f"axis {axis} of an input of {x.axes} axes")
     axis = axis % x.axes if axis < 0 else axis
     if axis == 1 and x.axes > 1:
         return call.add(blocks.Flatten(1), x)
@@ -94,11 +95,11 @@ def _parts(call: OnnxCall, x: Input, axis: int, sizes: Sequence[int] | None, cou
     if sizes is None:
         whole, count = x.shape[axis], count or len(call.outputs)
         if not isinstance(whole, int):
-            raise call.free("the size of each part")
+            raise FreeSizeError("the size of each part")
         part = -(-whole // count)
         sizes = [max(min(part, whole - i * part), 0) for i in range(count)]
     if len(sizes) != len(call.outputs):
-        raise call.broken(f"{len(sizes)} parts for {len(call.outputs)} outputs")
+        raise GraphError(f"{len(sizes)} parts for {len(call.outputs)} outputs")
     return x if len(sizes) == 1 else call.add(blocks.Split(tuple(sizes), axis), x)
 
 
@@ -130,15 +131,15 @@ def slice_by_inputs(
 def _sliced(
     call: OnnxCall,
     x: Input,
-    starts: Sequence[Size],
-    ends: Sequence[Size],
+    starts: Sequence[AxisSize],
+    ends: Sequence[AxisSize],
     axes: Sequence[int] | None,
     steps: Sequence[int] | None,
 ) -> Any:
     along = list(range(len(starts))) if axes is None else [axis % x.axes for axis in axes]
     by = [1] * len(starts) if steps is None else steps
     if not len(starts) == len(ends) == len(along) == len(by) or 0 in by:
-        raise call.broken(f"starts {list(starts)}, ends {list(ends)}, axes {along} and steps {list(by)} do not fit")
+        raise GraphError(f"starts {list(starts)}, ends {list(ends)}, axes {along} and steps {list(by)} do not fit")
     parts = [
         (axis, start, end, step)
         for axis, start, end, step in zip(along, starts, ends, by, strict=True)
@@ -156,22 +157,22 @@ def _sliced(
     return x
 
 
-def is_start(start: Size | None) -> bool:
+def is_start(start: AxisSize | None) -> bool:
     """Whether a part begins with the first element."""
     return isinstance(start, int) and start == 0
 
 
-def is_end(size: Size, end: Size) -> bool:
+def is_end(size: AxisSize, end: AxisSize) -> bool:
     """Whether a part of an axis of this size goes to its end."""
     if isinstance(end, int):
         return end >= FAR or (isinstance(size, int) and end >= size)
     return isinstance(size, Symbol) and end.trials == size.trials
 
 
-def _flipped(call: OnnxCall, place: Size, size: Size, is_end: bool = False) -> Any:
+def _flipped(call: OnnxCall, place: AxisSize, size: AxisSize, is_end: bool = False) -> Any:
     """Where a place of an axis stands after it is flipped; None for the end of all."""
     if not isinstance(place, int):
-        raise call.free("a part that is taken backward")
+        raise FreeSizeError("a part that is taken backward")
     if isinstance(size, int):
         from_start = max(place + size if place < 0 else place, -1)
         return max(size - 1 - from_start, 0) if not (is_end and from_start == -1) else None
@@ -185,7 +186,7 @@ def _flipped(call: OnnxCall, place: Size, size: Size, is_end: bool = False) -> A
 @operator("Expand", 8, 13)
 def expand(call: OnnxCall, x: Input, shape: Input) -> Any:
     given = call.sizes_in(shape)
-    wanted: list[Size] = [*(1,) * (x.axes - len(given)), *given]
+    wanted: list[AxisSize] = [*(1,) * (x.axes - len(given)), *given]
     own = [1] * (len(wanted) - x.axes) + list(x.shape)
     if len(own) == x.axes and all(size == 1 or size == mine for size, mine in zip(wanted, own, strict=True)):
         return x
@@ -197,13 +198,13 @@ def expand(call: OnnxCall, x: Input, shape: Input) -> Any:
 def tile(call: OnnxCall, x: Input, repeats: Input) -> Any:
     counts = call.sizes_in(repeats)
     if len(counts) != x.axes:
-        raise call.broken(f"{len(counts)} repeats for an input of {x.axes} axes")
+        raise GraphError(f"{len(counts)} repeats for an input of {x.axes} axes")
     if all(count == 1 for count in counts):
         return x
     if all(isinstance(count, int) for count in counts):
         return call.add(blocks.Repeat([count for count in counts if isinstance(count, int)]), x)
     if any(count != 1 and size != 1 for count, size in zip(counts, x.shape, strict=True)):
-        raise call.free("how often an axis is repeated")
+        raise FreeSizeError("how often an axis is repeated")
     sizes, others = call.sizes(counts, x)
     return call.add(blocks.Expand(sizes), x, *others)
 
@@ -236,7 +237,7 @@ def shape(call: OnnxCall, x: Input, *, start: int = 0, end: int | None = None) -
     return call.settled(found.array[start:end])
 
 
-@operator("Size", 1, 13, 19, 21, 23, 24, 25)
+@operator("AxisSize", 1, 13, 19, 21, 23, 24, 25)
 def size(call: OnnxCall, x: Input) -> Any:
     count: Any = 1
     for each in x.shape:

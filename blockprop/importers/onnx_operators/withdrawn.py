@@ -3,7 +3,7 @@
 from typing import Any
 
 from blockprop import blocks
-from blockprop.importers.onnx_operators.call import Input, OnnxCall
+from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.table import operator
 
 

@@ -13,9 +13,9 @@ from blockprop.engine.about import About
 from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError, UnsupportedError, shape
 from blockprop.importers.graph import Flow, Graph, Known
-from blockprop.importers.problems import refuse
+from blockprop.importers.problems import unsupported
 from blockprop.importers.torch.free_axes import Exported, export
-from blockprop.importers.torch.interpret import Interpreter
+from blockprop.importers.torch.interpret import TorchInterpreter
 from blockprop.importers.torch.twin import inputs_of, outputs_of, twin_of
 from blockprop.interop.modules import frozen
 
@@ -133,10 +133,10 @@ class _Importer:
         given = {node.name: next(flows) for node in own if isinstance(node.meta.get("val"), Tensor)}
         values = [known.get(node.name) or given.get(node.name) for node in placeholders]
         leaves = {name for name, part in self.twin.named_modules() if _is_leaf(part)}
-        interpreter = Interpreter(graph, leaves, self.opaque, exported.explanations, self.training)
+        interpreter = TorchInterpreter(graph, leaves, self.opaque, exported.explanations, self.training)
         found = interpreter.run(program.graph, values)
         if interpreter.problems:
-            raise refuse(type(self.module).__name__, interpreter.problems, HINT)
+            raise unsupported(type(self.module).__name__, interpreter.problems, HINT)
         outputs = found[-len(signature.user_outputs) :] if signature.user_outputs else []
         wanted = [graph.lift(value) for value in outputs if isinstance(value, Flow | Known)]
         network = graph.network(wanted, {}).to(self.inputs[0].device)

@@ -16,7 +16,7 @@ from blockprop.importers.aten.elementwise import cast
 from blockprop.importers.calls import Call
 from blockprop.importers.graph import Flow, Graph, Known
 from blockprop.importers.problems import Problem
-from blockprop.importers.symbols import Ratio, Symbol, larger, smaller
+from blockprop.importers.symbols import Symbol, Unrounded, larger, smaller
 from blockprop.importers.torch.arguments import accepted, bound, computed, first_of, opaque_block
 from blockprop.importers.torch.decomposing import decomposed
 from blockprop.importers.torch.explaining import Explanations, Reference
@@ -29,7 +29,7 @@ _MISSING: Any = object()
 """Stands for what an unsupported operator would have given, so that the walk can go on and find all of them."""
 
 
-class Interpreter:
+class TorchInterpreter:
     """One walk over the operators of a module.
 
     values: what the graph's placeholders stand for   paths: names of modules without children   opaque: whether an
@@ -115,7 +115,7 @@ class Interpreter:
 
     def _python(self, node: fx.Node, target: Callable[..., Any], *given: Any) -> Any:
         """Arithmetic with sizes, and taking one of several outputs."""
-        symbols = [each for each in given if isinstance(each, Symbol | Ratio)]
+        symbols = [each for each in given if isinstance(each, Symbol | Unrounded)]
         if target.__name__ in ("ge", "le", "gt", "lt", "eq", "ne"):  # what torch.export only asserts
             return target(*(each.trials[0] if isinstance(each, Symbol) else each for each in given))
         try:
@@ -136,7 +136,7 @@ class Interpreter:
         else:
             self._note(node, str(target), "control flow inside the network")
             return _MISSING
-        inner = Interpreter(self.graph, self.leaves, self.opaque, training=self.training)
+        inner = TorchInterpreter(self.graph, self.leaves, self.opaque, training=self.training)
         cells = [Cell(value) for value in values]
         found = inner.run(body.graph, cells)
         self.problems += inner.problems
@@ -185,7 +185,7 @@ class Interpreter:
         """What the operator gives: computed now if it is constant, else by new nodes of the graph."""
         given = self._with_numbers(node, target, given)
         tensors = [each for each in pytree.tree_leaves(given) if isinstance(each, Flow | Known)]
-        symbols = any(isinstance(each, Symbol | Ratio) for each in pytree.tree_leaves(given))
+        symbols = any(isinstance(each, Symbol | Unrounded) for each in pytree.tree_leaves(given))
         known = None
         if tensors and not symbols and all(isinstance(t, Known) or t.known is not None for t in tensors):
             known = computed(target, given)
@@ -231,7 +231,7 @@ class Interpreter:
         except UnsupportedError as error:
             found, why = None, str(error)
         if found is not None:
-            inner = Interpreter(self.graph, self.leaves, opaque=False, training=self.training)
+            inner = TorchInterpreter(self.graph, self.leaves, opaque=False, training=self.training)
             outputs = inner.run(found[0], found[1])
             if not inner.problems:
                 value = outputs if isinstance(node.meta.get("val"), tuple | list) else outputs[0]

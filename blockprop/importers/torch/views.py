@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from blockprop import blocks
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.arranging import permute, reshape_to
 from blockprop.importers.aten.joining import slice_of
 from blockprop.importers.calls import Call, axis_from_start
@@ -52,7 +53,7 @@ class Cell:
 
 def _into_slice(call: Call, base: Value, new: Value, given: Mapping[str, Any]) -> Value:
     if given.get("step", 1) != 1:
-        raise call.refuse("writing into every n-th element")
+        raise UnsupportedError("writing into every n-th element")
     axis, start = axis_from_start(given.get("dim", 0), base.axes), given.get("start") or 0
     whole = base.shape[axis]
     if isinstance(start, int) and start < 0:

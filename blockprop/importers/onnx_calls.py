@@ -12,12 +12,12 @@ from torch import Tensor
 from blockprop import blocks
 from blockprop.blocks.sources import name_of
 from blockprop.engine.block import Block
-from blockprop.errors import GraphError, UnsupportedError
+from blockprop.errors import UnsupportedError
+from blockprop.importers import exact_sizes
 from blockprop.importers.calls import Call
+from blockprop.importers.exact_sizes import FreeSizeError, Numbers, Quotient
 from blockprop.importers.graph import Flow, Graph, Known
-from blockprop.importers.onnx_operators import numbers
-from blockprop.importers.onnx_operators.numbers import FreeSizeError, Numbers
-from blockprop.importers.symbols import Size, Symbol
+from blockprop.importers.symbols import AxisSize, Symbol
 
 Input = Flow | Known | Numbers
 LARGEST_FOLD = 2**26
@@ -117,7 +117,7 @@ class OnnxCall(Call):
 
     def _element(self, element: Any, dtype: torch.dtype) -> Flow | Known:
         """A tensor of one element."""
-        if isinstance(element, numbers.Ratio):
+        if isinstance(element, Quotient):
             top, bottom = (self._element(part, dtype) for part in (element.top, element.bottom))
             return self.graph.add(f"{self.name}.ratio", blocks.Div(), top, bottom)
         if not isinstance(element, Symbol):
@@ -132,21 +132,21 @@ class OnnxCall(Call):
         """A tensor that must be known at import, such as an index."""
         return value.tensor() if isinstance(value, Numbers) else self.constant(value)
 
-    def sizes_in(self, value: Input) -> list[Size]:
+    def sizes_in(self, value: Input) -> list[AxisSize]:
         """The sizes that an input says, such as the shape that Reshape takes."""
         if isinstance(value, Numbers):
             found = value.array.reshape(-1).tolist()
             if any(not isinstance(size, int | Symbol) for size in found):
-                raise FreeSizeError("a size that is not known to be whole hangs on a free size")
+                raise FreeSizeError("a size that is not known to be whole")
             return found
         known = self.constant(value).reshape(-1)
-        if known.is_floating_point() or known.numel() > numbers.MOST:
+        if known.is_floating_point() or known.numel() > exact_sizes.MOST:
             raise UnsupportedError(f"{known.numel()} numbers of the type {known.dtype} cannot be sizes")
         return known.tolist()
 
     def whole_in(self, value: Input) -> list[int]:
         """The whole numbers that an input says, such as axes, which may not hang on free sizes."""
-        return numbers.whole(self.sizes_in(value))
+        return exact_sizes.whole(self.sizes_in(value))
 
     def number_in(self, value: Input | None, default: Any = None) -> Any:
         """The one number that an input says; the default if it is left out."""
@@ -196,22 +196,14 @@ class OnnxCall(Call):
             self.state.untied.append(value.name)
         return found
 
-    def sizes(self, wanted: Sequence[Size], *operands: Input) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
+    def sizes(self, wanted: Sequence[AxisSize], *operands: Input) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
         """Sizes as blocks take them, from the first operand where it has them, and the further operands they need."""
         return self.graph.sizes(wanted, *operands)  # type: ignore[arg-type]
 
-    def formulas(self, wanted: Sequence[Size], *operands: Input) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
+    def formulas(self, wanted: Sequence[AxisSize], *operands: Input) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
         """Sizes as blocks take them, just as they were computed, and the further operands that they need."""
         return self.graph.formulas(wanted, *operands)  # type: ignore[arg-type]
 
     def settled(self, found: Any) -> Numbers | Known:
         """Sizes as a value: a constant if none of them is free."""
-        return numbers.settled(Numbers(found, torch.int64))
-
-    def broken(self, what: str) -> GraphError:
-        """The error for a node that contradicts itself or its inputs."""
-        return GraphError(what)
-
-    def free(self, what: str) -> FreeSizeError:
-        """The error for something that must be known at import, but hangs on a free size."""
-        return FreeSizeError(f"{what} hangs on a free size")
+        return exact_sizes.settled(Numbers(found, torch.int64))

@@ -1,7 +1,7 @@
 """Tensors of sizes: small tensors whose elements follow the sizes of the network's inputs, computed while importing.
 
 Exporters write the arithmetic of shapes into the graph: Shape, Gather, Mul, Concat, then Reshape. Here the elements are
-whole numbers, Symbols (importers/symbols.py) and Ratios of them, in numpy arrays of objects.
+whole numbers, Symbols (importers/symbols.py) and Quotients of them, in numpy arrays of objects.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from blockprop.errors import GraphError, UnsupportedError
 from blockprop.importers.graph import Flow, Known
-from blockprop.importers.symbols import Size, Symbol
+from blockprop.importers.symbols import AxisSize, Symbol
 
 MOST = 4096
 """Elements of a constant that may take part in the arithmetic of sizes."""
@@ -26,15 +26,18 @@ LONGEST = 1000
 
 
 class FreeSizeError(UnsupportedError):
-    """Something hangs on a size that was to stay free."""
+    """Something that must be known at import hangs on a size that was to stay free; it says what."""
+
+    def __init__(self, what: str):
+        super().__init__(f"{what} hangs on a free size")
 
 
-class Ratio:
+class Quotient:
     """A quotient of two sizes, kept exact until it is rounded."""
 
     __slots__ = ("bottom", "top")
 
-    def __init__(self, top: Size, bottom: Size = 1):
+    def __init__(self, top: AxisSize, bottom: AxisSize = 1):
         self.top, self.bottom = top, bottom
 
     @property
@@ -42,11 +45,11 @@ class Ratio:
         """Its values in the two trial runs."""
         return tuple(a / b for a, b in zip(trials_of(self.top), trials_of(self.bottom), strict=True))
 
-    def floor(self) -> Size:
+    def floor(self) -> AxisSize:
         """The whole number at or below it."""
         return self.top // self.bottom
 
-    def ceil(self) -> Size:
+    def ceil(self) -> AxisSize:
         """The whole number at or above it."""
         return -((-self.top) // self.bottom)
 
@@ -60,8 +63,8 @@ class Ratio:
     def __rsub__(self, other: Any) -> Any:
         return -self + other
 
-    def __neg__(self) -> "Ratio":
-        return Ratio(-self.top, self.bottom)
+    def __neg__(self) -> "Quotient":
+        return Quotient(-self.top, self.bottom)
 
     def __mul__(self, other: Any) -> Any:
         o = ratio(other)
@@ -78,9 +81,9 @@ class Ratio:
     __rmul__ = __mul__
 
 
-def ratio(value: Any) -> Ratio:
-    """Any number as a Ratio. A float stands for the simple fraction that rounds to it, if there is one."""
-    if isinstance(value, Ratio):
+def ratio(value: Any) -> Quotient:
+    """Any number as a Quotient. A float stands for the simple fraction that rounds to it, if there is one."""
+    if isinstance(value, Quotient):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -88,18 +91,18 @@ def ratio(value: Any) -> Ratio:
         exact = Fraction(value)
         simple = exact.limit_denominator(1000)
         chosen = simple if np.float32(float(simple)) == np.float32(value) else exact
-        return Ratio(chosen.numerator, chosen.denominator)
-    return Ratio(value)
+        return Quotient(chosen.numerator, chosen.denominator)
+    return Quotient(value)
 
 
-def _reduced(top: Size, bottom: Size) -> Ratio:
+def _reduced(top: AxisSize, bottom: AxisSize) -> Quotient:
     if top == bottom:
-        return Ratio(1)
+        return Quotient(1)
     if isinstance(top, int) and isinstance(bottom, int):
         divisor = math.gcd(top, bottom) * (-1 if bottom < 0 else 1)
         if divisor:
-            return Ratio(top // divisor, bottom // divisor)
-    return Ratio(top, bottom)
+            return Quotient(top // divisor, bottom // divisor)
+    return Quotient(top, bottom)
 
 
 class Numbers:
@@ -130,7 +133,7 @@ class Numbers:
     def tensor(self) -> Tensor:
         """Its elements, if it is plain."""
         if not self.is_plain:
-            raise FreeSizeError("a number that must be known hangs on a free size")
+            raise FreeSizeError("a number that must be known")
         return torch.tensor(self.array.tolist(), dtype=self.dtype).reshape(self.shape)
 
 
@@ -153,10 +156,10 @@ def shape_of(value: "Flow | Known | Numbers") -> Numbers | Known:
 
 
 def settled(numbers: Numbers) -> Numbers | Known:
-    """A constant if no element follows a free size; Ratios that are whole become whole."""
+    """A constant if no element follows a free size; Quotients that are whole become whole."""
     flat = numbers.array.reshape(-1)
     for i, value in enumerate(flat):
-        if isinstance(value, Ratio) and _known(value.top, value.bottom):
+        if isinstance(value, Quotient) and _known(value.top, value.bottom):
             top, bottom = trials_of(value.top)[0], trials_of(value.bottom)[0]
             flat[i] = top / bottom
     return Known(numbers.tensor()) if numbers.is_plain else numbers
@@ -164,14 +167,14 @@ def settled(numbers: Numbers) -> Numbers | Known:
 
 def trials_of(value: Any) -> tuple[Any, ...]:
     """Its values in the two trial runs."""
-    return value.trials if isinstance(value, Symbol | Ratio) else (value, value)
+    return value.trials if isinstance(value, Symbol | Quotient) else (value, value)
 
 
 def parts_of(value: Any) -> tuple[Any, ...]:
-    return (value.top, value.bottom) if isinstance(value, Ratio) else (value,)
+    return (value.top, value.bottom) if isinstance(value, Quotient) else (value,)
 
 
-def _known(*sizes: Size) -> bool:
+def _known(*sizes: AxisSize) -> bool:
     return all(isinstance(size, int) for size in sizes)
 
 
@@ -180,23 +183,23 @@ def _known(*sizes: Size) -> bool:
 
 def is_less(a: Any, b: Any) -> bool:
     """a < b; FreeSizeError if that hangs on a free size."""
-    if not isinstance(a, Symbol | Ratio) and not isinstance(b, Symbol | Ratio):
+    if not isinstance(a, Symbol | Quotient) and not isinstance(b, Symbol | Quotient):
         return bool(a < b)
     outcomes = {x < y for x, y in zip(trials_of(a), trials_of(b), strict=True)}
     if len(outcomes) == 1 and ((_is_size(a) and _is_bound(b)) or (_is_size(b) and _is_bound(a))):
         return outcomes.pop()
-    raise FreeSizeError("a comparison hangs on a free size")
+    raise FreeSizeError("a comparison")
 
 
 def is_equal(a: Any, b: Any) -> bool:
     """a == b; FreeSizeError if that hangs on a free size."""
-    if not isinstance(a, Symbol | Ratio) and not isinstance(b, Symbol | Ratio):
+    if not isinstance(a, Symbol | Quotient) and not isinstance(b, Symbol | Quotient):
         return bool(a == b)
     if isinstance(a, Symbol) and a == b:
         return True
     if (_is_size(a) and _is_bound(b) and b != 0) or (_is_size(b) and _is_bound(a) and a != 0):
         return False
-    raise FreeSizeError("a comparison hangs on a free size")
+    raise FreeSizeError("a comparison")
 
 
 def _is_size(value: Any) -> bool:
@@ -224,12 +227,12 @@ def larger(a: Any, b: Any) -> Any:
 def quotient(a: Any, b: Any, whole: bool) -> Any:
     """a / b; for whole numbers rounded towards 0, as ONNX has it."""
     if not whole:
-        return ratio(a) / b if isinstance(a, Symbol | Ratio) or isinstance(b, Symbol | Ratio) else a / b
+        return ratio(a) / b if isinstance(a, Symbol | Quotient) or isinstance(b, Symbol | Quotient) else a / b
     if min(*trials_of(a), *trials_of(b)) >= 0 or (_known(a, b) and a % b == 0):
         return a // b
     if _known(a, b):
         return math.trunc(Fraction(a, b))
-    raise FreeSizeError("a division of negative sizes hangs on a free size")
+    raise FreeSizeError("a division of negative sizes")
 
 
 def remainder(a: Any, b: Any, truncated: bool) -> Any:
@@ -241,7 +244,7 @@ def remainder(a: Any, b: Any, truncated: bool) -> Any:
 
 def truncated(value: Any) -> Any:
     """The whole number that a cast makes of it."""
-    if isinstance(value, Ratio):
+    if isinstance(value, Quotient):
         return value.floor() if min(value.trials) >= 0 else value.ceil()
     return value if isinstance(value, Symbol) else int(value)
 
@@ -286,5 +289,5 @@ def bounded(shape: Sequence[int]) -> tuple[int, ...]:
 def whole(values: Sequence[Any]) -> list[int]:
     """The values as numbers that hang on no free size."""
     if not all(isinstance(value, int) for value in values):
-        raise FreeSizeError("a number that must be known hangs on a free size")
+        raise FreeSizeError("a number that must be known")
     return list(values)
