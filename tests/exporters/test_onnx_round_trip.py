@@ -12,11 +12,11 @@ from blockprop.networks.architectures import googlenet, resnet20_cifar10, squeez
 from blockprop.networks.build import build_network
 from tests.architectures import ARCHITECTURES
 from tests.cases import CASES, Case
-from tests.exporters.test_to_onnx import CLOSE, compare, network_of, refused, with_statistics
+from tests.exporters.exporting import CLOSE, compare, network_of, refused, with_statistics
 from tests.random_networks import random_network
 
 ROWS = [case for case in CASES if not refused(case, 18)]
-"""The rows that are refused are in test_to_onnx.py."""
+"""The rows that are refused are in exporting.py."""
 
 
 def back(network: Network, folder: Path, *inputs: Tensor, opset: int = 18) -> Network:
