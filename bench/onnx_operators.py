@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from blockprop.errors import BlockpropError  # noqa: E402
 from tests.importers.onnx_nodes import NEWEST, OLDEST, Case, imported, older_cases, run, verify, versions  # noqa: E402
-from tests.importers.test_onnx_nodes import CASES, MINE, SUPPORTED, by_onnxruntime, differentiable, is_departure  # noqa: E402
+from tests.importers.onnx_oracles import CASES, MINE, SUPPORTED, by_onnxruntime, differentiable, is_departure  # noqa: E402
 
 PAGE = ROOT / "docs" / "onnx.md"
 

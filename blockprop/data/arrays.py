@@ -23,9 +23,6 @@ Y_NAMES = ("y", "target", "targets", "labels", "label")
 CLASS_NAMES = ("classes", "classnames", "targetnames", "labelnames")
 
 
-# NumPy's .npz ---------------------------------------------------------------------------------------------------------
-
-
 def read_npz(path: Path, need_labels: bool, classes: Sequence[str] | None, task: str | None) -> Data:
     """x and y, or x_train, y_train, x_test, y_test, under these names or their usual variants.
 
@@ -102,9 +99,6 @@ def _npz_part(
     return Dataset(x, y, found, str(path))
 
 
-# MNIST's IDX files ----------------------------------------------------------------------------------------------------
-
-
 def is_idx(path: Path) -> bool:
     """Whether the file is named as MNIST's files are."""
     return "ubyte" in path.name or ".idx" in path.name
@@ -153,9 +147,6 @@ def _idx_array(path: Path, dimensions: int) -> np.ndarray:
         more = "more" if len(content) > count else f"only {len(content)}"
         raise DataError(f"{path}: its head promises {count} bytes, but there are {more}")
     return np.frombuffer(content, np.uint8).reshape(sizes)
-
-
-# Arrays to tensors ----------------------------------------------------------------------------------------------------
 
 
 def examples(array: np.ndarray, where: str) -> Tensor:

@@ -21,9 +21,6 @@ MOST_CATEGORIES = 200
 MISSING, OTHER = "(missing)", "(other)"
 
 
-# Encoding -------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class NumberColumn:
     """Encoded as (value − mean) / scale; a missing number as the mean, which is 0 then."""
@@ -168,9 +165,6 @@ def _fit_column(column: pd.Series, source: str) -> NumberColumn | TextColumn:
     if len(counts) > MOST_CATEGORIES:
         counts = counts[counts > 1][:MOST_CATEGORIES]
     return TextColumn(name, tuple(sorted(counts.index)))
-
-
-# Columns --------------------------------------------------------------------------------------------------------------
 
 
 def is_text(column: pd.Series) -> bool:

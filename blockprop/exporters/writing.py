@@ -50,8 +50,6 @@ class Writing:
         """The type of number of the (first) output."""
         return self.outputs[0].dtype
 
-    # Operators --------------------------------------------------------------------------------------------------------
-
     def add(self, operator: str, *inputs: Input, count: int = 1, **attributes: Any) -> Any:
         """An operator: the name of its output, or a tuple of them if count > 1. Attributes of None are left out."""
         names = [self.writer.unique(f"{self.name}/{operator}") for _ in range(count)]
@@ -91,8 +89,6 @@ class Writing:
         ends = [self.sizes([start]), self.whole(END) if stop is None else self.sizes([stop])]
         return self.add("Slice", x, *ends, self.whole(axis), *([] if step == 1 else [self.whole(step)]))
 
-    # Numbers ----------------------------------------------------------------------------------------------------------
-
     def weight(self, name: str, tensor: Tensor | None = None) -> str:
         """A weight or buffer of the block; tensor: in the form in which the operator takes it."""
         return self.writer.tensor(f"{self.owner}.{name}", getattr(self.block, name) if tensor is None else tensor)
@@ -110,8 +106,6 @@ class Writing:
     def constant(self, tensor: Tensor) -> str:
         """A tensor that is no weight: in an operator of its own, which tells readers that it is not trained."""
         return self.add("Constant", value=as_proto("", tensor))
-
-    # Sizes ------------------------------------------------------------------------------------------------------------
 
     def sizes(self, formulas: Sequence[Size]) -> str:
         """A row of the numbers that the formulas are for the node's inputs."""
@@ -163,8 +157,6 @@ class Writing:
         if kind is ast.FloorDiv and any(isinstance(part, ast.USub | ast.Sub) for part in ast.walk(tree)):
             first = self.add("Sub", first, self.add("Mod", first, second))  # because Div rounds towards 0
         return self.add(name, first, second)
-
-    # The end ----------------------------------------------------------------------------------------------------------
 
     def finish(self, result: Any) -> None:
         """Give the outputs, and the operator that makes them, the node's own names."""

@@ -1,7 +1,8 @@
 """Tensors of sizes: small tensors whose elements follow the sizes of the network's inputs, computed while importing.
 
 Exporters write the arithmetic of shapes into the graph: Shape, Gather, Mul, Concat, then Reshape. Here the elements are
-whole numbers, Symbols (importers/symbols.py) and Quotients of them, in numpy arrays of objects.
+whole numbers, Symbols (importers/symbols.py) and Quotients of them, in numpy arrays of objects. A comparison is allowed
+only where every size would decide alike.
 """
 
 import math
@@ -178,9 +179,6 @@ def _known(*sizes: AxisSize) -> bool:
     return all(isinstance(size, int) for size in sizes)
 
 
-# Decisions: allowed only where every size would decide alike ----------------------------------------------------------
-
-
 def is_less(a: Any, b: Any) -> bool:
     """a < b; FreeSizeError if that hangs on a free size."""
     if not isinstance(a, Symbol | Quotient) and not isinstance(b, Symbol | Quotient):
@@ -219,9 +217,6 @@ def smaller(a: Any, b: Any) -> Any:
 def larger(a: Any, b: Any) -> Any:
     """max(a, b)."""
     return b if a is not b and is_less(a, b) else a
-
-
-# Arithmetic of elements -----------------------------------------------------------------------------------------------
 
 
 def quotient(a: Any, b: Any, whole: bool) -> Any:

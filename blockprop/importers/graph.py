@@ -109,8 +109,6 @@ class Graph:
         self.parameter_names: dict[str, str] = {}
         """Name in the network -> name in the model that it came from; complete after `network`."""
 
-    # Nodes ------------------------------------------------------------------------------------------------------------
-
     def add(self, name: str, block: Block, *operands: Value, known: Any = None) -> Any:
         """A node at the end of the graph: its output, or a tuple of them. Weights among the operands get a node.
 
@@ -189,8 +187,6 @@ class Graph:
             number += 1
         return self.unique(f"{name}#{number}")
 
-    # Sizes ------------------------------------------------------------------------------------------------------------
-
     def sizes(self, wanted: Sequence[AxisSize], *operands: Value) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
         """`formulas`, where a size that equals the first operand's own at the same place is taken from there.
 
@@ -216,8 +212,6 @@ class Graph:
     def flow(self, key: str) -> Flow:
         """The value of this name; it has been added before."""
         return self._flows[key]
-
-    # The end ----------------------------------------------------------------------------------------------------------
 
     def network(self, outputs: Iterable[Flow], meta: About) -> Network:
         """The nodes that the outputs depend on, as a network."""

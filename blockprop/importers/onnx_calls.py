@@ -70,8 +70,6 @@ class OnnxCall(Call):
         super().__init__(graph, name, operator, where)
         self.version, self.outputs, self.state = version, outputs, state or State()
 
-    # Nodes ------------------------------------------------------------------------------------------------------------
-
     def add(self, block: Block, *operands: Input, part: str = "") -> Any:
         """A node for the call, or what it computes if that is constant. `part` names one of several nodes."""
         values = [self.tensor(operand) for operand in operands]
@@ -125,8 +123,6 @@ class OnnxCall(Call):
         (start,), others = self.graph.sizes([element])
         block = blocks.Range(start, f"{start}+1", dtype=name_of(dtype))
         return self.graph.add(f"{self.name}.size", block, *others)
-
-    # Inputs -----------------------------------------------------------------------------------------------------------
 
     def known_tensor(self, value: Input) -> Tensor:
         """A tensor that must be known at import, such as an index."""

@@ -1,9 +1,7 @@
-"""Bridges to torch's autograd: networks as torch modules, and torch's operators as blocks.
+"""Networks as torch modules, whose backward passes under autograd are the blocks' own.
 
-    module = to_torch(network)                         a torch.nn.Module whose backward passes are the blocks' own
-    Opaque("aten.cumsum.default", [{"input": 0}, 1])   a block whose backward pass is torch's own
-
-This is the only file of the package that touches autograd.
+Each call of a block is a function of its own to autograd, rather than the whole network one: then autograd frees what
+forward saved as it goes back, each part has its own train() and eval(), and parts take hooks and can be replaced.
 """
 
 import copy
@@ -43,12 +41,6 @@ def frozen(module: nn.Module) -> set[str]:
     """Names of the parameters that the module does not train; one with several names has all of them here."""
     named = module.named_parameters(remove_duplicate=False)
     return {name for name, parameter in named if not parameter.requires_grad}
-
-
-# Modules --------------------------------------------------------------------------------------------------------------
-
-# Each call of a block is a function of its own to autograd, rather than the whole network one: then autograd frees what
-# forward saved as it goes back, each part has its own train() and eval(), and parts take hooks and can be replaced.
 
 
 class BlockModule(nn.Module):
@@ -144,9 +136,6 @@ def _put(block: Block, tensors: Iterable[tuple[str, Any]]) -> Block:
     for name, tensor in tensors:
         setattr(block, name, tensor)
     return block
-
-
-# The function ---------------------------------------------------------------------------------------------------------
 
 
 class _Call(torch.autograd.Function):

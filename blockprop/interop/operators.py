@@ -86,9 +86,6 @@ def result_count(operator: OpOverload) -> int | None:
     return None if str(results[0].type) == "List[Tensor]" else len(results)
 
 
-# Random numbers -------------------------------------------------------------------------------------------------------
-
-
 def random_state(operator: OpOverload, device: torch.device) -> tuple[Tensor, Tensor | None] | None:
     """Where torch's random numbers stand, if the operator draws any: propagate has to draw the same."""
     if torch.Tag.nondeterministic_seeded not in operator.tags:
@@ -107,9 +104,6 @@ def random_numbers(state: tuple[Tensor, Tensor | None] | None, device: torch.dev
         if state[1] is not None:
             torch.cuda.set_rng_state(state[1], device)
         yield
-
-
-# Calls as plain data --------------------------------------------------------------------------------------------------
 
 
 def check_call(operator: OpOverload, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:

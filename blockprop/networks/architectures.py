@@ -76,9 +76,6 @@ class _Chain:
         return Network(self.nodes, meta={"architecture": architecture, "free": {"x": [0, 2, 3]}})
 
 
-# Classifiers of ImageNet ----------------------------------------------------------------------------------------------
-
-
 def squeezenet1_1() -> Network:
     """SqueezeNet 1.1: x (n, 3, h, w) of at least 25 x 25 → scores (n, 1000).
 
@@ -151,9 +148,6 @@ def _inception(
     return one + three + five + pooled
 
 
-# VGG-19 and its inverse -----------------------------------------------------------------------------------------------
-
-
 def vgg19(until: str = "pool5", width: int = 64, padding: str = "reflect", with_conv0: bool = True) -> Network:
     """The convolutions of VGG-19, or the first of them: x (n, 3, h, w) → the output of the node `until`.
 
@@ -216,9 +210,6 @@ def _vgg_convolution(chain: _Chain, layer: str, channels_in: int, channels_out: 
     chain.add(f"conv{layer}", Conv2d(channels_in, channels_out, 3, padding=0 if padding == "reflect" else 1))
 
 
-# ResNet for CIFAR-10 --------------------------------------------------------------------------------------------------
-
-
 def resnet20_cifar10() -> Network:
     """ResNet-20 for CIFAR-10: x (n, 3, 32, 32), or larger → scores (n, 10).
 
@@ -256,8 +247,6 @@ def _residual(chain: _Chain, name: str, channels: int, halves: bool) -> int:
     chain.add(f"{name}.relu2", ReLU())
     return wider
 
-
-# Tables ---------------------------------------------------------------------------------------------------------------
 
 ARCHITECTURES: dict[str, Callable[..., Network]] = {
     "googlenet": googlenet,

@@ -67,9 +67,6 @@ def build_network(
     return network
 
 
-# By name --------------------------------------------------------------------------------------------------------------
-
-
 def _mlp(shape: tuple[int, ...], outputs: int, detail: str) -> Network:
     """Linear layers with ReLU between them."""
     widths = _widths("mlp", detail) if detail else HIDDEN
@@ -190,9 +187,6 @@ BUILDERS: dict[str, Callable[[tuple[int, ...], int, str], Network]] = {
     "cnn": _cnn,
     "stages": _stages,
 }
-
-
-# From files -----------------------------------------------------------------------------------------------------------
 
 
 def _from_file(spec: str, shape: tuple[int, ...], outputs: int) -> Network:

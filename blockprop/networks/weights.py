@@ -143,9 +143,6 @@ def _describe(network: Network, name: str) -> None:
         network.meta["shape"] = [3, *size]
 
 
-# What a VGG file's tensors say about its network ----------------------------------------------------------------------
-
-
 def _vgg19(shapes: Shapes) -> dict[str, Any]:
     with_conv0 = "conv0.weight" in shapes
     return {

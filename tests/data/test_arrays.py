@@ -23,9 +23,6 @@ def pixels(*shape: int) -> np.ndarray:
     return np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
 
 
-# .npz -----------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "names",
     [
@@ -151,9 +148,6 @@ def test_npz_runs_no_pickled_code(tmp_path: Path) -> None:
         read_data(path)
 
 
-# Layouts and scales ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
@@ -199,9 +193,6 @@ def test_labels_are_decided_by_their_numbers() -> None:
     assert labels(np.array([0, 1]), "y", task="regress")[0].dtype == torch.float32
     assert labels(np.array([True, False]), "y")[0].tolist() == [1, 0]
     assert labels(np.array([b"b", b"a"]), "y")[1] == ("a", "b")
-
-
-# MNIST's IDX files ----------------------------------------------------------------------------------------------------
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -54,9 +54,6 @@ def same_derivatives(network: Network, other: Network, *inputs: Tensor, toleranc
         torch.testing.assert_close(theirs[name], mine[name], rtol=tolerance, atol=scale)
 
 
-# Every block ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ROWS, ids=str)
 def test_every_block_comes_back(case: Case, tmp_path: Path) -> None:
@@ -84,9 +81,6 @@ def test_single_operators_come_back_as_the_block_that_they_were(tmp_path: Path) 
     names = set(network.parameters)
     assert names <= set(other.parameters)
     same_derivatives(network, other, x, tolerance=CLOSE, names=names | {"x"})
-
-
-# Whole networks -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("opset", [17, 21])

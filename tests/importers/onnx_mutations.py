@@ -45,9 +45,6 @@ def _bytes(content: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-# Fields ---------------------------------------------------------------------------------------------------------------
-
-
 def _graph(model: ModelProto, rng: random.Random) -> GraphProto:
     inner = [a.g for node in model.graph.node for a in node.attribute if a.HasField("g")]
     return rng.choice([model.graph, model.graph, *inner])

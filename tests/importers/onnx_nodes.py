@@ -75,9 +75,6 @@ def by_operator(cases: Iterable[Case]) -> dict[str, list[Case]]:
     return dict(sorted(found.items()))
 
 
-# Import ---------------------------------------------------------------------------------------------------------------
-
-
 def imported(model: ModelProto, inputs: dict[str, Tensor], folder: Path) -> Network:
     """The network of a case. Its weights are inputs of the model: if they cannot be that, they become constants.
 
@@ -112,8 +109,6 @@ def verify(found: list[Tensor], expected: list[Tensor]) -> None:
         else:
             same(mine.double(), theirs.double(), rtol=rtol, atol=rtol / 10 if rtol > 1e-3 else 1e-6, equal_nan=True)
 
-
-# Older versions -------------------------------------------------------------------------------------------------------
 
 REDUCTIONS = ("Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")
 ONCE_ATTRIBUTES: dict[str, tuple[int, dict[int, str]]] = {

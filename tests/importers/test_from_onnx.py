@@ -17,10 +17,7 @@ from blockprop import check_network, cross_entropy, load, mean_squared_error, sa
 from blockprop.importers import from_onnx
 from tests.architectures import ARCHITECTURES, resized
 from tests.conftest import DataFile
-from tests.onnx_models import MODELS, error, expected_of, outputs_of, random, written
-
-# Real files -----------------------------------------------------------------------------------------------------------
-
+from tests.importers.onnx_models import MODELS, error, expected_of, outputs_of, random, written
 
 FILES: dict[str, tuple[float, list[tuple[int, ...]], list[int]]] = {
     "squeezenet1_1": (60.0, [(1, 3, 227, 227), (2, 3, 97, 131), (5, 3, 300, 260)], [0, 2, 3]),
@@ -84,9 +81,6 @@ def test_real_files_are_read_in_seconds(name: str, seconds: int, data_file: Data
     assert time.perf_counter() - start < 5 * seconds
 
 
-# Small models ---------------------------------------------------------------------------------------------------------
-
-
 SIZES = ({"N": 2, "H": 16, "W": 24, "L": 7}, {"N": 3, "H": 40, "W": 18, "L": 4})
 
 
@@ -131,9 +125,6 @@ def test_the_package_s_known_networks(path: str) -> None:
     """AlexNet to VGG-19 as Caffe2 wrote them, with one number for all weights."""
     network, x = from_onnx(path), random(1, 3, 224, 224)
     assert error(outputs_of(network, x), expected_of(Path(path), x)) < 1e-5
-
-
-# What torch exports ---------------------------------------------------------------------------------------------------
 
 
 CANNOT_BE_EXPORTED = {"mobilenet_v3_large", "mobilenet_v3_small", "mixer"}

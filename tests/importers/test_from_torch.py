@@ -13,8 +13,10 @@ from blockprop import blocks
 from blockprop.importers import from_torch
 from blockprop.interop.modules import to_torch
 from blockprop.saving.storage import load, save
-from tests.against_torch import (
+from tests.architectures import ARCHITECTURES, resized
+from tests.importers.against_torch import (
     INEXACT,
+    QUICK,
     as_tuple,
     assert_gradients_equal,
     assert_outputs_equal,
@@ -26,16 +28,11 @@ from tests.against_torch import (
     network_of,
     ours,
     outputs_of,
+    rows,
 )
-from tests.architectures import ARCHITECTURES, resized
 
-QUICK = {"lenet5", "squeezenet1_1", "resnet18", "unet", "googlenet", "encoder_padded", "gpt", "lstm"}
 FIXED = {"swin_tiny": ("height", "width")}
 """Axes that the module allows to vary, but the import does not find: torch.export takes minutes for the formulas."""
-
-
-def rows(names: Any) -> list[Any]:
-    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 each = pytest.mark.parametrize("name", rows(ARCHITECTURES))
@@ -68,9 +65,6 @@ def test_a_module_in_float32_gives_a_network_in_float32(name: str) -> None:
     assert {p.dtype for p in network.parameters.values()} == {torch.float32}
     assert_outputs_equal(network, module, inputs, 1e-5)
     assert_gradients_equal(network, module, inputs, 1e-4)
-
-
-# Free sizes -----------------------------------------------------------------------------------------------------------
 
 
 def free_axes(name: str) -> set[str]:
@@ -160,9 +154,6 @@ def test_sizes_that_decide_something_are_free_only_if_right_for_all(module: nn.M
             assert distance(network(x), module(x)) < 1e-9
 
 
-# Names ----------------------------------------------------------------------------------------------------------------
-
-
 def test_nodes_are_named_after_the_modules_parts() -> None:
     names = list(network_of("resnet18").blocks)
     for name in (
@@ -198,9 +189,6 @@ def test_weights_computed_from_weights_are_named() -> None:
     network = network_of("weight_norm")
     assert network.meta["computed"] == ["conv1.weight", "fc.weight"]
     assert set(network.parameters) >= {"conv1.weight", "fc.weight"}
-
-
-# Rules by type --------------------------------------------------------------------------------------------------------
 
 
 class _Guided(torch.autograd.Function):
@@ -256,9 +244,6 @@ def test_a_rule_for_relu_reaches_every_relu(name: str) -> None:
             assert distance(mine[key], expected) < 1e-9, key
     plain = autograd(module, inputs, seeds)
     assert distance(plain["input 0"], theirs["input 0"]) > 1e-3
-
-
-# Onward ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -10,22 +10,14 @@ from torch import Tensor, nn
 from blockprop import blocks
 from blockprop.errors import SettingError
 from blockprop.importers import from_torch
-from tests.against_torch import (
+from tests.architectures import ARCHITECTURES
+from tests.importers.against_torch import (
     assert_gradients_equal,
     assert_outputs_equal,
     distance,
     inputs_of,
 )
-from tests.architectures import ARCHITECTURES
-
-X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
-
-
-def small(*parts: nn.Module) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 4, 3), *parts, nn.Conv2d(4, 2, 3)).eval()
-
-
-# Modes ----------------------------------------------------------------------------------------------------------------
+from tests.importers.small_modules import X, small
 
 
 class Modes(nn.Module):
@@ -143,9 +135,6 @@ def test_half_precision(dtype: torch.dtype, tolerance: float) -> None:
     assert {tensor.dtype for tensor in network.parameters.values()} == {dtype}
     assert_outputs_equal(network, module, (X.to(dtype),), tolerance)
     assert_gradients_equal(network, module, (X.to(dtype),), tolerance)
-
-
-# Weights --------------------------------------------------------------------------------------------------------------
 
 
 def test_the_derivative_of_a_row_for_padding_is_0() -> None:

@@ -12,7 +12,9 @@ from torch import Tensor
 from blockprop import blocks
 from blockprop.errors import UnsupportedError
 from blockprop.importers import from_torch
-from tests.against_torch import (
+from tests.architectures import SPELLINGS, resized
+from tests.architectures.shape_spellings import Arranged
+from tests.importers.against_torch import (
     assert_gradients_equal,
     assert_outputs_equal,
     inputs_of,
@@ -20,8 +22,6 @@ from tests.against_torch import (
     network_of,
     precision,
 )
-from tests.architectures import SPELLINGS, resized
-from tests.architectures.shape_spellings import Arranged
 
 WRITTEN_OUT = {"relu_absolute"}
 """Half a sum with the absolute value: its derivative at 0 is 1/2, so it is no ReLU."""
@@ -84,9 +84,6 @@ def test_a_rule_for_relu_reaches_each_call(name: str) -> None:
     trace = network.forward(x)
     network.backward(trace, torch.ones_like(trace[network.outputs[0]]), "inputs", rules={blocks.ReLU: rule})
     assert len(seen) == CALLS.get(name, 2)
-
-
-# More operators -------------------------------------------------------------------------------------------------------
 
 
 def masked_rows(x: Tensor) -> Tensor:

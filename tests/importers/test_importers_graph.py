@@ -74,9 +74,6 @@ def test_formulas_know_max_and_min_of_two_alone(text: str) -> None:
         blocks.Reshape((text,))
 
 
-# Graph ----------------------------------------------------------------------------------------------------------------
-
-
 def graph_of(*trials: tuple[int, ...]) -> Graph:
     return Graph({"x": tuple(torch.empty(shape, device="meta") for shape in trials)})
 

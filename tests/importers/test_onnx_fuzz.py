@@ -11,9 +11,9 @@ import pytest
 from blockprop.errors import BlockpropError
 from blockprop.importers import from_onnx
 from tests.conftest import DataFile
+from tests.importers.onnx_models import MODELS
 from tests.importers.onnx_mutations import damaged
 from tests.importers.onnx_nodes import node_cases
-from tests.onnx_models import MODELS
 
 FILES = ("mnist_cntk", "cifar_tutorial")
 SECONDS = 5

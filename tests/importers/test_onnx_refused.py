@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from blockprop.errors import BlockpropError, FormatError, GraphError, UnsupportedError
 from blockprop.importers import from_onnx
-from tests.onnx_models import MODELS, chain, model, node, written
+from tests.importers.onnx_models import MODELS, chain, model, node, written
 
 
 def test_everything_unsupported_is_listed_at_once(tmp_path: Path) -> None:

@@ -9,10 +9,7 @@ import torch
 
 from blockprop.errors import UnsupportedError
 from blockprop.importers import from_onnx
-from tests.onnx_models import error, expected_of, model, outputs_of, random, written
-
-# Settings -------------------------------------------------------------------------------------------------------------
-
+from tests.importers.onnx_models import error, expected_of, model, outputs_of, random, written
 
 PICTURE = "g (float[N, 4, H, W] x) => (float[a, b, c, d] y) "
 KERNEL = {"w": (2, 4, 3, 2)}
@@ -116,9 +113,6 @@ def test_regions_of_interest(opset: int, tmp_path: Path) -> None:
     regions = torch.tensor([[0.0, 0, 3, 3], [1, 1, 5, 4], [2.5, 0.5, 6, 5]])
     inputs = (random(1, 4, 6, 7), regions, torch.zeros(3, dtype=torch.int64))
     assert error(outputs_of(from_onnx(path), *inputs), expected_of(path, *inputs)) < 1e-6
-
-
-# Recurrent layers -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])

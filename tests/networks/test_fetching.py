@@ -5,105 +5,16 @@ import random
 import re
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from blockprop.commands import console
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.networks import fetching
-from blockprop.networks.fetching import FetchError, cache_folder, fetch, fetch_published
-from blockprop.networks.published import PUBLISHED, Published
-from blockprop.pictures.preprocessing import Preprocessing
-
-CONTENT = random.Random(0).randbytes(700_001)
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-@dataclass
-class Site:
-    """What the server does with the next requests, and the requests that it has seen."""
-
-    url: str = ""
-    content: bytes = CONTENT
-    ranges: bool = True
-    shift: int = 0
-    """Bytes by which a partial answer begins elsewhere than asked for."""
-    cut: int | None = None
-    """Close the connection after so many bytes."""
-    stall: int | None = None
-    """Say nothing more after so many bytes."""
-    status: int = 200
-    elsewhere: str = ""
-    announce: bool = True
-    slow: float = 0.0
-    seen: list[str | None] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
-
-
-class Handler(BaseHTTPRequestHandler):
-    site: Site
-
-    def do_GET(self) -> None:
-        site, asked = self.site, self.headers.get("Range")
-        site.seen.append(asked)
-        if site.status != 200 or (site.elsewhere and not site.elsewhere.endswith(self.path)):
-            self.send_response(302 if site.elsewhere else site.status)
-            self.send_header("Location", site.elsewhere)
-            self.end_headers()
-            return
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and site.ranges else 0
-        if start >= len(site.content) > 0:
-            self.send_response(416)
-            self.end_headers()
-            return
-        start += site.shift if start else 0
-        body = site.content[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(site.content) - 1}/{len(site.content)}")
-        if site.announce:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        ends = [end for end in (site.cut, site.stall) if end is not None]
-        for piece in pieces(body[: min(ends, default=len(body))]):
-            self.wfile.write(piece)
-            time.sleep(site.slow)
-        if site.stall is not None:
-            site.over.wait(10)
-
-    def log_message(self, *args: Any) -> None:
-        """Nothing: tests are quiet."""
-
-
-class Server(ThreadingHTTPServer):
-    def handle_error(self, *args: Any) -> None:
-        """Nothing: that clients hang up is what is tested here."""
-
-
-def pieces(body: bytes, size: int = 50_000) -> list[bytes]:
-    return [body[i : i + size] for i in range(0, len(body), size)]
-
-
-@pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("no_proxy", "*")
-    site = Site()
-    server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"site": site}))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    site.url = f"http://127.0.0.1:{server.server_port}/models/net%201.onnx"
-    yield site
-    site.over.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+from blockprop.networks.fetching import FetchError, cache_folder, fetch
+from tests.networks.site import CONTENT, SHA256, Site
 
 
 def partial(cache: Path, name: str = "net 1.onnx") -> Path:
@@ -343,32 +254,6 @@ def test_a_killed_process_leaves_a_beginning_and_no_lock(site: Site, tmp_path: P
     site.stall = None
     assert fetch(site.url, SHA256, cache=tmp_path).read_bytes() == CONTENT
     assert site.seen == [None, "bytes=300000-"]
-
-
-# What is published ----------------------------------------------------------------------------------------------------
-
-
-def test_published_files_are_fetched_by_name(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = Published(site.url, SHA256, len(CONTENT), "net.onnx", "MIT", "onnx", {})
-    monkeypatch.setitem(PUBLISHED, "net", entry)
-    assert fetch_published("net", tmp_path) == tmp_path / "net.onnx"
-    with pytest.raises(SettingError, match="did you mean 'resnet18'"):
-        fetch_published("resnet-18")
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_table_hangs_together(name: str) -> None:
-    entry = PUBLISHED[name]
-    assert re.fullmatch("[0-9a-f]{64}", entry.sha256)
-    assert entry.size > 1_000_000
-    assert entry.url.startswith("https://")
-    assert entry.url.endswith(f"/{entry.file}")
-    assert entry.file.endswith(f".{entry.kind}")
-    assert len(Preprocessing.from_dict(entry.preprocessing).to_dict()) == len(entry.preprocessing)
-
-
-def test_no_two_published_files_get_in_each_others_way() -> None:
-    assert len({entry.file for entry in PUBLISHED.values()}) == len(PUBLISHED)
 
 
 def test_a_download_can_be_watched(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,8 +153,6 @@ def test_specs_that_cannot_be_understood(spec: str, shape: tuple[int, ...], mess
         build_network("mlp", (4,), 0)
 
 
-# Python files ---------------------------------------------------------------------------------------------------------
-
 CODE = """
 from dataclasses import dataclass
 import torch

@@ -84,9 +84,6 @@ def test_the_photographs_of_the_demo_are_what_it_says() -> None:
     assert network.meta["classes"][int(network(sized(cat, shorter=32)).argmax())] == "cat"
 
 
-# As defaults ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def _pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

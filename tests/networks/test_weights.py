@@ -116,9 +116,6 @@ def test_other_files_are_explained(network: Network, tmp_path: Path, file: Path)
             load_weights(network, tmp_path / "bad.safetensors")
 
 
-# By name, with files made here ----------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def vgg_file(tmp_path: Path) -> Path:
     """A VGG to relu2_2 of a sixteenth of the width, and its inverse."""
@@ -183,9 +180,6 @@ def test_loading_leaves_the_global_random_numbers_alone(vgg_file: Path) -> None:
     before = torch.get_rng_state()
     pretrained("vgg19", vgg_file)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-# The published weights ------------------------------------------------------------------------------------------------
 
 
 def prepared(pictures: Tensor, name: str) -> Tensor:

@@ -76,9 +76,6 @@ def _refusal(network: Network, problems: Mapping[str, tuple[Node, str]]) -> Unsu
     return UnsupportedError("\n".join([head, *lines, *[HINT] * any(why == NO_FORM for _, why in found)]))
 
 
-# The model ------------------------------------------------------------------------------------------------------------
-
-
 def _assembled(
     network: Network, writer: Writer, operands: Mapping[str, Operand], trials: Trials, title: str
 ) -> ModelProto:
@@ -136,9 +133,6 @@ def _output(name: str, operand: Operand, names: Mapping[tuple[int, int], str | N
     pairs = zip(*(trial.shape for trial in operand.trials), strict=True)
     sizes = [a if a == b else names.get((a, b)) or f"{name}_{axis}" for axis, (a, b) in enumerate(pairs)]
     return onnx.helper.make_tensor_value_info(name, TYPES[operand.dtype], sizes)
-
-
-# The file -------------------------------------------------------------------------------------------------------------
 
 
 def write(model: ModelProto, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -54,9 +54,6 @@ def run_trials(network: Network, shape: Example) -> Trials:
     return Trials(values, _named(twin, varying, first))
 
 
-# The first trial ------------------------------------------------------------------------------------------------------
-
-
 def _given(network: Network, shape: Example) -> dict[str, Sequence[int] | Tensor]:
     """One example's shape, or whole tensors, for each input."""
     if shape is None:
@@ -119,9 +116,6 @@ def _kinds(given: Mapping[str, Sequence[int] | Tensor]) -> Iterator[tuple[Any, .
     choices = [(None,) if isinstance(x, Tensor) else KINDS for x in given.values()]
     found = itertools.islice(itertools.product(*choices), MOST_TRIES)
     return iter(sorted(found, key=lambda kinds: sum(kind is not None for kind in kinds)))
-
-
-# The second trial -----------------------------------------------------------------------------------------------------
 
 
 def _free(network: Network, name: str) -> Sequence[int]:

@@ -11,8 +11,6 @@ from blockprop.exporters.onnx_operators.table import exports
 from blockprop.exporters.operand import Input, Operand
 from blockprop.exporters.writing import Writing
 
-# Two and more inputs --------------------------------------------------------------------------------------------------
-
 
 @exports(blocks.Sub, blocks.Mul, blocks.Div)
 def of_two(writing: Writing, block: Any, a: Operand, b: Operand) -> Any:
@@ -49,9 +47,6 @@ def remainder(writing: Writing, block: blocks.Remainder, a: Operand, b: Operand)
     apart = writing.add("Xor", writing.add("Less", rest, zero), writing.add("Less", second, zero))
     wrong = writing.add("And", apart, writing.add("Not", writing.add("Equal", rest, zero)))
     return writing.add("Where", wrong, writing.add("Add", rest, second), rest)
-
-
-# One input ------------------------------------------------------------------------------------------------------------
 
 
 @exports(blocks.Exp, blocks.Log, blocks.Sqrt, blocks.Abs)

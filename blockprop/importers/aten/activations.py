@@ -10,8 +10,6 @@ from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, number
 from blockprop.importers.graph import Value
 
-# Activations ----------------------------------------------------------------------------------------------------------
-
 
 @aten("relu")
 def relu(call: Call, self: Value) -> Value:
@@ -142,8 +140,6 @@ def dropout(call: Call, input: Value, p: float, train: bool) -> Value:
         return input
     return call.add(blocks.Dropout(p), input)
 
-
-# Functions ------------------------------------------------------------------------------------------------------------
 
 _SINGLE: dict[str, Block] = {"exp": blocks.Exp(), "log": blocks.Log(), "sqrt": blocks.Sqrt(), "abs": blocks.Abs()}
 _FUNCTIONS = [

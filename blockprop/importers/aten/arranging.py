@@ -14,8 +14,6 @@ from blockprop.importers.calls import Call, axes_of, axis_from_start
 from blockprop.importers.graph import Flow, Known, Value
 from blockprop.importers.symbols import AxisSize, Symbol
 
-# Shapes ---------------------------------------------------------------------------------------------------------------
-
 
 def reshape_to(call: Call, x: Value, wanted: Sequence[AxisSize], part: str = "") -> Value:
     """A Reshape node: on what follows the batch axis, where that stays as it is."""
@@ -149,9 +147,6 @@ def repeat_interleave(call: Call, self: Value, repeats: Any, dim: int | None = N
     if dim is None:
         self, dim = call.add(blocks.Flatten(0), self, part="flat"), 0
     return call.add(blocks.RepeatInterleave(repeats, dim), self)
-
-
-# Types of number, copies ----------------------------------------------------------------------------------------------
 
 
 @aten("contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "lift", "alias_copy", "positive",

@@ -12,8 +12,6 @@ from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, is_zero, number
 from blockprop.importers.graph import Flow, Known, Value
 
-# Arithmetic -----------------------------------------------------------------------------------------------------------
-
 
 @aten("add")
 def add(call: Call, self: Value, other: Any, alpha: float = 1) -> Value:
@@ -108,8 +106,6 @@ def lerp(call: Call, self: Value, end: Value, weight: Any) -> Value:
     return call.add(blocks.Add(), self, step)
 
 
-# Comparing and choosing -----------------------------------------------------------------------------------------------
-
 _COMPARED = {
     "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal",
     "less": "less", "less_equal": "less_equal", "greater": "greater", "greater_equal": "greater_equal",
@@ -164,9 +160,6 @@ def masked_fill(call: Call, self: Value, mask: Value, value: Any) -> Value:
 @aten("isnan")
 def isnan(call: Call, self: Value) -> Value:
     return call.add(blocks.Compare("not_equal"), self, self)
-
-
-# Helpers --------------------------------------------------------------------------------------------------------------
 
 
 def constant(value: Any, like: Value) -> Value:

@@ -11,8 +11,6 @@ from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call
 from blockprop.importers.graph import Known, Value
 
-# Linear maps ----------------------------------------------------------------------------------------------------------
-
 
 def is_weight(*values: Value | None) -> bool:
     """Whether a block can hold these itself: they are weights, and nobody else's."""
@@ -77,8 +75,6 @@ def embedding(
         raise UnsupportedError("a row for padding in a table that has other uses")
     return call.add(blocks.Gather(0), weight, indices)
 
-
-# Convolution ----------------------------------------------------------------------------------------------------------
 
 _CONVOLUTIONS: dict[int, Any] = {1: blocks.Conv1d, 2: blocks.Conv2d, 3: blocks.Conv3d}
 _TRANSPOSED: dict[int, Any] = {1: blocks.ConvTranspose1d, 2: blocks.ConvTranspose2d, 3: blocks.ConvTranspose3d}

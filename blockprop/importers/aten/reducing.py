@@ -15,8 +15,6 @@ from blockprop.importers.calls import Call, axes_of, axis_from_start
 from blockprop.importers.graph import Flow, Known, Value
 from blockprop.importers.symbols import AxisSize, Symbol
 
-# Over axes ------------------------------------------------------------------------------------------------------------
-
 
 @aten("sum", "mean", "prod", "amax", "amin", "logsumexp", "nansum")
 def reduction(call: Call, self: Value, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Value:
@@ -103,9 +101,6 @@ def one_hot(call: Call, self: Value, num_classes: int = -1) -> Value:
     return call.add(blocks.Cast("int64"), call.add(blocks.OneHot(num_classes), self, part="float"))
 
 
-# Making numbers -------------------------------------------------------------------------------------------------------
-
-
 def filled(call: Call, shape: Sequence[AxisSize], value: float, dtype: torch.dtype | None) -> Value:
     """A tensor with one number everywhere: a constant, or made anew where a size is free."""
     dtype = dtype or torch.get_default_dtype()
@@ -166,9 +161,6 @@ def random(call: Call, **_: Any) -> Value:
 @aten("linspace", "eye")
 def table(call: Call, **_: Any) -> Value:
     raise UnsupportedError("its size is free")
-
-
-# Sizes ----------------------------------------------------------------------------------------------------------------
 
 
 @aten("sym_size", "size")

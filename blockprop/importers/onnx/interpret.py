@@ -62,8 +62,6 @@ class OnnxInterpreter:
                 values[name] = value
             self.steps += 1
 
-    # One node ---------------------------------------------------------------------------------------------------------
-
     def _visit(self, node: NodeProto, values: dict[str, Any]) -> tuple[Any, ...]:
         domain = DOMAINS.get(node.domain, node.domain)
         missing = (_MISSING,) * len(node.output)

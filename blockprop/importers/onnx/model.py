@@ -73,9 +73,6 @@ def read_model(path: StrPath, constants: Mapping[str, Any] | None = None) -> Mod
     return Model(nodes, tensors, inputs, [o.name for o in graph.output], opsets, shared, Path(path).parent, source)
 
 
-# The file -------------------------------------------------------------------------------------------------------------
-
-
 def _parsed(path: Path) -> ModelProto:
     require_file(path)
     try:
@@ -144,9 +141,6 @@ def _check_functions(functions: Iterable[FunctionProto]) -> None:
         work[key] = sum(work.get((n.domain, n.op_type), 1) for n in nodes)
         if work[key] > MOST_NODES:
             raise GraphError(f"the function {key[1]!r} consists of more than {MOST_NODES} nodes")
-
-
-# The graph ------------------------------------------------------------------------------------------------------------
 
 
 def local_tensors(graph: GraphProto, folder: Path, fixed: Mapping[str, Tensor] | None = None) -> dict[str, Known]:
@@ -234,9 +228,6 @@ def _shared(nodes: list[NodeProto], outputs: Iterable[str]) -> set[str]:
         for name in names_in(node)[len(node.input) :]:
             uses.setdefault(name, set()).add("branch")
     return {name for name, kinds in uses.items() if len(kinds) > 1}
-
-
-# Inputs ---------------------------------------------------------------------------------------------------------------
 
 
 def _given(value: ValueInfoProto) -> Given:

@@ -73,9 +73,6 @@ def _on_numbers(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any
     return put
 
 
-# Elementwise ----------------------------------------------------------------------------------------------------------
-
-
 def _elementwise(name: str, function: Callable[..., Any], decides: bool = False) -> None:
     def apply(context: _Context, *arrays: Array) -> Array:
         if decides:
@@ -146,9 +143,6 @@ def _where(context: _Context, condition: Array, a: Array, b: Array) -> Array:
 @_on_numbers("Identity", "Dropout")
 def _identity(context: _Context, x: Array, *_: Array) -> Array:
     return x
-
-
-# Arrangement ----------------------------------------------------------------------------------------------------------
 
 
 @_on_numbers("Gather")
@@ -243,9 +237,6 @@ def _tile(context: _Context, x: Array, repeats: Array) -> Array:
     times = exact_sizes.whole(repeats.reshape(-1).tolist())
     exact_sizes.bounded([size * time for size, time in zip(x.shape, times, strict=True)])
     return np.tile(x, times)
-
-
-# Reduction ------------------------------------------------------------------------------------------------------------
 
 
 def _reduction(name: str, function: Callable[[Any, Any], Any]) -> None:

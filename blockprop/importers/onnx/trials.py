@@ -187,9 +187,6 @@ def _meta(
     return found
 
 
-# What is free ---------------------------------------------------------------------------------------------------------
-
-
 def _with_shapes(model: Model, sizes: Mapping[str, Any]) -> dict[str, Given]:
     """The inputs, with the shapes that the user says for some."""
     found = dict(model.inputs)

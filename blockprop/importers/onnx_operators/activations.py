@@ -154,9 +154,6 @@ def _clip(call: OnnxCall, x: Input, low: float | None, high: float | None) -> An
     return call.add(blocks.Clamp(low, high), x)
 
 
-# Rows to shares -------------------------------------------------------------------------------------------------------
-
-
 @operator("Softmax", 13)
 def softmax(call: OnnxCall, x: Input, *, axis: int) -> Any:
     return call.add(blocks.Softmax(axis), x)
@@ -204,9 +201,6 @@ def hardmax_of_rows(call: OnnxCall, x: Input, *, axis: int) -> Any:
     y = hardmax(call, rows, axis=-1)
     sizes, others = call.sizes(x.shape, y)
     return call.add(blocks.Reshape(sizes, 0), y, *others, part="shape")
-
-
-# Types and nothing ----------------------------------------------------------------------------------------------------
 
 
 # saturate and round_mode are for numbers of 8 bits and less, which are refused anyway.

@@ -138,9 +138,6 @@ _variadic("Max", 6, 8, 12, 13, combine=functools.partial(_extreme, larger=True))
 _variadic("Min", 6, 8, 12, 13, combine=functools.partial(_extreme, larger=False))
 
 
-# Comparisons and logic ------------------------------------------------------------------------------------------------
-
-
 def _comparison(name: str, *versions: int, kind: str, mirrored: str) -> None:
     @operator(name, *versions)
     def handle(call: OnnxCall, a: Input, b: Input) -> Any:

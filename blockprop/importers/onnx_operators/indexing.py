@@ -71,9 +71,6 @@ def non_zero(call: OnnxCall, x: Input) -> Any:
     return Known(call.known_tensor(x).nonzero().t().contiguous())
 
 
-# Order ----------------------------------------------------------------------------------------------------------------
-
-
 def _arg(name: str, kind: Any) -> None:
     @operator(name, 1, 11, 12, 13)
     def handle(call: OnnxCall, x: Input, *, axis: int, keepdims: int, select_last_index: int = 0) -> Any:

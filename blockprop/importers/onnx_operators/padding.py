@@ -106,9 +106,6 @@ def col2im(
     return call.add(blocks.Fold(plain(size), plain(kernel), *map(plain, settings)), x)
 
 
-# Read at other places -------------------------------------------------------------------------------------------------
-
-
 @operator("GridSample", 16, 20, 22)
 def grid_sample(call: OnnxCall, x: Input, grid: Input, *, mode: str, padding_mode: str, align_corners: int) -> Any:
     mode = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)

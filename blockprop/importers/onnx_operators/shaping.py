@@ -103,9 +103,6 @@ def _parts(call: OnnxCall, x: Input, axis: int, sizes: Sequence[int] | None, cou
     return x if len(sizes) == 1 else call.add(blocks.Split(tuple(sizes), axis), x)
 
 
-# Parts ----------------------------------------------------------------------------------------------------------------
-
-
 @operator("Slice", 1)
 def slice_by_attributes(
     call: OnnxCall, x: Input, *, starts: list[int], ends: list[int], axes: list[int] | None = None
@@ -222,9 +219,6 @@ def depth_to_space(call: OnnxCall, x: Input, *, blocksize: int, mode: str = "DCR
 @operator("SpaceToDepth", 1, 13, 28)
 def space_to_depth(call: OnnxCall, x: Input, *, blocksize: int, mode: str = "DCR") -> Any:
     return call.add(blocks.PixelUnshuffle(blocksize, mode), x)
-
-
-# Sizes ----------------------------------------------------------------------------------------------------------------
 
 
 @operator("Shape", 1, 13, 15, 19, 21, 23, 24, 25)

@@ -142,9 +142,6 @@ def _resized(sizes: Sizes, axes: Iterable[Axis], size: int) -> Sizes:
     return tuple(found)
 
 
-# What may vary --------------------------------------------------------------------------------------------------------
-
-
 def _accepted(exporter: Exporter, group: _Group, sizes: Sizes) -> list[tuple[_Group, Sizes]]:
     """The group, with sizes that the module takes; if it takes none, those of its axes that may vary alone."""
     for other in group.other_sizes(sizes):
@@ -231,9 +228,6 @@ def _merged(varied: list[_Varied]) -> tuple[dict[tuple[str, int], Reference], li
         else:
             found |= new
     return found, clashing
-
-
-# Trial sizes ----------------------------------------------------------------------------------------------------------
 
 
 def _trials(sizes: Sizes, free: list[_Varied]) -> tuple[tuple[tuple[int, ...], ...], ...]:

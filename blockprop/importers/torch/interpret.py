@@ -75,8 +75,6 @@ class TorchInterpreter:
                 self._by_name[node.name] = cells[node]
         return []
 
-    # One node ---------------------------------------------------------------------------------------------------------
-
     def _visit(self, node: fx.Node, cells: dict[fx.Node, Any]) -> None:
         target: Any = node.target
         read = self._read(node, cells)
@@ -249,8 +247,6 @@ class TorchInterpreter:
                 why = f"{why}, and cannot be opaque: {error}"
         self._note(node, call.operator, why)
         return _MISSING
-
-    # Names ------------------------------------------------------------------------------------------------------------
 
     def _handler(self, target: Any) -> Any:
         name = target._schema.name.split("::")[1]

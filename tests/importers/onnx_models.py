@@ -206,9 +206,6 @@ def chain(
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
-# Beside onnxruntime ---------------------------------------------------------------------------------------------------
-
-
 def written(proto: ModelProto, folder: Path) -> Path:
     """The path of a file that holds the model."""
     path = folder / "model.onnx"

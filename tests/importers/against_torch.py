@@ -4,6 +4,7 @@ from collections import defaultdict
 from functools import cache
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
@@ -13,10 +14,16 @@ from blockprop.importers import from_torch
 from tests.architectures import ARCHITECTURES, SPELLINGS
 
 ALL = ARCHITECTURES | SPELLINGS
+QUICK = {"lenet5", "squeezenet1_1", "resnet18", "unet", "googlenet", "encoder_padded", "gpt", "lstm"}
 INEXACT = {"mobilenet_v3_large": 1e-6, "mobilenet_v3_small": 1e-6}
 """Where torch's own float64 is no better: hardswish and hardsigmoid take 1/6 from float32 in their backward kernels."""
 LOW = {"float16": 2e-2, "bfloat16": 2e-1, "cast_inside": 2e-1}
 """Networks that are about low precision, and how far they may be off: a few units in the last place of it."""
+
+
+def rows(names: Any) -> list[Any]:
+    """Parameters of a test for these architectures; all but the quick ones are slow."""
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def in_float64(module: nn.Module) -> nn.Module:
