@@ -1,7 +1,7 @@
 """Networks as torch modules, whose backward passes under autograd are the blocks' own.
 
 Each call of a block is a function of its own to autograd, rather than the whole network one: then autograd frees what
-forward saved as it goes back, each part has its own train() and eval(), and parts take hooks and can be replaced.
+forward saved as it goes back, each part has its own train() and eval(), and parts take hooks and can be substituted.
 """
 
 import copy
@@ -19,7 +19,7 @@ from blockprop.engine.network import Network
 from blockprop.engine.passes import run_forward
 from blockprop.engine.plan import ForwardStep, Node, plan_forward
 from blockprop.errors import GraphError, ShapeError
-from blockprop.interop.nesting import replaced
+from blockprop.interop.nesting import substituted
 
 
 def to_torch(network: Network | Block, share: bool = False) -> nn.Module:
@@ -28,7 +28,7 @@ def to_torch(network: Network | Block, share: bool = False) -> nn.Module:
     Inputs are taken, and outputs returned, in the order of `network.inputs` and `network.outputs`; a single output as a
     tensor, several as a tuple. `state_dict()` has the names of `network.state`. Like every module it starts in training
     mode; after `eval()` it equals `network(x)`. A part can be frozen, switched by train() and eval(), given hooks, or
-    replaced by another: module.get_submodule("layer1.0.conv1"). A block alone becomes a module by itself.
+    substituted by another: module.get_submodule("layer1.0.conv1"). A block alone becomes a module by itself.
 
     share: use the network's own tensors, so that training the module trains the network; by default they are copied.
     Raises GraphError if a parameter has a name that torch's modules use themselves, and when autograd is to
@@ -73,7 +73,7 @@ class BlockModule(nn.Module):
         if parameters or buffers:  # a twin for each call, so that several threads can make them
             block = _put(copy.copy(block), buffers)
         training = self.training and block.has_training_mode
-        return _Call.apply(block, training, self._parameter_names, *inputs, *parameters)
+        return _BlockCall.apply(block, training, self._parameter_names, *inputs, *parameters)
 
     def _get_name(self) -> str:
         return type(self._block).__name__
@@ -138,7 +138,7 @@ def _put(block: Block, tensors: Iterable[tuple[str, Any]]) -> Block:
     return block
 
 
-class _Call(torch.autograd.Function):
+class _BlockCall(torch.autograd.Function):
     """One call of a block. The tensors that it saves are autograd's to keep, which notices if one is changed since."""
 
     @staticmethod
@@ -157,7 +157,7 @@ class _Call(torch.autograd.Function):
         if any(ctx.needs_input_grad):
             kept: list[Tensor] = [parameter.detach() for parameter in parameters]
             ctx.block, ctx.names = _put(block, zip(names, itertools.repeat(None))), names
-            ctx.saved = replaced(saved, Tensor, functools.partial(_place, kept))
+            ctx.saved = substituted(saved, Tensor, functools.partial(_place, kept))
             ctx.save_for_backward(*kept)
         return output
 
@@ -171,7 +171,7 @@ class _Call(torch.autograd.Function):
         gradients: dict[str, Tensor] = {}
         if any(d is not None for d in d_outputs):
             block = _put(copy.copy(ctx.block), zip(names, kept, strict=False)) if names else ctx.block
-            saved = replaced(ctx.saved, _Place, lambda place: kept[place.index])
+            saved = substituted(ctx.saved, _Place, lambda place: kept[place.index])
             d_output: Any = d_outputs if block.output_count > 1 else d_outputs[0]
             with torch.no_grad(), _without_autocast([d for d in d_outputs if d is not None]):
                 if all(map(any, (wanted[:count], wanted[count:]))):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 
-def replaced(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+def substituted(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
     """The value with change(x) for each x of this kind inside; what holds none is not copied.
 
     Functions, classes and blocks are not looked into.
@@ -16,17 +16,17 @@ def replaced(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
     if value is None or isinstance(value, int | float | str) or callable(value):
         return value
     if isinstance(value, tuple | list):
-        items = [replaced(item, kind, change) for item in value]
+        items = [substituted(item, kind, change) for item in value]
         if all(map(operator.is_, items, value)):
             return value
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, dict):
-        return {key: replaced(item, kind, change) for key, item in value.items()}
-    return _replaced_in_object(value, kind, change)
+        return {key: substituted(item, kind, change) for key, item in value.items()}
+    return _substituted_in_object(value, kind, change)
 
 
-def _replaced_in_object(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
-    pairs = [(name, item, replaced(item, kind, change)) for name, item in _attributes(value)]
+def _substituted_in_object(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+    pairs = [(name, item, substituted(item, kind, change)) for name, item in _attributes(value)]
     changed = [(name, after) for name, before, after in pairs if after is not before]
     twin = copy.copy(value) if changed else value
     for name, item in changed:

@@ -12,7 +12,7 @@ from blockprop.errors import SettingError, UnsupportedError
 from blockprop.importers.calls import Call, axes_of, axis_from_start, is_zero, number
 from blockprop.importers.graph import Flow, Graph, Known
 from blockprop.importers.symbols import Leaf, Symbol, Unrounded, larger, smaller
-from blockprop.importers.torch.views import Cell
+from blockprop.importers.torch.views import Cell, View
 
 N, H = Symbol.of("x", 0, (3, 5)), Symbol.of("x", 2, (8, 17))
 NAMES = {Leaf("x", 0): "a0", Leaf("x", 2): "a2"}
@@ -158,8 +158,8 @@ def test_calls_and_helpers() -> None:
 
 def test_a_cell_follows_what_it_is_a_view_of() -> None:
     base = Cell(torch.zeros(4))
-    view = Cell(base.read()[1:3], base, lambda whole: whole[1:3], put)
-    deeper = Cell(view.read()[0], view, lambda part: part[0], lambda part, new: torch.stack([new, part[1]]))
+    view = View(base.read()[1:3], base, lambda whole: whole[1:3], put)
+    deeper = View(view.read()[0], view, lambda part: part[0], lambda part, new: torch.stack([new, part[1]]))
     assert not base.is_written
     deeper.write(torch.tensor(5.0))
     assert view.read().tolist() == [5, 0]

@@ -1,4 +1,4 @@
-"""Tensors inside nested values are replaced; everything else stays as it is."""
+"""Tensors inside nested values are substituted; everything else stays as it is."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from blockprop import blocks
-from blockprop.interop.nesting import replaced
+from blockprop.interop.nesting import substituted
 
 
 class Pair(NamedTuple):
@@ -37,7 +37,7 @@ class Frozen:
 
 
 def shapes(value: Any) -> Any:
-    return replaced(value, Tensor, lambda tensor: f"{tensor.numel()}")
+    return substituted(value, Tensor, lambda tensor: f"{tensor.numel()}")
 
 
 def test_tensors_are_found_wherever_they_are() -> None:

@@ -231,7 +231,7 @@ def shape(call: OnnxCall, x: Input, *, start: int = 0, end: int | None = None) -
     return call.settled(found.array[start:end])
 
 
-@operator("AxisSize", 1, 13, 19, 21, 23, 24, 25)
+@operator("Size", 1, 13, 19, 21, 23, 24, 25)
 def size(call: OnnxCall, x: Input) -> Any:
     count: Any = 1
     for each in x.shape:

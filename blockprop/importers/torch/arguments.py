@@ -26,10 +26,6 @@ def bound(schema: Any, args: Any, keywords: Mapping[str, Any]) -> dict[str, Any]
     return {argument.name: ordered[argument.name] for argument in schema.arguments}
 
 
-def first_of(schema: Any) -> str:
-    return schema.arguments[0].name
-
-
 def accepted(handler: Callable[..., Any], schema: Any, given: dict[str, Any]) -> dict[str, Any]:
     """The arguments that the handler takes; UnsupportedError if it lacks one that matters."""
     code: Any = handler.__code__

@@ -8,6 +8,7 @@ torch.export asked for formulas, which takes it far longer. What comes out is tr
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from enum import Enum
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -27,6 +28,15 @@ Sizes = tuple[tuple[int, ...], ...]
 """The shape of each input."""
 
 
+class Freedom(Enum):
+    """How many sizes an export may leave free; from_torch takes the first of these with which the network is right."""
+
+    EXPLAINED = "all that the module takes, as long as comparing graphs explains the numbers in them"
+    FORMULAS = "all that torch.export finds formulas for, which takes it far longer"
+    BATCH = "the batch alone"
+    NOTHING = "none: all sizes are those of the example"
+
+
 class Axis(NamedTuple):
     """One axis of one input."""
 
@@ -44,6 +54,11 @@ class Exported(NamedTuple):
     """Which numbers in the graph are the sizes of what."""
     others: tuple[Sizes, ...] = ()
     """Shapes to try the network at: the first of them that the module takes."""
+
+    @property
+    def has_free_axes(self) -> bool:
+        """Whether any axis of any input may vary."""
+        return any(first != second for first, second in self.trials)
 
 
 class _Group(NamedTuple):
@@ -87,17 +102,16 @@ class _Varied(NamedTuple):
 
 
 def export(
-    module: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], vary: str = "all", formulas: bool = False
+    module: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], freedom: Freedom = Freedom.EXPLAINED
 ) -> Exported:
-    """Export with as many free axes as the module allows.
+    """Export with as many free axes as the module allows, and no more than `freedom` says.
 
-    inputs: the tensors among arguments and keywords   names: of the keywords   vary: "all", "batch" or "nothing"
-    formulas: have torch.export find all the formulas for sizes, instead of explaining them
+    inputs: the tensors among arguments and keywords   names: of the keywords
     """
-    exporter = Exporter(module, inputs, names)
+    exporter, formulas = Exporter(module, inputs, names), freedom is Freedom.FORMULAS
     sizes: Sizes = tuple(tuple(x.shape) for x in inputs)
-    groups = _groups(inputs) if vary != "nothing" else []
-    if vary == "batch":
+    groups = _groups(inputs) if freedom is not Freedom.NOTHING else []
+    if freedom is Freedom.BATCH:
         groups = [group for group in groups if group.is_batch]
     base = None
     if groups and groups[0].is_batch and inputs[0].shape[0] == 1:  # torch takes a size of 1 for a fixed one

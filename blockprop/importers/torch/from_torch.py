@@ -14,7 +14,7 @@ from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError, UnsupportedError, shape
 from blockprop.importers.graph import Flow, Graph, Known
 from blockprop.importers.problems import unsupported
-from blockprop.importers.torch.free_axes import Exported, export
+from blockprop.importers.torch.free_axes import Exported, Freedom, export
 from blockprop.importers.torch.interpret import TorchInterpreter
 from blockprop.importers.torch.twin import inputs_of, outputs_of, twin_of
 from blockprop.interop.modules import frozen
@@ -61,9 +61,9 @@ def from_torch(
         twin = twin_of(module, training)
         expected = outputs_of(twin, inputs, names)
         importer = _Importer(module, twin, inputs, expected, names, opaque)
-        network, found_opaque = importer.run(free)
-    if found_opaque:
-        warnings.warn(f"opaque, with torch's own backward pass: {', '.join(found_opaque)}", stacklevel=2)
+        network, opaque_names = importer.run(free)
+    if opaque_names:
+        warnings.warn(f"opaque, with torch's own backward pass: {', '.join(opaque_names)}", stacklevel=2)
     return network
 
 
@@ -85,29 +85,27 @@ class _Importer:
 
     def run(self, free: bool) -> tuple[Network, list[str]]:
         """(network, names of its opaque nodes); with fewer free axes if that proves wrong, or cannot be had."""
-        attempts = [("all", False), ("all", True), ("batch", False), ("nothing", False)]
-        for vary, formulas in attempts if free else attempts[-1:]:
-            exported = self._export(vary, formulas)
-            is_last = not any(a != b for shapes in exported.trials for a, b in [shapes])
+        for freedom in Freedom if free else [Freedom.NOTHING]:
+            exported = self._export(freedom)
             try:
-                found = self._network(exported)
+                network, opaque_names = self._network(exported)
             except (GraphError, UnsupportedError):
-                if is_last:
-                    raise
-                continue
-            difference = "" if self.training else _difference(found[0], self.inputs, self.expected)
-            if difference and is_last:
+                if exported.has_free_axes:
+                    continue
+                raise
+            difference = "" if self.training else _difference(network, self.inputs, self.expected)
+            if not exported.has_free_axes and difference:
                 name = type(self.module).__name__
                 raise BlockpropError(
                     f"{name}: {difference}; this is an error of the importer, or {name} gives something else each time"
                 )
-            if is_last or (not difference and self._holds(found[0], exported)):
-                return found
+            if not exported.has_free_axes or (not difference and self._holds(network, exported)):
+                return network, opaque_names
         raise AssertionError("the last attempt has no free axes")
 
-    def _export(self, vary: str, formulas: bool) -> Exported:
+    def _export(self, freedom: Freedom) -> Exported:
         try:
-            return export(self.twin, self.inputs, self.names, vary, formulas)
+            return export(self.twin, self.inputs, self.names, freedom)
         except BlockpropError:
             raise
         except Exception as error:
@@ -127,19 +125,19 @@ class _Importer:
                 for name, trials, x in zip(names, exported.trials, self.inputs, strict=True)
             }
         )
-        known = _known_tensors(exported, placeholders)
+        weights = _known_tensors(exported, placeholders)
         flows = iter(graph.inputs.values())
-        own = [node for node in placeholders if node.name in signature.user_inputs]
-        given = {node.name: next(flows) for node in own if isinstance(node.meta.get("val"), Tensor)}
-        values = [known.get(node.name) or given.get(node.name) for node in placeholders]
+        arguments = [node for node in placeholders if node.name in signature.user_inputs]
+        inputs = {node.name: next(flows) for node in arguments if isinstance(node.meta.get("val"), Tensor)}
+        values = [weights.get(node.name) or inputs.get(node.name) for node in placeholders]
         leaves = {name for name, part in self.twin.named_modules() if _is_leaf(part)}
         interpreter = TorchInterpreter(graph, leaves, self.opaque, exported.explanations, self.training)
-        found = interpreter.run(program.graph, values)
+        results = interpreter.run(program.graph, values)
         if interpreter.problems:
             raise unsupported(type(self.module).__name__, interpreter.problems, HINT)
-        outputs = found[-len(signature.user_outputs) :] if signature.user_outputs else []
-        wanted = [graph.lift(value) for value in outputs if isinstance(value, Flow | Known)]
-        network = graph.network(wanted, {}).to(self.inputs[0].device)
+        results = results[-len(signature.user_outputs) :] if signature.user_outputs else []
+        outputs = [graph.lift(value) for value in results if isinstance(value, Flow | Known)]
+        network = graph.network(outputs, {}).to(self.inputs[0].device)
         network.meta.update(_meta(self.module, network, graph, exported, names))
         return network, interpreter.opaque_names
 
@@ -162,14 +160,14 @@ class _Importer:
 
 def _input_names(module: nn.Module, inputs: list[Tensor], names: list[str]) -> list[str]:
     count = len(inputs) - len(names)
-    own = [
+    positional = [
         name
         for name, parameter in inspect.signature(module.forward).parameters.items()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ][:count]
-    own += [f"x{i}" for i in range(len(own), count)]
+    positional += [f"x{i}" for i in range(len(positional), count)]
     taken = {name for name, _ in module.named_modules()} | {"inputs", "parameters"}
-    return [f"{name}_in" if name in taken else name for name in (*own, *names)]
+    return [f"{name}_in" if name in taken else name for name in (*positional, *names)]
 
 
 def _is_leaf(part: nn.Module) -> bool:
@@ -208,7 +206,7 @@ def _known_tensors(exported: Exported, placeholders: Sequence[Any]) -> dict[str,
     program, signature = exported.program, exported.program.graph_signature
     constants = signature.inputs_to_lifted_tensor_constants
     titles = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **constants}
-    found: dict[str, Known] = {}
+    by_placeholder: dict[str, Known] = {}
     by_tensor: dict[int, Known] = {}
     for node in placeholders:
         if node.name not in titles:
@@ -216,12 +214,11 @@ def _known_tensors(exported: Exported, placeholders: Sequence[Any]) -> dict[str,
         title = titles[node.name]
         tensor = program.state_dict[title] if title in program.state_dict else program.constants[title]
         trained = node.name in signature.inputs_to_parameters
-        one = by_tensor.setdefault(id(tensor), Known(tensor.detach(), title, trained))
-        found[node.name] = one
-    for one in by_tensor.values():
-        users = {_use(user, node) for node in placeholders if found.get(node.name) is one for user in node.users}
-        one.tied = len(users) > 1 and one.trained
-    return found
+        by_placeholder[node.name] = by_tensor.setdefault(id(tensor), Known(tensor.detach(), title, trained))
+    for known in by_tensor.values():
+        nodes = [node for node in placeholders if by_placeholder.get(node.name) is known]
+        known.tied = known.trained and len({_use(user, node) for node in nodes for user in node.users}) > 1
+    return by_placeholder
 
 
 def _use(user: Any, weight: Any) -> str:
@@ -232,18 +229,17 @@ def _use(user: Any, weight: Any) -> str:
 
 def _resized(x: Tensor, size: tuple[int, ...]) -> Tensor:
     """The tensor cut, or repeated, to another size."""
-    for axis, (own, wanted) in enumerate(zip(x.shape, size, strict=True)):
-        if own != wanted:
-            x = x.index_select(axis, torch.arange(wanted, device=x.device) % own)
+    for axis, (present, wanted) in enumerate(zip(x.shape, size, strict=True)):
+        if present != wanted:
+            x = x.index_select(axis, torch.arange(wanted, device=x.device) % present)
     return x
 
 
 def _difference(network: Network, inputs: list[Tensor], expected: list[Tensor]) -> str:
     """How the network's outputs differ from the module's, in words; "" if they agree."""
-    found = network(*inputs)
-    for name, mine, theirs in zip(
-        network.outputs, found if isinstance(found, tuple) else (found,), expected, strict=True
-    ):
+    outputs = network(*inputs)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    for name, mine, theirs in zip(network.outputs, outputs, expected, strict=True):
         if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
             return f"the imported {name} is {shape(mine)} {mine.dtype}, the module's is {shape(theirs)} {theirs.dtype}"
         mine, theirs = (y.double().nan_to_num(1e30, 1e30, -1e30) for y in (mine, theirs))

@@ -1,4 +1,10 @@
-"""Walk the graph that torch.export made of a module, and add blocks for its operators."""
+"""Walk the graph that torch.export made of a module, and add blocks for its operators.
+
+torch itself could take in-place operators and views out of the graph before the walk: run_decompositions with an empty
+table. Tried with torch 2.13, it does more than that: dropout in evaluation becomes clone, so that it never drops in
+`fit`; batch_norm becomes a private operator, and flatten, contiguous and chunk become others, named after modules that
+run later. It takes 1.5 to 2 times as long as the export. So what is written into is followed here, by Cells (views.py).
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -17,11 +23,11 @@ from blockprop.importers.calls import Call
 from blockprop.importers.graph import Flow, Graph, Known
 from blockprop.importers.problems import Problem
 from blockprop.importers.symbols import Symbol, Unrounded, larger, smaller
-from blockprop.importers.torch.arguments import accepted, bound, computed, first_of, opaque_block
+from blockprop.importers.torch.arguments import accepted, bound, computed, opaque_block
 from blockprop.importers.torch.decomposing import decomposed
 from blockprop.importers.torch.explaining import Explanations, Reference
 from blockprop.importers.torch.naming import IGNORED, Names, operator_name, place_of
-from blockprop.importers.torch.views import VIEWS, Cell
+from blockprop.importers.torch.views import VIEWS, Cell, Memory, View, is_harmless, shares_memory
 
 _SYMBOLIC: dict[str, Callable[..., Any]] = {"sym_max": larger, "sym_min": smaller, "sym_float": lambda size: size}
 """Functions of torch on sizes that are not those of Python."""
@@ -32,8 +38,8 @@ _MISSING: Any = object()
 class TorchInterpreter:
     """One walk over the operators of a module.
 
-    values: what the graph's placeholders stand for   paths: names of modules without children   opaque: whether an
-    operator without a block becomes an Opaque block   explanations: which numbers in the graph are sizes
+    graph: to which it adds nodes   leaves: names of modules without children   opaque: whether an operator without a
+    block becomes an Opaque block   explanations: which numbers among the arguments are sizes
     training: whether the module is imported as it is in training
     """
 
@@ -49,63 +55,58 @@ class TorchInterpreter:
         self.explanations = explanations or {}
         self.problems: list[Problem] = []
         self.opaque_names: list[str] = []
+        self._cells: dict[str, Cell] = {}
+        """By the name of the node whose output each is."""
+        self._memory = Memory()
 
-    def run(self, program: fx.Graph, values: list[Any], detached: bool = False) -> list[Any]:
-        """The values that the graph gives for these values of its placeholders."""
-        cells: dict[fx.Node, Any] = {}
-        self._by_name: dict[str, Any] = {}
-        self._owners: dict[int, Cell] = {}
-        given = iter(values)
-        self._names = Names(program, self.leaves)
+    def run(self, program: fx.Graph, values: list[Any]) -> list[Any]:
+        """The values that the graph gives for these values, or Cells, of its placeholders."""
+        self._names, remaining = Names(program, self.leaves), iter(values)
         for node in program.nodes:
             if node.op == "placeholder":
-                value = next(given)
-                cells[node] = value if isinstance(value, Cell) else Cell(value)
-                self._owner(node, cells[node])
+                value = next(remaining)
+                self._enter(node, value if isinstance(value, Cell) else Cell(value))
             elif node.op == "get_attr":
-                cells[node] = Cell(_attribute(program.owning_module, node.target))
+                self._enter(node, Cell(_attribute(program.owning_module, node.target)))
             elif node.op == "output":
-                return [
-                    cells[each].read() if isinstance(each, fx.Node) else each
-                    for each in pytree.tree_leaves(node.args[0])
-                ]
-            else:
-                self._visit(node, cells)
-            if node in cells:
-                self._by_name[node.name] = cells[node]
+                return [self._now(result) for result in pytree.tree_leaves(node.args[0])]
+            elif operator_name(node) not in IGNORED:
+                self._enter(node, self._visited(node))
         return []
 
-    def _visit(self, node: fx.Node, cells: dict[fx.Node, Any]) -> None:
-        target: Any = node.target
-        read = self._read(node, cells)
-        missing = any(each is _MISSING for each in pytree.tree_leaves(read))
-        if isinstance(target, torch._ops.OpOverload):
-            if target._schema.name.split("::")[1] in IGNORED:
-                return
-            if missing:
-                cells[node] = Cell(_MISSING)
-                if self._handler(target) is None:
-                    self._note(node, str(target), "it has no block")
-            else:
-                self._operator(node, target, read, cells)
-        elif isinstance(target, torch._ops.HigherOrderOperator):
-            cells[node] = Cell(_MISSING if missing else self._region(node, target, *read[0]))
-        else:
-            cells[node] = Cell(_MISSING if missing else self._python(node, target, *read[0]))
+    def _enter(self, node: fx.Node, cell: Cell) -> None:
+        """From here on, the cell is the node's output."""
+        self._cells[node.name] = cell
+        if node.op == "placeholder" or isinstance(node.target, torch._ops.OpOverload):
+            self._memory.owner(node, cell)
 
-    def _read(self, node: fx.Node, cells: dict[fx.Node, Any]) -> Any:
+    def _now(self, argument: Any) -> Any:
+        return self._cells[argument.name].read() if isinstance(argument, fx.Node) else argument
+
+    def _visited(self, node: fx.Node) -> Cell:
+        """The output of one node that calls something."""
+        target: Any = node.target
+        arguments, keywords = self._arguments(node)
+        if any(value is _MISSING for value in pytree.tree_leaves((arguments, keywords))):
+            if isinstance(target, torch._ops.OpOverload) and self._handler(target) is None:
+                self._note(node, str(target), "it has no block")
+            return Cell(_MISSING)
+        if isinstance(target, torch._ops.OpOverload):
+            return self._operator(node, target, bound(target._schema, arguments, keywords))
+        if isinstance(target, torch._ops.HigherOrderOperator):
+            return Cell(self._region(node, target, *arguments))
+        return Cell(self._python(node, target, *arguments))
+
+    def _arguments(self, node: fx.Node) -> Any:
         """(arguments, keywords) of the node as they are now."""
-        given, structure = pytree.tree_flatten((node.args, node.kwargs))
-        for place, each in enumerate(given):
+        leaves, structure = pytree.tree_flatten((node.args, node.kwargs))
+        for place, leaf in enumerate(leaves):
             reference = self.explanations.get((node.name, place))
-            if reference is not None:
-                given[place] = self._size(reference)
-            elif isinstance(each, fx.Node):
-                given[place] = cells[each].read()
-        return pytree.tree_unflatten(given, structure)
+            leaves[place] = self._now(leaf) if reference is None else self._size(reference)
+        return pytree.tree_unflatten(leaves, structure)
 
     def _size(self, reference: Reference) -> Any:
-        values = [self._by_name[name].read() for name, _ in reference.axes]
+        values = [self._cells[name].read() for name, _ in reference.axes]
         if any(value is _MISSING for value in values):
             return _MISSING
         sizes = [value.shape[axis] for value, (_, axis) in zip(values, reference.axes, strict=True)]
@@ -136,64 +137,68 @@ class TorchInterpreter:
             return _MISSING
         inner = TorchInterpreter(self.graph, self.leaves, self.opaque, training=self.training)
         cells = [Cell(value) for value in values]
-        found = inner.run(body.graph, cells)
+        results = inner.run(body.graph, cells)
         self.problems += inner.problems
         self.opaque_names += inner.opaque_names
         if any(cell.is_written for cell in cells):
             self._note(node, "torch.no_grad", "it writes into a tensor from outside")
         if enabled:
-            return found
+            return results
         return [
-            self.graph.add(f"{each.key}.detach", blocks.Detach(), each) if isinstance(each, Flow) else each
-            for each in found
+            self.graph.add(f"{result.key}.detach", blocks.Detach(), result) if isinstance(result, Flow) else result
+            for result in results
         ]
 
-    def _operator(self, node: fx.Node, target: Any, read: Any, cells: dict[fx.Node, Any]) -> None:
-        schema = target._schema
-        given = bound(schema, *read)
-        written = [a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-        name = schema.name.split("::")[1]
-        first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-        value = self._converted(node, target, given, bool(written))
-        if written and first is not None:
-            if self._owner(first, cells[first]) is not cells[first].root and not _is_harmless(name, first):
-                self._note(node, str(target), "writing through a view of this kind")
-            if value is not _MISSING:
-                cells[first].write(value)
-            cells[node] = cells[first]
-        elif first is not None and name in VIEWS and _shares_memory(node, first) and value is not _MISSING:
-            cells[node] = Cell(
-                value,
-                cells[first],
-                lambda base: self._converted(node, target, given | {first_of(schema): base}, False),
-                lambda base, new: VIEWS[name](self._call(node, target, {}), base, new, given),
-            )
-        else:
-            cells[node] = Cell(value)
-        self._owner(node, cells[node])
+    def _operator(self, node: fx.Node, target: Any, given: dict[str, Any]) -> Cell:
+        """The output of an operator: a tensor of its own, a view of its first argument, or that argument rewritten."""
+        arguments, name = target._schema.arguments, operator_name(node)
+        in_place = any(argument.alias_info is not None and argument.alias_info.is_write for argument in arguments)
+        value = self._converted(node, target, given, in_place)
+        first = node.args[0] if node.args else None
+        if not isinstance(first, fx.Node):
+            return Cell(value)
+        if in_place:
+            return self._written(node, first, value)
+        if name in VIEWS and value is not _MISSING and shares_memory(node, first):
+            return self._view(node, first, target, given, value)
+        return Cell(value)
 
-    def _owner(self, node: fx.Node, cell: Cell) -> Cell:
-        """The tensor whose memory the node's output shares: the first one that had it."""
-        val = node.meta.get("val")
-        if not isinstance(val, Tensor):
-            return cell.root
-        return self._owners.setdefault(val.untyped_storage()._cdata, cell.root)
+    def _written(self, node: fx.Node, first: fx.Node, value: Any) -> Cell:
+        """The cell of the first argument, into which an in-place operator has written this value."""
+        cell, name = self._cells[first.name], operator_name(node)
+        if self._memory.owner(first, cell) is not cell.root and not is_harmless(name, first):
+            self._note(node, str(node.target), "writing through a view of this kind")
+        if value is not _MISSING:
+            cell.write(value)
+        return cell
+
+    def _view(self, node: fx.Node, first: fx.Node, target: Any, given: dict[str, Any], value: Any) -> View:
+        """A view of the first argument: taken anew by the operator, and put back as VIEWS says."""
+        title = target._schema.arguments[0].name
+
+        def take(base_value: Any) -> Any:
+            return self._converted(node, target, given | {title: base_value}, in_place=False)
+
+        def put(base_value: Any, new: Any) -> Any:
+            return VIEWS[operator_name(node)](self._call(node, target, {}), base_value, new, given)
+
+        return View(value, self._cells[first.name], take, put)
 
     def _converted(self, node: fx.Node, target: Any, given: dict[str, Any], in_place: bool) -> Any:
         """What the operator gives: computed now if it is constant, else by new nodes of the graph."""
         given = self._with_numbers(node, target, given)
         tensors = [each for each in pytree.tree_leaves(given) if isinstance(each, Flow | Known)]
         symbols = any(isinstance(each, Symbol | Unrounded) for each in pytree.tree_leaves(given))
-        known = None
+        result = None
         if tensors and not symbols and all(isinstance(t, Known) or t.known is not None for t in tensors):
-            known = computed(target, given)
+            result = computed(target, given)
             if all(isinstance(t, Known) and not t.trained for t in tensors):
-                return pytree.tree_map(Known, known) if isinstance(known, list | tuple) else Known(known)
+                return pytree.tree_map(Known, result) if isinstance(result, list | tuple) else Known(result)
         if not tensors and not symbols and all(r.type.kind() == "TensorType" for r in target._schema.returns):
             with torch.no_grad():
                 return Known(target(**given))
         call = self._call(node, target, given)
-        call.known = known if isinstance(known, Tensor) else None
+        call.known = result if isinstance(result, Tensor) else None
         try:
             handler = self._handler(target)
             if handler is None and call.known is not None:  # a weight computed from weights: worked out once, here
@@ -211,7 +216,7 @@ class TorchInterpreter:
 
     def _with_numbers(self, node: fx.Node, target: Any, given: dict[str, Any]) -> dict[str, Any]:
         """The arguments, where a free size as a number to compute with (x / height) is a node of the graph."""
-        found = dict(given)
+        arguments = dict(given)
         for argument in target._schema.arguments:
             value = given.get(argument.name)
             is_number = str(argument.type) in ("Tensor", "number", "Optional[Tensor]", "Optional[number]")
@@ -219,18 +224,18 @@ class TorchInterpreter:
                 (first, last), others = self.graph.formulas([value, value + 1])
                 call = self._call(node, target, {})
                 row = call.add(blocks.Range(first, last), *others, part="size")
-                found[argument.name] = call.add(blocks.Squeeze((0,)), row, part="number")
-        return found
+                arguments[argument.name] = call.add(blocks.Squeeze((0,)), row, part="number")
+        return arguments
 
     def _otherwise(self, node: fx.Node, target: Any, given: dict[str, Any], call: Call, why: str) -> Any:
         """For an operator without a block: those that torch makes of it; else an Opaque block, or a problem."""
         try:
-            found = decomposed(target, given, node)
+            parts = decomposed(target, given, node)
         except UnsupportedError as error:
-            found, why = None, str(error)
-        if found is not None:
+            parts, why = None, str(error)
+        if parts is not None:
             inner = TorchInterpreter(self.graph, self.leaves, opaque=False, training=self.training)
-            outputs = inner.run(found[0], found[1])
+            outputs = inner.run(*parts)
             if not inner.problems:
                 value = outputs if isinstance(node.meta.get("val"), tuple | list) else outputs[0]
                 with suppress(UnsupportedError):
@@ -262,33 +267,18 @@ class TorchInterpreter:
         self.problems.append(Problem(self._names.of(node, []), operator, why, place_of(node)))
 
 
-def _checked(call: Call, value: Any, val: Any, in_place: bool) -> Any:
+def _checked(call: Call, value: Any, example: Any, in_place: bool) -> Any:
     """The handler's output, if it is of the type and number of axes that torch's operator gives."""
-    if isinstance(value, tuple | list) and isinstance(val, tuple | list):
-        return type(value)(_checked(call, one, other, in_place) for one, other in zip(value, val, strict=False))
-    if isinstance(value, Flow) and isinstance(val, Tensor):
+    if isinstance(value, tuple | list) and isinstance(example, tuple | list):
+        return type(value)(_checked(call, one, other, in_place) for one, other in zip(value, example, strict=False))
+    if isinstance(value, Flow) and isinstance(example, Tensor):
         if in_place:
-            value = cast(call, value, val.dtype)
-        if (value.dtype, value.axes) != (val.dtype, val.dim()):
+            value = cast(call, value, example.dtype)
+        if (value.dtype, value.axes) != (example.dtype, example.dim()):
             raise UnsupportedError(
-                f"its blocks give {value.dtype} with {value.axes} axes in place of {val.dtype} with {val.dim()}"
+                f"its blocks give {value.dtype} with {value.axes} axes in place of {example.dtype} with {example.dim()}"
             )
     return value
-
-
-def _is_harmless(name: str, written: fx.Node) -> bool:
-    """Whether nobody sees what is written into a part of another tensor: torch's own unsafe_split promises that."""
-    source: Any = written
-    while isinstance(source, fx.Node) and source.args and operator_name(source).endswith(("_", "getitem")):
-        source = source.args[0]
-    return name == "detach_" or (isinstance(source, fx.Node) and operator_name(source).startswith("unsafe_"))
-
-
-def _shares_memory(node: fx.Node, other: fx.Node) -> bool:
-    a, b = node.meta.get("val"), other.meta.get("val")
-    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
-        return False
-    return a.untyped_storage()._cdata == b.untyped_storage()._cdata
 
 
 def _attribute(module: Any, target: Any) -> Any:

@@ -1,11 +1,13 @@
 """In-place operators and views: a module may write into a tensor, or into a part of it; a network of blocks never does.
 
-So each tensor of the module is a `Cell`, whose value is exchanged when the module writes. A view follows its base:
+So each tensor of the module is a `Cell`, whose value is exchanged when the module writes. A `View` follows its base:
 written to, it puts its new value back into the base; read after the base has changed, it is taken anew.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from torch import Tensor, fx
 
 from blockprop import blocks
 from blockprop.errors import UnsupportedError
@@ -13,6 +15,7 @@ from blockprop.importers.aten.arranging import permute, reshape_to
 from blockprop.importers.aten.joining import slice_of
 from blockprop.importers.calls import Call, axis_from_start
 from blockprop.importers.graph import Value
+from blockprop.importers.torch.naming import operator_name
 
 Put = Callable[[Call, Value, Value, Mapping[str, Any]], Value]
 """put(call, base, new value of the view, the view's arguments) -> new value of the base"""
@@ -21,15 +24,13 @@ Put = Callable[[Call, Value, Value, Mapping[str, Any]], Value]
 class Cell:
     """A tensor of the module: what it is now."""
 
-    def __init__(self, value: Any, base: "Cell | None" = None, take: Any = None, put: Any = None):
-        self._value, self._base, self._take, self._put = value, base, take, put
-        self._writes = 0
-        self._seen = self.root._writes
+    def __init__(self, value: Any):
+        self._value, self._writes = value, 0
 
     @property
     def root(self) -> "Cell":
         """What it is a view of, or it itself."""
-        return self if self._base is None else self._base.root
+        return self
 
     @property
     def is_written(self) -> bool:
@@ -38,17 +39,69 @@ class Cell:
 
     def read(self) -> Any:
         """The value now."""
-        if self._base is not None and self._seen != self.root._writes:
-            self._value, self._seen = self._take(self._base.read()), self.root._writes
         return self._value
 
     def write(self, value: Any) -> None:
         """Exchange the value, here and in what this is a view of."""
-        if self._base is None:
-            self._writes += 1
-        else:
-            self._base.write(self._put(self._base.read(), value))
+        self._value = value
+        self._writes += 1
+
+
+class View(Cell):
+    """A tensor that shares its elements with another one, its base.
+
+    take: the base's value -> the view's   put: (the base's value, the view's new one) -> the base's new one
+    """
+
+    def __init__(self, value: Any, base: Cell, take: Callable[[Any], Any], put: Callable[[Any, Any], Any]):
+        super().__init__(value)
+        self._base, self._take, self._put = base, take, put
+        self._seen = self.root._writes
+
+    @property
+    def root(self) -> Cell:
+        return self._base.root
+
+    def read(self) -> Any:
+        if self._seen != self.root._writes:
+            self._value, self._seen = self._take(self._base.read()), self.root._writes
+        return self._value
+
+    def write(self, value: Any) -> None:
+        self._base.write(self._put(self._base.read(), value))
         self._value, self._seen = value, self.root._writes
+
+
+class Memory:
+    """Which tensor of the module was the first to have each piece of memory, as torch's export notes it."""
+
+    def __init__(self) -> None:
+        self._owners: dict[int, Cell] = {}
+
+    def owner(self, node: fx.Node, cell: Cell) -> Cell:
+        """The first tensor with the memory of the node's output; if there is none yet, that of `cell`."""
+        example = node.meta.get("val")
+        if not isinstance(example, Tensor):
+            return cell.root
+        return self._owners.setdefault(_storage(example), cell.root)
+
+
+def shares_memory(node: fx.Node, other: fx.Node) -> bool:
+    """Whether the outputs of two nodes are in the same memory."""
+    a, b = node.meta.get("val"), other.meta.get("val")
+    return isinstance(a, Tensor) and isinstance(b, Tensor) and _storage(a) == _storage(b)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def is_harmless(name: str, written: fx.Node) -> bool:
+    """Whether nobody sees what is written into a part of another tensor: torch's own unsafe_split promises that."""
+    source: Any = written
+    while isinstance(source, fx.Node) and source.args and operator_name(source).endswith(("_", "getitem")):
+        source = source.args[0]
+    return name == "detach_" or (isinstance(source, fx.Node) and operator_name(source).startswith("unsafe_"))
 
 
 def _into_slice(call: Call, base: Value, new: Value, given: Mapping[str, Any]) -> Value:

@@ -124,7 +124,7 @@ class StyleLosses:
     def _whole(self, picture: Tensor, nodes: tuple[str, ...]) -> dict[str, Tensor]:
         """The outputs of these nodes for a picture, put together from its tiles."""
         sizes = self.tiling.sizes(picture)
-        # In the memory layout that frozen networks give, because subtracting from another one takes twice as long.
+        # In the memory layout that prepared networks give, because subtracting from another one takes twice as long.
         layout = torch.channels_last
         found = {node: picture.new_empty(1, *sizes[node]).contiguous(memory_format=layout) for node in nodes}
         for tile, outputs in self.tiling.outputs(picture) if nodes else ():

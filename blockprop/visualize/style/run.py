@@ -16,8 +16,8 @@ from blockprop.pictures.colors import luminance, matched_colors, matched_luminan
 from blockprop.pictures.image_files import MOST_PIXELS
 from blockprop.pictures.provenance import fingerprint
 from blockprop.saving.resumable import Keeping
-from blockprop.visualize.frozen import frozen
 from blockprop.visualize.places import sizes
+from blockprop.visualize.prepared import prepared
 from blockprop.visualize.running import PictureRun, digest
 from blockprop.visualize.style.losses import Aim, StyleLosses, Weights, resized_mask
 from blockprop.visualize.style.quasi_newton import LBFGS, FirstOrder, Point
@@ -66,7 +66,7 @@ class Stylization(PictureRun):
         self.content, self.styles, self.weights, self.settings = content, styles, weights, settings
         self.kind, self.start = optimizer, start
         self.network = network
-        self.tiling = Tiling(frozen(network, weights.nodes), weights.nodes, settings["tile"])
+        self.tiling = Tiling(prepared(network, weights.nodes), weights.nodes, settings["tile"])
         self.losses: StyleLosses | None = None
         self.point: Point | None = None
         self.optimizer = self._fresh_optimizer()

@@ -9,13 +9,13 @@ from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
 from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import with_preprocessing
-from blockprop.visualize.frozen import FixedConv2d, frozen
+from blockprop.visualize.prepared import FixedConv2d, prepared
 from tests.conftest import DataFile
 
 
 def same(network: Network, keep: tuple[str, ...], x: Tensor, tolerance: float = 1e-12) -> Network:
-    """Compare everything, and return the frozen network."""
-    lean = frozen(network, keep)
+    """Compare everything, and return the prepared network."""
+    lean = prepared(network, keep)
     theirs, ours = network.forward(x, keep=keep), lean.forward(x, keep=keep)
     seeds = {name: torch.randn(theirs[name].shape, dtype=x.dtype) for name in keep}
     for name in keep:
@@ -104,7 +104,7 @@ def test_what_is_read_elsewhere_stays(keep: tuple[str, ...], names: list[str]) -
 
 def test_nothing_but_what_is_needed_is_saved() -> None:
     network = Sequential({"conv": Conv2d(3, 4, 3), "relu": ReLU(), "pool": MaxPool2d(2)})
-    trace = frozen(network, ("relu", "pool")).forward(torch.randn(1, 3, 8, 9), keep=("relu", "pool"))
+    trace = prepared(network, ("relu", "pool")).forward(torch.randn(1, 3, 8, 9), keep=("relu", "pool"))
     storage = trace["relu"].data_ptr()
     _, rectified = trace.saved["relu"]
     assert rectified.data_ptr() == trace.saved["pool"].data_ptr() == storage

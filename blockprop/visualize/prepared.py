@@ -1,6 +1,6 @@
 """The same mathematics with less work, for a network whose weights stay fixed and that nobody looks into but at `keep`.
 
-    lean = frozen(network, keep=("relu1_1", "relu4_2"))
+    lean = prepared(network, keep=("relu1_1", "relu4_2"))
 
 A convolution, the padding by reflection in front of it and the ReLU behind it become one block. Channels lie together
 in memory, which suits convolutions on CPUs. Nothing is saved but what error propagation needs: of a ReLU its output, of
@@ -21,7 +21,7 @@ from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 
 
-def frozen(network: Network, keep: Collection[str]) -> Network:
+def prepared(network: Network, keep: Collection[str]) -> Network:
     """A network that gives the same at the nodes in `keep`, with fewer and leaner blocks. Weights are copied."""
     uses = Counter(key for node in network.nodes for key in node.inputs)
     hidden = {node.name for node in network.nodes if uses[node.name] == 1} - {*keep, *network.outputs}
