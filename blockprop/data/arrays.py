@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from blockprop.data.dataset import Data, Dataset
-from blockprop.data.labels import _sizes, labels
+from blockprop.data.labels import labels, sizes_of
 from blockprop.errors import DataError
 
 LARGEST_SET = 2**31
@@ -92,11 +92,11 @@ def _npz_part(
                 f"{path}: has examples ({x_key}) but no labels; expected {x_key.lower().replace('x', 'y')!r}"
             )
         return Dataset(x, None, None if classes is None else tuple(classes), str(path))
-    given = arrays[y_key].shape[0] if arrays[y_key].ndim else 1
-    if given != len(x):
-        raise DataError(f"{path}: {x_key} holds {len(x)} examples but {y_key} {given} labels")
-    y, found = labels(arrays[y_key], f"{path}: {y_key}", classes, task)
-    return Dataset(x, y, found, str(path))
+    count = arrays[y_key].shape[0] if arrays[y_key].ndim else 1
+    if count != len(x):
+        raise DataError(f"{path}: {x_key} holds {len(x)} examples but {y_key} {count} labels")
+    y, names = labels(arrays[y_key], f"{path}: {y_key}", classes, task)
+    return Dataset(x, y, names, str(path))
 
 
 def is_idx(path: Path) -> bool:
@@ -106,8 +106,8 @@ def is_idx(path: Path) -> bool:
 
 def find_idx(folder: Path, *starts: str) -> Path | None:
     """The images file in the folder whose name begins so, if there is one."""
-    found = [path for path in sorted(folder.iterdir()) if is_idx(path) and "images" in path.name]
-    return next((path for path in found if path.name.startswith(starts)), None)
+    images = [path for path in sorted(folder.iterdir()) if is_idx(path) and "images" in path.name]
+    return next((path for path in images if path.name.startswith(starts)), None)
 
 
 def read_idx(images: Path, need_labels: bool, classes: Sequence[str] | None) -> Dataset:
@@ -124,8 +124,8 @@ def read_idx(images: Path, need_labels: bool, classes: Sequence[str] | None) -> 
     array = _idx_array(path, 1)
     if len(array) != len(x):
         raise DataError(f"{images} holds {len(x)} images but {path.name} {len(array)} labels")
-    y, found = labels(array, str(path), classes, "classify")
-    return Dataset(x, y, found, str(images))
+    y, names = labels(array, str(path), classes, "classify")
+    return Dataset(x, y, names, str(images))
 
 
 def _idx_array(path: Path, dimensions: int) -> np.ndarray:
@@ -157,7 +157,7 @@ def examples(array: np.ndarray, where: str) -> Tensor:
     if array.dtype.kind not in "buif":
         raise DataError(f"{where}: expected numbers, got {array.dtype}")
     if array.ndim == 0 or array.size == 0:
-        raise DataError(f"{where}: expected at least one example, got an array of {_sizes(array)}")
+        raise DataError(f"{where}: expected at least one example, got an array of {sizes_of(array)}")
     if array.size > LARGEST_SET:
         raise DataError(f"{where}: {array.size} numbers are too many; {LARGEST_SET} are allowed")
     if array.ndim == 1:
@@ -178,7 +178,7 @@ def _channels_first(array: np.ndarray, where: str) -> np.ndarray:
     if array.shape[3] in (1, 3):
         return array.transpose(0, 3, 1, 2)
     if array.dtype == np.uint8:
-        raise DataError(f"{where}: pictures have 1 channel (gray) or 3 (RGB), but the array is {_sizes(array)}")
+        raise DataError(f"{where}: pictures have 1 channel (gray) or 3 (RGB), but the array is {sizes_of(array)}")
     return array
 
 

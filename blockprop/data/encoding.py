@@ -155,9 +155,9 @@ def _names(saved: Any) -> tuple[str, ...]:
 def _fit_column(column: pd.Series, source: str) -> NumberColumn | TextColumn:
     name = str(column.name)
     if not is_text(column):
-        known = numbers(column, source).dropna().to_numpy()
+        present = numbers(column, source).dropna().to_numpy()
         with np.errstate(over="ignore", invalid="ignore"):
-            mean, scale = (float(known.mean()), float(known.std())) if len(known) else (0.0, 1.0)
+            mean, scale = (float(present.mean()), float(present.std())) if len(present) else (0.0, 1.0)
         if not np.isfinite([mean, scale]).all():
             raise DataError(f"{source}: the numbers in column {name!r} are too large to be standardized")
         return NumberColumn(name, mean, scale if scale > 1e-12 * abs(mean) else 1.0)
@@ -178,13 +178,13 @@ def numbers(column: pd.Series, source: str) -> pd.Series:
     """The column as float64, NaN where missing. Raises DataError for other text and for infinities."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return (column.astype("datetime64[s]").astype("int64") / 86400).where(column.notna())
-    found = pd.to_numeric(column, errors="coerce").astype("float64")
-    bad = (found.isna() & column.notna()) | np.isinf(found)
+    values = pd.to_numeric(column, errors="coerce").astype("float64")
+    bad = (values.isna() & column.notna()) | np.isinf(values)
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
         row, value = column.index[i], str(column.iloc[i])
         raise DataError(f"{source}: expected a number in row {row}, column {column.name!r}, got {value!r}")
-    return found
+    return values
 
 
 def texts(column: pd.Series) -> list[str | None]:
@@ -212,8 +212,8 @@ def target_labels(
     if task == "regress" or (task is None and classes is None and not _holds_classes(column, source)):
         return torch.from_numpy(numbers(column, source).to_numpy().astype(np.float32)), None
     values = [str(text) for text in texts(column)]
-    known = classes if classes is not None else sorted(set(values), key=_natural)
-    return text_labels(values, where, known, list(column.index))
+    names = classes if classes is not None else sorted(set(values), key=_natural)
+    return text_labels(values, where, names, list(column.index))
 
 
 def _holds_classes(column: pd.Series, source: str) -> bool:

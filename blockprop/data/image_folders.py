@@ -53,23 +53,23 @@ def _labeled(
     channels: int | None,
     classes: Sequence[str] | None,
 ) -> Dataset:
-    found = _folders(folder)
-    if not found:
+    folders = _folders(folder)
+    if not folders:
         files = _images(folder)
         if need_labels or not files:
             raise DataError(f"{folder}: expected one folder for each class with pictures in it, found none")
         return Dataset(_read_all(files, size, channels), None, None, str(folder))
-    known = tuple(path.name for path in found) if classes is None else tuple(classes)
+    names = tuple(path.name for path in folders) if classes is None else tuple(classes)
     files, y = [], []
-    for path in found:
-        if path.name not in known:
-            raise DataError(f"{path}: {path.name!r} is not one of the known classes {', '.join(known)}")
+    for path in folders:
+        if path.name not in names:
+            raise DataError(f"{path}: {path.name!r} is not one of the known classes {', '.join(names)}")
         inside = _images(path)
         if not inside:
             raise DataError(f"{path}: expected pictures of this class ({', '.join(sorted(SUFFIXES))}), found none")
         files += inside
-        y += [known.index(path.name)] * len(inside)
-    return Dataset(_read_all(files, size, channels), torch.tensor(y), known, str(folder))
+        y += [names.index(path.name)] * len(inside)
+    return Dataset(_read_all(files, size, channels), torch.tensor(y), names, str(folder))
 
 
 def _read_all(files: Sequence[Path], size: int | tuple[int, int] | None, channels: int | None) -> Tensor:

@@ -10,11 +10,9 @@ from torch import Tensor
 from blockprop.errors import DataError
 
 MOST_CLASSES = 100_000
-
-
+"""A class number from here on is taken for a mistake."""
 FEW = 20
 """A column of whole numbers with at most this many different ones, on average each twice, holds classes."""
-
 
 Labels = tuple[Tensor, tuple[str, ...] | None]
 
@@ -36,7 +34,7 @@ def labels(array: np.ndarray, where: str, classes: Sequence[str] | None = None, 
             [text.decode("latin-1") if isinstance(text, bytes) else text for text in array.tolist()], where, classes
         )
     if array.dtype.kind not in "buif" or array.ndim not in (1, 2):
-        raise DataError(f"{where}: expected one label for each row, got {_sizes(array)} {array.dtype}")
+        raise DataError(f"{where}: expected one label for each row, got {sizes_of(array)} {array.dtype}")
     _require_rows(np.isfinite(array), array, where, "a number in each row")
     if task == "regress" or (task is None and classes is None and not _are_classes(array)):
         return torch.from_numpy(array.astype(np.float32)), None
@@ -45,7 +43,7 @@ def labels(array: np.ndarray, where: str, classes: Sequence[str] | None = None, 
 
 def _class_numbers(array: np.ndarray, where: str, classes: Sequence[str] | None) -> Labels:
     if array.ndim != 1:
-        raise DataError(f"{where}: expected one class number for each row, got {_sizes(array)}")
+        raise DataError(f"{where}: expected one class number for each row, got {sizes_of(array)}")
     _require_rows(array == np.floor(array.astype(np.float64)), array, where, "whole class numbers")
     most = MOST_CLASSES if classes is None else len(classes)
     hint = "" if classes is not None else " (targets that are not classes must be floats)"
@@ -62,13 +60,13 @@ def text_labels(
 
     rows: what to call the rows in errors; by default 1, 2, …
     """
-    known = tuple(classes) if classes is not None else tuple(sorted(set(texts)))
-    number = {text: i for i, text in enumerate(known)}
+    names = tuple(classes) if classes is not None else tuple(sorted(set(texts)))
+    number = {text: i for i, text in enumerate(names)}
     for i, text in enumerate(texts):
         if text not in number:
             row = i + 1 if rows is None else rows[i]
-            raise DataError(f"{where}: unknown class {text!r} in row {row}; expected {_listed(known)}")
-    return torch.tensor([number[text] for text in texts], dtype=torch.int64), known
+            raise DataError(f"{where}: unknown class {text!r} in row {row}; expected {_listed(names)}")
+    return torch.tensor([number[text] for text in texts], dtype=torch.int64), names
 
 
 def _require_rows(good: np.ndarray, array: np.ndarray, where: str, expected: str) -> None:
@@ -96,7 +94,8 @@ def few_whole_numbers(values: np.ndarray) -> bool:
     return bool(len(different) <= min(FEW, len(values) / 2) and (different == np.floor(different)).all())
 
 
-def _sizes(array: np.ndarray) -> str:
+def sizes_of(array: np.ndarray) -> str:
+    """A shape as people write it: "2 x 3"."""
     return " x ".join(map(str, array.shape)) or "one number"
 
 

@@ -59,8 +59,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         ragged = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))
         if ragged:
-            row, wanted, found = ragged.groups()
-            raise DataError(f"{path}: expected {wanted} cells in row {row}, as in row 1, got {found}") from None
+            row, wanted, came = ragged.groups()
+            raise DataError(f"{path}: expected {wanted} cells in row {row}, as in row 1, got {came}") from None
         raise DataError(f"{path}: expected a table of text ({str(error).splitlines()[0]})") from None
     _check_header(names, path)
     return _without_blank_rows(table, path)
@@ -118,17 +118,17 @@ def table_data(
 ) -> Data:
     """Data sets from a table: split first, then the encoder is learned from the training rows (if none is given)."""
     target = _target(frame, source, target, encoder, need_labels)
-    y, found = None, classes
+    y, names = None, classes
     if target is not None:
-        known = encoder.classes if encoder else classes
-        y, found = target_labels(
-            frame[target], source, known, task or ("regress" if encoder and known is None else None)
+        settled = encoder.classes if encoder else classes
+        y, names = target_labels(
+            frame[target], source, settled, task or ("regress" if encoder and settled is None else None)
         )
     rows = [torch.arange(len(frame))]
     if test_fraction:
-        rows = list(split_rows(len(frame), y if found is not None else None, test_fraction, seed, source))
+        rows = list(split_rows(len(frame), y if names is not None else None, test_fraction, seed, source))
     if encoder is None:
-        encoder = TableEncoder.fit(frame.iloc[rows[0].numpy()], target, found, source)
+        encoder = TableEncoder.fit(frame.iloc[rows[0].numpy()], target, names, source)
     x = encoder.encode(frame, source)
     whole = Dataset(x, y, encoder.classes, source, encoder.features)
     return Data(whole[rows[0]], whole[rows[1]] if test_fraction else None, encoder)

@@ -1,7 +1,7 @@
 """Networks as torch modules, whose backward passes under autograd are the blocks' own.
 
 Each call of a block is a function of its own to autograd, rather than the whole network one: then autograd frees what
-forward saved as it goes back, each part has its own train() and eval(), and parts take hooks and can be substituted.
+forward saved as it goes back, each part has its own train() and eval(), and parts take hooks and can be replaced.
 """
 
 import copy
@@ -28,7 +28,7 @@ def to_torch(network: Network | Block, share: bool = False) -> nn.Module:
     Inputs are taken, and outputs returned, in the order of `network.inputs` and `network.outputs`; a single output as a
     tensor, several as a tuple. `state_dict()` has the names of `network.state`. Like every module it starts in training
     mode; after `eval()` it equals `network(x)`. A part can be frozen, switched by train() and eval(), given hooks, or
-    substituted by another: module.get_submodule("layer1.0.conv1"). A block alone becomes a module by itself.
+    replaced by another: module.get_submodule("layer1.0.conv1"). A block alone becomes a module by itself.
 
     share: use the network's own tensors, so that training the module trains the network; by default they are copied.
     Raises GraphError if a parameter has a name that torch's modules use themselves, and when autograd is to
@@ -181,11 +181,13 @@ class _BlockCall(torch.autograd.Function):
                 else:
                     gradients = block.gradients(saved, d_output)
                 gradients = _separate(gradients, (*d_outputs, *d_inputs))
-        found = [*d_inputs, *(gradients.get(name) for name in names)]
-        found = [d if is_wanted else None for d, is_wanted in zip(found, wanted, strict=True)]
+        derivatives = [*d_inputs, *(gradients.get(name) for name in names)]
+        derivatives = [d if is_wanted else None for d, is_wanted in zip(derivatives, wanted, strict=True)]
         if torch.is_grad_enabled():  # create_graph=True
-            found = [None if d is None else _Final.apply(d, torch.zeros((), requires_grad=True)) for d in found]
-        return None, None, None, *found
+            derivatives = [
+                None if d is None else _Final.apply(d, torch.zeros((), requires_grad=True)) for d in derivatives
+            ]
+        return None, None, None, *derivatives
 
 
 class _Final(torch.autograd.Function):

@@ -44,12 +44,12 @@ class Opaque(Block):
             raise SettingError(f"expected a list of arguments and a dict of keywords, came {arguments!r}, {keywords!r}")
         self.operator, self.arguments, self.output_count = operator, as_tuples(arguments), output_count
         self.keywords = {name: as_tuples(value) for name, value in keywords.items()} if keywords else None
-        found = operator_named(operator)
-        check_call(found, self.arguments, self.keywords or {})
+        called = operator_named(operator)
+        check_call(called, self.arguments, self.keywords or {})
         self._input_count = count_inputs((self.arguments, *(self.keywords or {}).values()))
         if self._input_count == 0:
             raise SettingError(f"expected at least one input for {operator}: {{'input': 0}}")
-        count = result_count(found)
+        count = result_count(called)
         if isinstance(output_count, bool) or not isinstance(output_count, int) or output_count < 1:
             raise SettingError(f"output_count must be a whole number from 1 on, came {output_count!r}")
         if count not in (None, output_count):
@@ -83,13 +83,13 @@ class Opaque(Block):
                 return (None,) * len(inputs)
             wanted = [x for x in leaves if x.requires_grad]
             ends, seeds = zip(*pairs, strict=True)
-            found = iter(torch.autograd.grad(ends, wanted, seeds, allow_unused=True))
-        return tuple([next(found) if x.requires_grad else None for x in leaves])
+            derivatives = iter(torch.autograd.grad(ends, wanted, seeds, allow_unused=True))
+        return tuple([next(derivatives) if x.requires_grad else None for x in leaves])
 
     def _run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         keywords = {name: filled(value, inputs) for name, value in (self.keywords or {}).items()}
-        found = operator_named(self.operator)(*filled(self.arguments, inputs), **keywords)
-        return (found,) if isinstance(found, Tensor) else tuple(found)
+        outputs = operator_named(self.operator)(*filled(self.arguments, inputs), **keywords)
+        return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
 
 def _leaf(x: Tensor) -> Tensor:

@@ -116,16 +116,16 @@ def check_call(operator: OpOverload, arguments: Sequence[Any], keywords: Mapping
     by_place = [argument for argument in schema.arguments if not argument.kwarg_only]
     if len(arguments) > len(by_place):
         raise SettingError(f"{schema} takes {len(by_place)} arguments by place, not {len(arguments)}")
-    given = {argument.name: value for argument, value in zip(by_place, arguments, strict=False)}
-    known = {argument.name: argument for argument in schema.arguments}
+    values = {argument.name: value for argument, value in zip(by_place, arguments, strict=False)}
+    named = {argument.name: argument for argument in schema.arguments}
     for name in keywords:
-        if name in given or name not in known:
+        if name in values or name not in named:
             raise SettingError(f"{schema} has no {name!r} left to be given as a keyword")
-    given |= keywords
-    for name, argument in known.items():
-        if name in given and not (_fits(given[name], str(argument.real_type)) or _is_text(name, given[name])):
-            raise SettingError(f"{name!r} of {schema} must be {argument.real_type}, came {given[name]!r}")
-        if name not in given and not argument.has_default_value():
+    values |= keywords
+    for name, argument in named.items():
+        if name in values and not (_fits(values[name], str(argument.real_type)) or _is_text(name, values[name])):
+            raise SettingError(f"{name!r} of {schema} must be {argument.real_type}, came {values[name]!r}")
+        if name not in values and not argument.has_default_value():
             raise SettingError(f"{schema} needs {name!r}, which is not given")
 
 

@@ -205,14 +205,14 @@ def blocks_in(file: str | os.PathLike[str]) -> dict[str, type[Block]]:
         names = vars(run_file(path))
     except (Exception, SystemExit) as error:
         raise SettingError(f"{file}, line {line_of(error, path)}: {type(error).__name__}: {error}") from error
-    found = {
+    kinds = {
         name: kind
         for name, kind in names.items()
         if isinstance(kind, type) and issubclass(kind, Block) and not kind.__module__.startswith("blockprop.")
     }
-    if not found:
+    if not kinds:
         raise SettingError(f"{file} defines no block, that is, no class made from blockprop.Block")
-    return found
+    return kinds
 
 
 def _check_fit(network: Network, spec: str, shape: tuple[int, ...], outputs: int) -> None:

@@ -36,8 +36,8 @@ def fetch_published(name: str, cache: str | os.PathLike[str] | None = None, prog
     """The path of a file of PUBLISHED, fetched if it is not in the cache. SettingError for an unknown name."""
     if name not in PUBLISHED:
         raise SettingError(f"nothing is published here as {name!r}{suggestion(name, PUBLISHED)}")
-    found = PUBLISHED[name]
-    return fetch(found.url, found.sha256, found.file, cache, progress, size=found.size)
+    file = PUBLISHED[name]
+    return fetch(file.url, file.sha256, file.file, cache, progress, size=file.size)
 
 
 def fetch(
@@ -79,8 +79,8 @@ def fetch(
 
 def cache_folder() -> Path:
     """$BLOCKPROP_CACHE, or blockprop in $XDG_CACHE_HOME or in ~/.cache."""
-    if own := os.environ.get("BLOCKPROP_CACHE"):
-        return Path(own).expanduser()
+    if folder := os.environ.get("BLOCKPROP_CACHE"):
+        return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "blockprop"
 
 
@@ -122,26 +122,26 @@ class _Download:
         """Whether the file is in the cache already. FetchError if another one has its name."""
         if not self.path.exists():
             return False
-        found = _sha256(self.path)
-        if found != self.sha256:
+        digest = _sha256(self.path)
+        if digest != self.sha256:
             raise FetchError(
-                f"{self.path} is there, but its SHA-256 is {found}, expected {self.sha256}; "
+                f"{self.path} is there, but its SHA-256 is {digest}, expected {self.sha256}; "
                 "move it away, or keep the new file under another name"
             )
         return True
 
     def run(self) -> None:
         continued = self._transfer()
-        found = _sha256(self.partial)
-        if found != self.sha256 and continued:  # what lay there may have been wrong
+        digest = _sha256(self.partial)
+        if digest != self.sha256 and continued:  # what lay there may have been wrong
             self.partial.unlink()
             self._transfer()
-            found = _sha256(self.partial)
-        if found != self.sha256:
+            digest = _sha256(self.partial)
+        if digest != self.sha256:
             count = self.partial.stat().st_size
             self.partial.unlink()
             raise FetchError(
-                f"{self.url} gave {count:,} bytes with the SHA-256 {found}, expected {self.sha256}; nothing of it was "
+                f"{self.url} gave {count:,} bytes with the SHA-256 {digest}, expected {self.sha256}; nothing of it was "
                 "kept"
             )
         with _writing(self.path):
@@ -233,8 +233,8 @@ class _NoDetours(HTTPRedirectHandler):
 
 def _first_byte(headers: HTTPMessage) -> int | None:
     """The place of the first byte that the server sends, as it says so itself."""
-    found = re.match(r"bytes (\d+)-", headers.get("Content-Range", ""))
-    return int(found[1]) if found else None
+    match = re.match(r"bytes (\d+)-", headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
 
 
 def _reason(error: BaseException) -> str:

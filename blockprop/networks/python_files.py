@@ -24,15 +24,15 @@ def call_in(spec: str, default: str, *arguments: Any) -> Any:
     path = Path(name).absolute()
     if not path.is_file():
         raise SettingError(f"{spec}: the file {name} does not exist")
-    given = ", ".join(map(str, arguments))
+    listed = ", ".join(map(str, arguments))
     try:
-        found = getattr(run_file(path), function, None)
-        result = found(*arguments) if callable(found) else None
+        called = getattr(run_file(path), function, None)
+        result = called(*arguments) if callable(called) else None
     except (Exception, SystemExit) as error:  # whatever the user's code raises
         line = line_of(error, path)
-        where = f"{name}, line {line}" if line else f"{name}: {function}({given})"
+        where = f"{name}, line {line}" if line else f"{name}: {function}({listed})"
         raise SettingError(f"{where}: {type(error).__name__}: {error}") from error
-    if not callable(found):
+    if not callable(called):
         takes = "shape, outputs" if arguments else ""
         raise SettingError(f"{name}: expected a function {function}({takes}), there is none")
     return result

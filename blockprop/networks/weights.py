@@ -40,12 +40,12 @@ def pretrained(name: str, weights: StrPath, **settings: Any) -> Network:
         shapes = _shapes(file)
     prefix = PREFIXES.get(name, "")
     prefix = prefix if any(title.startswith(prefix) for title in shapes) else ""
-    own = {title.removeprefix(prefix): size for title, size in shapes.items() if title.startswith(prefix)}
+    sizes = {title.removeprefix(prefix): size for title, size in shapes.items() if title.startswith(prefix)}
     with naming(Path(weights)):
-        found = SETTINGS_FROM_FILE[name](own) if name in SETTINGS_FROM_FILE else {}
+        read_off = SETTINGS_FROM_FILE[name](sizes) if name in SETTINGS_FROM_FILE else {}
     try:
         with torch.device("meta"):  # first weights would be drawn for nothing
-            network = ARCHITECTURES[name](**found | settings)
+            network = ARCHITECTURES[name](**read_off | settings)
     except TypeError as error:
         raise SettingError(f"{name}: {error}") from None
     load_weights(network, weights, prefix, allow_extra=bool(settings))
@@ -68,16 +68,16 @@ def load_weights(network: Network, path: StrPath, prefix: str = "", *, allow_ext
         problems = _problems(state, {name: shapes[title] for name, title in titles.items()}, allow_extra)
         if problems:
             raise FormatError(f"{path} does not fit the network: {'; '.join(problems)}{_hint(state, shapes, prefix)}")
-        found = {name: file.get_tensor(titles[name]) for name in state}
-    for name, tensor in found.items():
+        tensors = {name: file.get_tensor(titles[name]) for name in state}
+    for name, tensor in tensors.items():
         if tensor.is_floating_point() != state[name].is_floating_point():
             raise FormatError(f"{path}: {titles[name]} holds {tensor.dtype}; the network takes {state[name].dtype}")
     for name, block in network.unique_blocks.items():
         for key, tensor in (block.parameters | block.buffers).items():
             if tensor.is_meta:  # copied, because a tensor that lives in a mapped file changes or crashes with the file
-                setattr(block, key, found[f"{name}.{key}"].to(dtype=tensor.dtype, copy=True))
+                setattr(block, key, tensors[f"{name}.{key}"].to(dtype=tensor.dtype, copy=True))
             else:
-                tensor.copy_(found[f"{name}.{key}"])
+                tensor.copy_(tensors[f"{name}.{key}"])
 
 
 @contextmanager
