@@ -56,10 +56,10 @@ class Call:
 
     def constant(self, value: Value) -> Tensor:
         """A tensor that must be known at import, such as an index."""
-        known = value.tensor if isinstance(value, Known) else value.known
-        if known is None:
+        tensor = value.tensor if isinstance(value, Known) else value.known
+        if tensor is None:
             raise UnsupportedError("an operand that must be constant depends on the network's input")
-        return known
+        return tensor
 
 
 def number(value: Any) -> int | float | None:
@@ -67,8 +67,8 @@ def number(value: Any) -> int | float | None:
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, Known) and not value.trained and value.tensor.numel() == 1 and value.axes == 0:
-        found: Any = value.tensor.item()
-        return found if isinstance(found, bool | int | float) else None
+        item: Any = value.tensor.item()
+        return item if isinstance(item, bool | int | float) else None
     return None
 
 
@@ -86,11 +86,11 @@ def axis_from_start(axis: int, axes: int) -> int:
     return axis % axes if axes else 0
 
 
-def axes_of(given: int | Sequence[int] | None, axes: int) -> tuple[int, ...]:
+def axes_of(chosen: int | Sequence[int] | None, axes: int) -> tuple[int, ...]:
     """Axes counted from the start; None and () stand for all."""
-    if given is None or (not isinstance(given, int) and not given):
-        return tuple(range(axes))
-    return tuple(axis_from_start(axis, axes) for axis in ((given,) if isinstance(given, int) else given))
+    if isinstance(chosen, int):
+        return (axis_from_start(chosen, axes),)
+    return tuple(axis_from_start(axis, axes) for axis in chosen) if chosen else tuple(range(axes))
 
 
 def on_cpu(tensor: Tensor) -> Tensor:

@@ -267,11 +267,11 @@ def each(function: Callable[..., Any], *arrays: Any) -> Any:
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
     except ValueError:
         raise GraphError("the shapes of its inputs cannot be broadcast") from None
-    found = np.empty(bounded(shape), dtype=object)
+    results = np.empty(bounded(shape), dtype=object)
     arrays = tuple(np.broadcast_to(array, shape) for array in arrays)
-    for place in np.ndindex(found.shape):
-        found[place] = function(*(array[place] for array in arrays))
-    return found
+    for place in np.ndindex(results.shape):
+        results[place] = function(*(array[place] for array in arrays))
+    return results
 
 
 def bounded(shape: Sequence[int]) -> tuple[int, ...]:

@@ -76,15 +76,15 @@ class OnnxCall(Call):
         for value in values:
             if value.dtype in WITHOUT_KERNELS:
                 raise UnsupportedError(f"numbers of the type {name_of(value.dtype)}")
-        found = None
+        result = None
         tensors = [value.tensor if isinstance(value, Known) else value.known for value in values]
         if not block.parameters and all(tensor is not None for tensor in tensors):
-            found = self._worked_out(block, tensors)
-        if found is not None and not any(isinstance(v, Flow) or v.trained for v in values):
-            return tuple(map(Known, found)) if isinstance(found, tuple) else Known(found)
+            result = self._worked_out(block, tensors)
+        if result is not None and not any(isinstance(v, Flow) or v.trained for v in values):
+            return tuple(map(Known, result)) if isinstance(result, tuple) else Known(result)
         name = f"{self.name}.{part}" if part else self.name
-        flow = self.graph.add(name, block, *values, known=found)
-        tied = found is not None and any(v.key in self.state.ties if isinstance(v, Flow) else v.tied for v in values)
+        flow = self.graph.add(name, block, *values, known=result)
+        tied = result is not None and any(v.key in self.state.ties if isinstance(v, Flow) else v.tied for v in values)
         for each in flow if isinstance(flow, tuple) else (flow,):
             if tied:
                 self.state.ties.add(each.key)
@@ -99,8 +99,8 @@ class OnnxCall(Call):
                 trial = block.forward(*(tensor.to("meta") for tensor in tensors))[0]
             if not self.state.take(sum(t.numel() for t in (trial if isinstance(trial, tuple) else (trial,)))):
                 return None
-            found = block.forward(*tensors)[0]
-        return tuple(t.contiguous() for t in found) if isinstance(found, tuple) else found.contiguous()
+            result = block.forward(*tensors)[0]
+        return tuple(t.contiguous() for t in result) if isinstance(result, tuple) else result.contiguous()
 
     def tensor(self, value: Input) -> Flow | Known:
         """The value as one that blocks take: sizes become nodes that make numbers of them."""
@@ -131,14 +131,14 @@ class OnnxCall(Call):
     def sizes_in(self, value: Input) -> list[AxisSize]:
         """The sizes that an input says, such as the shape that Reshape takes."""
         if isinstance(value, Numbers):
-            found = value.array.reshape(-1).tolist()
-            if any(not isinstance(size, int | Symbol) for size in found):
+            sizes = value.array.reshape(-1).tolist()
+            if any(not isinstance(size, int | Symbol) for size in sizes):
                 raise FreeSizeError("a size that is not known to be whole")
-            return found
-        known = self.constant(value).reshape(-1)
-        if known.is_floating_point() or known.numel() > exact_sizes.MOST:
-            raise UnsupportedError(f"{known.numel()} numbers of the type {known.dtype} cannot be sizes")
-        return known.tolist()
+            return sizes
+        tensor = self.constant(value).reshape(-1)
+        if tensor.is_floating_point() or tensor.numel() > exact_sizes.MOST:
+            raise UnsupportedError(f"{tensor.numel()} numbers of the type {tensor.dtype} cannot be sizes")
+        return tensor.tolist()
 
     def whole_in(self, value: Input) -> list[int]:
         """The whole numbers that an input says, such as axes, which may not hang on free sizes."""
@@ -148,10 +148,10 @@ class OnnxCall(Call):
         """The one number that an input says; the default if it is left out."""
         if value is None:
             return default
-        found = self.known_tensor(value)
-        if found.numel() != 1:
-            raise UnsupportedError(f"an operand of shape {tuple(found.shape)} should be one number")
-        return found.item()
+        tensor = self.known_tensor(value)
+        if tensor.numel() != 1:
+            raise UnsupportedError(f"an operand of shape {tuple(tensor.shape)} should be one number")
+        return tensor.item()
 
     def axes_in(self, attribute: Sequence[int] | None, value: Input | None) -> list[int] | None:
         """Axes from an input or, in older versions, from an attribute; None if neither says any."""
@@ -162,16 +162,16 @@ class OnnxCall(Call):
     def scalar(self, value: Any, axes: int) -> int | float | None:
         """The number that an operand stands for, if it is one, not trained, and adds no axis to the other's."""
         if isinstance(value, Known) and not value.trained and value.tensor.numel() == 1 and value.axes <= axes:
-            found: Any = value.tensor.item()
-            return found if isinstance(found, int | float) and math.isfinite(found) else None
+            number: Any = value.tensor.item()
+            return number if isinstance(number, int | float) and math.isfinite(number) else None
         return None
 
-    def transposed(self, known: Known) -> Known:
+    def transposed(self, matrix: Known) -> Known:
         """The matrix with its axes exchanged: the same one for the same weight."""
-        made, mark = self.state.transposed, id(known.tensor)
+        made, mark = self.state.transposed, id(matrix.tensor)
         if mark not in made:
-            made[mark] = Known(known.tensor.t().contiguous(), trained=known.trained)
-            self.state.kept.append(known.tensor)  # keeps the id its own
+            made[mark] = Known(matrix.tensor.t().contiguous(), trained=matrix.trained)
+            self.state.kept.append(matrix.tensor)  # keeps the id its own
         return made[mark]
 
     def own_weight(self, value: Input | None) -> Known | None:
@@ -186,11 +186,11 @@ class OnnxCall(Call):
         """A weight that a block must hold itself. One that differently used operators share becomes several."""
         if isinstance(value, Numbers):
             raise UnsupportedError("a weight that is made of sizes")
-        found = self.weight(value)
-        assert found is not None
+        weight = self.weight(value)
+        assert weight is not None
         if isinstance(value, Known) and value.tied and value.name not in self.state.untied:
             self.state.untied.append(value.name)
-        return found
+        return weight
 
     def sizes(self, wanted: Sequence[AxisSize], *operands: Input) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
         """Sizes as blocks take them, from the first operand where it has them, and the further operands they need."""
@@ -200,6 +200,6 @@ class OnnxCall(Call):
         """Sizes as blocks take them, just as they were computed, and the further operands that they need."""
         return self.graph.formulas(wanted, *operands)  # type: ignore[arg-type]
 
-    def settled(self, found: Any) -> Numbers | Known:
+    def settled(self, array: Any) -> Numbers | Known:
         """Sizes as a value: a constant if none of them is free."""
-        return exact_sizes.settled(Numbers(found, torch.int64))
+        return exact_sizes.settled(Numbers(array, torch.int64))

@@ -59,10 +59,10 @@ def tensor_of(proto: TensorProto, folder: Path) -> Tensor:
         raise FormatError(f"the tensor {proto.name!r} of shape {list(proto.dims)} is damaged ({error})") from None
     if dtype is torch.bfloat16:
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    found = torch.from_numpy(array)
-    if found.dtype is not dtype:
-        raise FormatError(f"the tensor {proto.name!r} is {found.dtype}, but claims to be {dtype}")
-    return found
+    tensor = torch.from_numpy(array)
+    if tensor.dtype is not dtype:
+        raise FormatError(f"the tensor {proto.name!r} is {tensor.dtype}, but claims to be {dtype}")
+    return tensor
 
 
 def _with_data(proto: TensorProto, dtype: torch.dtype, folder: Path) -> TensorProto:

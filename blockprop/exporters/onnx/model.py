@@ -67,13 +67,13 @@ def _write_node(writer: Writer, node: Node, owner: str, operands: Mapping[str, O
 
 
 def _refusal(network: Network, problems: Mapping[str, tuple[Node, str]]) -> UnsupportedError:
-    found = [problems[node.name] for node in network.nodes if node.name in problems]
-    lines = [f"  {node.name}: {node.block!r}: {why}" for node, why in found[:MOST_SHOWN]]
-    if len(found) > MOST_SHOWN:
-        lines.append(f"  … and {len(found) - MOST_SHOWN} more")
-    kinds = sorted({type(node.block).__name__ for node, _ in found})
-    head = f"{len(found)} node{'s' * (len(found) > 1)} cannot be written as ONNX ({', '.join(kinds)}):"
-    return UnsupportedError("\n".join([head, *lines, *[HINT] * any(why == NO_FORM for _, why in found)]))
+    refused = [problems[node.name] for node in network.nodes if node.name in problems]
+    lines = [f"  {node.name}: {node.block!r}: {why}" for node, why in refused[:MOST_SHOWN]]
+    if len(refused) > MOST_SHOWN:
+        lines.append(f"  … and {len(refused) - MOST_SHOWN} more")
+    kinds = sorted({type(node.block).__name__ for node, _ in refused})
+    head = f"{len(refused)} node{'s' * (len(refused) > 1)} cannot be written as ONNX ({', '.join(kinds)}):"
+    return UnsupportedError("\n".join([head, *lines, *[HINT] * any(why == NO_FORM for _, why in refused)]))
 
 
 def _assembled(
@@ -103,30 +103,30 @@ def _assembled(
 def _outputs(network: Network, writer: Writer) -> list[str]:
     """Names of the outputs: the network's own, but no two alike, and none that an input or a weight has."""
     taken = {*network.inputs, *writer.tensors}
-    found = []
+    names = []
     for key in network.outputs:
         name = key
         if key in taken:
             name = writer.unique(key)
             writer.nodes.append(onnx.helper.make_node("Identity", [key], [name], writer.title(name)))
         taken.add(name)
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def _names_of_sizes(trials: Trials) -> dict[tuple[int, int], str | None]:
     """The name of each pair of sizes in the trials that only one free axis has."""
-    found: dict[tuple[int, int], str | None] = {}
+    by_sizes: dict[tuple[int, int], str | None] = {}
     for (key, axis), name in trials.free.items():
         one, two = trials.values[key]
         pair = one.shape[axis], two.shape[axis]
-        found[pair] = name if found.get(pair, name) == name else None
-    return found
+        by_sizes[pair] = name if by_sizes.get(pair, name) == name else None
+    return by_sizes
 
 
 def _input(operand: Operand, trials: Trials) -> ValueInfoProto:
-    own = [trials.free.get((operand.name, axis), size) for axis, size in enumerate(operand.trials[0].shape)]
-    return onnx.helper.make_tensor_value_info(operand.name, TYPES[operand.dtype], own)
+    sizes = [trials.free.get((operand.name, axis), size) for axis, size in enumerate(operand.trials[0].shape)]
+    return onnx.helper.make_tensor_value_info(operand.name, TYPES[operand.dtype], sizes)
 
 
 def _output(name: str, operand: Operand, names: Mapping[tuple[int, int], str | None]) -> ValueInfoProto:
@@ -151,7 +151,7 @@ def write(model: ModelProto, tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def _put_outside(tensors: Mapping[str, Tensor], data: Path, location: str) -> Sequence[TensorProto]:
     """Write the numbers one after the other into a file; return the tensors that refer to it."""
-    found = []
+    protos = []
     with data.open("wb") as file:
         for name, tensor in tensors.items():
             small = tensor.numel() < 1024
@@ -162,5 +162,5 @@ def _put_outside(tensors: Mapping[str, Tensor], data: Path, location: str) -> Se
                 entries["length"] = file.write(bytes_of(tensor))
                 for key, value in entries.items():
                     proto.external_data.add(key=key, value=str(value))
-            found.append(proto)
-    return found
+            protos.append(proto)
+    return protos

@@ -38,9 +38,9 @@ class Trials(NamedTuple):
 
 def run_trials(network: Network, shape: Example) -> Trials:
     """Run the network twice. SettingError if the shapes are not known; the blocks' errors if they do not fit."""
-    given = _given(network, shape)
+    examples = _given(network, shape)
     twin = network.weightless()
-    first = _first_trial(network, twin, given)
+    first = _first_trial(network, twin, examples)
     free = [
         (name, axis)
         for name in network.inputs
@@ -57,41 +57,41 @@ def run_trials(network: Network, shape: Example) -> Trials:
 def _given(network: Network, shape: Example) -> dict[str, Sequence[int] | Tensor]:
     """One example's shape, or whole tensors, for each input."""
     if shape is None:
-        known = network.meta.get("shape")
-        found: Any = {network.inputs[0]: known} if known and network.inputs else {}
+        shape_in_meta = network.meta.get("shape")
+        examples: Any = {network.inputs[0]: shape_in_meta} if shape_in_meta and network.inputs else {}
     elif isinstance(shape, Mapping):
-        found = dict(shape)
+        examples = dict(shape)
     elif isinstance(shape, Tensor) or all(isinstance(size, int) for size in shape):
-        found = {network.inputs[0]: shape} if network.inputs else {}
+        examples = {network.inputs[0]: shape} if network.inputs else {}
     else:
-        found = dict(zip(network.inputs, shape, strict=False))
-    for name in found:
+        examples = dict(zip(network.inputs, shape, strict=False))
+    for name in examples:
         if name not in network.inputs:
             raise SettingError(f"shape: the network has no input {name!r}{suggestion(name, network.inputs)}")
-    missing = [name for name in network.inputs if name not in found]
+    missing = [name for name in network.inputs if name not in examples]
     if missing:
         wanted = "shape=(3, 224, 224)" if len(network.inputs) == 1 else f"shape={{{missing[0]!r}: (3, 224, 224), …}}"
         raise SettingError(
             f"the network does not say what shape {' and '.join(map(repr, missing))} has: pass one example's shape, "
             f"without the batch, such as {wanted}"
         )
-    for name, size in found.items():
+    for name, size in examples.items():
         if not isinstance(size, Tensor) and not all(isinstance(n, int) and n > 0 for n in size):
             raise SettingError(f"shape: expected sizes of at least 1 for {name!r}, came {size!r}")
-    return {name: found[name] for name in network.inputs}
+    return {name: examples[name] for name in network.inputs}
 
 
-def _first_trial(network: Network, twin: Network, given: Mapping[str, Sequence[int] | Tensor]) -> dict[str, Tensor]:
+def _first_trial(network: Network, twin: Network, examples: Mapping[str, Sequence[int] | Tensor]) -> dict[str, Tensor]:
     """The inputs with types of number and a batch with which the network runs: of real numbers, if it can be."""
     dtype = next((p.dtype for p in network.parameters.values() if p.is_floating_point()), torch.float32)
     first_error: BlockpropError | None = None
-    for batch in _batches(network, given):
-        for kinds in _kinds(given):
+    for batch in _batches(network, examples):
+        for kinds in _kinds(examples):
             inputs = {
                 name: x.detach().to("meta")
                 if isinstance(x, Tensor)
                 else torch.empty((batch, *x), dtype=kind or dtype, device="meta")
-                for (name, x), kind in zip(given.items(), kinds, strict=True)
+                for (name, x), kind in zip(examples.items(), kinds, strict=True)
             }
             try:
                 twin.forward(*inputs.values())
@@ -103,19 +103,19 @@ def _first_trial(network: Network, twin: Network, given: Mapping[str, Sequence[i
     raise first_error
 
 
-def _batches(network: Network, given: Mapping[str, Sequence[int] | Tensor]) -> Sequence[int]:
-    if all(isinstance(x, Tensor) for x in given.values()):
+def _batches(network: Network, examples: Mapping[str, Sequence[int] | Tensor]) -> Sequence[int]:
+    if all(isinstance(x, Tensor) for x in examples.values()):
         return (1,)
-    named = [x.shape[0] for x in given.values() if isinstance(x, Tensor) and x.dim()]
-    fixed = any(0 not in _free(network, name) for name in given)
+    named = [x.shape[0] for x in examples.values() if isinstance(x, Tensor) and x.dim()]
+    fixed = any(0 not in _free(network, name) for name in examples)
     return named[:1] or (BATCHES if fixed else (BATCH,))
 
 
-def _kinds(given: Mapping[str, Sequence[int] | Tensor]) -> Iterator[tuple[Any, ...]]:
+def _kinds(examples: Mapping[str, Sequence[int] | Tensor]) -> Iterator[tuple[Any, ...]]:
     """Types of number for all inputs, those with the most real numbers first."""
-    choices = [(None,) if isinstance(x, Tensor) else KINDS for x in given.values()]
-    found = itertools.islice(itertools.product(*choices), MOST_TRIES)
-    return iter(sorted(found, key=lambda kinds: sum(kind is not None for kind in kinds)))
+    choices = [(None,) if isinstance(x, Tensor) else KINDS for x in examples.values()]
+    combinations = itertools.islice(itertools.product(*choices), MOST_TRIES)
+    return iter(sorted(combinations, key=lambda kinds: sum(kind is not None for kind in kinds)))
 
 
 def _free(network: Network, name: str) -> Sequence[int]:
@@ -132,28 +132,28 @@ def _second_trial(
     ways: list[Any] = [lambda place, n: n * factors[place], lambda _, n: 2 * n, lambda _, n: max(n // 2, 1)]
     ways += [lambda _, n: n + 1, lambda _, n: max(n - 1, 1), lambda _, n: n + 32]
     for change in ways:
-        found = _changed(first, free, change)
-        if _runs(twin, found):
-            return found, [place for place in free if _differs(place, first, found)]
-    found, varying = first, []
+        second = _changed(first, free, change)
+        if _runs(twin, second):
+            return second, [place for place in free if _differs(place, first, second)]
+    second, varying = first, []
     for place in free:  # at least those that can be varied one by one
         for change in ways:
-            wider = _changed(found, [place], change)
+            wider = _changed(second, [place], change)
             if _differs(place, first, wider) and _runs(twin, wider):
-                found = wider
+                second = wider
                 varying.append(place)
                 break
-    return found, varying
+    return second, varying
 
 
 def _changed(inputs: dict[str, Tensor], free: Sequence[Axis], change: Any) -> dict[str, Tensor]:
-    found = {}
+    changed = {}
     for name, x in inputs.items():
         sizes = list(x.shape)
         for axis in [axis for other, axis in free if other == name]:
             sizes[axis] = change((axis if not axis else 1, sizes[axis]), sizes[axis])
-        found[name] = torch.empty(sizes, dtype=x.dtype, device="meta")
-    return found
+        changed[name] = torch.empty(sizes, dtype=x.dtype, device="meta")
+    return changed
 
 
 def _differs(place: Axis, first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -171,16 +171,16 @@ def _runs(twin: Network, inputs: dict[str, Tensor]) -> bool:
 
 def _named(twin: Network, free: Sequence[Axis], first: dict[str, Tensor]) -> dict[Axis, str]:
     """ "batch", "height" and "width", or the input's name and the axis. Axes of different sizes get different names."""
-    found: dict[Axis, str] = {}
+    titles: dict[Axis, str] = {}
     sizes: dict[str, int] = {}
     for name, axis in free:
         usual = {0: "batch"} | ({2: "height", 3: "width"} if first[name].dim() == 4 else {})
-        title = usual.get(axis) or _like(twin, (name, axis), free, found, first) or f"{name}_{axis}"
+        title = usual.get(axis) or _like(twin, (name, axis), free, titles, first) or f"{name}_{axis}"
         size = first[name].shape[axis]
         if sizes.setdefault(title, size) != size:
             title = f"{name}_{title}"
-        found[name, axis] = title
-    return found
+        titles[name, axis] = title
+    return titles
 
 
 def _like(
@@ -189,7 +189,7 @@ def _like(
     """The name of another input's axis, if this one can only vary together with those of its size."""
     size = first[place[0]].shape[place[1]]
     others = [other for other in free if other[0] != place[0] and first[other[0]].shape[other[1]] == size]
-    known = [named[other] for other in others if other in named]
-    if not known or _runs(twin, _changed(first, [place], lambda _, n: n + 1)):
+    names = [named[other] for other in others if other in named]
+    if not names or _runs(twin, _changed(first, [place], lambda _, n: n + 1)):
         return None
-    return known[0] if _runs(twin, _changed(first, [place, *others], lambda _, n: n + 1)) else None
+    return names[0] if _runs(twin, _changed(first, [place, *others], lambda _, n: n + 1)) else None

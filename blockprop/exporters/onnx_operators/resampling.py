@@ -52,33 +52,33 @@ def _resized(
 ) -> str:
     if writing.opset >= 18:
         options = {**options, "axes": list(axes)}
-        given: Any = sizes if scales is None else scales
+        wanted: Any = sizes if scales is None else scales
     else:
         whole: dict[int, Any] = dict(zip(axes, sizes if scales is None else scales, strict=True))  # type: ignore[arg-type]
-        given = [whole.get(axis, 1.0 if sizes is None else f"a{axis}") for axis in range(x.axes)]
+        wanted = [whole.get(axis, 1.0 if sizes is None else f"a{axis}") for axis in range(x.axes)]
         if roi is not None:
             ends = [{a: roi[i + j * len(axes)] for i, a in enumerate(axes)} for j in range(2)]
             roi = [ends[j].get(axis, float(j)) for j in range(2) for axis in range(x.axes)]
     part = "" if roi is None else writing.constant(torch.tensor(roi, dtype=torch.float32))
     if scales is None:
-        return writing.add("Resize", x, part, "", writing.sizes(given), **options)
-    return writing.add("Resize", x, part, writing.constant(torch.tensor(given, dtype=torch.float32)), **options)
+        return writing.add("Resize", x, part, "", writing.sizes(wanted), **options)
+    return writing.add("Resize", x, part, writing.constant(torch.tensor(wanted, dtype=torch.float32)), **options)
 
 
 def _nearest_places(block: blocks.Resize, x: Operand, y: Operand) -> list[list[int]] | None:
     """Of which old places the new ones are copies, if the sizes are known, and ONNX rounds to others than torch."""
-    found, differ = [], False
+    places, differ = [], False
     for i, axis in enumerate((2, 3)):
         size, outputs = x.sizes[axis], y.sizes[axis]
         if size is None or outputs is None:
             return None
-        given = outputs if block.scale is None else block._given[i]
-        mine = [int(place) for place in block._sources(size, torch.float32, given)]
+        wanted = outputs if block.scale is None else block._given[i]
+        ours = [int(place) for place in block._sources(size, torch.float32, wanted)]
         scale = np.float32(outputs) / np.float32(size) if block.scale is None else np.float32(block._given[i])
         theirs = np.floor(np.arange(outputs, dtype=np.float32) / scale).clip(0, size - 1).astype(int).tolist()
-        found.append(mine)
-        differ = differ or mine != theirs
-    return found if differ else None
+        places.append(ours)
+        differ = differ or ours != theirs
+    return places if differ else None
 
 
 @exports(blocks.Resample)
@@ -99,9 +99,9 @@ def resample(writing: Writing, block: blocks.Resample, x: Operand, *others: Oper
         options["keep_aspect_ratio_policy"] = block.keep_aspect_ratio
     if block.coordinates == "tf_crop_and_resize":
         options["extrapolation_value"] = float(block.extrapolation_value)
-    given = (block._given, None) if block.scales is None else (None, block._given)
+    wanted = (block._given, None) if block.scales is None else (None, block._given)
     order = sorted(range(len(axes)), key=axes.__getitem__)
-    sizes, scales = (None if each is None else [each[i] for i in order] for each in given)
+    sizes, scales = (None if each is None else [each[i] for i in order] for each in wanted)
     roi = None
     if block.coordinates == "tf_crop_and_resize":
         roi = [ends[i] for ends in (block._starts, block._ends) for i in order]

@@ -17,9 +17,9 @@ from blockprop.importers.symbols import AxisSize, Symbol
 
 def reshape_to(call: Call, x: Value, wanted: Sequence[AxisSize], part: str = "") -> Value:
     """A Reshape node: on what follows the batch axis, where that stays as it is."""
-    own = x.shape
+    present = x.shape
     sizes, others = call.sizes(wanted, x)
-    if len(own) > 1 and len(sizes) > 1 and (sizes[0] == "a0" or sizes[0] == own[0]) and _one_unknown(sizes[1:]):
+    if len(present) > 1 and len(sizes) > 1 and (sizes[0] == "a0" or sizes[0] == present[0]) and _one_unknown(sizes[1:]):
         rest = sizes[1:] if others else _with_rest(sizes[1:])
         if not any(isinstance(size, str) for size in rest):
             others = ()
@@ -61,23 +61,23 @@ def flatten(call: Call, self: Value, start_dim: int = 0, end_dim: int = -1) -> V
     start, end = axis_from_start(start_dim, axes), axis_from_start(end_dim, axes)
     if end == axes - 1:
         return call.add(blocks.Flatten(start), self)
-    own = self.shape
-    return reshape_to(call, self, (*own[:start], math.prod(own[start : end + 1]), *own[end + 1 :]))
+    sizes = self.shape
+    return reshape_to(call, self, (*sizes[:start], math.prod(sizes[start : end + 1]), *sizes[end + 1 :]))
 
 
 @aten("unflatten")
 def unflatten(call: Call, self: Value, dim: int, sizes: Sequence[AxisSize]) -> Value:
-    own, axis = self.shape, axis_from_start(dim, self.axes)
-    if -1 in sizes and any(isinstance(size, Symbol) for size in (*own[:axis], *own[axis + 1 :])):
-        known = math.prod(size for size in sizes if size != -1)
-        sizes = [own[axis] // known if size == -1 else size for size in sizes]
-    return reshape_to(call, self, (*own[:axis], *sizes, *own[axis + 1 :]))
+    present, axis = self.shape, axis_from_start(dim, self.axes)
+    if -1 in sizes and any(isinstance(size, Symbol) for size in (*present[:axis], *present[axis + 1 :])):
+        rest = math.prod(size for size in sizes if size != -1)
+        sizes = [present[axis] // rest if size == -1 else size for size in sizes]
+    return reshape_to(call, self, (*present[:axis], *sizes, *present[axis + 1 :]))
 
 
 @aten("squeeze")
 def squeeze(call: Call, self: Value, dim: Any = None) -> Value:
-    own = self.shape
-    axes = tuple(axis for axis in axes_of(dim, self.axes) if own[axis] == 1)
+    sizes = self.shape
+    axes = tuple(axis for axis in axes_of(dim, self.axes) if sizes[axis] == 1)
     return call.add(blocks.Squeeze(axes), self) if axes else self
 
 
@@ -119,8 +119,8 @@ def movedim(call: Call, self: Value, source: Any, destination: Any) -> Value:
 def expand(call: Call, self: Value, size: Any = None, implicit: bool = False, other: Value | None = None) -> Value:
     wanted = other.shape if other is not None else size
     front = len(wanted) - self.axes
-    own = self.shape
-    if all(size == -1 or (i >= front and (size == own[i - front])) for i, size in enumerate(wanted)):
+    present = self.shape
+    if all(size == -1 or (i >= front and (size == present[i - front])) for i, size in enumerate(wanted)):
         return self
     # The operand's own axes are no help here: what is repeated takes its size from elsewhere.
     sizes, others = call.graph.sizes(wanted, self) if front == 0 else call.graph.formulas(wanted, self)

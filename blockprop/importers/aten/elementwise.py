@@ -15,21 +15,21 @@ from blockprop.importers.graph import Flow, Known, Value
 
 @aten("add")
 def add(call: Call, self: Value, other: Any, alpha: float = 1) -> Value:
-    added, own = number(other), number(self)
+    added, constant = number(other), number(self)
     if added is not None:
         return call.add(blocks.Affine(shift=added * alpha), self)
-    if own is not None and alpha == 1:
-        return call.add(blocks.Affine(shift=own), other)
+    if constant is not None and alpha == 1:
+        return call.add(blocks.Affine(shift=constant), other)
     return call.add(blocks.Add(), self, scaled(call, other, alpha))
 
 
 @aten("sub", "subtract")
 def sub(call: Call, self: Value, other: Any, alpha: float = 1) -> Value:
-    taken, own = number(other), number(self)
+    taken, constant = number(other), number(self)
     if taken is not None:
         return call.add(blocks.Affine(shift=-taken * alpha), self)
-    if own is not None:
-        return call.add(blocks.Affine(-alpha, own), other)
+    if constant is not None:
+        return call.add(blocks.Affine(-alpha, constant), other)
     return call.add(blocks.Sub(), self, scaled(call, other, alpha))
 
 
@@ -43,14 +43,14 @@ def rsub(call: Call, self: Value, other: Any, alpha: float = 1) -> Value:
 
 @aten("mul", "multiply")
 def mul(call: Call, self: Value, other: Any) -> Value:
-    factor, own = number(other), number(self)
+    factor, constant = number(other), number(self)
     for x, mask in ((self, other), (other, self)):
-        if isinstance(mask, Flow) and (found := rectified(call, mask, x, 0)) is not None:
-            return found
+        if isinstance(mask, Flow) and (relu := rectified(call, mask, x, 0)) is not None:
+            return relu
     if factor is not None:
         return call.add(blocks.Affine(factor), self)
-    if own is not None:
-        return call.add(blocks.Affine(own), other)
+    if constant is not None:
+        return call.add(blocks.Affine(constant), other)
     return call.add(blocks.Mul(), self, other)
 
 
@@ -142,8 +142,8 @@ def logic(call: Call, self: Value, other: Any = None) -> Value:
 def where(call: Call, condition: Value, self: Any = None, other: Any = None) -> Value:
     if self is None:
         raise UnsupportedError("the places where a condition holds are as many as they happen to be")
-    if (found := rectified(call, condition, self, other)) is not None:
-        return found
+    if (relu := rectified(call, condition, self, other)) is not None:
+        return relu
     a, b = (value if number(value) is None else number(value) for value in (self, other))
     like = next((value for value in (a, b) if isinstance(value, Flow | Known)), condition)
     return call.add(blocks.Where(), condition, constant(a, like), constant(b, like))
@@ -152,8 +152,8 @@ def where(call: Call, condition: Value, self: Any = None, other: Any = None) -> 
 @aten("masked_fill")
 def masked_fill(call: Call, self: Value, mask: Value, value: Any) -> Value:
     filled = number(value)
-    if filled == 0 and (found := rectified(call, mask, 0, self)) is not None:
-        return found
+    if filled == 0 and (relu := rectified(call, mask, 0, self)) is not None:
+        return relu
     return call.add(blocks.Where(), mask, constant(filled, self) if filled is not None else value, self)
 
 

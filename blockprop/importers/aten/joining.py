@@ -70,8 +70,8 @@ def split(
 
 
 def _split(call: Call, x: Value, axis: int, parts: Sequence[Any]) -> Any:
-    found = call.add(blocks.Split(tuple(parts), axis), x)
-    return found if len(parts) > 1 else (found,)
+    outputs = call.add(blocks.Split(tuple(parts), axis), x)
+    return outputs if len(parts) > 1 else (outputs,)
 
 
 def _chunks(call: Call, x: Value, axis: int, whole: Symbol, count: int | None) -> Any:
@@ -91,11 +91,11 @@ def _between(call: Call, x: Value, axis: int, places: Sequence[Any]) -> list[Val
 
 
 def _slices(call: Call, x: Value, axis: int, parts: Sequence[AxisSize]) -> list[Value]:
-    found, start = [], 0
+    slices, start = [], 0
     for i, size in enumerate(parts):
-        found.append(slice_of(call, x, axis, start, start + size, part=f"part{i}"))
+        slices.append(slice_of(call, x, axis, start, start + size, part=f"part{i}"))
         start = start + size
-    return found
+    return slices
 
 
 @aten("unbind")

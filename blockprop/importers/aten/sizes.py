@@ -16,13 +16,13 @@ def batched(call: Call, block: Any, x: Value, axes: int) -> Value:
     return call.add(blocks.Squeeze((0,)), call.add(block, wide, part="of_one"))
 
 
-def each_axis(given: Any, axes: int) -> list[Any]:
+def each_axis(setting: Any, axes: int) -> list[Any]:
     """A setting for each axis, where it may be one for all."""
-    if isinstance(given, list | tuple):
-        return list(given) * axes if len(given) == 1 else list(given)
-    return [given] * axes
+    if isinstance(setting, list | tuple):
+        return list(setting) * axes if len(setting) == 1 else list(setting)
+    return [setting] * axes
 
 
-def one_or_all(given: Sequence[int]) -> int | tuple[int, ...]:
+def one_or_all(numbers: Sequence[int]) -> int | tuple[int, ...]:
     """One number where all are equal."""
-    return given[0] if len(set(given)) == 1 else tuple(given)
+    return numbers[0] if len(set(numbers)) == 1 else tuple(numbers)

@@ -11,7 +11,7 @@ from blockprop.importers.problems import unsupported
 from blockprop.saving.files import StrPath
 
 if TYPE_CHECKING:
-    from blockprop.importers.onnx.trials import Found
+    from blockprop.importers.onnx.trials import Walk
 
 HINT = "CONTRIBUTING.md says how to add one."
 
@@ -36,31 +36,31 @@ def from_onnx(
 
     try:
         model = read_model(path, constants)
-        found = search(model, sizes or {})
-        if found.interpreter.problems:
-            raise unsupported(Path(path).name, found.interpreter.problems, HINT)
-        network = found.interpreter.graph.network(found.outputs, {})
+        walk = search(model, sizes or {})
+        if walk.interpreter.problems:
+            raise unsupported(Path(path).name, walk.interpreter.problems, HINT)
+        network = walk.interpreter.graph.network(walk.outputs, {})
     except BlockpropError as error:
         if str(error).startswith((str(path), Path(path).name)):
             raise
         raise type(error)(f"{path}: {error}") from error
-    network.meta.update(_meta(found, model.source))
+    network.meta.update(_meta(walk, model.source))
     return network
 
 
-def _meta(found: "Found", source: dict[str, Any]) -> About:
-    names = found.interpreter.input_names
+def _meta(walk: "Walk", source: dict[str, Any]) -> About:
+    names = walk.interpreter.input_names
     free = {
         names[name]: [axis for axis, (a, b) in enumerate(zip(*shapes, strict=True)) if a != b]
-        for name, shapes in found.trials.items()
+        for name, shapes in walk.trials.items()
     }
     meta: About = {"source": source, "free": free}
-    if found.trials:
-        first = next(iter(found.trials.values()))[0]
+    if walk.trials:
+        first = next(iter(walk.trials.values()))[0]
         meta["shape"] = list(first[1:])
-    renamed = {own: theirs for own, theirs in found.interpreter.graph.parameter_names.items() if own != theirs}
+    renamed = {own: theirs for own, theirs in walk.interpreter.graph.parameter_names.items() if own != theirs}
     if renamed:
         meta["parameter_names"] = renamed
-    if found.interpreter.state.untied:
-        meta["untied"] = found.interpreter.state.untied
+    if walk.interpreter.state.untied:
+        meta["untied"] = walk.interpreter.state.untied
     return meta

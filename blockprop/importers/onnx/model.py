@@ -102,15 +102,15 @@ def _names(graph: GraphProto) -> Iterator[str]:
 
 
 def _opsets(proto: ModelProto) -> dict[str, int]:
-    found = {DOMAINS.get(each.domain, each.domain): each.version for each in proto.opset_import}
+    opsets = {DOMAINS.get(each.domain, each.domain): each.version for each in proto.opset_import}
     newest = onnx.defs.onnx_opset_version()
-    if "" not in found:
-        found[""] = 1
-    if not 1 <= found[""] <= newest:
+    if "" not in opsets:
+        opsets[""] = 1
+    if not 1 <= opsets[""] <= newest:
         raise UnsupportedError(
-            f"it is written in opset {found['']}; the installed onnx {onnx.__version__} knows 1 to {newest}"
+            f"it is written in opset {opsets['']}; the installed onnx {onnx.__version__} knows 1 to {newest}"
         )
-    return found
+    return opsets
 
 
 def _without_functions(proto: ModelProto) -> ModelProto:
@@ -147,15 +147,15 @@ def local_tensors(graph: GraphProto, folder: Path, fixed: Mapping[str, Tensor] |
     """The graph's own weights and constants: trained are those of real numbers, but for single numbers."""
     if graph.sparse_initializer:
         raise UnsupportedError("sparse tensors")
-    found: dict[str, Known] = {}
+    tensors: dict[str, Known] = {}
     for proto in graph.initializer:
-        if proto.name in found:
+        if proto.name in tensors:
             raise GraphError(f"two tensors are called {proto.name!r}")
         tensor = tensor_of(proto, folder)
-        found[proto.name] = Known(tensor, proto.name, trained=tensor.is_floating_point() and tensor.dim() > 0)
+        tensors[proto.name] = Known(tensor, proto.name, trained=tensor.is_floating_point() and tensor.dim() > 0)
     for name, tensor in (fixed or {}).items():
-        found[name] = Known(tensor, name, trained=tensor.is_floating_point() and tensor.dim() > 0)
-    return found
+        tensors[name] = Known(tensor, name, trained=tensor.is_floating_point() and tensor.dim() > 0)
+    return tensors
 
 
 def needed_nodes(nodes: Iterable[NodeProto], outputs: Iterable[str], provided: set[str]) -> list[NodeProto]:
@@ -197,19 +197,19 @@ def needed_nodes(nodes: Iterable[NodeProto], outputs: Iterable[str], provided: s
 
 def names_in(node: NodeProto) -> list[str]:
     """The values that a node takes, and those that its branches take from around it."""
-    found = list(node.input)
+    names = list(node.input)
     for graph in branches(node):
-        own = {o for n in graph.node for o in n.output} | {t.name for t in graph.initializer}
-        own |= {i.name for i in graph.input}
+        inner = {o for n in graph.node for o in n.output} | {t.name for t in graph.initializer}
+        inner |= {i.name for i in graph.input}
         inside = [name for n in graph.node for name in names_in(n)] + [o.name for o in graph.output]
-        found += [name for name in inside if name not in own]
-    return found
+        names += [name for name in inside if name not in inner]
+    return names
 
 
 def branches(node: NodeProto) -> list[GraphProto]:
     """The graphs among the node's attributes."""
-    found = [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
-    return found + [g for a in node.attribute if a.type == AttributeProto.GRAPHS for g in a.graphs]
+    graphs = [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
+    return graphs + [g for a in node.attribute if a.type == AttributeProto.GRAPHS for g in a.graphs]
 
 
 def describe(node: NodeProto) -> str:
@@ -258,10 +258,10 @@ def _kind(proto: TypeProto) -> str:
 def _fixed(constants: Mapping[str, Any], graph: GraphProto) -> dict[str, Tensor]:
     """The inputs that the user gives a value, as tensors of the types that the model says."""
     dtypes = {each.name: each.type.tensor_type.elem_type for each in graph.input}
-    found = {}
+    fixed = {}
     for name, value in constants.items():
         if name not in dtypes:
             raise SettingError(f"the model has no input {name!r} to be constant{suggestion(name, dtypes)}")
         tensor = value.detach().clone() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
-        found[name] = tensor.to(dtype_of(dtypes[name]))
-    return found
+        fixed[name] = tensor.to(dtype_of(dtypes[name]))
+    return fixed

@@ -39,14 +39,14 @@ def computed(name: str, inputs: Sequence[Any], attributes: dict[str, Any], versi
         return None
     if name in _ARRANGEMENTS and not isinstance(inputs[0], Numbers):
         return None  # something else is arranged by sizes
-    given = [None if value is None else exact_sizes.numbers_of(value) for value in inputs]
-    if any(known is None and value is not None for known, value in zip(given, inputs, strict=True)):
+    operands = [None if value is None else exact_sizes.numbers_of(value) for value in inputs]
+    if any(operand is None and value is not None for operand, value in zip(operands, inputs, strict=True)):
         return None
-    context = _Context(version, [known.dtype if known else torch.int64 for known in given], attributes)
-    found = function(context, *(known.array if known else None for known in given))
-    if isinstance(found, list):
-        return tuple(settled(Numbers(array, context.dtype)) for array in found)
-    return settled(Numbers(found, context.dtype))
+    context = _Context(version, [operand.dtype if operand else torch.int64 for operand in operands], attributes)
+    result = function(context, *(operand.array if operand else None for operand in operands))
+    if isinstance(result, list):
+        return tuple(settled(Numbers(array, context.dtype)) for array in result)
+    return settled(Numbers(result, context.dtype))
 
 
 class _Context:
@@ -59,10 +59,10 @@ class _Context:
     def get(self, name: str, default: Any = None) -> Any:
         return self.attributes.get(name, default)
 
-    def axes(self, given: Array | None) -> tuple[int, ...] | None:
+    def axes(self, array: Array | None) -> tuple[int, ...] | None:
         """The axes, from an input or, in older versions, from an attribute."""
-        found = self.get("axes") if given is None else exact_sizes.whole(given.reshape(-1).tolist())
-        return None if found is None else tuple(found)
+        numbers = self.get("axes") if array is None else exact_sizes.whole(array.reshape(-1).tolist())
+        return None if numbers is None else tuple(numbers)
 
 
 def _on_numbers(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -77,10 +77,10 @@ def _elementwise(name: str, function: Callable[..., Any], decides: bool = False)
     def apply(context: _Context, *arrays: Array) -> Array:
         if decides:
             context.dtype = torch.bool
-        found = arrays[0]
+        result = arrays[0]
         for other in arrays[1:]:
-            found = each(function, found, other)
-        return each(function, found) if len(arrays) == 1 and function.__code__.co_argcount == 1 else found
+            result = each(function, result, other)
+        return each(function, result) if len(arrays) == 1 and function.__code__.co_argcount == 1 else result
 
     _FUNCTIONS[name] = apply
 
@@ -188,12 +188,12 @@ def _concat(context: _Context, *arrays: Array) -> Array:
 
 @_on_numbers("Split")
 def _split(context: _Context, x: Array, sizes: Array | None = None) -> list[Array]:
-    axis, given = context.get("axis", 0), context.get("split") if sizes is None else exact_sizes.whole(sizes.tolist())
-    if given is None:
+    axis, parts = context.get("axis", 0), context.get("split") if sizes is None else exact_sizes.whole(sizes.tolist())
+    if parts is None:
         count = context.get("num_outputs") or context.get("outputs")
         part = -(-x.shape[axis] // count)
-        given = [min(part, x.shape[axis] - i * part) for i in range(count)]
-    return np.split(x, np.cumsum(given)[:-1], axis=axis)
+        parts = [min(part, x.shape[axis] - i * part) for i in range(count)]
+    return np.split(x, np.cumsum(parts)[:-1], axis=axis)
 
 
 @_on_numbers("Squeeze")
@@ -241,11 +241,11 @@ def _tile(context: _Context, x: Array, repeats: Array) -> Array:
 
 def _reduction(name: str, function: Callable[[Any, Any], Any]) -> None:
     def reduce(context: _Context, x: Array, axes: Array | None = None) -> Array:
-        found = context.axes(axes)
-        if not found and context.get("noop_with_empty_axes", 0):
+        chosen = context.axes(axes)
+        if not chosen and context.get("noop_with_empty_axes", 0):
             return x
         keep = bool(context.get("keepdims", 1))
-        along = sorted((axis % x.ndim for axis in found or range(x.ndim)), reverse=True)
+        along = sorted((axis % x.ndim for axis in chosen or range(x.ndim)), reverse=True)
         for axis in along:
             if not x.shape[axis]:
                 raise GraphError("a reduction of no elements")

@@ -53,8 +53,8 @@ class Free:
         return all(place.axis == 0 for place in self.places)
 
 
-class Found(NamedTuple):
-    """A walk that succeeded, or got to the end but for operators that are not supported.
+class Walk(NamedTuple):
+    """A walk over the model that succeeded, or got to the end but for operators that are not supported.
 
     trials: the two shapes of each input   free: names of the sizes that may vary   start, batch: where it began
     smaller: sizes that the second trial reduced, because the model has a largest one
@@ -69,22 +69,22 @@ class Found(NamedTuple):
     smaller: AbstractSet[str]
 
 
-def search(model: Model, sizes: Mapping[str, Any]) -> Found:
+def search(model: Model, sizes: Mapping[str, Any]) -> Walk:
     """A walk over the model with as many free axes as it allows; the error of the walk that came furthest if none."""
     givens = _with_shapes(model, sizes)
     free = _free_sizes(givens, sizes)
     tried = _Tries(model, givens)
     for start in _starts(free):
-        found = tried.walk(free, tuple(free), start) or (tried.walk(free, (), start) if free else None)
-        if found:
-            return found if found.free == tuple(free) else _loosened(tried, free, found)
+        walk = tried.walk(free, tuple(free), start) or (tried.walk(free, (), start) if free else None)
+        if walk:
+            return walk if walk.free == tuple(free) else _loosened(tried, free, walk)
         if tried.is_hopeless:
             break
     batches = BATCHES[1:] if any(each.is_batch for each in free.values()) else ()
     for start, batch in itertools.product(range(3), batches):
-        found = None if tried.is_hopeless else tried.walk(free, (), start, batch)
-        if found:
-            return _loosened(tried, free, found)
+        walk = None if tried.is_hopeless else tried.walk(free, (), start, batch)
+        if walk:
+            return _loosened(tried, free, walk)
     assert tried.furthest is not None
     names = ", ".join(f"{name!r}: …" for name in free)
     hint = f"; sizes={{{names}}} says which sizes to start with" if free else ""
@@ -97,13 +97,13 @@ def _starts(free: Mapping[str, Free]) -> Iterable[int]:
     return range(max(len(STARTS), len(LENGTHS)) if searched else 1)
 
 
-def _loosened(tried: "_Tries", free: Mapping[str, Free], found: Found) -> Found:
+def _loosened(tried: "_Tries", free: Mapping[str, Free], walk: Walk) -> Walk:
     """Let one axis after the other vary, as long as the walk succeeds."""
     for name in list(free)[:16]:
-        names = (*found.free, name)
-        larger = tried.walk(free, names, found.start, found.batch, found.smaller)
-        found = larger or tried.walk(free, names, found.start, found.batch, {*found.smaller, name}) or found
-    return found
+        names = (*walk.free, name)
+        larger = tried.walk(free, names, walk.start, walk.batch, walk.smaller)
+        walk = larger or tried.walk(free, names, walk.start, walk.batch, {*walk.smaller, name}) or walk
+    return walk
 
 
 class _Tries:
@@ -127,7 +127,7 @@ class _Tries:
         start: int,
         batch: int = 1,
         smaller: AbstractSet[str] = frozenset(),
-    ) -> Found | None:
+    ) -> Walk | None:
         """A walk with these sizes free, the smaller ones reduced in the second trial, the others enlarged."""
         shapes = self._shapes(free, names, start, batch, smaller)
         interpreter = None
@@ -136,10 +136,10 @@ class _Tries:
             outputs = interpreter.run()
         except BlockpropError as error:
             if interpreter and interpreter.problems:
-                return Found(interpreter, [], shapes, names, start, batch, smaller)
+                return Walk(interpreter, [], shapes, names, start, batch, smaller)
             self._note(error, interpreter.steps if interpreter else 0, fixed=not names)
             return None
-        return Found(interpreter, outputs, shapes, names, start, batch, smaller)
+        return Walk(interpreter, outputs, shapes, names, start, batch, smaller)
 
     def _note(self, error: BlockpropError, steps: int, fixed: bool) -> None:
         self._steps += steps + 1
@@ -158,12 +158,12 @@ class _Tries:
             first, second = self._pair(each, name in names, start, batch, factors)
             pair = first, (max(first * first // second, 1) if name in smaller else second)
             sizes.update(dict.fromkeys(each.places, pair))
-        found = {}
+        shapes = {}
         for name, given in self.givens.items():
             assert given.sizes is not None
             pairs = [sizes.get(Place(name, i), (size, size)) for i, size in enumerate(given.sizes)]
-            found[name] = (tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
-        return found  # type: ignore[return-value]
+            shapes[name] = (tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
+        return shapes  # type: ignore[return-value]
 
     def _pair(self, each: Free, varies: bool, start: int, batch: int, factors: Iterator[int]) -> tuple[int, int]:
         if each.is_batch:
@@ -178,29 +178,30 @@ class _Tries:
 def _meta(
     givens: Mapping[str, Given], shapes: Mapping[str, tuple[tuple[int, ...], ...]]
 ) -> dict[str, tuple[Tensor, ...]]:
-    found = {}
+    tensors = {}
     for name, given in givens.items():
         for one in shapes[name]:
             if torch.Size(one).numel() > LARGEST_INPUT or max(one, default=0) > LARGEST_INPUT:
                 raise GraphError(f"the input {name!r} of shape {one} is larger than any that can be meant")
-        found[name] = tuple(torch.empty(one, dtype=given.dtype, device="meta") for one in shapes[name])
-    return found
+        tensors[name] = tuple(torch.empty(one, dtype=given.dtype, device="meta") for one in shapes[name])
+    return tensors
 
 
 def _with_shapes(model: Model, sizes: Mapping[str, Any]) -> dict[str, Given]:
     """The inputs, with the shapes that the user says for some."""
-    found = dict(model.inputs)
+    inputs = dict(model.inputs)
     for name, given in model.inputs.items():
         wanted = sizes.get(name)
         if isinstance(wanted, Sequence) and not isinstance(wanted, str):
             if given.sizes is not None and len(wanted) != len(given.sizes):
                 raise SettingError(f"the input {name!r} has {len(given.sizes)} axes, came {tuple(wanted)}")
-            own = given.sizes or (None,) * len(wanted)
-            merged = [mine if isinstance(mine, int) else size for mine, size in zip(own, wanted, strict=True)]
-            found[name] = Given(given.dtype, tuple(merged))
+            pairs = zip(given.sizes or (None,) * len(wanted), wanted, strict=True)
+            inputs[name] = Given(
+                given.dtype, tuple([fixed if isinstance(fixed, int) else size for fixed, size in pairs])
+            )
         elif given.sizes is None:
-            found[name] = Given(given.dtype, _guessed(model, name))
-    return found
+            inputs[name] = Given(given.dtype, _guessed(model, name))
+    return inputs
 
 
 def _guessed(model: Model, name: str) -> tuple[int | str | None, ...]:
@@ -215,18 +216,18 @@ def _guessed(model: Model, name: str) -> tuple[int | str | None, ...]:
 
 def _free_sizes(givens: Mapping[str, Given], sizes: Mapping[str, Any]) -> dict[str, Free]:
     """The free sizes by name. Those without a name are one wherever they are the same axis."""
-    found: dict[str, Free] = {}
+    free: dict[str, Free] = {}
     for name, given in givens.items():
         for axis, size in enumerate(given.sizes or ()):
             if not isinstance(size, int):
                 key = size or f"axis {axis}"
-                found.setdefault(key, Free()).places.append(Place(name, axis))
+                free.setdefault(key, Free()).places.append(Place(name, axis))
     for key, value in sizes.items():
         if key in givens and not isinstance(value, int):
             continue
-        if key not in found:
-            raise SettingError(f"the model has no free size {key!r}{suggestion(key, [*found, *givens])}")
+        if key not in free:
+            raise SettingError(f"the model has no free size {key!r}{suggestion(key, [*free, *givens])}")
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise SettingError(f"expected a size of at least 1 for {key!r}, came {value!r}")
-        found[key].size = value
-    return found
+        free[key].size = value
+    return free

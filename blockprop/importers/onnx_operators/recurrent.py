@@ -113,8 +113,8 @@ def _recurrent(
     }
     if direction == "reverse":
         x = call.add(blocks.Flip((0,)), x, part="flip")
-    given = _given_states(call, x, states, directions, features)
-    outputs = call.add(call.block(kind, settings, **held), x, *given, part="steps")
+    starts = _given_states(call, x, states, directions, features)
+    outputs = call.add(call.block(kind, settings, **held), x, *starts, part="steps")
     y = outputs[0]
     if direction == "reverse":
         y = call.add(blocks.Flip((0,)), y, part="flip_back")
@@ -136,15 +136,15 @@ def _check_steps(call: OnnxCall, x: Any, lengths: Input | None) -> None:
 def _held(call: OnnxCall, weights: Any, features: int, direction: str) -> dict[str, Known]:
     """The weights under the blocks' names, each with its gates in the blocks' order."""
     w, r, b = weights
-    order, found = _ORDERS[call.operator], {}
+    order, ordered = _ORDERS[call.operator], {}
     for i, suffix in enumerate(("_l0", "_l0_reverse") if direction == "bidirectional" else ("_l0",)):
-        for name, given in (("weight_ih", w), ("weight_hh", r)):
-            found[name + suffix] = Known(_ordered(call.held(given).tensor[i], order, features), trained=True)
+        for name, weight in (("weight_ih", w), ("weight_hh", r)):
+            ordered[name + suffix] = Known(_ordered(call.held(weight).tensor[i], order, features), trained=True)
         if b is not None:
             both = call.held(b).tensor[i].chunk(2)
             for name, part in zip(("bias_ih", "bias_hh"), both, strict=True):
-                found[name + suffix] = Known(_ordered(part, order, features), trained=True)
-    return found
+                ordered[name + suffix] = Known(_ordered(part, order, features), trained=True)
+    return ordered
 
 
 def _ordered(tensor: Tensor, order: tuple[int, ...], features: int) -> Tensor:

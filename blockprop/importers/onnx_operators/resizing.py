@@ -29,13 +29,13 @@ def upsample(call: OnnxCall, x: Input, scales: Input, *, mode: str) -> Any:
 @operator("Resize", 10)
 def resize_asymmetric(call: OnnxCall, x: Input, scales: Input, *, mode: str) -> Any:
     """How the nearest is found was left open in this version; onnxruntime rounds up along the axes that shrink."""
-    found = _scales(call, scales)
-    shrinking = [min(exact_sizes.trials_of(scale)) < 1 for scale in found]
+    factors = _scales(call, scales)
+    shrinking = [min(exact_sizes.trials_of(scale)) < 1 for scale in factors]
     if mode == "linear" or not any(shrinking):
-        return _resized(call, x, found, None, mode, "asymmetric", "floor")
-    if not all(small or scale == 1 for small, scale in zip(shrinking, found, strict=True)):
+        return _resized(call, x, factors, None, mode, "asymmetric", "floor")
+    if not all(small or scale == 1 for small, scale in zip(shrinking, factors, strict=True)):
         raise UnsupportedError("one axis that shrinks and one that grows")
-    return _resized(call, x, found, None, mode, "asymmetric", "ceil")
+    return _resized(call, x, factors, None, mode, "asymmetric", "ceil")
 
 
 @operator("Resize", 11, 13, 18, 19)
@@ -158,8 +158,8 @@ def _as_resize(
 
 def _simple(scale: float) -> float:
     """The float64 next to the fraction that a float32 stands for: 1.3 for 1.2999999523."""
-    found = ratio(float(scale))
-    return found.top / found.bottom  # type: ignore[operator]
+    quotient = ratio(float(scale))
+    return quotient.top / quotient.bottom  # type: ignore[operator]
 
 
 def _scaled(size: AxisSize, scale: Any) -> AxisSize:

@@ -43,7 +43,7 @@ def operator(name: str, *versions: int, domain: str = "", withdrawn: bool = Fals
 
 def supported() -> dict[str, tuple[int, ...]]:
     """The versions of each operator of ONNX' own domain that the table has."""
-    return {name: tuple(sorted(found)) for (domain, name), found in sorted(_HANDLERS.items()) if not domain}
+    return {name: tuple(sorted(versions)) for (domain, name), versions in sorted(_HANDLERS.items()) if not domain}
 
 
 class Operator(NamedTuple):
@@ -83,10 +83,10 @@ def find(domain: str, name: str, opset: int) -> Operator | str:
 
 def attributes_of(node: NodeProto, operator: Operator) -> dict[str, Any]:
     """The node's attributes and the defaults of the rest. GraphError for one that the operator does not have."""
-    known: dict[str, Any] = operator.schema.attributes if operator.schema else dict.fromkeys(operator.takes)
-    found: dict[str, Any] = {}
+    expected_of: dict[str, Any] = operator.schema.attributes if operator.schema else dict.fromkeys(operator.takes)
+    values: dict[str, Any] = {}
     for attribute in node.attribute:
-        expected = known.get(attribute.name, 0)
+        expected = expected_of.get(attribute.name, 0)
         if expected == 0:
             raise GraphError(f"{node.op_type} has no attribute {attribute.name!r}")
         if expected is not None and int(expected.type.value) != attribute.type:
@@ -94,13 +94,13 @@ def attributes_of(node: NodeProto, operator: Operator) -> dict[str, Any]:
             raise GraphError(
                 f"{attribute.name} should be {kind(int(expected.type.value))}, and is {kind(attribute.type)}"
             )
-        found[attribute.name] = _value(attribute)
-    for name in operator.takes - found.keys():
-        if operator.schema and name in known and known[name].default_value.type:
-            found[name] = _value(known[name].default_value)
-        elif operator.schema and name in known and known[name].required:
+        values[attribute.name] = _value(attribute)
+    for name in operator.takes - values.keys():
+        if operator.schema and name in expected_of and expected_of[name].default_value.type:
+            values[name] = _value(expected_of[name].default_value)
+        elif operator.schema and name in expected_of and expected_of[name].required:
             raise GraphError(f"{node.op_type} lacks the attribute {name!r}")
-    return found
+    return values
 
 
 def _value(attribute: AttributeProto) -> Any:

@@ -20,9 +20,9 @@ _UNIMPORTANT = {
 
 def bound(schema: Any, args: Any, keywords: Mapping[str, Any]) -> dict[str, Any]:
     """All arguments by name, defaults among them."""
-    given = {argument.name: argument.default_value for argument in schema.arguments if argument.has_default_value()}
+    defaults = {argument.name: argument.default_value for argument in schema.arguments if argument.has_default_value()}
     positional = {argument.name: value for argument, value in zip(schema.arguments, args, strict=False)}
-    ordered = given | positional | dict(keywords)
+    ordered = defaults | positional | dict(keywords)
     return {argument.name: ordered[argument.name] for argument in schema.arguments}
 
 

@@ -40,7 +40,7 @@ def differing(a: Program, b: Program) -> int:
     pairs = _pairs(a.graph, b.graph)
     if pairs is None or not _same_constants(a, b):
         return 1_000_000
-    return sum(_changes(mine, theirs) != [] for mine, theirs in pairs)
+    return sum(_changes(here, there) != [] for here, there in pairs)
 
 
 def explain(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> Explanations | None:
@@ -52,26 +52,26 @@ def explain(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> Expla
     if pairs is None or not _same_constants(a, b):
         return None
     inputs = _input_sizes(a, b, changed)
-    found = {}
-    for mine, theirs in pairs:
-        for place, x, y in _changes(mine, theirs):
-            if type(x) is not int or type(y) is not int or mine.graph is not a.graph:
+    explanations = {}
+    for here, there in pairs:
+        for place, x, y in _changes(here, there):
+            if type(x) is not int or type(y) is not int or here.graph is not a.graph:
                 return None
-            operands = _operand_sizes(mine, theirs, place)
+            operands = _operand_sizes(here, there, place)
             reference = None
             for most, divided in ((1, False), (MOST_AXES, False), (MOST_AXES, True)):
                 for candidates in (operands, inputs):
                     reference = reference or _multiple(candidates, x, y, most, divided)
             if reference is None:
                 return None
-            found[mine.name, place] = reference
-    return found
+            explanations[here.name, place] = reference
+    return explanations
 
 
 def same(a: fx.Graph, b: fx.Graph) -> bool:
     """Whether two graphs have the same operators with the same arguments."""
     pairs = _pairs(a, b)
-    return pairs is not None and not any(_changes(mine, theirs) for mine, theirs in pairs)
+    return pairs is not None and not any(_changes(here, there) for here, there in pairs)
 
 
 def leaves(node: fx.Node) -> list[Any]:
@@ -81,18 +81,18 @@ def leaves(node: fx.Node) -> list[Any]:
 
 def _pairs(a: fx.Graph, b: fx.Graph) -> list[tuple[fx.Node, fx.Node]] | None:
     """The nodes of both that do the same, those of inner graphs included; None if there is a node in one alone."""
-    mine, theirs = list(a.nodes), list(b.nodes)
-    if len(mine) != len(theirs):
+    here, there = list(a.nodes), list(b.nodes)
+    if len(here) != len(there):
         return None
-    pairs = list(zip(mine, theirs, strict=True))
+    pairs = list(zip(here, there, strict=True))
     for x, y in tuple(pairs):
         if x.op != y.op or x.target != y.target:
             return None
         if x.op == "get_attr" and isinstance(inner := _attribute(x), fx.GraphModule):
-            found = _pairs(inner.graph, _attribute(y).graph)
-            if found is None:
+            inner_pairs = _pairs(inner.graph, _attribute(y).graph)
+            if inner_pairs is None:
                 return None
-            pairs += found
+            pairs += inner_pairs
     return pairs
 
 
@@ -102,18 +102,18 @@ def _attribute(node: fx.Node) -> Any:
 
 def _same_constants(a: Program, b: Program) -> bool:
     """Whether numbers that the module made while it was exported are the same: they may be sizes."""
-    mine, theirs = a.constants, b.constants
-    return mine.keys() == theirs.keys() and all(
-        not isinstance(x, Tensor) or x is theirs[key] or torch.equal(x, theirs[key]) for key, x in mine.items()
+    here, there = a.constants, b.constants
+    return here.keys() == there.keys() and all(
+        not isinstance(x, Tensor) or x is there[key] or torch.equal(x, there[key]) for key, x in here.items()
     )
 
 
 def _changes(a: fx.Node, b: fx.Node) -> list[tuple[int, Any, Any]]:
     """(place, here, there) for arguments that differ; a node stands for itself."""
-    mine, theirs = leaves(a), leaves(b)
-    if len(mine) != len(theirs):
+    here, there = leaves(a), leaves(b)
+    if len(here) != len(there):
         return [(-1, None, None)]
-    pairs = [(_plain(x), _plain(y)) for x, y in zip(mine, theirs, strict=True)]
+    pairs = [(_plain(x), _plain(y)) for x, y in zip(here, there, strict=True)]
     return [(i, x, y) for i, (x, y) in enumerate(pairs) if type(x) is not type(y) or (x != y and x == x)]
 
 
@@ -123,13 +123,13 @@ def _plain(value: Any) -> Any:
 
 def _operand_sizes(a: fx.Node, b: fx.Node, place: int) -> list[_Sizes]:
     """Axes of the node's operands that differ; those that stand at the same place as the number come first."""
-    found = []
-    for i, (mine, theirs) in enumerate(zip(leaves(a), leaves(b), strict=True)):
-        if isinstance(mine, fx.Node):
-            for axis, (x, y) in enumerate(zip(_shape(mine), _shape(theirs), strict=False)):
+    ranked = []
+    for i, (here, there) in enumerate(zip(leaves(a), leaves(b), strict=True)):
+        if isinstance(here, fx.Node):
+            for axis, (x, y) in enumerate(zip(_shape(here), _shape(there), strict=False)):
                 if x != y:
-                    found.append((axis != place - i - 1, _Sizes((mine.name, axis), x, y)))
-    return [sizes for _, sizes in sorted(found, key=lambda pair: pair[0])]
+                    ranked.append((axis != place - i - 1, _Sizes((here.name, axis), x, y)))
+    return [sizes for _, sizes in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def _multiple(candidates: Sequence[_Sizes], x: int, y: int, most: int, divided: bool) -> Reference | None:
@@ -138,27 +138,27 @@ def _multiple(candidates: Sequence[_Sizes], x: int, y: int, most: int, divided: 
     """
     for count in range(1, most + 1):
         for axes in itertools.combinations(candidates, count):
-            mine, theirs = math.prod(each.here for each in axes), math.prod(each.there for each in axes)
-            if x and x * theirs == y * mine and (divided or x % mine == 0):
-                common = math.gcd(x, mine)
-                return Reference(tuple(each.axis for each in axes), x // common, mine // common)
+            product_here, product_there = math.prod(each.here for each in axes), math.prod(each.there for each in axes)
+            if x and x * product_there == y * product_here and (divided or x % product_here == 0):
+                common = math.gcd(x, product_here)
+                return Reference(tuple(each.axis for each in axes), x // common, product_here // common)
     return None
 
 
 def _input_sizes(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> list[_Sizes]:
     """The inputs' axes that differ; of those that have the same sizes the first."""
-    own = set(a.graph_signature.user_inputs)
+    arguments = set(a.graph_signature.user_inputs)
     names = [
         node.name
         for node in a.graph.nodes
-        if node.op == "placeholder" and node.name in own and isinstance(node.meta.get("val"), Tensor)
+        if node.op == "placeholder" and node.name in arguments and isinstance(node.meta.get("val"), Tensor)
     ]
-    mine, theirs = input_values(a), input_values(b)
-    found: dict[tuple[int, int], _Sizes] = {}
+    here, there = input_values(a), input_values(b)
+    by_sizes: dict[tuple[int, int], _Sizes] = {}
     for i, axis in changed:
-        x, y = int(mine[i].shape[axis]), int(theirs[i].shape[axis])
-        found.setdefault((x, y), _Sizes((names[i], axis), x, y))
-    return list(found.values())
+        x, y = int(here[i].shape[axis]), int(there[i].shape[axis])
+        by_sizes.setdefault((x, y), _Sizes((names[i], axis), x, y))
+    return list(by_sizes.values())
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:

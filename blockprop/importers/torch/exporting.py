@@ -56,10 +56,10 @@ class Exporter:
 
         if any(size < 1 for shape in sizes for size in shape):
             return False
-        given = self._given(sizes)
+        examples = self._given(sizes)
         try:
             with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad(), _undisturbed():
-                arguments, keywords = self._parted([mode.from_tensor(x) for x in given])
+                arguments, keywords = self._parted([mode.from_tensor(x) for x in examples])
                 self.module(*arguments, **keywords)
         except Exception:  # the module refuses a size in whatever way it likes
             return False
@@ -81,16 +81,16 @@ class Exporter:
             for x, size in zip(self.inputs, sizes, strict=True)
         ]
 
-    def _parted(self, given: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        count = len(given) - len(self.names)
-        return tuple(given[:count]), dict(zip(self.names, given[count:], strict=True))
+    def _parted(self, tensors: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        count = len(tensors) - len(self.names)
+        return tuple(tensors[:count]), dict(zip(self.names, tensors[count:], strict=True))
 
 
 def input_values(program: Program) -> list[Tensor]:
     """The tensors that stand for the inputs in the graph."""
     names = set(program.graph_signature.user_inputs)
-    found = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
-    return [value for value in found if isinstance(value, Tensor)]
+    values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    return [value for value in values if isinstance(value, Tensor)]
 
 
 def _is_free(size: Any) -> bool:

@@ -72,10 +72,10 @@ class _Group(NamedTuple):
     def other_sizes(self, sizes: Sizes) -> Iterator[Sizes]:
         """Sizes to try: odd ones, because padding may depend on that; multiples; half the size."""
         for change in self._changes():
-            found = sizes
+            changed = sizes
             for place, factor in zip(self.axes, self.factors or itertools.repeat(1), strict=False):
-                found = _resized(found, (place,), change(sizes[place.input][place.axis], factor))
-            yield found
+                changed = _resized(changed, (place,), change(sizes[place.input][place.axis], factor))
+            yield changed
 
     def _changes(self) -> list[Any]:
         if self.is_batch:
@@ -85,11 +85,11 @@ class _Group(NamedTuple):
     def third_sizes(self, sizes: Sizes) -> Iterator[Sizes]:
         """Three to try the network at: slightly larger ones, other multiples, half the size; one more example."""
         for change in (lambda size, i: size + 3 + 2 * i, lambda size, i: size * (2 + i % 2), lambda size, _: size // 2):
-            found = sizes
+            changed = sizes
             for place in self.axes:
                 size = sizes[place.input][place.axis]
-                found = _resized(found, (place,), size + 1 if self.is_batch else change(size, place.axis))
-            yield found
+                changed = _resized(changed, (place,), size + 1 if self.is_batch else change(size, place.axis))
+            yield changed
 
 
 class _Varied(NamedTuple):
@@ -123,7 +123,7 @@ def export(
     first = [(group, next(group.other_sizes(sizes))) for group in groups]
     varied = [] if formulas or not groups else _all_at_once(exporter, first, base, sizes)
     if not varied:
-        accepted = [found for group in groups for found in _accepted(exporter, group, sizes)]
+        accepted = [pair for group in groups for pair in _accepted(exporter, group, sizes)]
         varied = _varied(exporter, accepted, base, sizes, formulas)
     program, free, explanations = _with_formulas(exporter, varied, base, sizes)
     return Exported(program, _trials(sizes, free), explanations, _third_sizes([each.group for each in free], sizes))
@@ -150,10 +150,10 @@ def _groups(inputs: Sequence[Tensor]) -> list[_Group]:
 
 
 def _resized(sizes: Sizes, axes: Iterable[Axis], size: int) -> Sizes:
-    found = list(sizes)
+    shapes = list(sizes)
     for place in axes:
-        found[place.input] = (*found[place.input][: place.axis], size, *found[place.input][place.axis + 1 :])
-    return tuple(found)
+        shapes[place.input] = (*shapes[place.input][: place.axis], size, *shapes[place.input][place.axis + 1 :])
+    return tuple(shapes)
 
 
 def _accepted(exporter: Exporter, group: _Group, sizes: Sizes) -> list[tuple[_Group, Sizes]]:
@@ -164,28 +164,28 @@ def _accepted(exporter: Exporter, group: _Group, sizes: Sizes) -> list[tuple[_Gr
     numbers = sorted({place.axis for place in group.axes})
     if group.is_batch or len(numbers) == 1:
         return []
-    found = []
+    pairs = []
     for axis in numbers:
         chosen = [i for i, place in enumerate(group.axes) if place.axis == axis]
         alone = _Group(tuple(group.axes[i] for i in chosen), False, tuple(group.factors[i] for i in chosen))
-        found += _accepted(exporter, alone, sizes)
-    return found
+        pairs += _accepted(exporter, alone, sizes)
+    return pairs
 
 
 def _varied(
     exporter: Exporter, accepted: list[tuple[_Group, Sizes]], base: Program, sizes: Sizes, formulas: bool
 ) -> list[_Varied]:
     """Export at the other sizes: at all of them at once, if that is explained; else of one group after the other."""
-    found = [] if formulas or len(accepted) < 2 else _all_at_once(exporter, accepted, base, sizes)
-    if found:
-        return found
+    varied = [] if formulas or len(accepted) < 2 else _all_at_once(exporter, accepted, base, sizes)
+    if varied:
+        return varied
     for group, other in accepted:
         with suppress(Exception):
             program = exporter.static(other)
             count = differing(base, program)
             explanations = explain(base, program, _changed([group])) if count == 0 or not formulas else None
-            found.append(_Varied(group, other, explanations, count))
-    return found
+            varied.append(_Varied(group, other, explanations, count))
+    return varied
 
 
 def _all_at_once(
@@ -233,15 +233,15 @@ def _with_formulas(
 
 def _merged(varied: list[_Varied]) -> tuple[dict[tuple[str, int], Reference], list[_Varied]]:
     """All explanations, and the groups that explain a number that another one explains already."""
-    found: dict[tuple[str, int], Reference] = {}
+    references: dict[tuple[str, int], Reference] = {}
     clashing = []
     for each in varied:
         new = dict(each.explanations or {})
-        if any(found.get(place, reference) != reference for place, reference in new.items()):
+        if any(references.get(place, reference) != reference for place, reference in new.items()):
             clashing.append(each)
         else:
-            found |= new
-    return found, clashing
+            references |= new
+    return references, clashing
 
 
 def _trials(sizes: Sizes, free: list[_Varied]) -> tuple[tuple[tuple[int, ...], ...], ...]:
@@ -259,11 +259,11 @@ def _third_sizes(groups: list[_Group], sizes: Sizes) -> tuple[Sizes, ...]:
     """Shapes that differ from those of the example in every free axis, and are none of the trials."""
     if not groups:
         return ()
-    found = [sizes, sizes, sizes]
+    choices = [sizes, sizes, sizes]
     for group in groups:
         others = group.third_sizes(sizes)
-        found = [_merged_sizes(each, other, group) for each, other in zip(found, others, strict=True)]
-    return tuple(dict.fromkeys(found))
+        choices = [_merged_sizes(each, other, group) for each, other in zip(choices, others, strict=True)]
+    return tuple(dict.fromkeys(choices))
 
 
 def _merged_sizes(sizes: Sizes, other: Sizes, group: _Group) -> Sizes:

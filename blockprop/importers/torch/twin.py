@@ -70,8 +70,8 @@ def _has_mode(part: nn.Module) -> bool:
         return part.p > 0
     if type(part).__module__.startswith("torch.nn"):
         return getattr(part, "dropout", 0) not in (0, 0.0)
-    own = [kind for kind in type(part).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module]
-    methods = [method for kind in own for method in vars(kind).values() if inspect.isfunction(method)]
+    kinds = [kind for kind in type(part).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module]
+    methods = [method for kind in kinds for method in vars(kind).values() if inspect.isfunction(method)]
     return any("training" in method.__code__.co_names for method in methods)
 
 
@@ -81,14 +81,14 @@ def outputs_of(twin: nn.Module, inputs: Sequence[Tensor], names: Sequence[str]) 
     names: of the last inputs, which it takes as keywords. Copies run, since a module may write into what it has.
     """
     count = len(inputs) - len(names)
-    given = [x.clone() for x in inputs]
+    copies = [x.clone() for x in inputs]
     try:
-        found = copy.deepcopy(twin)(*given[:count], **dict(zip(names, given[count:], strict=True)))
+        result = copy.deepcopy(twin)(*copies[:count], **dict(zip(names, copies[count:], strict=True)))
     except Exception as error:
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         shapes = " and ".join(f"{shape(x)} {str(x.dtype).removeprefix('torch.')}" for x in inputs)
         raise ShapeError(f"{type(twin).__name__} refuses the example of {shapes} ({reason})") from error
-    outputs = [y for y in torch.utils._pytree.tree_leaves(found) if isinstance(y, Tensor)]
+    outputs = [y for y in torch.utils._pytree.tree_leaves(result) if isinstance(y, Tensor)]
     if not outputs:
-        raise SettingError(f"{type(twin).__name__} gives no tensor, but a {type(found).__name__}")
+        raise SettingError(f"{type(twin).__name__} gives no tensor, but a {type(result).__name__}")
     return outputs
