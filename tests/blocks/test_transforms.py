@@ -12,7 +12,7 @@ from blockprop.engine.check import check_network
 from blockprop.engine.network import Sequential
 from blockprop.engine.objectives import mean_squared_error
 from blockprop.errors import SettingError
-from tests.blocks.test_blocks import back, close, made, run, seeds_for
+from tests.blocks.running import back, close, made, run, seeds_for
 from tests.cases import Case
 from tests.cases.transforms import CASES as RANDOM
 

@@ -15,7 +15,7 @@ from blockprop import to_onnx
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.exporters.onnx_operators.table import HANDLERS
-from tests.blocks.test_blocks import made
+from tests.blocks.running import made
 from tests.cases import CASES, Case
 
 CLOSE = 1e-5

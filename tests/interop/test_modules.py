@@ -13,7 +13,7 @@ from blockprop.engine.objectives import cross_entropy
 from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, ShapeError
 from blockprop.interop.modules import to_torch
-from tests.blocks.test_blocks import back, made, run, seeds_for
+from tests.blocks.running import back, made, run, seeds_for
 from tests.cases import CASES, Case
 from tests.interop.small_networks import pictures, small_module, small_network
 from tests.random_networks import CHANNELS, CLASSES, SIZE, gradients_by_autograd, random_network
