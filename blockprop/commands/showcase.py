@@ -70,8 +70,8 @@ def saliency_section(network: Network, photo: Tensor, say: Say) -> Section:
     share = float(network(x).softmax(1)[0, network.meta["classes"].index("cat")])
     pictures = [Picture(_png(photo[0]), f"The network says: cat, {share:.0%}. {CAT}")]
     for method, words in METHODS.items():
-        found = saliency(network, x, "cat", method)
-        pictures.append(Picture(_png(overlay(photo[0], found.map[0])), words))
+        explained = saliency(network, x, "cat", method)
+        pictures.append(Picture(_png(overlay(photo[0], explained.map[0])), words))
     text = Markup(
         "The score <i>S</i> of the class cat, back-propagated all the way to the pixels while all weights stay fixed. "
         f"The network saw the photograph in {x.shape[3]} × {x.shape[2]} pixels, like all that it has learned from."
@@ -84,12 +84,12 @@ def segmentation_section(network: Network, photo: Tensor, say: Say) -> Section:
     say("Cutting out the flower")
     x = sized(photo, shorter=SIDE)
     classes, scores = network.meta["classes"], network(x).softmax(1)[0]
-    found = saliency(network, x, "top", "gradient")
-    cut = segment(photo, found.attribution.abs().amax(1)[0])
+    explained = saliency(network, x, "top", "gradient")
+    cut = segment(photo, explained.attribution.abs().amax(1)[0])
     told = f"{classes[int(scores.argmax())]}, {float(scores.max()):.0%}"
     pictures = [
         Picture(_png(photo[0]), f"The network says: {told}. {FLOWER}"),
-        Picture(_png(overlay(photo[0], found.map[0])), "The gradient of that class."),
+        Picture(_png(overlay(photo[0], explained.map[0])), "The gradient of that class."),
         Picture(_png(masked(photo[0], cut.mask)), "What has the colors of the places that count most."),
     ]
     text = (

@@ -52,7 +52,7 @@ def heat(map: Tensor, limits: Limits | None = None) -> Tensor:
 
     limits: (low, high), by default `limits(map)`; what lies outside gets the color of the end.
     """
-    return colored(*scaled(_plane(map), limits))
+    return colored(*shares(_plane(map), limits))
 
 
 def overlay(picture: Tensor, map: Tensor, strength: float = 0.9, limits: Limits | None = None) -> Tensor:
@@ -68,7 +68,7 @@ def overlay(picture: Tensor, map: Tensor, strength: float = 0.9, limits: Limits 
     if values.shape != picture.shape[1:]:
         size = tuple(picture.shape[1:])
         values = torch.nn.functional.interpolate(values[None, None], size, mode="bilinear", antialias=True)[0, 0]
-    share, signed = scaled(values, limits)
+    share, signed = shares(values, limits)
     height = (2 * share - 1).abs() if signed else share
     cover = strength * height**0.75
     return torch.lerp(_backdrop(picture), colored(share, signed), cover)
@@ -83,9 +83,9 @@ def _gray(picture: Tensor) -> Tensor:
     return torch.einsum("chw,c->hw", picture, torch.tensor(LUMINANCE))[None]
 
 
-def scaled(values: Tensor, given: Limits | None) -> tuple[Tensor, bool]:
+def shares(values: Tensor, between: Limits | None) -> tuple[Tensor, bool]:
     """The values as 0…1 between the limits, and whether 0 lies in the middle."""
-    low, high = limits(values) if given is None else given
+    low, high = limits(values) if between is None else between
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise SettingError(f"expected limits (low, high) with low < high, got {(low, high)}")
     return ((values - low) / (high - low)).clamp(0, 1), low < 0

@@ -74,18 +74,18 @@ def with_preprocessing(
 
 def preprocessing_of(network: Network) -> Preprocessing | None:
     """The preprocessing that a network brings with it, if it has any. Raises FormatError if a file spoiled it."""
-    found = network.meta.get("picture")
-    if found is None:
+    settings = network.meta.get("picture")
+    if settings is None:
         return None
     with naming(Path("the network's meta data, picture")):
-        return Preprocessing.from_dict(found)
+        return Preprocessing.from_dict(settings)
 
 
 def picture_channels(network: Network) -> int:
     """How many channels the pictures have that a network takes: 1 for gray, else 3."""
-    known, size = preprocessing_of(network), network.meta.get("shape") or []
-    if known is not None:
-        return known.count
+    settings, size = preprocessing_of(network), network.meta.get("shape") or []
+    if settings is not None:
+        return settings.count
     return 1 if len(size) == 3 and size[0] == 1 else 3
 
 
@@ -95,18 +95,18 @@ def read_photo(path: StrPath, preprocessing: Preprocessing | Network) -> Tensor:
     Scaled bilinearly (smoothed where it shrinks) and cut as by torchvision's Resize and CenterCrop.
     Raises DataError for a file that is no picture, SettingError for a network that has no preprocessing.
     """
-    known = preprocessing_of(preprocessing) if isinstance(preprocessing, Network) else preprocessing
-    if known is None:
+    settings = preprocessing_of(preprocessing) if isinstance(preprocessing, Network) else preprocessing
+    if settings is None:
         raise SettingError("the network does not say what it expects of a picture; with_preprocessing(…) tells it")
-    image = Image.fromarray(read_image(Path(path), channels=known.count))
-    if known.height_width != (image.height, image.width) or known.shorter_side is not None:
-        image = _scaled(image, known, path)
-    if known.height_width:
-        height, width = known.height_width
+    image = Image.fromarray(read_image(Path(path), channels=settings.count))
+    if settings.height_width != (image.height, image.width) or settings.shorter_side is not None:
+        image = _scaled(image, settings, path)
+    if settings.height_width:
+        height, width = settings.height_width
         top, left = round((image.height - height) / 2), round((image.width - width) / 2)
         image = image.crop((left, top, left + width, top + height))
     x = torch.from_numpy(np.asarray(image).copy()).float().div_(255)
-    return x[None, None] if known.count == 1 else x.permute(2, 0, 1).contiguous()[None]
+    return x[None, None] if settings.count == 1 else x.permute(2, 0, 1).contiguous()[None]
 
 
 def _for_network(network: Network, preprocessing: Preprocessing | None) -> Preprocessing:
@@ -120,11 +120,11 @@ def _for_network(network: Network, preprocessing: Preprocessing | None) -> Prepr
     if len(network.inputs) != 1:
         names = ", ".join(network.inputs)
         raise SettingError(f"expected a network with one input, for pictures; this one has {names}")
-    known, free = network.meta.get("shape"), network.meta.get("free", {}).get(network.inputs[0], ())
-    if known and len(known) != 3:
-        raise SettingError(f"expected a network for pictures; this one takes examples of {tuple(known)}")
-    if known and preprocessing.size is None and not {2, 3} <= set(free):
-        return replace(preprocessing, size=(known[1], known[2]))
+    example, free = network.meta.get("shape"), network.meta.get("free", {}).get(network.inputs[0], ())
+    if example and len(example) != 3:
+        raise SettingError(f"expected a network for pictures; this one takes examples of {tuple(example)}")
+    if example and preprocessing.size is None and not {2, 3} <= set(free):
+        return replace(preprocessing, size=(example[1], example[2]))
     return preprocessing
 
 
@@ -157,39 +157,39 @@ def _outcome(network: Network, channels: int, size: tuple[int, int]) -> Any:
 def _free_name(name: str, network: Network) -> str:
     taken = {*network.keys, *network.state, *(node.name for node in network.nodes)}
     numbered = (name if i == 1 else f"{name}{i}" for i in range(1, len(taken) + 2))
-    return next(each for each in numbered if each not in taken)
+    return next(candidate for candidate in numbered if candidate not in taken)
 
 
 def _moved(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
     return tuple(new if name == old else name for name in names)
 
 
-def reading_frame(known: Preprocessing, height: int, width: int) -> tuple[float, float, float, float]:
+def reading_frame(settings: Preprocessing, height: int, width: int) -> tuple[float, float, float, float]:
     """(top, left, h, w): which part of a photograph of this size `read_photo` gives, in its own pixels."""
-    own = known.height_width
-    if own is None or (own == (height, width) and known.shorter_side is None):
+    size = settings.height_width
+    if size is None or (size == (height, width) and settings.shorter_side is None):
         return 0.0, 0.0, float(height), float(width)
-    scaled = _reading_size(known, height, width) if known.reading_side is not None else (height, width)
+    scaled = _reading_size(settings, height, width) if settings.reading_side is not None else (height, width)
     rows, columns = height / scaled[0], width / scaled[1]
-    top, left = round((scaled[0] - own[0]) / 2), round((scaled[1] - own[1]) / 2)
-    return top * rows, left * columns, own[0] * rows, own[1] * columns
+    top, left = round((scaled[0] - size[0]) / 2), round((scaled[1] - size[1]) / 2)
+    return top * rows, left * columns, size[0] * rows, size[1] * columns
 
 
-def _reading_size(known: Preprocessing, height: int, width: int) -> tuple[int, int]:
+def _reading_size(settings: Preprocessing, height: int, width: int) -> tuple[int, int]:
     """The size that a photograph of this size is brought to, before its center is cut out."""
-    side = known.reading_side or min(height, width)
-    least_h, least_w = known.height_width or (1, 1)
+    side = settings.reading_side or min(height, width)
+    least_h, least_w = settings.height_width or (1, 1)
     least_h, least_w = least_h * side // min(least_h, least_w), least_w * side // min(least_h, least_w)
     if least_h * width >= least_w * height:  # the height decides, the width follows, rounded down
         return least_h, max(least_w, least_h * width // height)
     return max(least_h, least_w * height // width), least_w
 
 
-def _scaled(image: Image.Image, known: Preprocessing, path: StrPath) -> Image.Image:
-    """The image just large enough to cover the box whose shorter side is known.shorter_side."""
-    if known.reading_side is None:
+def _scaled(image: Image.Image, settings: Preprocessing, path: StrPath) -> Image.Image:
+    """The image just large enough to cover the box whose shorter side is settings.shorter_side."""
+    if settings.reading_side is None:
         return image
-    height, width = _reading_size(known, image.height, image.width)
+    height, width = _reading_size(settings, image.height, image.width)
     if height * width > MOST_PIXELS:
         raise DataError(f"{path}: {image.width} x {image.height} pixels are too long and thin for this network")
     return image.resize((width, height), Image.Resampling.BILINEAR)

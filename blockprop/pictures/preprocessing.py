@@ -98,17 +98,17 @@ class Preprocessing:
 
     def blocks(self, resized: bool) -> dict[str, Block]:
         """The blocks that make the network's input out of a picture, by name; none for what changes nothing."""
-        found: dict[str, Block] = {}
+        front: dict[str, Block] = {}
         if resized and self.height_width:
-            found["picture.size"] = blocks.Resize(self.height_width, mode="bilinear")
+            front["picture.size"] = blocks.Resize(self.height_width, mode="bilinear")
         if self.channels == "BGR":
-            found["picture.channels"] = blocks.ChannelOrder((2, 1, 0))
+            front["picture.channels"] = blocks.ChannelOrder((2, 1, 0))
         mean, scale = _each(self.mean, self.count), _each(self.scale, self.count)
         factor = tuple(self.range / s for s in scale)
         shift = tuple(0.0 - m / s for m, s in zip(mean, scale, strict=True))
         if set(factor) != {1.0} or set(shift) != {0.0}:
-            found["picture.scale"] = blocks.Affine(_shortest(factor), _shortest(shift))
-        return found
+            front["picture.scale"] = blocks.Affine(_shortest(factor), _shortest(shift))
+        return front
 
 
 def read_preprocessing(path: StrPath) -> tuple[Preprocessing, list[str] | None]:
@@ -134,10 +134,10 @@ def read_preprocessing(path: StrPath) -> tuple[Preprocessing, list[str] | None]:
 
 def beside(model: StrPath) -> Path | None:
     """The .json or .toml file of the same name beside a network's file, if there is one; FormatError for both."""
-    found = [path for suffix in (".json", ".toml") if (path := Path(model).with_suffix(suffix)).is_file()]
-    if len(found) > 1:
-        raise FormatError(f"{found[0]} and {found[1]} both stand beside {model}; only one can be right")
-    return found[0] if found and found[0] != Path(model) else None
+    paths = [path for suffix in (".json", ".toml") if (path := Path(model).with_suffix(suffix)).is_file()]
+    if len(paths) > 1:
+        raise FormatError(f"{paths[0]} and {paths[1]} both stand beside {model}; only one can be right")
+    return paths[0] if paths and paths[0] != Path(model) else None
 
 
 def read_classes(path: StrPath) -> list[str]:

@@ -42,7 +42,7 @@ def how_made(
 
 def _typed(value: Any) -> Any:
     if isinstance(value, list | tuple):
-        return [_typed(each) for each in value]
+        return [_typed(item) for item in value]
     return str(value) if isinstance(value, os.PathLike) else value
 
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from blockprop.errors import SettingError
-from blockprop.pictures.overlays import QUANTILE, as_image, as_picture, as_tensor, colored, scaled
+from blockprop.pictures.overlays import QUANTILE, as_image, as_picture, as_tensor, colored, shares
 
 GROUNDS = {False: ("#ffffff", "#1f2933", "#5b6672"), True: ("#14171a", "#f2f4f6", "#9aa5b1")}
 """Ground, ink and gray of light and of dark sheets."""
@@ -37,7 +37,7 @@ def legend(
     """
     if width < NARROWEST:
         raise SettingError(f"expected a legend of at least {NARROWEST} pixels, got {width}")
-    scaled(torch.zeros(1, 1), (low, high))
+    shares(torch.zeros(1, 1), (low, high))
     ground, ink, gray = GROUNDS[dark]
     font = _font(max(11, min(20, width // 22)))
     line = _line_height(font)
@@ -108,7 +108,7 @@ def sheet(
     head = _head(width, title, subtitle, dark, side)
     top = margin + (head.height if head else 0)
     height = top + math.ceil(len(tiles) / columns) * (cell_height + gap) - gap + margin
-    bars = [as_image(legend(min(columns, 3) * (cell_width + gap) - gap, *each, dark=dark)) for each in _scales(scale)]
+    bars = [as_image(legend(min(columns, 3) * (cell_width + gap) - gap, *bar, dark=dark)) for bar in _scales(scale)]
     foot = height - margin + gap
     height += sum(bar.height + gap for bar in bars) + (gap if bars else 0)
     page = Image.new("RGB", (width, height), GROUNDS[dark][0])

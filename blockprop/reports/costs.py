@@ -81,8 +81,8 @@ def costs(network: Network, *inputs: Tensor | Sequence[int]) -> list[Cost]:
 
     Raises ShapeError for inputs that do not fit.
     """
-    given = [x if isinstance(x, Tensor) else fitting(torch.zeros(*x), network) for x in inputs]
-    trace = network.forward(*given)
+    tensors = [x if isinstance(x, Tensor) else fitting(torch.zeros(*x), network) for x in inputs]
+    trace = network.forward(*tensors)
     weights = {storage for storage, _ in _storages(list(network.state.values()))}
     alive, added = _alive(network, trace, weights)
     saved = _saved(network, trace, weights)
@@ -104,17 +104,17 @@ def costs(network: Network, *inputs: Tensor | Sequence[int]) -> list[Cost]:
 
 def parameter_counts(network: Network) -> dict[str, int]:
     """How many numbers are trained at each node; a shared block's count at the first of its nodes."""
-    own = {name: sum(p.numel() for p in block.parameters.values()) for name, block in network.unique_blocks.items()}
-    return {node.name: own.get(node.name, 0) for node in network.nodes}
+    counts = {name: sum(p.numel() for p in block.parameters.values()) for name, block in network.unique_blocks.items()}
+    return {node.name: counts.get(node.name, 0) for node in network.nodes}
 
 
-def total(found: Sequence[Cost]) -> Total:
+def total(node_costs: Sequence[Cost]) -> Total:
     """The costs of all nodes together."""
     return Total(
-        sum(cost.parameters for cost in found),
-        sum(cost.multiply_adds or 0 for cost in found),
-        max((cost.forward_bytes for cost in found), default=0),
-        sum(cost.saved_bytes for cost in found),
+        sum(cost.parameters for cost in node_costs),
+        sum(cost.multiply_adds or 0 for cost in node_costs),
+        max((cost.forward_bytes for cost in node_costs), default=0),
+        sum(cost.saved_bytes for cost in node_costs),
     )
 
 
@@ -140,14 +140,14 @@ def _together(held: dict[str, dict[int, int]], keys: set[str], weights: set[int]
 def _saved(network: Network, trace: Trace, weights: set[int]) -> dict[str, int]:
     """By node: bytes that stay for the backward pass, each at the first node that keeps it."""
     seen = set(weights)
-    found = {}
+    sizes = {}
     needed = [step.node for step in plan_forward(network.nodes, network.outputs, training=False)]
     for node in needed:
         outputs = [trace[key] for key in node.keys if key in network.outputs]
         new = {place: size for place, size in _storages([trace.saved[node.name], outputs]) if place not in seen}
         seen.update(new)
-        found[node.name] = sum(new.values())
-    return found
+        sizes[node.name] = sum(new.values())
+    return sizes
 
 
 def _storages(value: Any) -> Iterator[tuple[int, int]]:

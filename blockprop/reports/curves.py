@@ -145,16 +145,16 @@ def part_name(title: str) -> str:
     return name.replace("_", " ").strip() or title
 
 
-def sanity_curves(found: Mapping[str, Sequence[SanityRecord]]) -> Figure:
+def sanity_curves(by_method: Mapping[str, Sequence[SanityRecord]]) -> Figure:
     """How alike the maps stay to the original ones while layer after layer is randomized, a curve for each method.
 
-    found: the records of `sanity` by method. Raises SettingError without records.
+    by_method: the records of `sanity`. Raises SettingError without records.
     """
-    records = next(iter(found.values()), ())
+    records = next(iter(by_method.values()), ())
     if not records:
         raise SettingError("there are no records to draw; sanity has to randomize at least one layer")
     figure, (axes,) = styled(max(7.0, min(13.0, 2.5 + 0.3 * len(records))), 4.6)
-    for i, (method, rows) in enumerate(found.items()):
+    for i, (method, rows) in enumerate(by_method.items()):
         y = [1.0, *(row.absolute for row in rows)]
         color: Any = PALETTE[i % len(PALETTE)]
         axes.plot(range(len(y)), y, color=color, marker="o", markersize=3, label=method.replace("_", " "))

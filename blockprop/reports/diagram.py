@@ -50,10 +50,10 @@ def diagram(
     for name in (*(gradients or ()), *(shapes or ())):
         if name not in network.keys:
             raise GraphError(f"the network has no {name!r}{suggestion(name, network.keys)}")
-    known = {name: tuple(shape) for name, shape in (shapes or {}).items()}
-    known |= {name: tuple(tensor.shape[1:]) for name, tensor in (trace.values if trace else {}).items()}
+    example_shapes = {name: tuple(shape) for name, shape in (shapes or {}).items()}
+    example_shapes |= {name: tuple(tensor.shape[1:]) for name, tensor in (trace.values if trace else {}).items()}
     sizes = [_mean_sizes(trace.values if trace else {}), _mean_sizes(gradients or {})]
-    boxes, links = _graph(network, known, sizes)
+    boxes, links = _graph(network, example_shapes, sizes)
     return drawing(network, place(boxes, links), links, sizes)
 
 
@@ -132,9 +132,9 @@ def _graph(
             box.ports.append((number + (_shape(shapes[key]) if key in shapes else "")).strip())
             source[key] = box, i
         for title, size in zip(("value", "gradient"), sizes, strict=True):
-            found = [size[key] for key in keys if key in size]
-            if found:
-                box.bars.append((title, math.fsum(found) / len(found)))
+            means = [size[key] for key in keys if key in size]
+            if means:
+                box.bars.append((title, math.fsum(means) / len(means)))
         box.fit()
         boxes.append(box)
         links.extend(Link(*source[key], box) for key in takes)

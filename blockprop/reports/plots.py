@@ -127,19 +127,7 @@ def weight_pictures(weight: Tensor, shape: Sequence[int] | None = None) -> Figur
         raise ShapeError(f"weights of shape {tuple(weight.shape)} are not pictures of (c, h, w) = {shape}")
     pictures = weight.detach().to(torch.float64).cpu().numpy().reshape(-1, *shape)
     units, c = len(pictures), shape[0]
-    if c == 3:
-        pictures = pictures[:MOST_PICTURES]
-        largest = np.maximum(abs(pictures).max((1, 2, 3), keepdims=True), 1e-300)
-        columns, cells = (
-            math.ceil(math.sqrt(1.5 * len(pictures))),
-            (0.5 + 0.5 * pictures / largest).transpose(0, 2, 3, 1),
-        )
-    elif c == 1:
-        cells = pictures[:MOST_PICTURES, 0]
-        columns = math.ceil(math.sqrt(1.5 * len(cells)))
-    else:
-        columns = min(c, 16)
-        cells = pictures[: min(32, MOST_PICTURES // columns), :columns].reshape(-1, *shape[1:])
+    cells, columns = _cells(pictures)
     sheet = _mosaic(cells, columns)
     width = min(10.0, max(3.0, 0.5 * columns + 0.5))
     figure, (axes,) = styled(width + (c != 3), width * sheet.shape[0] / sheet.shape[1] + 0.6)
@@ -155,6 +143,20 @@ def weight_pictures(weight: Tensor, shape: Sequence[int] | None = None) -> Figur
     titled(axes, f"weights of {few} units{rows}", "")
     axes.axis("off")
     return figure
+
+
+def _cells(pictures: np.ndarray) -> tuple[np.ndarray, int]:
+    """The pictures to be shown of (units, c, h, w), and how many stand in a row."""
+    c = pictures.shape[1]
+    if c not in (1, 3):
+        columns = min(c, 16)
+        return pictures[: min(32, MOST_PICTURES // columns), :columns].reshape(-1, *pictures.shape[2:]), columns
+    pictures = pictures[:MOST_PICTURES]
+    columns = math.ceil(math.sqrt(1.5 * len(pictures)))
+    if c == 1:
+        return pictures[:, 0], columns
+    largest = np.maximum(abs(pictures).max((1, 2, 3), keepdims=True), 1e-300)
+    return (0.5 + 0.5 * pictures / largest).transpose(0, 2, 3, 1), columns
 
 
 def _mosaic(cells: np.ndarray, columns: int) -> np.ndarray:

@@ -32,14 +32,14 @@ def sections(
     records: of the training, if any.   seen: whether the network was trained on these data.
     note: see learning_section.
     """
-    found = [
+    parts = [
         learning_section(records, note) if records else None,
         confusion_section(network, data, seen) if data.classes else None,
         saliency_section(network, data),
         hidden_section(network, data),
         diagram_section(network, data, objective),
     ]
-    return [section for section in found if section is not None]
+    return [section for section in parts if section is not None]
 
 
 def learning_section(records: Sequence[Record], note: str = "") -> Section:
