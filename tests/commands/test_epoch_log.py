@@ -9,7 +9,7 @@ import pytest
 from blockprop.cli import main
 from blockprop.commands.epoch_log import HEADS, logged
 from blockprop.training.run import Record
-from tests.commands.test_cli import Output, run_json, sentence
+from tests.commands.running import Output, run_json, sentence
 
 
 @pytest.fixture(autouse=True)

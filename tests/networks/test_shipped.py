@@ -20,7 +20,7 @@ from blockprop.networks.shipped import NAMES, is_shipped, shipped
 from blockprop.pictures.picture_files import read_picture, read_settings
 from blockprop.saving.storage import load, save
 from blockprop.training.evaluation import predict
-from tests.commands.test_cli import Output, run_json, sentence
+from tests.commands.running import Output, run_json, sentence
 from tests.conftest import DataFile
 
 SIZES = {"pictures": 3_000_000, "digits": 300_000}

@@ -14,7 +14,7 @@ from blockprop.engine.block import Block
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
 from blockprop.saving.storage import load, save
-from tests.commands.test_cli import Output, run_json, sentence
+from tests.commands.running import Output, run_json, sentence
 
 OWN = """
 from blockprop import Block

@@ -12,7 +12,7 @@ from PIL import Image
 from blockprop.networks.fetching import cache_folder
 from blockprop.networks.published import PUBLISHED
 from blockprop.saving.storage import load
-from tests.commands.test_cli import Output, run_json, sentence
+from tests.commands.running import Output, run_json, sentence
 from tests.conftest import DataFile
 
 MODULE = """

@@ -1,0 +1,98 @@
+"""Commands in tests: how they are run, what they are run on."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU
+from blockprop.cli import main
+from blockprop.engine.network import Network, Sequential
+from blockprop.errors import FormatError
+from blockprop.pictures.photos import Preprocessing, with_preprocessing
+from blockprop.saving.storage import save
+
+Output = pytest.CaptureFixture[str]
+WOLF = ["maximize", "gray wolf", "--steps", "3"]
+PHOTO = "photo.png"
+CLASSES = ["red fox", "green frog", "blue whale", "gray wolf"]
+SEES = Preprocessing(8, 10.0, channels="BGR")
+DREAM = ["dream", "photo.png", "-l", "relu1", "--octaves", "2", "--steps", "3", "--jitter", "3"]
+LAYERS = ["--content-layer", "relu2", "--style-layer", "relu1", "--style-layer", "relu2=0.5"]
+STYLIZE = ["stylize", "photo.png", "waves.png", "--size", "32", "--steps", "3", *LAYERS]
+
+
+def run_json(capsys: Output, *arguments: str) -> dict:
+    """Run a command with --json; return the one object that it prints."""
+    capsys.readouterr()
+    assert main([*arguments, "--json"]) == 0
+    printed = capsys.readouterr()
+    return json.loads(printed.out)
+
+
+def sentence(capsys: Output, *arguments: str, code: int = 1) -> str:
+    """Run a command that fails; return its one sentence."""
+    capsys.readouterr()
+    assert main(list(arguments)) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.strip().splitlines()
+    assert len(lines) == 1, printed.err
+    assert lines[0].startswith("blockprop: ")
+    return lines[0]
+
+
+def train_digits(capsys: Output, *more: str) -> dict:
+    return run_json(
+        capsys, "train", "digits", "--network", "mlp:16", "--epochs", "3", "--out", "net.safetensors", *more
+    )
+
+
+def interrupted(arguments: list[str], state: str) -> str:
+    """Run a command, press Ctrl-C after a while, and return what it said."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from blockprop.cli import run; run()", *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 100
+    while not Path(state).exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=100)
+    assert process.returncode in (130, -signal.SIGINT), told
+    return told
+
+
+def fail(*_: object, **__: object) -> None:
+    raise FormatError("the disk is full")
+
+
+def small(seed: int = 0, dead: bool = False) -> Network:
+    """Takes pictures of any size; the score of a class is that of its color, more or less."""
+    torch.manual_seed(seed)
+    blocks = {
+        "conv1": Conv2d(3, 8, 3, padding=1),
+        "relu1": ReLU(),
+        "pool1": MaxPool2d(2),
+        "conv2": Conv2d(8, 8, 3, padding=1),
+        "relu2": ReLU(),
+        "pool": GlobalAvgPool(),
+        "flat": Flatten(),
+        "scores": Linear(8, 4),
+    }
+    blocks["scores"].weight.mul_(50.0)
+    if dead:  # nothing gets through conv2's ReLU
+        blocks["conv2"].bias.fill_(-100.0)
+    return with_preprocessing(Sequential(blocks), Preprocessing(24, 2.0, 1.0, 0.5), CLASSES)
+
+
+def saved(network: Network, name: str = "net.safetensors") -> str:
+    save(network, name)
+    return name

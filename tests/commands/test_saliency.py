@@ -1,0 +1,59 @@
+"""`blockprop saliency`: maps as Python gives them, on sheets and alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from blockprop.pictures.photos import Preprocessing
+from blockprop.pictures.picture_files import read_picture
+from blockprop.visualize import saliency
+from tests.commands.running import PHOTO, Output, run_json, small
+
+pytestmark = pytest.mark.usefixtures("network_and_photo")
+
+
+def test_saliency_writes_the_map_that_python_gives(capsys: Output) -> None:
+    found = run_json(capsys, "saliency", PHOTO, "-t", "green frog", "--as", "overlay", "--raw", "map.npy")
+    assert found["picture"] == "photo_saliency.png"
+    (row,) = found["saliency"]
+    assert (row["picture"], row["target"], row["method"]) == ("photo.png", "green frog", "gradient")
+    assert 0 < row["probability"] < 1
+    raw = np.load("map.npy")
+    assert raw.shape == (3, 27, 40)  # 24 · 256/224 for the shorter side, and the whole photograph
+    assert raw.dtype == np.float32
+    from blockprop.pictures.photos import read_photo
+
+    x = read_photo(PHOTO, Preprocessing(None, shorter_side=27))
+    expected = saliency(small(), x, "green frog").attribution[0]
+    torch.testing.assert_close(torch.from_numpy(raw), expected)
+    assert read_picture(found["picture"]).shape == (1, 3, 40, 60)
+
+
+def test_a_sheet_has_a_row_for_each_photograph_and_a_column_for_each_method(capsys: Output) -> None:
+    found = run_json(capsys, "saliency", PHOTO, PHOTO, "-m", "all", "--samples", "2", "--report", "page")
+    assert len(found["saliency"]) == 2 * 9
+    assert found["coverage"] == [
+        "deconvnet: replaced 2 of 2 nodes that rectify or gate",
+        "guided: replaced 2 of 2 nodes that rectify or gate",
+    ]
+    _, _, height, width = read_picture("photo_saliency.png").shape
+    assert height > 384
+    assert width > 3 * 384
+    page = Path("page/index.html").read_text()
+    assert "smooth_grad" in page
+    assert "data:image/png" in page
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "I;16", "LA", "L", "P", "1", "RGBA"])
+def test_every_kind_of_picture_is_seen(mode: str, capsys: Output) -> None:
+    picture = Image.open(PHOTO)
+    if mode == "I;16":
+        deep = np.asarray(picture.convert("L")).astype(np.uint16) * 257
+        Image.fromarray(deep).save("kind.tif")
+    else:
+        picture.convert(mode).save("kind.tif" if mode == "CMYK" else "kind.png")
+    run_json(capsys, "saliency", "kind.tif" if mode in ("CMYK", "I;16") else "kind.png", "--out", "a.png")
+    assert read_picture("a.png").shape[1] == 3
