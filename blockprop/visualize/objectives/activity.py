@@ -141,14 +141,14 @@ def objective_of(
     """
     features = {} if guide is None else _features(tiling, guide)
     sizes = tiling.sizes(picture)
-    found: list[tuple[float, Objective]] = []
+    objectives: list[tuple[float, Objective]] = []
     for node, channel, weight in terms:
         count = sizes[node][0]
         if channel is not None and channel >= count:
             raise SettingError(f"{node!r} has {count} channels, 0…{count - 1}; there is no channel {channel}")
-        own = Activity(node, channel) if guide is None else Resemblance(node, features[node], channel)
-        found.append((weight, own))
-    return found[0][1] if len(found) == 1 and found[0][0] == 1 else WeightedSum(found)
+        term = Activity(node, channel) if guide is None else Resemblance(node, features[node], channel)
+        objectives.append((weight, term))
+    return objectives[0][1] if len(objectives) == 1 and objectives[0][0] == 1 else WeightedSum(objectives)
 
 
 def _features(tiling: Tiling, guide: Tensor) -> dict[str, Tensor]:

@@ -18,24 +18,24 @@ def class_number(name: str, classes: Sequence[str]) -> int:
     """
     if not classes:
         raise SettingError(f"the network has no names of classes; give the number of the class in place of {name!r}")
-    found = find_class(name, classes)
-    if found is None:
+    number = find_class(name, classes)
+    if number is None:
         raise SettingError(f"there is no class {name!r}{suggestion(name, all_names(classes))}")
-    return found
+    return number
 
 
 def find_class(name: str, classes: Sequence[str]) -> int | None:
     """`class_number`, but None for an unknown name."""
     wanted = name.strip().casefold()
     for fits in FITTING:
-        found = [number for number, title in enumerate(classes) if wanted and fits(wanted, title.casefold())]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            some = ", ".join(f"{classes[number]!r} ({number})" for number in found[:NAMED])
-            rest = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        fitting = [number for number, title in enumerate(classes) if wanted and fits(wanted, title.casefold())]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            some = ", ".join(f"{classes[number]!r} ({number})" for number in fitting[:NAMED])
+            rest = f" and {len(fitting) - NAMED} more" if len(fitting) > NAMED else ""
             raise SettingError(
-                f"{name!r} fits {len(found)} classes: {some}{rest}; give more of the name, or the number"
+                f"{name!r} fits {len(fitting)} classes: {some}{rest}; give more of the name, or the number"
             )
     return None
 

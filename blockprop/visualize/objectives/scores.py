@@ -87,8 +87,8 @@ def titles(objective: Objective, count: int) -> list[str]:
 
 def _by_name(network: Network, target: str, output: str | None) -> Objective:
     classes = _classes(network)
-    if found := re.fullmatch(r"top(\d*)", target):
-        count = int(found[1] or 1)
+    if best := re.fullmatch(r"top(\d*)", target):
+        count = int(best[1] or 1)
         if count < 1:
             raise SettingError(f"expected top1, top2, …, came {target!r}")
         return TopScore(scores_node(network, output), target, count, classes)
