@@ -11,7 +11,7 @@ from blockprop.importers.problems import unsupported
 from blockprop.saving.files import StrPath
 
 if TYPE_CHECKING:
-    from blockprop.importers.onnx.trials import Walk
+    from blockprop.importers.onnx.trials import FinishedWalk
 
 HINT = "CONTRIBUTING.md says how to add one."
 
@@ -48,7 +48,7 @@ def from_onnx(
     return network
 
 
-def _meta(walk: "Walk", source: dict[str, Any]) -> About:
+def _meta(walk: "FinishedWalk", source: dict[str, Any]) -> About:
     names = walk.interpreter.input_names
     free = {
         names[name]: [axis for axis, (a, b) in enumerate(zip(*shapes, strict=True)) if a != b]

@@ -53,7 +53,7 @@ class Free:
         return all(place.axis == 0 for place in self.places)
 
 
-class Walk(NamedTuple):
+class FinishedWalk(NamedTuple):
     """A walk over the model that succeeded, or got to the end but for operators that are not supported.
 
     trials: the two shapes of each input   free: names of the sizes that may vary   start, batch: where it began
@@ -69,7 +69,7 @@ class Walk(NamedTuple):
     smaller: AbstractSet[str]
 
 
-def search(model: Model, sizes: Mapping[str, Any]) -> Walk:
+def search(model: Model, sizes: Mapping[str, Any]) -> FinishedWalk:
     """A walk over the model with as many free axes as it allows; the error of the walk that came furthest if none."""
     givens = _with_shapes(model, sizes)
     free = _free_sizes(givens, sizes)
@@ -97,7 +97,7 @@ def _starts(free: Mapping[str, Free]) -> Iterable[int]:
     return range(max(len(STARTS), len(LENGTHS)) if searched else 1)
 
 
-def _loosened(tried: "_Tries", free: Mapping[str, Free], walk: Walk) -> Walk:
+def _loosened(tried: "_Tries", free: Mapping[str, Free], walk: FinishedWalk) -> FinishedWalk:
     """Let one axis after the other vary, as long as the walk succeeds."""
     for name in list(free)[:16]:
         names = (*walk.free, name)
@@ -127,7 +127,7 @@ class _Tries:
         start: int,
         batch: int = 1,
         smaller: AbstractSet[str] = frozenset(),
-    ) -> Walk | None:
+    ) -> FinishedWalk | None:
         """A walk with these sizes free, the smaller ones reduced in the second trial, the others enlarged."""
         shapes = self._shapes(free, names, start, batch, smaller)
         interpreter = None
@@ -136,10 +136,10 @@ class _Tries:
             outputs = interpreter.run()
         except BlockpropError as error:
             if interpreter and interpreter.problems:
-                return Walk(interpreter, [], shapes, names, start, batch, smaller)
+                return FinishedWalk(interpreter, [], shapes, names, start, batch, smaller)
             self._note(error, interpreter.steps if interpreter else 0, fixed=not names)
             return None
-        return Walk(interpreter, outputs, shapes, names, start, batch, smaller)
+        return FinishedWalk(interpreter, outputs, shapes, names, start, batch, smaller)
 
     def _note(self, error: BlockpropError, steps: int, fixed: bool) -> None:
         self._steps += steps + 1

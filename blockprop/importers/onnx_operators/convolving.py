@@ -15,7 +15,7 @@ CONVOLUTIONS: dict[int, Any] = {1: blocks.Conv1d, 2: blocks.Conv2d, 3: blocks.Co
 TRANSPOSED: dict[int, Any] = {1: blocks.ConvTranspose1d, 2: blocks.ConvTranspose2d, 3: blocks.ConvTranspose3d}
 
 
-class Windows(NamedTuple):
+class OnnxWindows(NamedTuple):
     """Windows along all axes of places. before, after: paddings, which may follow a free size."""
 
     kernel: tuple[int, ...]
@@ -43,7 +43,7 @@ def windows(
     pads: Sequence[int] | None,
     dilations: Sequence[int] | None,
     auto_pad: str,
-) -> Windows:
+) -> OnnxWindows:
     """The windows that an operator's attributes say. GraphError if there are not as many of each as axes."""
     axes = len(kernel)
     stride, dilation = list(strides or [1] * axes), list(dilations or [1] * axes)
@@ -66,7 +66,7 @@ def windows(
             before[i], after[i] = (half, total - half) if auto_pad == "SAME_UPPER" else (total - half, half)
     elif auto_pad != "NOTSET":
         raise GraphError(f"auto_pad {auto_pad!r}")
-    return Windows(tuple(kernel), tuple(stride), tuple(dilation), tuple(before), tuple(after))
+    return OnnxWindows(tuple(kernel), tuple(stride), tuple(dilation), tuple(before), tuple(after))
 
 
 def _same_total(size: AxisSize, stride: int, reach: int) -> AxisSize:
@@ -79,7 +79,7 @@ def _same_total(size: AxisSize, stride: int, reach: int) -> AxisSize:
     return difference if reach >= stride else difference * ((difference + stride) // stride)
 
 
-def padded(call: OnnxCall, x: Input, w: Windows, value: float = 0.0) -> Any:
+def padded(call: OnnxCall, x: Input, w: OnnxWindows, value: float = 0.0) -> Any:
     """x with a border of its own, which a block cannot make by itself."""
     pads = [size for pair in zip(w.before[::-1], w.after[::-1], strict=True) for size in pair]
     sizes, others = call.formulas(pads, x)
@@ -188,7 +188,7 @@ def conv_transpose(
 def _cut(
     call: OnnxCall,
     x: Input,
-    seen: Windows,
+    seen: OnnxWindows,
     extra: tuple[int, ...],
     output_shape: list[int] | None,
     auto_pad: str,

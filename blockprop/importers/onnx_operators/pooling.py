@@ -8,7 +8,7 @@ from blockprop.blocks.sources import name_of
 from blockprop.errors import GraphError, UnsupportedError
 from blockprop.importers.exact_sizes import FreeSizeError
 from blockprop.importers.onnx_calls import Input, OnnxCall
-from blockprop.importers.onnx_operators.convolving import Windows, padded, plain, windows
+from blockprop.importers.onnx_operators.convolving import OnnxWindows, padded, plain, windows
 from blockprop.importers.onnx_operators.table import operator
 
 _MAXIMA: dict[int, Any] = {1: blocks.MaxPool1d, 2: blocks.MaxPool2d, 3: blocks.MaxPool3d}
@@ -43,22 +43,22 @@ def max_pool(
     return call.add(block, x)
 
 
-def _seen(call: OnnxCall, x: Input, kinds: dict[int, Any], *given: Any) -> Windows:
+def _seen(call: OnnxCall, x: Input, kinds: dict[int, Any], *given: Any) -> OnnxWindows:
     if len(given[0]) not in kinds:
         raise UnsupportedError(f"windows along {len(given[0])} axes")
     return windows(call, x, *given)
 
 
-def _fits(seen: Windows) -> bool:
+def _fits(seen: OnnxWindows) -> bool:
     """Whether the blocks can pad so: the same on both sides, and at most half a window."""
     return seen.is_even and all(2 * p <= r for p, r in zip(_numbers(seen), seen.reach, strict=True))
 
 
-def _numbers(seen: Windows) -> tuple[int, ...]:
+def _numbers(seen: OnnxWindows) -> tuple[int, ...]:
     return tuple(size for size in seen.before if isinstance(size, int))
 
 
-def _without_rounding(call: OnnxCall, x: Input, seen: Windows) -> Windows:
+def _without_rounding(call: OnnxCall, x: Input, seen: OnnxWindows) -> OnnxWindows:
     """Windows padded so far that rounding down gives as many as rounding up; the last must begin before the end."""
     after = []
     for i, size in enumerate(x.shape[2:]):
@@ -102,7 +102,7 @@ def average_pool(
     return call.add(blocks.Div(), sums, call.add(kind(*shape, divisor=1), ones, part="counts"))
 
 
-def _ones(call: OnnxCall, x: Input, wide: Windows, inner: Windows | None) -> Any:
+def _ones(call: OnnxCall, x: Input, wide: OnnxWindows, inner: OnnxWindows | None) -> Any:
     """(1, 1, ...) with 1 at the places of x, and of the padding `inner`, and 0 at the rest of the padding `wide`."""
     around = list(zip(inner.before, inner.after, strict=True)) if inner else [(0, 0)] * len(wide.kernel)
     wanted = [size + before + after for size, (before, after) in zip(x.shape[2:], around, strict=True)]
