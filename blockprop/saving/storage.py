@@ -71,7 +71,7 @@ def load(path: StrPath, blocks: Mapping[str, type[Block]] | None = None) -> Netw
     Raises FormatError, naming the file, for everything that is not a complete and consistent network.
     """
     source = Path(path)
-    classes = _known_classes(blocks or {})
+    classes = _classes(blocks or {})
     if not source.is_dir():
         tensors, document = read_tensors(source)
     else:
@@ -79,9 +79,6 @@ def load(path: StrPath, blocks: Mapping[str, type[Block]] | None = None) -> Netw
         document = read_document(source / "network.json")
     with naming(source):
         return _rebuild(document, tensors, classes)
-
-
-# Network to JSON ------------------------------------------------------------------------------------------------------
 
 
 def _describe(network: Network) -> dict[str, Any]:
@@ -100,17 +97,14 @@ def _describe(network: Network) -> dict[str, Any]:
     }
 
 
-# JSON to network ------------------------------------------------------------------------------------------------------
-
-
 def _rebuild(document: dict[str, Any], tensors: dict[str, Tensor], classes: Mapping[str, type[Block]]) -> Network:
     _check_version(document)
     described, nodes = _field(document, "blocks", dict), _field(document, "nodes", list)
     inputs, outputs = _names(document, "inputs"), _names(document, "outputs")
     meta = cast(About, _field(document, "meta", dict))  # what a key holds is looked at where it is used
     blocks = {key: _block(key, entry, classes, tensors) for key, entry in described.items()}
-    own = {f"{key}.{name}" for key, block in blocks.items() for name in block.parameters | block.buffers}
-    if extra := sorted(tensors.keys() - own):
+    places = {f"{key}.{name}" for key, block in blocks.items() for name in block.parameters | block.buffers}
+    if extra := sorted(tensors.keys() - places):
         raise FormatError(f"the file holds tensors that no block has: {short(', '.join(extra))}")
     if sum(block.output_count for block in blocks.values()) > MOST_OUTPUTS:
         raise FormatError(f"the blocks have more than {MOST_OUTPUTS} outputs, which cannot be meant")
@@ -118,9 +112,9 @@ def _rebuild(document: dict[str, Any], tensors: dict[str, Tensor], classes: Mapp
 
 
 def _check_version(document: dict[str, Any]) -> None:
-    found = document.get("format")
-    if found != FORMAT:
-        raise FormatError(f"expected a saved network ({FORMAT!r}), but the file calls itself {short(found)}")
+    name = document.get("format")
+    if name != FORMAT:
+        raise FormatError(f"expected a saved network ({FORMAT!r}), but the file calls itself {short(name)}")
     version = _field(document, "version", int)
     if version > VERSION:
         raise FormatError(
@@ -144,16 +138,16 @@ def _block(key: str, entry: Any, classes: Mapping[str, type[Block]], tensors: Ma
             f"if it is your own class, pass it: load(path, blocks={{{kind!r}: your_class}})"
         )
     block = _construct(key, classes[kind], settings, torch.device("meta"))
-    own = block.parameters | block.buffers
-    for name, tensor in own.items():
+    held = block.parameters | block.buffers
+    for name, tensor in held.items():
         _check_tensor(f"{key}.{name}", tensor, tensors)
-    rest = [value for name, value in vars(block).items() if name not in own]
+    rest = [value for name, value in vars(block).items() if name not in held]
     constants = sum(tensor.numel() for tensor in _meta_tensors(rest))
     if constants > LARGEST_CONSTANT:
         raise FormatError(f"block {key!r} asks for a table of {constants} numbers; {LARGEST_CONSTANT} are allowed")
     if constants:  # the constructor computes tensors of its own, so it has to run for real
         block = _construct(key, classes[kind], settings, torch.device("cpu"))
-    for name in own:
+    for name in held:
         setattr(block, name, tensors[f"{key}.{name}"])
     return block
 
@@ -189,18 +183,18 @@ def _meta_tensors(value: Any) -> Iterator[Tensor]:
 def _check_tensor(title: str, expected: Tensor, tensors: Mapping[str, Tensor]) -> None:
     if title not in tensors:
         raise FormatError(f"the tensor {title!r} ({shape(expected)}) is missing")
-    found = tensors[title]
-    if found.shape != expected.shape:
-        raise FormatError(f"the tensor {title!r} is {shape(found)}; its block takes {shape(expected)}")
-    if not (expected.dtype == found.dtype or (expected.dtype in FLOATS and found.dtype in FLOATS)):
-        raise FormatError(f"the tensor {title!r} holds {found.dtype}; its block takes {expected.dtype}")
+    tensor = tensors[title]
+    if tensor.shape != expected.shape:
+        raise FormatError(f"the tensor {title!r} is {shape(tensor)}; its block takes {shape(expected)}")
+    if not (expected.dtype == tensor.dtype or (expected.dtype in FLOATS and tensor.dtype in FLOATS)):
+        raise FormatError(f"the tensor {title!r} holds {tensor.dtype}; its block takes {expected.dtype}")
 
 
-def _known_classes(own: Mapping[str, type[Block]]) -> dict[str, type[Block]]:
-    for name, kind in own.items():
+def _classes(blocks: Mapping[str, type[Block]]) -> dict[str, type[Block]]:
+    for name, kind in blocks.items():
         if not (isinstance(kind, type) and issubclass(kind, Block)):
             raise SettingError(f"blocks: expected a subclass of Block under {name!r}, got {kind!r}")
-    return {**shipped.BLOCKS, Opaque.__name__: Opaque, **own}
+    return {**shipped.BLOCKS, Opaque.__name__: Opaque, **blocks}
 
 
 def _field(holder: Any, key: str, kind: type[T]) -> T:

@@ -40,12 +40,12 @@ class Averages:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Make them the network's weights for a while."""
-        own = {name: tensor.clone() for name, tensor in self.state.items()}
+        weights = {name: tensor.clone() for name, tensor in self.state.items()}
         self.apply()
         try:
             yield
         finally:
-            copy_into(self.state, own)
+            copy_into(self.state, weights)
 
 
 @torch.no_grad()

@@ -51,9 +51,9 @@ class GradientDescent(torch.optim.Optimizer):
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """`update` with the gradients found in each parameter's `.grad`, as torch's loops do it."""
-        known = [parameter for parameter in self.param_groups[0]["params"] if parameter.grad is not None]
-        if known:
-            self.update(known, [parameter.grad for parameter in known])
+        parameters = [parameter for parameter in self.param_groups[0]["params"] if parameter.grad is not None]
+        if parameters:
+            self.update(parameters, [parameter.grad for parameter in parameters])
 
     def _velocity(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]

@@ -134,9 +134,9 @@ class Ascent(PictureRun):
         if value > self.best_value:
             self.best.copy_(self.parameters)
         rules = self.rules if self.step < self.redirect_steps else None
-        found = self.network.backward(trace, seeds, wrt=wanted, rules=rules)
-        self._check(found[self.input], found[wanted[-1]])
-        self.optimizer.ascend(found[self.input])
+        d = self.network.backward(trace, seeds, wrt=wanted, rules=rules)
+        self._check(d[self.input], d[wanted[-1]])
+        self.optimizer.ascend(d[self.input])
         return value, parts
 
     def _check(self, d: Tensor, telling: Tensor) -> None:

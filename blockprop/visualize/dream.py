@@ -153,14 +153,14 @@ def _start(network: Network, image: Start, size: int | tuple[int, int] | None, s
 
 
 def _default_layers(network: Network, guided: bool) -> Layers:
-    known = GUIDED_LAYERS if guided else LAYERS
-    for layer in known.get(network.meta.get("architecture", ""), ()):
+    layers = GUIDED_LAYERS if guided else LAYERS
+    for layer in layers.get(network.meta.get("architecture", ""), ()):
         if layer in network.keys:
             return layer
-    found = spatial_rectifiers(network)
-    if not found:
+    rectifiers = spatial_rectifiers(network)
+    if not rectifiers:
         raise SettingError("say which layers of this network dream, layers=…: it has no ReLU whose output has h and w")
-    return at_depth(found, GUIDED_DEPTH if guided else DEPTH)
+    return at_depth(rectifiers, GUIDED_DEPTH if guided else DEPTH)
 
 
 def _check(**counts: Any) -> None:

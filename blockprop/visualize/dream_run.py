@@ -113,10 +113,10 @@ class Dream(PictureRun):
         """That even the smallest picture is large enough."""
         try:
             self.tiling.tiles(self.base)
-            found = self.tiling.sizes(self.base.new_empty(1, self.base.shape[1], *self.sizes[0], device="meta"))
+            sizes = self.tiling.sizes(self.base.new_empty(1, self.base.shape[1], *self.sizes[0], device="meta"))
         except ShapeError as error:
             raise _too_small(self.sizes[0], error) from None
-        for node, (_, height, width) in found.items():
+        for node, (_, height, width) in sizes.items():
             if not height or not width:
                 raise _too_small(self.sizes[0], f"nothing is left at {node!r}")
 

@@ -132,21 +132,21 @@ class Stylization(PictureRun):
 
     def _losses(self, height: int, width: int) -> StyleLosses:
         content = resized(self.content, height, width)
-        own = luminance(content) if self.colors == "luminance" else content
-        return StyleLosses(self.tiling, self._shown(own), self.aims(height, width), self.weights)
+        shown = luminance(content) if self.colors == "luminance" else content
+        return StyleLosses(self.tiling, self._shown(shown), self.aims(height, width), self.weights)
 
     def aims(self, height: int, width: int) -> list[Aim]:
         """The styles as they are compared with a picture of this size."""
         content = resized(self.content, height, width)
-        found = []
+        aims = []
         for style in self.styles:
             picture = resized(style.picture, *_style_size(style, height, width)).clamp(0, 1)
             if self.colors == "matched":
                 picture = matched_colors(picture, content)
             elif self.colors == "luminance":
                 picture = matched_luminance(luminance(picture), luminance(content))
-            found.append(Aim(style.name, self._shown(picture), style.weight, resized_mask(style.mask, height, width)))
-        return found
+            aims.append(Aim(style.name, self._shown(picture), style.weight, resized_mask(style.mask, height, width)))
+        return aims
 
     def _first(self) -> Tensor:
         height, width = self.sizes[0]
@@ -214,12 +214,12 @@ class Stylization(PictureRun):
         pictures |= {style.name: _style_size(style, height, width) for style in self.styles}
         for title, size in pictures.items():
             try:
-                found = sizes(self.tiling.network, 3, *size)
+                node_sizes = sizes(self.tiling.network, 3, *size)
             except ShapeError as error:
                 why = str(error)
             else:
                 self.tiling.sizes(torch.empty(1, 3, *size, device="meta"))  # complains about nodes without h and w
-                empty = [node for node in self.tiling.nodes if 0 in found[node]]
+                empty = [node for node in self.tiling.nodes if 0 in node_sizes[node]]
                 why = f"nothing is left at {empty[0]!r}" if empty else ""
             if why:
                 raise SettingError(

@@ -100,7 +100,7 @@ def stylize(
     """
     content = _checked(content, network, "the content")
     _require_color(colors)
-    found = _named([_checked_style(style, network, content) for style in _listed(styles)])
+    named = _named([_checked_style(style, network, content) for style in _listed(styles)])
     default = default_layers(network, required=content_layers is None or style_layers is None)
     weights = _weights(
         network,
@@ -119,7 +119,7 @@ def stylize(
         history = _suitable_history(sizes[-1], content.element_size())
     _require_optimizer(optimizer, rate, history, details)
     settings = {
-        "sizes": [list(each) for each in sizes],
+        "sizes": [list(pair) for pair in sizes],
         "steps": counts,
         "colors": colors,
         "optimizer": optimizer if isinstance(optimizer, str) else "custom",
@@ -131,14 +131,14 @@ def stylize(
     }
     first = _start(start, network, content)
     keep = Keeping(state, resume)
-    return Stylization(network, content, found, weights, first, settings, optimizer, preview_every, keep)
+    return Stylization(network, content, named, weights, first, settings, optimizer, preview_every, keep)
 
 
 def _checked(picture: Tensor, network: Network, title: str) -> Tensor:
-    found = checked(picture, network)
-    if found.shape[:2] != (1, 3):
-        raise ShapeError(f"expected one picture (1, 3, h, w) as {title}, came {shape(found)}")
-    return found.clamp(0, 1)
+    picture = checked(picture, network)
+    if picture.shape[:2] != (1, 3):
+        raise ShapeError(f"expected one picture (1, 3, h, w) as {title}, came {shape(picture)}")
+    return picture.clamp(0, 1)
 
 
 def _listed(styles: Tensor | Style | Sequence[Tensor | Style]) -> list[Style]:
