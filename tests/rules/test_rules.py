@@ -1,8 +1,6 @@
 """The named rules against an oracle that replaces every spelling of ReLU, and what the report of coverage says."""
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
@@ -28,11 +26,10 @@ from blockprop.engine.block import Block
 from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, GraphError
 from blockprop.interop.opaque import Opaque
-from blockprop.rules.composites import Composite, NamedRule, Scope, Selection
 from blockprop.rules.named import NAMED_RULES, deconvnet, guided, redirected
-from blockprop.rules.scopes import RECTIFIERS
 from tests.architectures import ARCHITECTURES, SPELLINGS
 from tests.rules import rule_oracle
+from tests.rules.chains import backward_seed, chain
 from tests.rules.rule_oracle import ORACLES
 
 RELU_SPELLINGS = [name for name in SPELLINGS if name.startswith("relu_") and name != "relu_absolute"]
@@ -89,20 +86,12 @@ def test_networks_whatever_their_relus_look_like(
     )
 
 
-def chain(*blocks: Block) -> Network:
-    return Sequential(Linear(4, 4), *blocks, Linear(4, 2))
-
-
 def test_by_hand() -> None:
     network = Sequential({"relu": ReLU(), "six": Clamp(0, 6)})
     x, d_y = torch.tensor([[-1.0, 2.0, 3.0, 7.0, -1.0]]), torch.tensor([[1.0, 2.0, -3.0, 4.0, -1.0]])
     assert backward_seed(network, x, d_y, guided(network)).tolist() == [[0, 2, 0, 0, 0]]
     assert backward_seed(network, x, d_y, deconvnet(network)).tolist() == [[1, 2, 0, 4, 0]]
     assert backward_seed(network, x, d_y, None).tolist() == [[0, 2, -3, 0, 0]]
-
-
-def backward_seed(network: Network, x: Tensor, d_y: Tensor, rules: object) -> Tensor:
-    return network.backward(network.forward(x), d_y, wrt="inputs", rules=rules)["x"]
 
 
 def test_each_rule_has_a_slow_version_from_its_paper() -> None:
@@ -240,56 +229,6 @@ def test_only_the_nodes_on_the_way_count() -> None:
     network = Network(nodes)
     assert guided(network, seeds=["above"], wrt=["x"], strict=True).coverage.replaced == ("relu", "above")
     assert list(guided(network).coverage.not_replaced) == ["beside"]
-
-
-def test_rules_combine() -> None:
-    network = chain(ReLU(), SiLU())
-    doubled = {SiLU: lambda block, saved, d_y: tuple(2 * d for d in block.propagate(saved, d_y))}
-    rules = guided(network) | doubled
-    assert rules.coverage.replaced == ("relu1", "silu1")
-    assert not rules.coverage.not_replaced
-    x, d_y = torch.randn(3, 4), torch.randn(3, 2)
-    expected = 2 * backward_seed(network, x, d_y, guided(network))
-    torch.testing.assert_close(backward_seed(network, x, d_y, rules), expected)
-    assert "guided | own rules: replaced 2 of 2" in repr(rules)
-
-
-def halved(_place: Any, block: Block, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
-    return block.propagate(saved, d_y / 2)
-
-
-def linear_nodes(_network: Network, nodes: Sequence[Node]) -> Selection:
-    kinds = {node.name: node.block for node in nodes}
-    others = {name: "is curved" for name, block in kinds.items() if isinstance(block, SiLU)}
-    return Selection({name: None for name, block in kinds.items() if isinstance(block, Linear)}, others, {})
-
-
-def test_a_composite_joins_rules_for_nodes_of_other_kinds() -> None:
-    (guided_part,) = guided.parts
-    assert guided_part[0] is RECTIFIERS
-    assert guided_part[1].name == "guided"
-    halves = Scope(linear_nodes, "are affine", "nothing is affine"), NamedRule("halved", "d_x / 2", halved)
-    network = chain(ReLU(), SiLU())
-    rules = Composite("both", [guided_part, halves])(network)
-    assert rules.coverage.replaced == ("linear1", "relu1", "linear2")
-    assert list(rules.coverage.not_replaced) == ["silu1"]
-    assert str(rules.coverage).startswith("both: replaced 3 of 4 nodes that rectify or gate, or are affine")
-    x, d_y = torch.randn(3, 4), torch.randn(3, 2)
-    expected = backward_seed(network, x, d_y, guided(network)) / 4
-    torch.testing.assert_close(backward_seed(network, x, d_y, rules), expected)
-    with pytest.raises(GraphError, match=r"both does not cover the network; left out: silu1 \("):
-        Composite("both", [guided_part, halves])(network, strict=True)
-    with pytest.raises(GraphError, match="would change nothing: nothing is affine"):
-        Composite("halved", [halves])(Sequential(ReLU()))
-
-
-def test_where_several_rules_apply_the_first_does() -> None:
-    (guided_part,) = guided.parts
-    half_there = RECTIFIERS, NamedRule("halved", "d_x / 2", halved)
-    network = Sequential(ReLU())
-    x, d_y = torch.tensor([[1.0, 2.0, -1.0]]), torch.tensor([[2.0, -2.0, 2.0]])
-    for parts, expected in (([guided_part, half_there], [[2, 0, 0]]), ([half_there, guided_part], [[1, -1, 0]])):
-        assert backward_seed(network, x, d_y, Composite("both", parts)(network)).tolist() == expected
 
 
 def test_rules_say_what_they_are() -> None:
