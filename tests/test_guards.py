@@ -1,6 +1,7 @@
 """Rules about the code itself: which way imports point, no autograd, no pickle, nothing fetched but on request."""
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -119,6 +120,28 @@ def test_each_room_says_in_a_sentence_what_it_is() -> None:
     for folder in sorted({path.parent for path in FILES}):
         sentence = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
         assert sentence, f"{folder.name}/__init__.py says nothing"
+
+
+def test_the_architecture_page_has_the_same_list() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text().partition("\n## ")[0]
+    rows = [
+        re.findall(r"`(\w+)`", row.split("|")[1]) for row in page.splitlines() if row.startswith("| ") and "`" in row
+    ]
+    assert [set(row) for row in rows] == [set(line.split()) for line in ROOMS]
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    """Nor a class and a name for a type, which reads as one: `Step = Callable[[int], object]`."""
+    places: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text()).body:
+            names = [node.name] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.Assign) and not isinstance(node.value, ast.Constant | ast.Call):
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            for name in names:
+                if re.fullmatch(r"[A-Z]\w*[a-z]\w*", name):
+                    places.setdefault(name, []).append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
 
 
 def test_the_root_shows_the_rooms_and_the_doors_alone() -> None:

@@ -8,8 +8,8 @@ from torch import Tensor
 from blockprop.blocks.products import product
 from blockprop.blocks.through_time import Recurrent
 from blockprop.blocks.walks import (
-    Step,
     StepBack,
+    StepForward,
     Walk,
     WalkBack,
     add_product_,
@@ -66,13 +66,13 @@ class GRU(Recurrent):
             bias[n] = self.weight("bias_ih", suffix)[n]
         return bias
 
-    def stepper(self, walk: Walk) -> Step:
+    def stepper(self, walk: Walk) -> StepForward:
         return self._step_after(walk) if self.reset_after else self._step_before(walk)
 
     def back_stepper(self, walk: Walk, back: WalkBack) -> StepBack:
         return self._back_after(walk, back) if self.reset_after else self._back_before(walk, back)
 
-    def _step_after(self, walk: Walk) -> Step:
+    def _step_after(self, walk: Walk) -> StepForward:
         r_z, third = walk.gates.split((2 * self.features, self.features), -1)
         walk.more = third.clone()  # n; its place in the gates is for a
         third[:] = self.weight("bias_hh", walk.suffix)[2 * self.features :] if self.with_bias else 0
@@ -113,7 +113,7 @@ class GRU(Recurrent):
             back.d_inputs[..., : 2 * self.features] = back.d_gates[..., : 2 * self.features]
         return back
 
-    def _step_before(self, walk: Walk) -> Step:
+    def _step_before(self, walk: Walk) -> StepForward:
         walk.more = torch.empty_like(walk.h)  # m
         weight_rz, weight_n = self.weight("weight_hh", walk.suffix).t().split((2 * self.features, self.features), 1)
         rz, n = steps(*walk.gates.split((2 * self.features, self.features), -1))

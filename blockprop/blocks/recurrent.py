@@ -7,8 +7,8 @@ from blockprop.blocks.pointwise import where_above
 from blockprop.blocks.products import product
 from blockprop.blocks.through_time import Recurrent
 from blockprop.blocks.walks import (
-    Step,
     StepBack,
+    StepForward,
     Walk,
     WalkBack,
     add_product_,
@@ -63,7 +63,7 @@ class LSTM(Recurrent):
         self.projection = projection
         super().__init__(features_in, features, layers, bidirectional, with_bias, batch_first, dropout, projection)
 
-    def stepper(self, walk: Walk) -> Step:
+    def stepper(self, walk: Walk) -> StepForward:
         c, c_before = walk.after(walk.states[1]), walk.before(walk.states[1])
         walk.more = torch.empty_like(c)  # tanh(c)
         weight, weight_hr = self.weight("weight_hh", walk.suffix).t(), self._projection(walk)
@@ -154,7 +154,7 @@ class RNN(Recurrent):
         self.nonlinearity = nonlinearity
         super().__init__(features_in, features, layers, bidirectional, with_bias, batch_first, dropout)
 
-    def stepper(self, walk: Walk) -> Step:
+    def stepper(self, walk: Walk) -> StepForward:
         weight = self.weight("weight_hh", walk.suffix).t()
         gates, h_before, h = steps(walk.gates, walk.h_before, walk.h)
         walk.gates = walk.h  # what it is after the nonlinearity; so the sums are not kept

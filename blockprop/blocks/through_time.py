@@ -31,7 +31,7 @@ from torch import Tensor
 
 from blockprop.blocks.dropout import Dropout
 from blockprop.blocks.products import LARGE, affine, product
-from blockprop.blocks.walks import Step, StepBack, Walk, WalkBack, over_steps
+from blockprop.blocks.walks import StepBack, StepForward, Walk, WalkBack, over_steps
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
@@ -133,7 +133,7 @@ class Recurrent(Block):
         """What of both biases can be added before the walk."""
         return self.weight("bias_ih", suffix) + self.weight("bias_hh", suffix)
 
-    def stepper(self, walk: Walk) -> Step:
+    def stepper(self, walk: Walk) -> StepForward:
         """The function that takes step t forward: from gates[t] without h to gates[t] and states after[t]."""
         raise NotImplementedError
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blockprop.blocks.products import LARGE, product
 
-Step = Callable[[int], object]
+StepForward = Callable[[int], object]
 StepBack = Callable[..., tuple[Tensor, ...]]
 
 through_sigmoid_into = torch.ops.aten.sigmoid_backward.grad_input

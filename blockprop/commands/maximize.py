@@ -20,7 +20,7 @@ from blockprop.commands.picture_options import (
     PreviewEvery,
     Rate,
     Resume,
-    Size,
+    SizeOption,
     Smooth,
     Steps,
     Stop,
@@ -68,7 +68,7 @@ class MaximizeSettings(PictureSettings):
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The picture; by default TARGET.png."), OPTION_ONLY
     ] = None
-    size: Size = None
+    size: SizeOption = None
     steps: Steps = STEPS
     start: Annotated[str, typer.Option(help="noise, gray, or the file of a picture to start from.")] = "noise"
     count: Annotated[int, typer.Option(min=1, help="So many pictures, on one sheet.")] = 1

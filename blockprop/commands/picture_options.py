@@ -51,7 +51,7 @@ MethodNames = Annotated[
     list[str] | None, typer.Option("--method", "-m", help=f"{', '.join(METHODS)}; repeat it for several, or all.")
 ]
 Samples = Annotated[int, typer.Option(min=1, help=f"Gradients of {', '.join(MANY[:-1])} and {MANY[-1]}.")]
-Size = Annotated[
+SizeOption = Annotated[
     str | None,
     typer.Option(
         metavar="SIDE or WIDTHxHEIGHT", help="Pixels of the picture; by default what the network was made for."

@@ -25,7 +25,7 @@ from blockprop.commands.picture_options import (
     Output,
     Rate,
     Resume,
-    Size,
+    SizeOption,
     Smooth,
     Steps,
     Stop,
@@ -68,7 +68,7 @@ class SheetSettings(PictureSettings):
         None
     )
     most: Annotated[int, typer.Option(min=1, help="So many of `layers` and `classes`, at equal distances.")] = 20
-    size: Size = None
+    size: SizeOption = None
     steps: Steps = STEPS
     rate: Rate = 0.05
     canvas: CanvasName = "fourier"

@@ -143,7 +143,7 @@ class OfNode(Objective):
 class Loss(OfNode):
     """An objective that compares one output with a target."""
 
-    task: ClassVar[Task] = "regress"
+    task: ClassVar[Task]
 
     def evaluate(self, outputs: Mapping[str, Tensor], target: Any = None) -> tuple[Tensor, Seeds]:
         if target is None:
@@ -215,6 +215,7 @@ class mean_squared_error(Loss):
     y and target: the same shape, or target (n,) for y (n, 1).
     """
 
+    task = "regress"
     node: str | None = None
 
     def of(self, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -229,6 +230,7 @@ class huber(Loss):
     seed = e clamped to −δ…δ, / elements     (Huber 1964, eq. 1.3, up to the mean)
     """
 
+    task = "regress"
     delta: float = 1.0
     node: str | None = None
 
@@ -252,6 +254,7 @@ class binary_cross_entropy(Loss):
     label_smoothing ε in 0…1 moves t to (1 − ε) t + ε / 2.
     """
 
+    task = "regress"
     positive_weight: float = 1.0
     label_smoothing: float = 0.0
     node: str | None = None

@@ -13,14 +13,14 @@ from torch import Tensor
 from blockprop.engine.plan import BackwardStep, ForwardStep, Node
 from blockprop.errors import BlockpropError, ShapeError, shape
 
-Call = Callable[[ForwardStep, list[Tensor]], tuple[Any, Any]]
+Caller = Callable[[ForwardStep, list[Tensor]], tuple[Any, Any]]
 
 
 def run_forward(
     plan: Iterable[ForwardStep],
     values: dict[str, Tensor],
     saved: dict[str, Any] | None = None,
-    call: Call | None = None,
+    call: Caller | None = None,
 ) -> dict[str, Tensor]:
     """Go forward once: add each node's output to `values`, which begins with the inputs, and return it.
 

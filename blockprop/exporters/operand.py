@@ -38,5 +38,5 @@ class Operand:
         return size
 
 
-Input = Operand | str
+OperatorInput = Operand | str
 """What an operator takes: one of the network's values, or the name of what another operator gives."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from blockprop.blocks.sizes import Size
 from blockprop.blocks.sources import name_of
 from blockprop.engine.plan import Node
-from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.operand import Operand, OperatorInput
 from blockprop.exporters.writer import TYPES, Writer, as_proto
 
 _ARITHMETIC: dict[type, tuple[str, Callable[[int, int], int]]] = {
@@ -50,25 +50,25 @@ class Writing:
         """The type of number of the (first) output."""
         return self.outputs[0].dtype
 
-    def add(self, operator: str, *inputs: Input, count: int = 1, **attributes: Any) -> Any:
+    def add(self, operator: str, *inputs: OperatorInput, count: int = 1, **attributes: Any) -> Any:
         """An operator: the name of its output, or a tuple of them if count > 1. Attributes of None are left out."""
         names = [self.writer.unique(f"{self.name}/{operator}") for _ in range(count)]
         settings = {name: value for name, value in attributes.items() if value is not None}
         self.writer.nodes.append(onnx.helper.make_node(operator, list(map(str, inputs)), names, **settings))
         return names[0] if count == 1 else tuple(names)
 
-    def cast(self, x: Input, dtype: torch.dtype, came: torch.dtype | None = None) -> Any:
+    def cast(self, x: OperatorInput, dtype: torch.dtype, came: torch.dtype | None = None) -> Any:
         """x as this type of number; came: the type that it has, if it is no Operand."""
         present = x.dtype if isinstance(x, Operand) else came
         return x if present == dtype else self.add("Cast", x, to=TYPES[dtype])
 
-    def reduce(self, operator: str, x: Input, axes: Sequence[int], keep: bool) -> str:
+    def reduce(self, operator: str, x: OperatorInput, axes: Sequence[int], keep: bool) -> str:
         """A reduction; all but the sum take their axes as an attribute before opset 18."""
         if self.opset < 18 and operator != "ReduceSum":
             return self.add(operator, x, axes=list(axes), keepdims=int(keep))
         return self.add(operator, x, self.whole(*axes), keepdims=int(keep))
 
-    def reshape(self, x: Input, shape: Sequence[Size], copies: int = 0) -> str:
+    def reshape(self, x: OperatorInput, shape: Sequence[Size], copies: int = 0) -> str:
         """x in another shape of numbers, −1 and formulas of the node's inputs.
 
         copies: so many axes of x, in front, are those of the node's first input.
@@ -84,7 +84,7 @@ class Writing:
             sizes[free[0]] = -1
         return self.add("Reshape", x, self._joined(sizes), allowzero=1 if 0 in shape else None)
 
-    def part(self, x: Input, axis: int, start: Size, stop: Size | None = None, step: int = 1) -> str:
+    def part(self, x: OperatorInput, axis: int, start: Size, stop: Size | None = None, step: int = 1) -> str:
         """A part of one axis, from start to before stop."""
         ends = [self.sizes([start]), self.whole(END) if stop is None else self.sizes([stop])]
         return self.add("Slice", x, *ends, self.whole(axis), *([] if step == 1 else [self.whole(step)]))
@@ -122,7 +122,7 @@ class Writing:
             return self.number(size, torch.int64)
         return self.add("Squeeze", size, self.whole(0))
 
-    def size_of_axis(self, x: Input, axis: int) -> str:
+    def size_of_axis(self, x: OperatorInput, axis: int) -> str:
         """The size of an axis, found out when the file is run."""
         sizes, place = self.writer.sizes, (str(x), axis)
         if place not in sizes:

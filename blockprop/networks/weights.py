@@ -20,7 +20,7 @@ IGNORED = "num_batches_tracked"
 SHOWN = 3
 """Tensors of each kind that an error names."""
 
-Shapes = dict[str, tuple[int, ...]]
+TensorShapes = dict[str, tuple[int, ...]]
 
 
 def pretrained(name: str, weights: StrPath, **settings: Any) -> Network:
@@ -96,7 +96,7 @@ def _opened(path: StrPath) -> Iterator[Any]:
         yield file
 
 
-def _shapes(file: Any) -> Shapes:
+def _shapes(file: Any) -> TensorShapes:
     names = [name for name in file.keys() if name.rpartition(".")[2] != IGNORED]  # noqa: SIM118
     return {name: tuple(file.get_slice(name).get_shape()) for name in names}
 
@@ -106,7 +106,7 @@ def _own_name(title: str) -> str:
     return layer + dot + RENAMED.get(tensor, tensor)
 
 
-def _problems(state: Mapping[str, Tensor], shapes: Shapes, allow_extra: bool) -> list[str]:
+def _problems(state: Mapping[str, Tensor], shapes: TensorShapes, allow_extra: bool) -> list[str]:
     missing = [f"{name} ({shape(tensor)})" for name, tensor in state.items() if name not in shapes]
     extra = [f"{name} ({_text(size)})" for name, size in shapes.items() if name not in state and not allow_extra]
     other = [
@@ -127,7 +127,7 @@ def _first(titles: list[str]) -> str:
     return ", ".join(titles[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _hint(state: Mapping[str, Tensor], shapes: Shapes, prefix: str) -> str:
+def _hint(state: Mapping[str, Tensor], shapes: TensorShapes, prefix: str) -> str:
     """Which prefix would find the first of the network's tensors."""
     name = next(iter(state), "")
     others = {title[: -len(name)] for title in shapes if name and title.endswith(f".{name}")} - {prefix}
@@ -143,7 +143,7 @@ def _describe(network: Network, name: str) -> None:
         network.meta["shape"] = [3, *size]
 
 
-def _vgg19(shapes: Shapes) -> dict[str, Any]:
+def _vgg19(shapes: TensorShapes) -> dict[str, Any]:
     with_conv0 = "conv0.weight" in shapes
     return {
         "until": _last_convolution(shapes).replace("conv", "relu"),
@@ -153,11 +153,11 @@ def _vgg19(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-def _vgg19_decoder(shapes: Shapes) -> dict[str, Any]:
+def _vgg19_decoder(shapes: TensorShapes) -> dict[str, Any]:
     return {"start": _last_convolution(shapes), "width": shapes["conv1_1.weight"][1]}
 
 
-def _last_convolution(shapes: Shapes) -> str:
+def _last_convolution(shapes: TensorShapes) -> str:
     names = [name for name, _, tensor in (title.rpartition(".") for title in shapes) if tensor == "weight"]
     layers = [name for name in names if name.startswith("conv") and "_" in name]
     if "conv1_1" not in layers or len(shapes["conv1_1.weight"]) != 4:
@@ -165,6 +165,9 @@ def _last_convolution(shapes: Shapes) -> str:
     return max(layers)
 
 
-SETTINGS_FROM_FILE: dict[str, Callable[[Shapes], dict[str, Any]]] = {"vgg19": _vgg19, "vgg19_decoder": _vgg19_decoder}
+SETTINGS_FROM_FILE: dict[str, Callable[[TensorShapes], dict[str, Any]]] = {
+    "vgg19": _vgg19,
+    "vgg19_decoder": _vgg19_decoder,
+}
 PREFIXES = {"vgg19": "encoder.", "vgg19_decoder": "decoder."}
 """What a file that holds a network and its inverse has in front of each one's names."""

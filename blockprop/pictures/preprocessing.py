@@ -22,7 +22,7 @@ LARGEST_NUMBER = 1e30
 CHANNELS = {"RGB": 3, "BGR": 3, "gray": 1}
 """The orders of channels that a network may want, and how many they are."""
 
-Numbers = float | Sequence[float]
+PerChannel = float | Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Preprocessing:
 
     size: int | tuple[int, int] | None = None
     range: float = 1.0
-    mean: Numbers = 0.0
-    scale: Numbers = 1.0
+    mean: PerChannel = 0.0
+    scale: PerChannel = 1.0
     channels: str = "RGB"
     shorter_side: int | None = None
 
@@ -199,7 +199,7 @@ def _checked_numbers(name: str, value: Any, count: int) -> float | tuple[float, 
     return tuple(value) if several else value
 
 
-def _each(value: Numbers, count: int) -> tuple[float, ...]:
+def _each(value: PerChannel, count: int) -> tuple[float, ...]:
     return tuple(value) if isinstance(value, Sequence) else (value,) * count
 
 

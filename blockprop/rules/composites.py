@@ -44,7 +44,7 @@ class Selection(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """Scope a rule applies, in any network.
+    """Where a rule applies, in any network.
 
     select: (network, nodes that the error passes) -> Selection.
     kind: what such nodes do ("rectify or gate").   none: what to say if a network has none.

@@ -181,7 +181,9 @@ def test_cuda_equals_cpu(case: Case) -> None:
 
 
 def test_every_block_has_a_row() -> None:
-    assert set(blocks.BLOCKS) == {type(case.make()).__name__ for case in CASES}
+    missing = blocks.BLOCKS.keys() - {type(case.make()).__name__ for case in CASES}
+    files = [f"{name} in tests/cases/{blocks.BLOCKS[name].__module__.rpartition('.')[2]}.py" for name in missing]
+    assert not missing, f"no row of {', '.join(files)}"
 
 
 def test_rows_stand_in_files_of_their_blocks_names() -> None:
@@ -197,7 +199,8 @@ def test_every_block_has_its_line() -> None:
     ]
     there = {kind.__name__: kind for kind in kinds if kind.__module__.startswith("blockprop.blocks.")}
     bases = {base for kind in kinds for base in kind.__bases__}
-    assert {name for name, kind in there.items() if name[0] != "_" and kind not in bases} == set(blocks.BLOCKS)
+    missing = {name for name, kind in there.items() if name[0] != "_" and kind not in bases} ^ blocks.BLOCKS.keys()
+    assert not missing, f"no line in blockprop/blocks/__init__.py, or no class: {', '.join(missing)}"
     assert all(getattr(blocks, name) is there[name] for name in blocks.BLOCKS)
     assert blocks.__all__ == ["BLOCKS", *sorted(blocks.BLOCKS)]
 

@@ -1,12 +1,16 @@
 """The command line: what it prints where, its exit codes, and its sentences for what goes wrong."""
 
+import importlib
 import json
 import re
 from pathlib import Path
 
 import pytest
 
-from blockprop.cli import main
+from blockprop import commands
+from blockprop.cli import COMMANDS, main
+from blockprop.commands.picture_commands import PICTURE_COMMANDS
+from blockprop.commands.picture_settings import PictureSettings
 from tests.commands.running import Output, sentence
 
 
@@ -62,3 +66,20 @@ def test_help_has_examples(capsys: Output) -> None:
         assert "blockprop " + command in capsys.readouterr().out
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("blockprop 0.")
+
+
+def test_every_command_has_its_line() -> None:
+    """A file in commands/ that says how its help ends is a command, and so is each class of settings of pictures."""
+    for path in sorted(Path(commands.__path__[0]).glob("*.py")):
+        file = importlib.import_module(f"blockprop.commands.{path.stem}")
+        functions = {function.__module__ for function, _ in COMMANDS.values()}
+        assert not hasattr(file, "EPILOG") or file.__name__ in functions, f"no line for {path.name} in blockprop/cli.py"
+        for kind in vars(file).values():
+            if isinstance(kind, type) and issubclass(kind, PictureSettings) and hasattr(kind, "command"):
+                table = "blockprop/commands/picture_commands.py"
+                assert PICTURE_COMMANDS.get(kind.command) is kind, f"no line for {kind.__name__} in {table}"
+
+
+def test_every_command_has_a_test() -> None:
+    missing = [name for name in COMMANDS if not Path(__file__).with_name(f"test_{name}.py").exists()]
+    assert not missing, f"write {', '.join(f'tests/commands/test_{name}.py' for name in missing)}"

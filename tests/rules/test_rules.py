@@ -95,11 +95,13 @@ def test_by_hand() -> None:
 
 
 def test_each_rule_has_a_slow_version_from_its_paper() -> None:
-    assert NAMED_RULES.keys() == ORACLES.keys()
+    missing = NAMED_RULES.keys() - ORACLES.keys()
+    assert not missing, f"write {', '.join(missing)} slowly, from the paper, in tests/rules/rule_oracle.py"
+    assert ORACLES.keys() <= NAMED_RULES.keys()
 
 
 @pytest.mark.parametrize(("block", "module"), [(ReLU(), nn.ReLU()), (Clamp(0, 6), nn.ReLU6())], ids=["relu", "relu6"])
-@pytest.mark.parametrize("name", NAMED_RULES)
+@pytest.mark.parametrize("name", ORACLES)
 def test_a_single_rectifier_with_dead_examples(name: str, block: Block, module: nn.Module) -> None:
     generator = torch.Generator().manual_seed(0)
     x = 4 * torch.randn(6, 5, 3, generator=generator, dtype=torch.float64)

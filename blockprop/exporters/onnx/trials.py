@@ -24,16 +24,16 @@ KINDS = (None, torch.int64, torch.bool)
 """Types of number that an input may have; None for that of the parameters."""
 MOST_TRIES = 200
 
-Axis = tuple[str, int]
-Shapes = Mapping[str, Sequence[int] | Tensor]
-Example = Sequence[int] | Sequence[Sequence[int] | Tensor] | Tensor | Shapes | None
+InputAxis = tuple[str, int]
+InputShapes = Mapping[str, Sequence[int] | Tensor]
+Example = Sequence[int] | Sequence[Sequence[int] | Tensor] | Tensor | InputShapes | None
 
 
 class Trials(NamedTuple):
     """values: of each input and output of a node, in both trials   free: names of the free axes of the inputs"""
 
     values: dict[str, tuple[Tensor, Tensor]]
-    free: dict[Axis, str]
+    free: dict[InputAxis, str]
 
 
 def run_trials(network: Network, shape: Example) -> Trials:
@@ -124,8 +124,8 @@ def _free(network: Network, name: str) -> Sequence[int]:
 
 
 def _second_trial(
-    twin: Network, first: dict[str, Tensor], free: Sequence[Axis]
-) -> tuple[dict[str, Tensor], list[Axis]]:
+    twin: Network, first: dict[str, Tensor], free: Sequence[InputAxis]
+) -> tuple[dict[str, Tensor], list[InputAxis]]:
     """(inputs with other sizes of the free axes, the axes that could be varied)"""
     sizes = sorted({(axis if not axis else 1, first[name].shape[axis]) for name, axis in free})
     factors = dict(zip(sizes, itertools.cycle(FACTORS)))
@@ -146,7 +146,7 @@ def _second_trial(
     return second, varying
 
 
-def _changed(inputs: dict[str, Tensor], free: Sequence[Axis], change: Any) -> dict[str, Tensor]:
+def _changed(inputs: dict[str, Tensor], free: Sequence[InputAxis], change: Any) -> dict[str, Tensor]:
     changed = {}
     for name, x in inputs.items():
         sizes = list(x.shape)
@@ -156,7 +156,7 @@ def _changed(inputs: dict[str, Tensor], free: Sequence[Axis], change: Any) -> di
     return changed
 
 
-def _differs(place: Axis, first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+def _differs(place: InputAxis, first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     name, axis = place
     return first[name].shape[axis] != second[name].shape[axis]
 
@@ -169,9 +169,9 @@ def _runs(twin: Network, inputs: dict[str, Tensor]) -> bool:
     return True
 
 
-def _named(twin: Network, free: Sequence[Axis], first: dict[str, Tensor]) -> dict[Axis, str]:
+def _named(twin: Network, free: Sequence[InputAxis], first: dict[str, Tensor]) -> dict[InputAxis, str]:
     """ "batch", "height" and "width", or the input's name and the axis. Axes of different sizes get different names."""
-    titles: dict[Axis, str] = {}
+    titles: dict[InputAxis, str] = {}
     sizes: dict[str, int] = {}
     for name, axis in free:
         usual = {0: "batch"} | ({2: "height", 3: "width"} if first[name].dim() == 4 else {})
@@ -184,7 +184,7 @@ def _named(twin: Network, free: Sequence[Axis], first: dict[str, Tensor]) -> dic
 
 
 def _like(
-    twin: Network, place: Axis, free: Sequence[Axis], named: Mapping[Axis, str], first: dict[str, Tensor]
+    twin: Network, place: InputAxis, free: Sequence[InputAxis], named: Mapping[InputAxis, str], first: dict[str, Tensor]
 ) -> str | None:
     """The name of another input's axis, if this one can only vary together with those of its size."""
     size = first[place[0]].shape[place[1]]

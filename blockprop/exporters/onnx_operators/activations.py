@@ -7,7 +7,7 @@ import torch
 
 from blockprop import blocks
 from blockprop.exporters.onnx_operators.table import exports
-from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.operand import Operand, OperatorInput
 from blockprop.exporters.writing import Writing
 
 
@@ -76,7 +76,7 @@ def tanh(writing: Writing, block: blocks.Tanh, x: Operand) -> Any:
 @exports(blocks.Softplus)
 def softplus(writing: Writing, block: blocks.Softplus, x: Operand) -> Any:
     if block.beta == 1:
-        scaled: Input = x
+        scaled: OperatorInput = x
         y = writing.add("Softplus", x)
     else:
         scaled = writing.add("Mul", x, writing.number(block.beta))

@@ -6,7 +6,7 @@ from blockprop import blocks
 from blockprop.blocks.adaptive import _averages
 from blockprop.exporters.onnx_operators.products import along
 from blockprop.exporters.onnx_operators.table import exports
-from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.operand import Operand, OperatorInput
 from blockprop.exporters.writing import Writing
 
 
@@ -24,7 +24,7 @@ def global_max_pool(writing: Writing, block: blocks.GlobalMaxPool, x: Operand) -
 def adaptive_avg_pool(writing: Writing, block: Any, x: Operand) -> Any:
     if found := _simple(writing, block, x, "Average"):
         return found
-    y: Input = x
+    y: OperatorInput = x
     for axis, outputs in zip(range(2, x.axes), block._output_size, strict=True):
         if outputs == 1:
             y = writing.reduce("ReduceMean", y, [axis], True)
@@ -38,7 +38,7 @@ def adaptive_avg_pool(writing: Writing, block: Any, x: Operand) -> Any:
 def adaptive_max_pool(writing: Writing, block: Any, x: Operand) -> Any:
     if found := _simple(writing, block, x, "Max"):
         return found
-    y: Input = x
+    y: OperatorInput = x
     for axis, outputs in zip(range(2, x.axes), block._output_size, strict=True):
         if outputs == 1:
             y = writing.reduce("ReduceMax", y, [axis], True)

@@ -8,7 +8,7 @@ import torch
 
 from blockprop import blocks
 from blockprop.exporters.onnx_operators.table import exports
-from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.operand import Operand, OperatorInput
 from blockprop.exporters.writing import Writing
 
 
@@ -91,13 +91,13 @@ def function(writing: Writing, block: blocks.Function, x: Operand) -> Any:
     return writing.add(block.name.capitalize(), given)
 
 
-def _expm1(writing: Writing, x: Input) -> str:
+def _expm1(writing: Writing, x: OperatorInput) -> str:
     # tanh(x / 2) (exp x + 1), which loses nothing near 0
     near = writing.add("Tanh", writing.add("Mul", x, writing.number(0.5)))
     return writing.add("Mul", near, writing.add("Add", writing.add("Exp", x), writing.number(1.0)))
 
 
-def _log1p(writing: Writing, x: Input) -> str:
+def _log1p(writing: Writing, x: OperatorInput) -> str:
     # 2 artanh(x / (2 + x)), which loses nothing near 0, or else log(1 + x)
     near = writing.add("Atanh", writing.add("Div", x, writing.add("Add", x, writing.number(2.0))))
     far = writing.add("Log", writing.add("Add", x, writing.number(1.0)))
@@ -105,7 +105,7 @@ def _log1p(writing: Writing, x: Input) -> str:
     return writing.add("Where", is_near, writing.add("Mul", near, writing.number(2.0)), far)
 
 
-def _mish(writing: Writing, x: Input) -> str:
+def _mish(writing: Writing, x: OperatorInput) -> str:
     if writing.opset >= 18:
         return writing.add("Mish", x)
     return writing.add("Mul", x, writing.add("Tanh", writing.add("Softplus", x)))

@@ -7,7 +7,7 @@ import torch
 
 from blockprop import blocks
 from blockprop.exporters.onnx_operators.table import exports
-from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.operand import Operand, OperatorInput
 from blockprop.exporters.writing import Writing
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -24,9 +24,9 @@ def pad(writing: Writing, block: blocks.Pad, x: Operand, *others: Operand) -> An
     return writing.add("Pad", x, ends, *value, mode=_MODES[block.mode])
 
 
-def _wrapped(writing: Writing, block: blocks.Pad, x: Operand) -> Input:
+def _wrapped(writing: Writing, block: blocks.Pad, x: Operand) -> OperatorInput:
     """The end of each axis in front of it, and its start behind."""
-    y: Input = x
+    y: OperatorInput = x
     for i in range(0, len(block.pads), 2):
         axis, before, after = x.axes - 1 - i // 2, block.pads[i], block.pads[i + 1]
         if (before, after) != (0, 0):

@@ -6,11 +6,11 @@ import torch
 
 from blockprop import blocks
 from blockprop.exporters.onnx_operators.table import exports
-from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.operand import Operand, OperatorInput
 from blockprop.exporters.writing import Writing
 
 
-def _index(writing: Writing, index: Operand) -> Input:
+def _index(writing: Writing, index: Operand) -> OperatorInput:
     return index if index.dtype in (torch.int32, torch.int64) else writing.cast(index, torch.int64)
 
 

@@ -6,13 +6,13 @@ import torch
 
 from blockprop import blocks
 from blockprop.exporters.onnx_operators.table import exports
-from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.operand import Operand, OperatorInput
 from blockprop.exporters.writing import END, Writing
 
 
 @exports(blocks.Roll)
 def roll(writing: Writing, block: blocks.Roll, x: Operand) -> Any:
-    y: Input = x
+    y: OperatorInput = x
     for shift, axis in zip(block._shifts, block._axes, strict=True):
         place = axis % x.axes
         cut = f"a{place}-({shift})%a{place}"

@@ -8,7 +8,7 @@ import torch
 from blockprop import blocks
 from blockprop.exporters.onnx_operators.products import along
 from blockprop.exporters.onnx_operators.table import exports, without_form
-from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.operand import Operand, OperatorInput
 from blockprop.exporters.writing import Writing
 
 without_form("it draws at random each time", blocks.Jitter, blocks.Noise, blocks.RandomAffine, blocks.RandomCrop)
@@ -21,7 +21,7 @@ def color_mix(writing: Writing, block: blocks.ColorMix, x: Operand) -> Any:
 
 @exports(blocks.Blur)
 def blur(writing: Writing, block: blocks.Blur, x: Operand) -> Any:
-    y: Input = x
+    y: OperatorInput = x
     for axis in (3, 2):
         size = x.known_size(axis, "what a blurred place is divided by")
         spread = block._spread(torch.eye(size, dtype=torch.float64)[None, None], 3)[0, 0]

@@ -7,7 +7,7 @@ import torch
 
 from blockprop import blocks
 from blockprop.exporters.onnx_operators.table import exports
-from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.operand import Operand, OperatorInput
 from blockprop.exporters.writing import Writing
 
 
@@ -51,7 +51,7 @@ def windows_of(writing: Writing, block: Any, x: Operand, explicit: bool = False)
     return PoolWindows(kernel, stride, padding, dilation, after, block.ceil_mode)
 
 
-def padded(writing: Writing, x: Operand, windows: PoolWindows, value: float = 0.0) -> Input:
+def padded(writing: Writing, x: Operand, windows: PoolWindows, value: float = 0.0) -> OperatorInput:
     """x with the windows' padding around it."""
     if not any(windows.ends()):
         return x

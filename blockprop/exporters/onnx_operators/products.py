@@ -9,7 +9,7 @@ from torch import Tensor
 from blockprop import blocks
 from blockprop.exporters.onnx_operators.shaping import interleaved
 from blockprop.exporters.onnx_operators.table import exports
-from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.operand import Operand, OperatorInput
 from blockprop.exporters.writing import Writing
 
 
@@ -25,7 +25,7 @@ def einsum(writing: Writing, block: blocks.Einsum, *x: Operand) -> Any:
     return writing.add("Einsum", *(writing.cast(each, writing.dtype) for each in x), equation=equation)
 
 
-def along(writing: Writing, matrix: Tensor, x: Input, axis: int, axes: int) -> str:
+def along(writing: Writing, matrix: Tensor, x: OperatorInput, axis: int, axes: int) -> str:
     """A constant matrix times x along one of its axes."""
     if axis == axes - 2:
         return writing.add("MatMul", writing.constant(matrix), x)
@@ -40,8 +40,8 @@ def along(writing: Writing, matrix: Tensor, x: Input, axis: int, axes: int) -> s
 def attention(
     writing: Writing, block: blocks.Attention, q: Operand, k: Operand, v: Operand, mask: Operand | None = None
 ) -> Any:
-    keys: Input = k
-    values: Input = v
+    keys: OperatorInput = k
+    values: OperatorInput = v
     if block.grouped:
         heads = q.known_size(-3, "grouped heads") // k.known_size(-3, "grouped heads")
         if heads > 1:

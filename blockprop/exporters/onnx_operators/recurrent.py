@@ -9,7 +9,7 @@ from torch import Tensor
 from blockprop import blocks
 from blockprop.errors import UnsupportedError
 from blockprop.exporters.onnx_operators.table import exports
-from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.operand import Operand, OperatorInput
 from blockprop.exporters.writing import Writing
 
 _ORDERS = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
@@ -33,13 +33,13 @@ def recurrent(writing: Writing, block: Any, x: Operand, *states: Operand) -> Any
     return y, *whole
 
 
-def _by_layer(writing: Writing, block: Any, state: Operand) -> Sequence[Input]:
+def _by_layer(writing: Writing, block: Any, state: Operand) -> Sequence[OperatorInput]:
     if block.layers == 1:
         return [state]
     return writing.add("Split", state, writing.whole(*[block.directions] * block.layers), count=block.layers, axis=0)
 
 
-def _layer(writing: Writing, block: Any, layer: int, x: Input, starts: Sequence[Input]) -> list[str]:
+def _layer(writing: Writing, block: Any, layer: int, x: OperatorInput, starts: Sequence[OperatorInput]) -> list[str]:
     operator, directions = type(block).__name__, block.directions
     kinds = ("weight_ih", "weight_hh")
     weights = [writing.weight(f"{kind}_l{layer}", _stacked(block, [kind], layer)) for kind in kinds]

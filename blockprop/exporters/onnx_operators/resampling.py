@@ -11,7 +11,7 @@ from blockprop import blocks
 from blockprop.errors import UnsupportedError
 from blockprop.exporters.onnx_operators.products import along
 from blockprop.exporters.onnx_operators.table import exports
-from blockprop.exporters.operand import Input, Operand
+from blockprop.exporters.operand import Operand, OperatorInput
 from blockprop.exporters.writing import Writing
 
 _NAMES = {"bilinear": "linear", "bicubic": "cubic", "nearest": "nearest"}
@@ -23,7 +23,7 @@ def resize(writing: Writing, block: blocks.Resize, x: Operand, *others: Operand)
     if block.mode == "nearest":
         places = _nearest_places(block, x, writing.outputs[0])
         if places is not None:
-            y: Input = x
+            y: OperatorInput = x
             for axis, row in zip((2, 3), places, strict=True):
                 y = writing.add("Gather", y, writing.whole(*row), axis=axis)
             return y
@@ -124,12 +124,12 @@ def _usual(block: blocks.Resample, x: Operand) -> bool:
     return not by_length or all(float(scale).is_integer() for scale in block._given)
 
 
-def _by_matrices(writing: Writing, block: blocks.Resample, x: Operand, others: Sequence[Operand]) -> Input:
+def _by_matrices(writing: Writing, block: blocks.Resample, x: Operand, others: Sequence[Operand]) -> OperatorInput:
     """The block's own matrices, axis by axis; for that the sizes must be known."""
     for axis in block.axes:
         x.known_size(axis, "a Resize that ONNX lacks at this opset")
     lines = block._lines(x.trials[0], tuple(other.trials[0] for other in others))
-    y: Input = x
+    y: OperatorInput = x
     for axis, line in lines:
         step = block._step(axis, line)
         y = along(writing, step.matrix.dense().to(x.dtype), y, axis, x.axes)

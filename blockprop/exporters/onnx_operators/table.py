@@ -12,19 +12,19 @@ from typing import Any
 
 from blockprop.engine.block import Block
 
-Handler = Callable[..., Any]
+BlockHandler = Callable[..., Any]
 
-HANDLERS: dict[type[Block], Handler] = {}
+HANDLERS: dict[type[Block], BlockHandler] = {}
 """By the block's own type: a subclass may compute something else, so it needs its own."""
 
 REASONS: dict[type[Block], str] = {}
 """Why some blocks cannot have a handler. A block may lack both; it is then refused as one without an ONNX form."""
 
 
-def exports(*kinds: type[Block]) -> Callable[[Handler], Handler]:
+def exports(*kinds: type[Block]) -> Callable[[BlockHandler], BlockHandler]:
     """Enter a handler for these types of block."""
 
-    def enter(handler: Handler) -> Handler:
+    def enter(handler: BlockHandler) -> BlockHandler:
         for kind in kinds:
             assert kind not in HANDLERS, f"{kind.__name__} has two handlers"
             HANDLERS[kind] = handler

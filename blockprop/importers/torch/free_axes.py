@@ -24,7 +24,7 @@ takes minutes for more, as in a network of window attention; then height and wid
 BATCH = (3, 5)
 """Trial sizes of the batch: in a ratio that no other axis has."""
 
-Sizes = tuple[tuple[int, ...], ...]
+TrialSizes = tuple[tuple[int, ...], ...]
 """The shape of each input."""
 
 
@@ -52,7 +52,7 @@ class Exported(NamedTuple):
     """trials[input] = (shape in the first trial, shape in the second)"""
     explanations: Explanations
     """Which numbers in the graph are the sizes of what."""
-    others: tuple[Sizes, ...] = ()
+    others: tuple[TrialSizes, ...] = ()
     """Shapes to try the network at: the first of them that the module takes."""
 
     @property
@@ -69,7 +69,7 @@ class _Group(NamedTuple):
     factors: tuple[int, ...] = ()
     """By which to enlarge each axis."""
 
-    def other_sizes(self, sizes: Sizes) -> Iterator[Sizes]:
+    def other_sizes(self, sizes: TrialSizes) -> Iterator[TrialSizes]:
         """Sizes to try: odd ones, because padding may depend on that; multiples; half the size."""
         for change in self._changes():
             changed = sizes
@@ -82,7 +82,7 @@ class _Group(NamedTuple):
             return [lambda size, _: size + 3]
         return [lambda size, factor: size * factor + 1, lambda size, factor: size * factor, lambda size, _: size // 2]
 
-    def third_sizes(self, sizes: Sizes) -> Iterator[Sizes]:
+    def third_sizes(self, sizes: TrialSizes) -> Iterator[TrialSizes]:
         """Three to try the network at: slightly larger ones, other multiples, half the size; one more example."""
         for change in (lambda size, i: size + 3 + 2 * i, lambda size, i: size * (2 + i % 2), lambda size, _: size // 2):
             changed = sizes
@@ -96,7 +96,7 @@ class _Varied(NamedTuple):
     """A group of axes that may vary, the sizes at which that was found, and what explains the changes there."""
 
     group: _Group
-    sizes: Sizes
+    sizes: TrialSizes
     explanations: Explanations | None
     differing: int
 
@@ -109,7 +109,7 @@ def export(
     inputs: the tensors among arguments and keywords   names: of the keywords
     """
     exporter, formulas = Exporter(module, inputs, names), freedom is Freedom.FORMULAS
-    sizes: Sizes = tuple(tuple(x.shape) for x in inputs)
+    sizes: TrialSizes = tuple(tuple(x.shape) for x in inputs)
     groups = _groups(inputs) if freedom is not Freedom.NOTHING else []
     if freedom is Freedom.BATCH:
         groups = [group for group in groups if group.is_batch]
@@ -149,14 +149,14 @@ def _groups(inputs: Sequence[Tensor]) -> list[_Group]:
     return groups
 
 
-def _resized(sizes: Sizes, axes: Iterable[Axis], size: int) -> Sizes:
+def _resized(sizes: TrialSizes, axes: Iterable[Axis], size: int) -> TrialSizes:
     shapes = list(sizes)
     for place in axes:
         shapes[place.input] = (*shapes[place.input][: place.axis], size, *shapes[place.input][place.axis + 1 :])
     return tuple(shapes)
 
 
-def _accepted(exporter: Exporter, group: _Group, sizes: Sizes) -> list[tuple[_Group, Sizes]]:
+def _accepted(exporter: Exporter, group: _Group, sizes: TrialSizes) -> list[tuple[_Group, TrialSizes]]:
     """The group, with sizes that the module takes; if it takes none, those of its axes that may vary alone."""
     for other in group.other_sizes(sizes):
         if exporter.accepts(other):
@@ -173,7 +173,7 @@ def _accepted(exporter: Exporter, group: _Group, sizes: Sizes) -> list[tuple[_Gr
 
 
 def _varied(
-    exporter: Exporter, accepted: list[tuple[_Group, Sizes]], base: Program, sizes: Sizes, formulas: bool
+    exporter: Exporter, accepted: list[tuple[_Group, TrialSizes]], base: Program, sizes: TrialSizes, formulas: bool
 ) -> list[_Varied]:
     """Export at the other sizes: at all of them at once, if that is explained; else of one group after the other."""
     varied = [] if formulas or len(accepted) < 2 else _all_at_once(exporter, accepted, base, sizes)
@@ -189,7 +189,7 @@ def _varied(
 
 
 def _all_at_once(
-    exporter: Exporter, accepted: list[tuple[_Group, Sizes]], base: Program, sizes: Sizes
+    exporter: Exporter, accepted: list[tuple[_Group, TrialSizes]], base: Program, sizes: TrialSizes
 ) -> list[_Varied]:
     """All groups, if the graph at the other sizes of all of them is explained."""
     everything = sizes
@@ -207,7 +207,7 @@ def _changed(groups: Iterable[_Group]) -> list[tuple[int, int]]:
 
 
 def _with_formulas(
-    exporter: Exporter, varied: list[_Varied], base: Program, sizes: Sizes
+    exporter: Exporter, varied: list[_Varied], base: Program, sizes: TrialSizes
 ) -> tuple[Program, list[_Varied], Explanations]:
     """(graph, groups that are free in it, explanations): with torch.export's formulas where explanations lack."""
     explained = [each for each in varied if each.explanations is not None]
@@ -244,7 +244,7 @@ def _merged(varied: list[_Varied]) -> tuple[dict[tuple[str, int], Reference], li
     return references, clashing
 
 
-def _trials(sizes: Sizes, free: list[_Varied]) -> tuple[tuple[tuple[int, ...], ...], ...]:
+def _trials(sizes: TrialSizes, free: list[_Varied]) -> tuple[tuple[tuple[int, ...], ...], ...]:
     first = second = sizes
     for each in free:
         if each.group.is_batch:
@@ -255,7 +255,7 @@ def _trials(sizes: Sizes, free: list[_Varied]) -> tuple[tuple[tuple[int, ...], .
     return tuple(zip(first, second, strict=True))
 
 
-def _third_sizes(groups: list[_Group], sizes: Sizes) -> tuple[Sizes, ...]:
+def _third_sizes(groups: list[_Group], sizes: TrialSizes) -> tuple[TrialSizes, ...]:
     """Shapes that differ from those of the example in every free axis, and are none of the trials."""
     if not groups:
         return ()
@@ -266,7 +266,7 @@ def _third_sizes(groups: list[_Group], sizes: Sizes) -> tuple[Sizes, ...]:
     return tuple(dict.fromkeys(choices))
 
 
-def _merged_sizes(sizes: Sizes, other: Sizes, group: _Group) -> Sizes:
+def _merged_sizes(sizes: TrialSizes, other: TrialSizes, group: _Group) -> TrialSizes:
     for place in group.axes:
         sizes = _resized(sizes, (place,), other[place.input][place.axis])
     return sizes

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from blockprop.errors import DataError, NotFiniteError, SettingError, ShapeError, shape
 
-Array = np.ndarray[Any, Any]
+ImageArray = np.ndarray[Any, Any]
 Box = tuple[int, int, int, int]
 """(x1, y1, x2, y2) in pixels; x2 and y2 are the first ones outside."""
 
@@ -82,7 +82,7 @@ def segment(
     return Segmentation(mask, bounding_box(mask), torch.from_numpy(seeds), note)
 
 
-def _seeds(values: Array, foreground: float, background: float) -> Array:
+def _seeds(values: ImageArray, foreground: float, background: float) -> ImageArray:
     """1, −1 and 0 as in Segmentation; all 0 for constant values.
 
     Values equal to a quantile are seeds, since in a map with many zeros none might lie below. Where both quantiles are
@@ -99,7 +99,7 @@ def _seeds(values: Array, foreground: float, background: float) -> Array:
     return above.astype(np.int8) - below.astype(np.int8)
 
 
-def _cut(colors: Array, seeds: Array, rounds: int, hold: bool, seed: int) -> Array:
+def _cut(colors: ImageArray, seeds: ImageArray, rounds: int, hold: bool, seed: int) -> ImageArray:
     """Which pixels are foreground after so many graph cuts."""
     import cv2  # large, and nothing else needs it
 
@@ -119,7 +119,7 @@ def _cut(colors: Array, seeds: Array, rounds: int, hold: bool, seed: int) -> Arr
     return found
 
 
-def _color_models(colors: Array, seeds: Array) -> tuple[Array, Array]:
+def _color_models(colors: ImageArray, seeds: ImageArray) -> tuple[ImageArray, ImageArray]:
     """OpenCV's mixtures of the background's and of the foreground's seeds."""
     import cv2
 
@@ -130,7 +130,7 @@ def _color_models(colors: Array, seeds: Array) -> tuple[Array, Array]:
     return outer, inner
 
 
-def _largest_part(found: Array) -> Array:
+def _largest_part(found: ImageArray) -> ImageArray:
     """The largest part whose pixels touch, be it at corners; of equal ones the first."""
     import cv2
 
@@ -199,7 +199,7 @@ def _check_settings(foreground: float, background: float, rounds: int, smooth: f
         raise SettingError(f"seed: expected a whole number from 0 to 2147483647, came {seed!r}")
 
 
-def _colors(picture: Tensor) -> Array:
+def _colors(picture: Tensor) -> ImageArray:
     """The picture as OpenCV wants it: (h, w, 3), uint8. The order of channels is all the same to it."""
     x = picture[0] if picture.dim() == 4 and len(picture) == 1 else picture
     if x.dim() != 3 or len(x) not in (1, 3) or not x.numel() or not x.is_floating_point():
@@ -228,7 +228,7 @@ def _checked_map(map: Tensor) -> Tensor:
     return values
 
 
-def _of_size(values: Tensor, height: int, width: int) -> Array:
+def _of_size(values: Tensor, height: int, width: int) -> ImageArray:
     """The map, resized bilinearly if it has another size (where it shrinks: smoothed, so that nothing is skipped)."""
     if values.shape != (height, width):
         values = functional.interpolate(
@@ -237,7 +237,7 @@ def _of_size(values: Tensor, height: int, width: int) -> Array:
     return values.numpy()
 
 
-def _smoothed(values: Array, smooth: float) -> Array:
+def _smoothed(values: ImageArray, smooth: float) -> ImageArray:
     sigma = smooth * min(values.shape)
     if sigma == 0:
         return values

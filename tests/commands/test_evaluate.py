@@ -1,0 +1,45 @@
+"""`blockprop evaluate`: what it prints is what the network says, counted by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from blockprop.blocks import Linear
+from blockprop.cli import main
+from blockprop.engine.network import Sequential
+from blockprop.saving.storage import save
+from tests.commands.running import Output, run_json, sentence
+
+
+@pytest.fixture(autouse=True)
+def _network_and_rows(_in_a_folder_of_its_own: None) -> None:
+    """net.safetensors, whose scores are its inputs, and four rows of which it gets the last one wrong."""
+    network = Sequential(Linear(2, 2))
+    with torch.no_grad():
+        network.parameters["linear1.weight"].copy_(torch.eye(2))
+        network.parameters["linear1.bias"].zero_()
+    network.meta |= {"shape": [2], "classes": ["left", "right"]}
+    save(network, "net.safetensors")
+    x = np.array([[1, 0], [2, 1], [0, 1], [3, 2]], np.float32)
+    np.savez("rows.npz", x=x, y=np.array([0, 0, 1, 1]))
+
+
+def test_loss_and_accuracy_by_hand(capsys: Output) -> None:
+    result = run_json(capsys, "evaluate", "net.safetensors", "rows.npz")
+    losses = [torch.nn.functional.softplus(torch.tensor(d)).item() for d in (-1.0, -1.0, -1.0, 1.0)]
+    assert result["loss"] == pytest.approx(sum(losses) / 4)
+    assert result["accuracy"] == 0.75
+    assert result["accuracy_by_class"] == {"left": 1.0, "right": 0.5}
+    assert (result["examples"], result["part"]) == (4, "all")
+
+
+def test_people_get_a_table(capsys: Output) -> None:
+    assert main(["evaluate", "net.safetensors", "rows.npz"]) == 0
+    printed = capsys.readouterr().out
+    assert "75" in printed
+    assert "50.00%" in printed
+
+
+def test_a_network_without_data_is_refused(capsys: Output) -> None:
+    assert "expected data after the network" in sentence(capsys, "evaluate", "net.safetensors")
+    assert "data alone" in sentence(capsys, "evaluate", "net.safetensors", "rows.npz", "more")
