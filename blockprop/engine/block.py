@@ -64,9 +64,19 @@ class Block:
     def both(self, saved: Saved, d_output: Any) -> tuple[tuple[Tensor | None, ...], dict[str, Tensor]]:
         """What `propagate` and what `gradients` return. A block that finds them together, with less work, says so here.
 
-        A network calls it where both are wanted.
+        A network calls it where both are wanted. A subclass that replaces one of the two alone inherits this `both`.
         """
         return self.propagate(saved, d_output), self.gradients(saved, d_output)
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if "both" not in vars(cls) and vars(cls).keys() & {"propagate", "gradients"}:
+            cls.both = Block.both  # type: ignore[method-assign]
+
+    @property
+    def finds_both(self) -> bool:
+        """Whether `both` is more than one after the other: the class has one, and the block no method of its own."""
+        return type(self).both is not Block.both and not vars(self).keys() & {"propagate", "gradients"}
 
     def remember(self, saved: Saved) -> None:
         """Take over what one training step has seen (running statistics). Training calls it after forward."""

@@ -65,7 +65,8 @@ def run_backward(
                 if step.outputs_wanted:
                     yield from _shown(step, d_output)
                 d_inputs: Any = ()
-                if step.finds_both:
+                together = step.both_wanted and step.block.finds_both
+                if together:
                     d_inputs, gradients = step.block.both(saved, d_output)
                 elif step.rule:
                     d_inputs = step.rule(saved, d_output)
@@ -74,15 +75,17 @@ def run_backward(
                 for target, d_input in zip(step.targets, d_inputs, strict=True):
                     if target and d_input is not None:  # where paths meet, errors add up
                         d[target] = d[target] + d_input if target in d else d_input
-                if step.gradients_wanted and not step.finds_both:
+                if step.gradients_wanted and not together:
                     held = [d_output]
                     d_output = d_inputs = d_input = None  # the block alone holds d_output then, and may free it early
                     gradients = step.block.gradients(saved, held.pop())
         except (BlockpropError, RuntimeError) as error:
             raise located(error, step.node, [d_output]) from error
         if step.is_shared:
-            gradients = sums[id(step.block)] = _sum(sums.get(id(step.block)), gradients)
-        if step.is_last_use and gradients:
+            gradients = _sum(sums.pop(id(step.block), None), gradients)
+        if not step.is_last_use:
+            sums[id(step.block)] = gradients
+        elif gradients:
             for name, title in step.gradients_wanted:
                 yield title, gradients.pop(name)
 

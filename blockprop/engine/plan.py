@@ -69,8 +69,8 @@ class BackwardStep:
     """Where the propagated error goes, for each input; empty if it goes nowhere."""
     gradients_wanted: tuple[tuple[str, str], ...]
     """(name in the block, name in the network) of each wanted parameter."""
-    finds_both: bool
-    """Whether errors and gradients are wanted of a block that finds them together."""
+    both_wanted: bool
+    """Whether errors and gradients are wanted of a block that may find them together."""
     is_shared: bool = False
     is_last_use: bool = True
     """False for a shared block if a later step adds to the same gradients."""
@@ -205,5 +205,5 @@ def _backward_step(
         rule=partial(rule, block) if rule and propagates else None,
         targets=targets if propagates else (),
         gradients_wanted=tuple(parameters.items()),
-        finds_both=propagates and bool(parameters) and rule is None and type(block).both is not Block.both,
+        both_wanted=propagates and bool(parameters) and rule is None and type(block).both is not Block.both,
     )

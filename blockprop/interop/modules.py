@@ -174,12 +174,13 @@ class _BlockCall(torch.autograd.Function):
             saved = substituted(ctx.saved, _Place, lambda place: kept[place.index])
             d_output: Any = d_outputs if block.output_count > 1 else d_outputs[0]
             with torch.no_grad(), _without_autocast([d for d in d_outputs if d is not None]):
-                if all(map(any, (wanted[:count], wanted[count:]))):
+                if any(wanted[:count]) and any(wanted[count:]) and block.finds_both:
                     d_inputs, gradients = block.both(saved, d_output)
-                elif any(wanted[:count]):
-                    d_inputs = block.propagate(saved, d_output)
                 else:
-                    gradients = block.gradients(saved, d_output)
+                    if any(wanted[:count]):
+                        d_inputs = block.propagate(saved, d_output)
+                    if any(wanted[count:]):
+                        gradients = block.gradients(saved, d_output)
                 gradients = _separate(gradients, (*d_outputs, *d_inputs))
         derivatives = [*d_inputs, *(gradients.get(name) for name in names)]
         derivatives = [d if is_wanted else None for d, is_wanted in zip(derivatives, wanted, strict=True)]

@@ -2,15 +2,17 @@
 
 import threading
 import time
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from blockprop.blocks import Linear
+from blockprop.blocks import BatchNorm2d, Linear
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
 from blockprop.errors import GraphError, ShapeError
+from blockprop.interop import to_torch
 from tests.engine.small_blocks import Double, Halves, Plus, Scale, counted, diamond
 
 
@@ -187,6 +189,44 @@ def test_an_output_without_error_gets_zeros() -> None:
     trace = network.forward(torch.tensor([1.0, 2.0]))
     d = network.backward(trace, torch.tensor([1.0]), wrt=("halves[0]", "halves[1]"))
     assert (d["halves[0]"].item(), d["halves[1]"].item()) == (0.0, 3.0)
+
+
+class HalfError(BatchNorm2d):
+    """Propagates half of the error; its gradients and `both` are inherited."""
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (super().propagate(saved, d_y)[0] / 2,)
+
+
+def of_norm(norm: BatchNorm2d, x: Tensor) -> dict[str, Tensor]:
+    """The derivatives of a network of one block in training, by the input and by the parameters at once."""
+    network = Sequential({"norm": norm}).to(dtype=x.dtype)
+    trace = network.forward(x, training=True)
+    return network.backward(trace, x.cos(), wrt=("inputs", "parameters"))
+
+
+def test_a_subclass_that_replaces_one_of_the_two_is_heard_where_both_are_wanted() -> None:
+    x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    whole, half = of_norm(BatchNorm2d(2), x), of_norm(HalfError(2), x)
+    torch.testing.assert_close(half["x"], whole["x"] / 2)
+    assert all(torch.equal(half[name], whole[name]) for name in ("norm.weight", "norm.bias"))
+    module = to_torch(HalfError(2)).double()
+    module(y := x.clone().requires_grad_()).backward(x.cos())
+    torch.testing.assert_close(y.grad, whole["x"] / 2)
+
+
+def test_a_method_replaced_on_a_block_is_heard_where_both_are_wanted() -> None:
+    x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    network = Sequential({"norm": BatchNorm2d(2)}).to(dtype=x.dtype)
+
+    def back() -> dict[str, Tensor]:
+        return network.backward(network.forward(x, training=True), x.cos(), wrt=("inputs", "parameters"))
+
+    whole = back()
+    network.blocks["norm"].propagate = lambda _saved, d_y: (100 * d_y,)
+    again = back()
+    assert torch.equal(again["x"], 100 * x.cos())
+    torch.testing.assert_close(again["norm.weight"], whole["norm.weight"])
 
 
 def test_methods_are_looked_up_at_each_call() -> None:
