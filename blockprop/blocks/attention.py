@@ -59,11 +59,11 @@ class Attention(Block):
         (d_s,) = _softmax.propagate(rows, d_a)
         d_q = unbroadcast(d_s @ k, _together(q, heads).shape).mul_(self._scale(q))
         d_k = unbroadcast(d_s.mT @ _together(q, heads), k.shape).mul_(self._scale(q))
-        found = d_q.view(q.shape), d_k, d_v
+        d_inputs = d_q.view(q.shape), d_k, d_v
         if mask is None:
-            return found
+            return d_inputs
         real = mask.is_floating_point()
-        return *found, unbroadcast(_apart(d_s, heads), mask.shape).to(mask.dtype) if real else None
+        return *d_inputs, unbroadcast(_apart(d_s, heads), mask.shape).to(mask.dtype) if real else None
 
     def _scale(self, q: Tensor) -> float:
         return 1 / math.sqrt(q.shape[-1]) if self.scale is None else self.scale

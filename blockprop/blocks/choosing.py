@@ -80,9 +80,9 @@ class Logic(Block):
 
     def forward(self, *x: Tensor) -> tuple[Tensor, Any]:
         _require_count(x, 1 if self.operator == "not" else 2, self)
-        for each in x:
-            if each.is_floating_point():
-                raise ShapeError(f"expected booleans or integers, came {each.dtype}")
+        for operand in x:
+            if operand.is_floating_point():
+                raise ShapeError(f"expected booleans or integers, came {operand.dtype}")
         return _LOGIC[self.operator](*x), len(x)
 
     def propagate(self, saved: Any, d_y: Tensor | None) -> tuple[None, ...]:

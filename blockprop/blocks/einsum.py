@@ -38,15 +38,15 @@ class Einsum(Block):
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, ...]:
         x, terms, result = saved
-        found = []
+        d_x = []
         for i, (a, term) in enumerate(zip(x, terms, strict=True)):
             sizes = dict(zip(term, a.shape, strict=True))
             others = [result, *terms[:i], *terms[i + 1 :]]
-            known = "".join(c for c, size in sizes.items() if size != 1 and any(c in other for other in others))
-            d = torch.einsum(f"{','.join(others)}->{known}", d_y, *x[:i], *x[i + 1 :])
-            d = d[tuple(slice(None) if c in known else None for c in sizes)].expand(tuple(sizes.values()))
-            found.append(d if len(sizes) == len(term) else _on_diagonal(d, "".join(sizes), term, a.shape))
-        return tuple(found)
+            kept = "".join(c for c, size in sizes.items() if size != 1 and any(c in other for other in others))
+            d = torch.einsum(f"{','.join(others)}->{kept}", d_y, *x[:i], *x[i + 1 :])
+            d = d[tuple(slice(None) if c in kept else None for c in sizes)].expand(tuple(sizes.values()))
+            d_x.append(d if len(sizes) == len(term) else _on_diagonal(d, "".join(sizes), term, a.shape))
+        return tuple(d_x)
 
     def _spelled_out(self, shapes: list[torch.Size]) -> tuple[list[str], str]:
         """The terms of the inputs and of the result, with letters in place of "..."; checks the shapes."""
@@ -89,9 +89,9 @@ def _sizes_agree(terms: list[str], shapes: list[torch.Size]) -> Iterator[bool]:
     """One answer for each axis. Size 1 is repeated to any other, but not within one term."""
     whole: dict[str, int] = {}
     for term, shape in zip(terms, shapes, strict=True):
-        own: dict[str, int] = {}
+        in_term: dict[str, int] = {}
         for c, size in zip(term, shape, strict=True):
-            yield own.setdefault(c, size) == size and (size == 1 or whole.setdefault(c, size) == size)
+            yield in_term.setdefault(c, size) == size and (size == 1 or whole.setdefault(c, size) == size)
 
 
 def _on_diagonal(d: Tensor, letters: str, term: str, shape: torch.Size) -> Tensor:

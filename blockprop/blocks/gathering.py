@@ -208,7 +208,7 @@ def _from_start(index: Tensor, size: int) -> Tensor:
 def _element_places(x: Tensor, axis: int, index: Tensor) -> Tensor:
     axis = axis_of(axis, x)
     fits = index.dim() == x.dim() and all(
-        mine <= size for i, (mine, size) in enumerate(zip(index.shape, x.shape, strict=True)) if i != axis
+        count <= size for i, (count, size) in enumerate(zip(index.shape, x.shape, strict=True)) if i != axis
     )
     if not fits:
         raise ShapeError(f"expected an index that fits {tuple(x.shape)} but for axis {axis}, came {tuple(index.shape)}")

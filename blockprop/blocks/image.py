@@ -49,24 +49,24 @@ class Resize(Block):
         self.size: Any = tuple(size) if isinstance(size, list) else size
         self.scale: Any = tuple(scale) if isinstance(scale, list) else scale
         self.mode, self.align_corners = mode, align_corners
-        given = self.size if scale is None else self.scale
-        self._given = given if isinstance(given, tuple) else (given, given)
+        wanted = self.size if scale is None else self.scale
+        self._given = wanted if isinstance(wanted, tuple) else (wanted, wanted)
         numbers = [n for n in self._given if not (isinstance(checked(n) if scale is None else n, str))]
         if len(self._given) != 2 or min(numbers, default=1) <= 0:
-            raise SettingError(f"size or scale must be one positive number or two, came {given}")
+            raise SettingError(f"size or scale must be one positive number or two, came {wanted}")
 
     def forward(self, x: Tensor, *others: Tensor) -> tuple[Tensor, Any]:
         if x.dim() != 4 or min(x.shape[1:]) < 1 or min(self._outputs(x, others)) < 1:
             raise ShapeError(f"expected (n, c, h, w) of which something is left, came {tuple(x.shape)}")
-        given = self._given if self.size is None else self._outputs(x, others)
+        extent = self._given if self.size is None else self._outputs(x, others)
         if not len(x):  # torch refuses an empty batch here
-            return x.new_zeros(*x.shape[:2], *self._outputs(x, others)), (x.shape, given, len(others))
-        return self._interpolate(x, self.mode, given), (x.shape, given, len(others))
+            return x.new_zeros(*x.shape[:2], *self._outputs(x, others)), (x.shape, extent, len(others))
+        return self._interpolate(x, self.mode, extent), (x.shape, extent, len(others))
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
-        shape, given, others = saved
-        d_columns = self._back(d_y, -2, shape[2], given, lambda rows, d: rows.t() @ d)
-        return (self._back(d_columns, -1, shape[3], given, lambda columns, d: d @ columns), *(None,) * others)
+        shape, extent, others = saved
+        d_columns = self._back(d_y, -2, shape[2], extent, lambda rows, d: rows.t() @ d)
+        return (self._back(d_columns, -1, shape[3], extent, lambda columns, d: d @ columns), *(None,) * others)
 
     def _back(
         self, d: Tensor, axis: int, size: int, given: Any, multiply: Callable[[Tensor, Tensor], Tensor]

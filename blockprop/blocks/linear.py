@@ -52,12 +52,12 @@ class Linear(Block):
         x = saved
         if d_y.dim() != 2:
             x, d_y = x.reshape(-1, self.features_in), d_y.reshape(-1, self.features_out)
-        found = {} if self.bias is None else {"bias": d_y.sum(0)}
+        d_parameters = {} if self.bias is None else {"bias": d_y.sum(0)}
         if x.numel() * self.features_out > LARGE:
             transposed = d_y.t().contiguous()  # oneDNN would make this copy; made here, it can take the place of d_y
             del d_y
-            return found | {"weight": product(transposed, x)}
-        return found | {"weight": d_y.t().mm(x)}
+            return d_parameters | {"weight": product(transposed, x)}
+        return d_parameters | {"weight": d_y.t().mm(x)}
 
 
 class Embedding(Block):

@@ -180,10 +180,10 @@ class Unsqueeze(Block):
         self.axes = untouched(axes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        given = _tuple(self.axes)
-        rank = x.dim() + len(given)
-        axes = {axis % rank for axis in given if -rank <= axis < rank}
-        if len(axes) < len(given):
+        places = _tuple(self.axes)
+        rank = x.dim() + len(places)
+        axes = {axis % rank for axis in places if -rank <= axis < rank}
+        if len(axes) < len(places):
             raise ShapeError(f"expected an input that can have new axes {self.axes}, came {tuple(x.shape)}")
         y = x
         for axis in sorted(axes):
@@ -258,7 +258,7 @@ def _tuple(given: Axes) -> tuple[int, ...]:
 
 def _different(axes: Axes, x: Tensor) -> tuple[int, ...]:
     """The axes counted from the start; ShapeError if x lacks one, or one is named twice."""
-    found = tuple(axis_of(axis, x) for axis in _tuple(axes))
-    if len(set(found)) < len(found):
+    from_start = tuple(axis_of(axis, x) for axis in _tuple(axes))
+    if len(set(from_start)) < len(from_start):
         raise ShapeError(f"axes {axes} of {tuple(x.shape)} name one axis twice")
-    return found
+    return from_start

@@ -106,12 +106,12 @@ class Resample(Block):
     def _read_given(self) -> tuple[Any, ...]:
         if (self.sizes is None) == (self.scales is None):
             raise SettingError(f"give either sizes or scales, came sizes={self.sizes} and scales={self.scales}")
-        given = self.scales if self.sizes is None else self.sizes
-        each = given if isinstance(given, tuple) else (given,) * len(self.axes)
-        numbers = each if self.sizes is None else [n for n in each if not isinstance(checked(n), str)]
-        if len(each) != len(self.axes) or not all(0 < n < math.inf for n in numbers):
-            raise SettingError(f"expected a positive number for each of the axes {self.axes}, came {given}")
-        return each
+        wanted = self.scales if self.sizes is None else self.sizes
+        by_axis = wanted if isinstance(wanted, tuple) else (wanted,) * len(self.axes)
+        numbers = by_axis if self.sizes is None else [n for n in by_axis if not isinstance(checked(n), str)]
+        if len(by_axis) != len(self.axes) or not all(0 < n < math.inf for n in numbers):
+            raise SettingError(f"expected a positive number for each of the axes {self.axes}, came {wanted}")
+        return by_axis
 
     def _read_part(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         count = len(self.axes)

@@ -70,8 +70,8 @@ class Reshape(Block):
     def _sizes(self, x: Tensor, others: tuple[Tensor, ...]) -> tuple[int, ...]:
         """The shape without −1. Worked out here, because torch cannot for an empty batch."""
         wanted = sizes_of(self.shape, (x, *others))
-        count, known = x.shape[self.start_axis :].numel(), math.prod(size for size in wanted if size >= 0)
-        left = count // known if known else 0
+        count, product = x.shape[self.start_axis :].numel(), math.prod(size for size in wanted if size >= 0)
+        left = count // product if product else 0
         sizes = tuple(left if size == -1 else size for size in wanted)
         if x.dim() < self.start_axis or math.prod(sizes) != count:
             raise ShapeError(f"expected elements that fit {self.shape}, came {tuple(x.shape)}")
@@ -95,9 +95,9 @@ class Expand(Block):
 
     def forward(self, x: Tensor, *others: Tensor) -> tuple[Tensor, Any]:
         wanted = sizes_of(self.shape, (x, *others))
-        own = (1,) * (len(wanted) - x.dim()) + tuple(x.shape)
-        sizes = [mine if size in (1, -1) else size for size, mine in zip(wanted, own, strict=False)]
-        if len(own) > len(wanted) or any(mine not in (1, size) for size, mine in zip(sizes, own, strict=True)):
+        padded = (1,) * (len(wanted) - x.dim()) + tuple(x.shape)
+        sizes = [old if size in (1, -1) else size for size, old in zip(wanted, padded, strict=False)]
+        if len(padded) > len(wanted) or any(old not in (1, size) for size, old in zip(sizes, padded, strict=True)):
             raise ShapeError(f"expected what can be broadcast to {wanted}, came {tuple(x.shape)}")
         return x.expand(sizes), (x.shape, len(others))
 
@@ -155,9 +155,9 @@ class Slice(Block):
         )
 
     def forward(self, x: Tensor, *others: Tensor) -> tuple[Tensor, Any]:
-        axis, given = axis_of(self.axis, x), (x, *others)
-        stop = None if self.stop is None else size_of(self.stop, given)
-        part = (*(slice(None),) * axis, slice(size_of(self.start, given), stop, self.step))
+        axis, inputs = axis_of(self.axis, x), (x, *others)
+        stop = None if self.stop is None else size_of(self.stop, inputs)
+        part = (*(slice(None),) * axis, slice(size_of(self.start, inputs), stop, self.step))
         return x[part], (x.shape, part, len(others))
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:

@@ -106,8 +106,8 @@ class Recurrent(Block):
                 saved.masks.append(mask)
             for suffix in self._suffixes(layer):
                 saved.walks.append(self._walk(x, suffix, [start[len(saved.walks)] for start in starts]))
-            found = [walk.h for walk in saved.walks[-self.directions :]]
-            x = torch.cat(found, -1) if self.bidirectional else found[0]
+            outputs = [walk.h for walk in saved.walks[-self.directions :]]
+            x = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
         last = [torch.stack([walk.last(walk.states[i]) for walk in saved.walks]) for i in range(len(starts))]
         return (self._swapped(x), *last), saved
 
