@@ -153,7 +153,7 @@ class Writing:
         name, function = _ARITHMETIC[kind]
         if isinstance(a, int) and isinstance(b, int):
             return function(a, b)
-        first, second = (self.whole(each) if isinstance(each, int) else each for each in (a, b))
+        first, second = (self.whole(operand) if isinstance(operand, int) else operand for operand in (a, b))
         if kind is ast.FloorDiv and any(isinstance(part, ast.USub | ast.Sub) for part in ast.walk(tree)):
             first = self.add("Sub", first, self.add("Mod", first, second))  # because Div rounds towards 0
         return self.add(name, first, second)

@@ -123,12 +123,12 @@ class Graph:
         if block.output_count == 1:
             self._flows[node.name] = Flow(node.name, tuple(trials), known)
             return self._flows[node.name]
-        found = tuple(
+        outputs = tuple(
             Flow(key, tuple(trial[i] for trial in trials), None if known is None else known[i])
             for i, key in enumerate(node.keys)
         )
-        self._flows.update({flow.key: flow for flow in found})
-        return found
+        self._flows.update({flow.key: flow for flow in outputs})
+        return outputs
 
     def _run(self, block: Block, inputs: list[Tensor]) -> Any:
         twin = self._twins.get(id(block))
@@ -160,14 +160,14 @@ class Graph:
             return self._blocks[mark]
         with torch.device("meta"):
             block = kind(**settings)
-        for name, given in tensors.items():
-            own, tensor = getattr(block, name, None), _tensor(given)
-            if (own is None) != (tensor is None) or (
-                tensor is not None and own is not None and own.shape != tensor.shape
+        for name, operand in tensors.items():
+            parameter, tensor = getattr(block, name, None), _tensor(operand)
+            if (parameter is None) != (tensor is None) or (
+                tensor is not None and parameter is not None and parameter.shape != tensor.shape
             ):
                 raise UnsupportedError(
                     f"{name} is {'missing' if tensor is None else shape(tensor)}, but {block!r} takes "
-                    f"{'none' if own is None else shape(own)}"
+                    f"{'none' if parameter is None else shape(parameter)}"
                 )
             if tensor is not None:
                 setattr(block, name, tensor.detach().clone(memory_format=torch.contiguous_format))
@@ -192,9 +192,9 @@ class Graph:
 
         Equal means in both trials: free axes are given trial sizes in different ratios, so that this is no chance.
         """
-        own = operands[0].shape if operands else ()
+        first = operands[0].shape if operands else ()
         return self.formulas(
-            [own[i] if i < len(own) and _same(size, own[i]) else size for i, size in enumerate(wanted)], *operands
+            [first[i] if i < len(first) and _same(size, first[i]) else size for i, size in enumerate(wanted)], *operands
         )
 
     def formulas(self, wanted: Sequence[AxisSize], *operands: Value) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
@@ -229,7 +229,7 @@ class Graph:
         network = Network(nodes, self.inputs, [names.get(key, key) for key in keys], meta)
         for name, block in network.unique_blocks.items():
             names = self._sources.get(id(block), {})
-            self.parameter_names.update({f"{name}.{own}": theirs for own, theirs in names.items()})
+            self.parameter_names.update({f"{name}.{here}": title for here, title in names.items()})
         return network
 
     def _apart_from_weights(self, nodes: Iterable[Node]) -> dict[str, str]:

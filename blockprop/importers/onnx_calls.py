@@ -85,11 +85,11 @@ class OnnxCall(Call):
         name = f"{self.name}.{part}" if part else self.name
         flow = self.graph.add(name, block, *values, known=result)
         tied = result is not None and any(v.key in self.state.ties if isinstance(v, Flow) else v.tied for v in values)
-        for each in flow if isinstance(flow, tuple) else (flow,):
+        for output in flow if isinstance(flow, tuple) else (flow,):
             if tied:
-                self.state.ties.add(each.key)
-            if max(trial.numel() for trial in each.trials) > LARGEST_VALUE:
-                raise UnsupportedError(f"its output would have {max(t.numel() for t in each.trials)} elements")
+                self.state.ties.add(output.key)
+            if max(trial.numel() for trial in output.trials) > LARGEST_VALUE:
+                raise UnsupportedError(f"its output would have {max(t.numel() for t in output.trials)} elements")
         return flow
 
     def _worked_out(self, block: Block, tensors: list[Any]) -> Any:
@@ -108,7 +108,7 @@ class OnnxCall(Call):
             return value
         if value.is_plain:
             return Known(value.tensor())
-        rows = [self._element(each, value.dtype) for each in value.array.reshape(-1)]
+        rows = [self._element(number, value.dtype) for number in value.array.reshape(-1)]
         if len(rows) > 1:
             rows = [self.graph.add(f"{self.name}.sizes", blocks.Concat(0), *rows)]
         return self.graph.add(f"{self.name}.sizes", blocks.Reshape(value.shape, 0), rows[0])

@@ -145,12 +145,12 @@ def _joined(a: Any, b: Any, template: str, operate: Callable[[int, int], int]) -
     trials = tuple(operate(x, y) for x, y in zip(_trials(a), _trials(b), strict=True))
     leaves: list[Leaf] = []
     parts = []
-    for each in (a, b):
-        if isinstance(each, Symbol):
-            leaves += [leaf for leaf in each.leaves if leaf not in leaves]
-            parts.append(each.text.format(*(f"{{{leaves.index(leaf)}}}" for leaf in each.leaves)))
+    for operand in (a, b):
+        if isinstance(operand, Symbol):
+            leaves += [leaf for leaf in operand.leaves if leaf not in leaves]
+            parts.append(operand.text.format(*(f"{{{leaves.index(leaf)}}}" for leaf in operand.leaves)))
         else:
-            parts.append(str(each) if each >= 0 else f"({each})")
+            parts.append(str(operand) if operand >= 0 else f"({operand})")
     return Symbol(template.format(*parts), tuple(leaves), trials)
 
 

@@ -36,7 +36,7 @@ def _substituted_in_object(value: Any, kind: type, change: Callable[[Any], Any])
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
     slots = [getattr(kind, "__slots__", ()) for kind in type(value).__mro__]
-    names = [name for each in slots for name in ((each,) if isinstance(each, str) else each)]
+    names = [name for slot in slots for name in ((slot,) if isinstance(slot, str) else slot)]
     for name in (*getattr(value, "__dict__", ()), *names):
         if hasattr(value, name):
             yield name, getattr(value, name)

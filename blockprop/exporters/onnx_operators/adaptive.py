@@ -22,8 +22,8 @@ def global_max_pool(writing: Writing, block: blocks.GlobalMaxPool, x: Operand) -
 
 @exports(blocks.AdaptiveAvgPool1d, blocks.AdaptiveAvgPool2d, blocks.AdaptiveAvgPool3d)
 def adaptive_avg_pool(writing: Writing, block: Any, x: Operand) -> Any:
-    if found := _simple(writing, block, x, "Average"):
-        return found
+    if simple := _simple(writing, block, x, "Average"):
+        return simple
     y: OperatorInput = x
     for axis, outputs in zip(range(2, x.axes), block._output_size, strict=True):
         if outputs == 1:
@@ -36,8 +36,8 @@ def adaptive_avg_pool(writing: Writing, block: Any, x: Operand) -> Any:
 
 @exports(blocks.AdaptiveMaxPool1d, blocks.AdaptiveMaxPool2d, blocks.AdaptiveMaxPool3d)
 def adaptive_max_pool(writing: Writing, block: Any, x: Operand) -> Any:
-    if found := _simple(writing, block, x, "Max"):
-        return found
+    if simple := _simple(writing, block, x, "Max"):
+        return simple
     y: OperatorInput = x
     for axis, outputs in zip(range(2, x.axes), block._output_size, strict=True):
         if outputs == 1:

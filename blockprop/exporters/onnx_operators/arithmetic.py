@@ -20,8 +20,8 @@ def of_two(writing: Writing, block: Any, a: Operand, b: Operand) -> Any:
 @exports(blocks.Add)
 def add(writing: Writing, block: blocks.Add, *x: Operand) -> Any:
     total = writing.cast(x[0], writing.dtype)
-    for each in x[1:]:
-        total = writing.add("Add", total, writing.cast(each, writing.dtype))
+    for operand in x[1:]:
+        total = writing.add("Add", total, writing.cast(operand, writing.dtype))
     return total
 
 
@@ -85,10 +85,10 @@ def _channels(writing: Writing, value: float | tuple[float, ...], axes: int) -> 
 def function(writing: Writing, block: blocks.Function, x: Operand) -> Any:
     if not x.dtype.is_floating_point and block.name in ("floor", "ceil", "trunc", "round"):
         return writing.add("Identity", x)
-    given = writing.cast(x, writing.dtype)
+    operand = writing.cast(x, writing.dtype)
     if block.name in _FUNCTIONS:
-        return _FUNCTIONS[block.name](writing, given)
-    return writing.add(block.name.capitalize(), given)
+        return _FUNCTIONS[block.name](writing, operand)
+    return writing.add(block.name.capitalize(), operand)
 
 
 def _expm1(writing: Writing, x: OperatorInput) -> str:

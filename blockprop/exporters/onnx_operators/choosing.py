@@ -44,7 +44,9 @@ def logic(writing: Writing, block: blocks.Logic, *x: Operand) -> Any:
     if bits and writing.opset < 18:
         raise UnsupportedError("bits need opset 18")
     operator = block.operator.capitalize()
-    return writing.add(f"Bitwise{operator}" if bits else operator, *(writing.cast(each, writing.dtype) for each in x))
+    return writing.add(
+        f"Bitwise{operator}" if bits else operator, *(writing.cast(operand, writing.dtype) for operand in x)
+    )
 
 
 @exports(blocks.Cast)

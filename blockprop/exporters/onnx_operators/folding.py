@@ -68,7 +68,7 @@ def fold(writing: Writing, block: blocks.Fold, x: Operand) -> Any:
         (count - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
         for count, kernel, dilation, padding, stride in zip(counts, *windows.values(), strict=True)
     ]
-    extra = [size - own for size, own in zip(block._size, made, strict=True)]
+    extra = [size - whole for size, whole in zip(block._size, made, strict=True)]
     kernels = _one_place_each(writing, block, channels)
     return writing.add("ConvTranspose", picture, kernels, **_options(block), group=channels, output_padding=extra)
 

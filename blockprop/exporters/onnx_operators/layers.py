@@ -40,9 +40,9 @@ def transposed_convolution(writing: Writing, block: Any, x: Operand) -> Any:
     places = list(zip(extra, block._padding, block._stride, strict=True))
     zeros = [-(-max(e - p, 0) // s) for e, p, s in places]
     behind = [p - e + zero * s for zero, (e, p, s) in zip(zeros, places, strict=True)]
-    given = writing.add("Pad", x, writing.whole(*[0] * (block.axes + 4), *zeros)) if any(zeros) else x
+    longer = writing.add("Pad", x, writing.whole(*[0] * (block.axes + 4), *zeros)) if any(zeros) else x
     options["pads"] = [*block._padding, *behind]
-    return writing.add("ConvTranspose", given, *_weights(writing, block), **options)
+    return writing.add("ConvTranspose", longer, *_weights(writing, block), **options)
 
 
 def _weights(writing: Writing, block: Any) -> list[str]:

@@ -45,7 +45,7 @@ def group_norm(writing: Writing, block: blocks.GroupNorm, x: Operand) -> Any:
     beside = [1] * (x.axes - 2)
     weight, bias = writing.weight("weight"), writing.weight("bias")
     if beside:
-        weight, bias = (writing.add("Reshape", each, writing.whole(-1, *beside)) for each in (weight, bias))
+        weight, bias = (writing.add("Reshape", parameter, writing.whole(-1, *beside)) for parameter in (weight, bias))
     return writing.add("Add", writing.add("Mul", y, weight), bias)
 
 

@@ -78,8 +78,8 @@ def avg_pool(writing: Writing, block: Any, x: Operand) -> Any:
     inside = block.count_include_pad and any(windows.padding)
     options: dict[str, Any] = {"kernel_shape": list(windows.kernel), "strides": list(windows.stride)}
     if block.ceil_mode:  # in which ONNX and onnxruntime count differently, unless nothing outside is counted
-        given = padded(writing, x, windows) if inside else x
-        return writing.add("AveragePool", given, **options, ceil_mode=1, pads=None if inside else windows.ends())
+        bordered = padded(writing, x, windows) if inside else x
+        return writing.add("AveragePool", bordered, **options, ceil_mode=1, pads=None if inside else windows.ends())
     include = int(inside or block.divisor is not None)
     y = writing.add("AveragePool", x, **options, pads=windows.ends(), count_include_pad=include)
     return y if block.divisor is None else writing.add("Mul", y, writing.number(windows.elements / block.divisor))

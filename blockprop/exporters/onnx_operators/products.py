@@ -20,9 +20,9 @@ def matmul(writing: Writing, block: blocks.MatMul, a: Operand, b: Operand) -> An
 
 @exports(blocks.Einsum)
 def einsum(writing: Writing, block: blocks.Einsum, *x: Operand) -> Any:
-    terms, result = block._spelled_out([each.trials[0].shape for each in x])
+    terms, result = block._spelled_out([operand.trials[0].shape for operand in x])
     equation = f"{','.join(terms)}->{result}"  # without "...", which ONNX allows in fewer places than torch
-    return writing.add("Einsum", *(writing.cast(each, writing.dtype) for each in x), equation=equation)
+    return writing.add("Einsum", *(writing.cast(operand, writing.dtype) for operand in x), equation=equation)
 
 
 def along(writing: Writing, matrix: Tensor, x: OperatorInput, axis: int, axes: int) -> str:

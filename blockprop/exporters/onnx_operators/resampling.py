@@ -101,7 +101,7 @@ def resample(writing: Writing, block: blocks.Resample, x: Operand, *others: Oper
         options["extrapolation_value"] = float(block.extrapolation_value)
     wanted = (block._given, None) if block.scales is None else (None, block._given)
     order = sorted(range(len(axes)), key=axes.__getitem__)
-    sizes, scales = (None if each is None else [each[i] for i in order] for each in wanted)
+    sizes, scales = (None if numbers is None else [numbers[i] for i in order] for numbers in wanted)
     roi = None
     if block.coordinates == "tf_crop_and_resize":
         roi = [ends[i] for ends in (block._starts, block._ends) for i in order]

@@ -20,8 +20,8 @@ def flatten(writing: Writing, block: blocks.Flatten, x: Operand) -> Any:
 @exports(blocks.Reshape)
 def reshape(writing: Writing, block: blocks.Reshape, x: Operand, *others: Operand) -> Any:
     wanted = [*(f"a{i}" for i in range(block.start_axis)), *block.shape]
-    known = writing.outputs[0].sizes  # by which −1 is worked out, as ONNX cannot for an empty batch
-    shape = [size if w == -1 and size is not None else w for w, size in zip(wanted, known, strict=True)]
+    output_sizes = writing.outputs[0].sizes  # by which −1 is worked out, as ONNX cannot for an empty batch
+    shape = [size if w == -1 and size is not None else w for w, size in zip(wanted, output_sizes, strict=True)]
     return writing.reshape(x, shape, copies=x.axes)
 
 
@@ -47,7 +47,7 @@ def split(writing: Writing, block: blocks.Split, x: Operand) -> Any:
 
 @exports(blocks.Concat)
 def concat(writing: Writing, block: blocks.Concat, *x: Operand) -> Any:
-    return writing.add("Concat", *(writing.cast(each, writing.dtype) for each in x), axis=block.axis)
+    return writing.add("Concat", *(writing.cast(operand, writing.dtype) for operand in x), axis=block.axis)
 
 
 @exports(blocks.Squeeze, blocks.Unsqueeze)
@@ -59,8 +59,8 @@ def with_other_axes(writing: Writing, block: blocks.Squeeze | blocks.Unsqueeze, 
 @exports(blocks.Repeat)
 def repeat(writing: Writing, block: blocks.Repeat, x: Operand) -> Any:
     added = len(block.counts) - x.axes
-    given = writing.add("Unsqueeze", x, writing.whole(*range(added))) if added else x
-    return writing.add("Tile", given, writing.whole(*block.counts)) if block.counts else writing.add("Identity", given)
+    y = writing.add("Unsqueeze", x, writing.whole(*range(added))) if added else x
+    return writing.add("Tile", y, writing.whole(*block.counts)) if block.counts else writing.add("Identity", y)
 
 
 @exports(blocks.RepeatInterleave)

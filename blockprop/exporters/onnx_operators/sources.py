@@ -34,5 +34,5 @@ def filled(writing: Writing, block: blocks.Filled, *inputs: Operand) -> Any:
 
 @exports(blocks.Range)
 def numbers_in_a_row(writing: Writing, block: blocks.Range, *inputs: Operand) -> Any:
-    ends = [writing.single(each) for each in (block.start, block.stop, block.step)]
+    ends = [writing.single(number) for number in (block.start, block.stop, block.step)]
     return writing.cast(writing.add("Range", *ends), writing.dtype, torch.int64)

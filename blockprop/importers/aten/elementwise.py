@@ -173,7 +173,7 @@ def constant(value: Any, like: Value) -> Value:
 def covers(x: Value, other: Value) -> bool:
     """Whether x keeps its shape if the other is broadcast to it."""
     pairs = [[v.trials[i].shape if isinstance(v, Flow) else v.shape for v in (x, other)] for i in range(2)]
-    return all(torch.broadcast_shapes(mine, theirs) == mine for mine, theirs in pairs)
+    return all(torch.broadcast_shapes(shape, other_shape) == shape for shape, other_shape in pairs)
 
 
 def rectified(call: Call, condition: Value, inside: Any, outside: Any) -> Value | None:

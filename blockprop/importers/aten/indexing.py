@@ -23,8 +23,8 @@ def index_select(call: Call, self: Value, dim: int, index: Value) -> Value:
 
 @aten("index")
 def index(call: Call, self: Value, indices: Sequence[Value | None]) -> Value:
-    used = [axis for axis, each in enumerate(indices) if each is not None]
-    indices = [_places(each) for each in indices]
+    used = [axis for axis, places in enumerate(indices) if places is not None]
+    indices = [_places(places) for places in indices]
     if any(indices[axis].dtype in (torch.bool, torch.uint8) for axis in used):  # type: ignore[union-attr]
         raise UnsupportedError("choosing elements by a mask gives as many as there happen to be")
     if len(used) == 1:
@@ -32,13 +32,13 @@ def index(call: Call, self: Value, indices: Sequence[Value | None]) -> Value:
     if used != list(range(used[0], used[-1] + 1)):
         raise UnsupportedError("indices for axes that are not neighbors")
     # x[i, j] is the flattened pair of axes at i · size_j + j.
-    own = self.shape
+    sizes = self.shape
     x = reshape_to(
-        call, self, (*own[: used[0]], math.prod(own[axis] for axis in used), *own[used[-1] + 1 :]), part="flat"
+        call, self, (*sizes[: used[0]], math.prod(sizes[axis] for axis in used), *sizes[used[-1] + 1 :]), part="flat"
     )
-    place = _from_start(call, indices[used[0]], own[used[0]])
+    place = _from_start(call, indices[used[0]], sizes[used[0]])
     for axis in used[1:]:
-        size = own[axis]
+        size = sizes[axis]
         if isinstance(size, Symbol):
             raise UnsupportedError("several indices into free axes")
         wide = call.add(blocks.Affine(size), place, part="row")
@@ -88,8 +88,8 @@ def index_put(
     if filled is None:
         raise UnsupportedError("writing several values at the places of a mask")
     mask: Value = indices[0]
-    if filled == 0 and (found := rectified(call, mask, 0, self)) is not None:
-        return found
+    if filled == 0 and (y := rectified(call, mask, 0, self)) is not None:
+        return y
     if mask.axes < self.axes:
         mask = call.add(blocks.Unsqueeze(tuple(range(mask.axes, self.axes))), mask, part="mask")
     return call.add(blocks.Where(), mask, constant(filled, self), self)

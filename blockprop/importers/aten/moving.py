@@ -82,7 +82,7 @@ def windows(call: Call, self: Value, dimension: int, size: int, step: int) -> Va
         raise UnsupportedError("windows along a free axis")
     places = torch.arange(0, whole - size + 1, step)[:, None] + torch.arange(size)
     y = call.add(blocks.Gather(axis), self, Known(places), part="windows")
-    order = [each for each in range(self.axes + 1) if each != axis + 1]
+    order = [other for other in range(self.axes + 1) if other != axis + 1]
     return permute(call, y, [*order, axis + 1])
 
 
@@ -97,5 +97,5 @@ def fold(
 ) -> Value:
     if any(isinstance(size, Symbol) for size in output_size):
         raise UnsupportedError("folding to a free size")
-    settings = (tuple(each) for each in (output_size, kernel_size, dilation, padding, stride))
+    settings = (tuple(sizes) for sizes in (output_size, kernel_size, dilation, padding, stride))
     return call.add(blocks.Fold(*settings), self)

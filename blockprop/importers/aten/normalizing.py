@@ -44,7 +44,7 @@ def fixed_batch_norm(
 ) -> Value:
     """With its running statistics, in training, too: a batch norm in evaluation mode inside a module in training."""
     ones = (1,) * (x.axes - 2)
-    mean, variance = (each.tensor.reshape(-1, *ones) for each in statistics)
+    mean, variance = (statistic.tensor.reshape(-1, *ones) for statistic in statistics)
     y = call.add(blocks.Sub(), x, Known(mean, f"{call.name}.running_mean"), part="centered")
     y = call.add(blocks.Mul(), y, Known((variance + eps).rsqrt(), f"{call.name}.rsqrt"), part="scaled")
     for operand, block, part in ((weight, blocks.Mul(), "weighted"), (bias, blocks.Add(), "shifted")):

@@ -73,8 +73,8 @@ def average_pool(
 def adaptive_pool(call: Call, self: Value, output_size: Any) -> Any:
     name = call.operator.split(".")[1]
     axes = _axes_named(call)
-    own = self.shape[-axes:]
-    wanted = [own[i] if size is None else size for i, size in enumerate(each_axis(output_size, axes))]
+    whole = self.shape[-axes:]
+    wanted = [whole[i] if size is None else size for i, size in enumerate(each_axis(output_size, axes))]
     sizes = [size for size in wanted if isinstance(size, int)]
     if len(sizes) < axes:
         raise UnsupportedError("adaptive pooling to a free size")
@@ -84,10 +84,10 @@ def adaptive_pool(call: Call, self: Value, output_size: Any) -> Any:
 
 def _is_whole(kernel: Any, x: Value, stride: Any, padding: Any) -> bool:
     """Whether the only window is the whole picture, of free size: x.shape[2:]."""
-    given = [*kernel] if isinstance(kernel, list | tuple) else [kernel]
-    if not any(isinstance(size, Symbol) for size in given):
+    window = [*kernel] if isinstance(kernel, list | tuple) else [kernel]
+    if not any(isinstance(size, Symbol) for size in window):
         return False
-    if tuple(given) != x.shape[-len(given) :] or any(padding if isinstance(padding, list | tuple) else [padding]):
+    if tuple(window) != x.shape[-len(window) :] or any(padding if isinstance(padding, list | tuple) else [padding]):
         raise UnsupportedError("a window of free size that is not the whole picture")
     return True
 

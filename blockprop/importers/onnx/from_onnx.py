@@ -58,7 +58,7 @@ def _meta(walk: "FinishedWalk", source: dict[str, Any]) -> About:
     if walk.trials:
         first = next(iter(walk.trials.values()))[0]
         meta["shape"] = list(first[1:])
-    renamed = {own: theirs for own, theirs in walk.interpreter.graph.parameter_names.items() if own != theirs}
+    renamed = {here: title for here, title in walk.interpreter.graph.parameter_names.items() if here != title}
     if renamed:
         meta["parameter_names"] = renamed
     if walk.interpreter.state.untied:

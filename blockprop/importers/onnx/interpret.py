@@ -34,7 +34,7 @@ class OnnxInterpreter:
     def __init__(self, model: Model, trials: Mapping[str, tuple[Tensor, ...]]):
         self.model = model
         self.input_names = {name: f"{name}#2" if name in RESERVED else name for name in trials}
-        self.graph = Graph({self.input_names[name]: given for name, given in trials.items()})
+        self.graph = Graph({self.input_names[name]: tensors for name, tensors in trials.items()})
         self.state = State(model.folder)
         self.problems: list[Problem] = []
         self.steps = 0
@@ -55,8 +55,8 @@ class OnnxInterpreter:
 
     def _walk(self, nodes: Iterable[NodeProto], values: dict[str, Any]) -> None:
         for node in nodes:
-            found = self._visit(node, values)
-            for name, value in zip(node.output, found, strict=False):
+            outputs = self._visit(node, values)
+            for name, value in zip(node.output, outputs, strict=False):
                 if isinstance(value, Flow) and value.known is not None and name in self.model.shared:
                     self.state.ties.add(value.key)
                 values[name] = value
@@ -66,17 +66,17 @@ class OnnxInterpreter:
         domain = DOMAINS.get(node.domain, node.domain)
         missing = (_MISSING,) * len(node.output)
         try:
-            found = find(domain, node.op_type, self.model.opsets.get(domain, 0))
-            if isinstance(found, str) and (domain or node.op_type != "If"):
-                self._report(node, domain, found or "no block")
+            operator = find(domain, node.op_type, self.model.opsets.get(domain, 0))
+            if isinstance(operator, str) and (domain or node.op_type != "If"):
+                self._report(node, domain, operator or "no block")
                 return missing
             inputs = [values[name] if name else None for name in node.input]
             if any(value is _MISSING for value in inputs):
                 return missing
             if node.op_type == "If" and not domain:
                 return self._branch(node, inputs, values)
-            assert not isinstance(found, str)
-            outputs = self._called(node, found, inputs)
+            assert not isinstance(operator, str)
+            outputs = self._called(node, operator, inputs)
         except FreeSizeError:
             raise
         except (UnsupportedError, SettingError) as error:  # a setting that the block does not take
@@ -95,7 +95,7 @@ class OnnxInterpreter:
     def _report(self, node: NodeProto, domain: str, why: str) -> None:
         operator = f"{domain}.{node.op_type}" if domain else node.op_type
         opset = self.model.opsets.get(domain, 0)
-        name = node.name or next((each for each in node.output if each), "")
+        name = node.name or next((output for output in node.output if output), "")
         self.problems.append(Problem(repr(name), f"{operator} (opset {opset})", why))
 
     def _called(self, node: NodeProto, operator: Operator, inputs: list[Any]) -> tuple[Any, ...]:
@@ -104,7 +104,7 @@ class OnnxInterpreter:
             raise GraphError(f"it takes {schema.min_input} to {schema.max_input} inputs, not {len(inputs)}")
         attributes = attributes_of(node, operator)
         outputs = tuple(node.output)
-        name = clean(node.name or next((each for each in outputs if each), node.op_type))
+        name = clean(node.name or next((output for output in outputs if output), node.op_type))
         computed = shape_arithmetic.computed(
             node.op_type, inputs, attributes | {"outputs": len(outputs)}, operator.version
         )
@@ -113,8 +113,8 @@ class OnnxInterpreter:
         for unknown in attributes.keys() - operator.takes:
             raise UnsupportedError(f"the attribute {unknown!r}")
         call = OnnxCall(self.graph, name, node.op_type, "", operator.version, outputs, self.state)
-        found = operator.handler(call, *inputs, **attributes)
-        return found if isinstance(found, tuple) else (found,)
+        result = operator.handler(call, *inputs, **attributes)
+        return result if isinstance(result, tuple) else (result,)
 
     def _branch(self, node: NodeProto, inputs: list[Any], values: dict[str, Any]) -> tuple[Any, ...]:
         """The outputs of the branch that a constant condition chooses."""
@@ -125,7 +125,7 @@ class OnnxInterpreter:
         if wanted not in graphs or not branches(node):
             raise GraphError(f"it has no {wanted}")
         graph = graphs[wanted]
-        names = [each.name for each in graph.output]
+        names = [output.name for output in graph.output]
         inside = {**values, **local_tensors(graph, self.model.folder)}
         self._walk(needed_nodes(graph.node, names, set(inside)), inside)
         return tuple(inside[name] for name in names)

@@ -60,15 +60,15 @@ def read_model(path: StrPath, constants: Mapping[str, Any] | None = None) -> Mod
             raise FormatError(f"expected names in UTF-8; one of them is {name!r}")
     fixed = _fixed(constants or {}, graph)
     tensors = local_tensors(graph, Path(path).parent, fixed)
-    nodes = needed_nodes(graph.node, [each.name for each in graph.output], {*tensors, *(i.name for i in graph.input)})
+    nodes = needed_nodes(graph.node, [value.name for value in graph.output], {*tensors, *(i.name for i in graph.input)})
     if not graph.output:
         raise GraphError("the graph has no outputs")
-    inputs = {each.name: _given(each) for each in graph.input if each.name not in tensors}
-    if len(inputs) + len([each for each in graph.input if each.name in tensors]) < len(graph.input):
+    inputs = {value.name: _given(value) for value in graph.input if value.name not in tensors}
+    if len(inputs) + len([value for value in graph.input if value.name in tensors]) < len(graph.input):
         raise GraphError("the graph has two inputs of one name")
-    shared = _shared(nodes, [each.name for each in graph.output])
-    for name, known in tensors.items():
-        known.tied = known.trained and name in shared
+    shared = _shared(nodes, [value.name for value in graph.output])
+    for name, tensor in tensors.items():
+        tensor.tied = tensor.trained and name in shared
     source = {"format": "onnx", "opset": opsets[""], "producer": proto.producer_name}
     return Model(nodes, tensors, inputs, [o.name for o in graph.output], opsets, shared, Path(path).parent, source)
 
@@ -90,9 +90,9 @@ def _parsed(path: Path) -> ModelProto:
 
 def _names(graph: GraphProto) -> Iterator[str]:
     """All names in the graph and the graphs within it."""
-    for given in (*graph.input, *graph.output):
-        yield given.name
-        yield from (dim.dim_param for dim in given.type.tensor_type.shape.dim)
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
     yield from (tensor.name for tensor in graph.initializer)
     for node in graph.node:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
@@ -102,7 +102,7 @@ def _names(graph: GraphProto) -> Iterator[str]:
 
 
 def _opsets(proto: ModelProto) -> dict[str, int]:
-    opsets = {DOMAINS.get(each.domain, each.domain): each.version for each in proto.opset_import}
+    opsets = {DOMAINS.get(opset.domain, opset.domain): opset.version for opset in proto.opset_import}
     newest = onnx.defs.onnx_opset_version()
     if "" not in opsets:
         opsets[""] = 1
@@ -181,8 +181,8 @@ def needed_nodes(nodes: Iterable[NodeProto], outputs: Iterable[str], provided: s
         if name in makers:
             maker = makers[name]
             if maker not in order:
-                order[maker] = {makers[each] for each in taken[maker] if each in makers}
-                waiting += [(each, maker) for each in taken[maker]]  # type: ignore[misc]
+                order[maker] = {makers[source] for source in taken[maker] if source in makers}
+                waiting += [(source, maker) for source in taken[maker]]  # type: ignore[misc]
         elif name not in provided:
             who = "an output of the graph" if taker is None else f"taken by {describe(nodes[taker])}"
             raise GraphError(f"{name!r}, {who}, comes from nowhere{suggestion(name, [*makers, *provided])}")
@@ -257,7 +257,7 @@ def _kind(proto: TypeProto) -> str:
 
 def _fixed(constants: Mapping[str, Any], graph: GraphProto) -> dict[str, Tensor]:
     """The inputs that the user gives a value, as tensors of the types that the model says."""
-    dtypes = {each.name: each.type.tensor_type.elem_type for each in graph.input}
+    dtypes = {value_info.name: value_info.type.tensor_type.elem_type for value_info in graph.input}
     fixed = {}
     for name, value in constants.items():
         if name not in dtypes:

@@ -80,7 +80,7 @@ def search(model: Model, sizes: Mapping[str, Any]) -> FinishedWalk:
             return walk if walk.free == tuple(free) else _loosened(tried, free, walk)
         if tried.is_hopeless:
             break
-    batches = BATCHES[1:] if any(each.is_batch for each in free.values()) else ()
+    batches = BATCHES[1:] if any(size.is_batch for size in free.values()) else ()
     for start, batch in itertools.product(range(3), batches):
         walk = None if tried.is_hopeless else tried.walk(free, (), start, batch)
         if walk:
@@ -93,7 +93,7 @@ def search(model: Model, sizes: Mapping[str, Any]) -> FinishedWalk:
 
 def _starts(free: Mapping[str, Free]) -> Iterable[int]:
     """Which entry of STARTS and LENGTHS to begin with."""
-    searched = any(not each.is_batch and each.size is None for each in free.values())
+    searched = any(not size.is_batch and size.size is None for size in free.values())
     return range(max(len(STARTS), len(LENGTHS)) if searched else 1)
 
 
@@ -154,14 +154,14 @@ class _Tries:
         """The shapes of each input in both trials, with these sizes free and the others fixed."""
         factors = iter(FACTORS * (1 + len(free) // len(FACTORS)))
         sizes: dict[Place, tuple[int, int]] = {}
-        for name, each in free.items():
-            first, second = self._pair(each, name in names, start, batch, factors)
+        for name, free_size in free.items():
+            first, second = self._pair(free_size, name in names, start, batch, factors)
             pair = first, (max(first * first // second, 1) if name in smaller else second)
-            sizes.update(dict.fromkeys(each.places, pair))
+            sizes.update(dict.fromkeys(free_size.places, pair))
         shapes = {}
-        for name, given in self.givens.items():
-            assert given.sizes is not None
-            pairs = [sizes.get(Place(name, i), (size, size)) for i, size in enumerate(given.sizes)]
+        for name, input in self.givens.items():
+            assert input.sizes is not None
+            pairs = [sizes.get(Place(name, i), (size, size)) for i, size in enumerate(input.sizes)]
             shapes[name] = (tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
         return shapes  # type: ignore[return-value]
 
@@ -179,28 +179,28 @@ def _meta(
     givens: Mapping[str, Given], shapes: Mapping[str, tuple[tuple[int, ...], ...]]
 ) -> dict[str, tuple[Tensor, ...]]:
     tensors = {}
-    for name, given in givens.items():
+    for name, input in givens.items():
         for one in shapes[name]:
             if torch.Size(one).numel() > LARGEST_INPUT or max(one, default=0) > LARGEST_INPUT:
                 raise GraphError(f"the input {name!r} of shape {one} is larger than any that can be meant")
-        tensors[name] = tuple(torch.empty(one, dtype=given.dtype, device="meta") for one in shapes[name])
+        tensors[name] = tuple(torch.empty(one, dtype=input.dtype, device="meta") for one in shapes[name])
     return tensors
 
 
 def _with_shapes(model: Model, sizes: Mapping[str, Any]) -> dict[str, Given]:
     """The inputs, with the shapes that the user says for some."""
     inputs = dict(model.inputs)
-    for name, given in model.inputs.items():
+    for name, input in model.inputs.items():
         wanted = sizes.get(name)
         if isinstance(wanted, Sequence) and not isinstance(wanted, str):
-            if given.sizes is not None and len(wanted) != len(given.sizes):
-                raise SettingError(f"the input {name!r} has {len(given.sizes)} axes, came {tuple(wanted)}")
-            pairs = zip(given.sizes or (None,) * len(wanted), wanted, strict=True)
+            if input.sizes is not None and len(wanted) != len(input.sizes):
+                raise SettingError(f"the input {name!r} has {len(input.sizes)} axes, came {tuple(wanted)}")
+            pairs = zip(input.sizes or (None,) * len(wanted), wanted, strict=True)
             inputs[name] = Given(
-                given.dtype, tuple([fixed if isinstance(fixed, int) else size for fixed, size in pairs])
+                input.dtype, tuple([fixed if isinstance(fixed, int) else size for fixed, size in pairs])
             )
-        elif given.sizes is None:
-            inputs[name] = Given(given.dtype, _guessed(model, name))
+        elif input.sizes is None:
+            inputs[name] = Given(input.dtype, _guessed(model, name))
     return inputs
 
 
@@ -217,8 +217,8 @@ def _guessed(model: Model, name: str) -> tuple[int | str | None, ...]:
 def _free_sizes(givens: Mapping[str, Given], sizes: Mapping[str, Any]) -> dict[str, Free]:
     """The free sizes by name. Those without a name are one wherever they are the same axis."""
     free: dict[str, Free] = {}
-    for name, given in givens.items():
-        for axis, size in enumerate(given.sizes or ()):
+    for name, input in givens.items():
+        for axis, size in enumerate(input.sizes or ()):
             if not isinstance(size, int):
                 key = size or f"axis {axis}"
                 free.setdefault(key, Free()).places.append(Place(name, axis))

@@ -123,7 +123,7 @@ def cum_sum(call: OnnxCall, x: Input, axis: Input, *, exclusive: int, reverse: i
 
 @operator("ReverseSequence", 10, 28)
 def reverse_sequence(call: OnnxCall, x: Input, lengths: Input, *, time_axis: int, batch_axis: int) -> Any:
-    found, whole = call.known_tensor(lengths), x.shape[time_axis]
-    if not isinstance(whole, int) or not bool((found == whole).all()):
+    known_lengths, whole = call.known_tensor(lengths), x.shape[time_axis]
+    if not isinstance(whole, int) or not bool((known_lengths == whole).all()):
         raise UnsupportedError("sequences of different lengths")
     return call.add(blocks.Flip((time_axis,)), x)

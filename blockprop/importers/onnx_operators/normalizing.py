@@ -61,8 +61,10 @@ def group_normalization_by_groups(
     channels = x.shape[1]
     if not isinstance(channels, int):
         raise FreeSizeError("the number of channels")
-    each = [Known(call.held(w).tensor.repeat_interleave(channels // num_groups), trained=True) for w in (scale, bias)]
-    return group_normalization(call, x, *each, num_groups=num_groups, epsilon=epsilon)
+    by_channel = [
+        Known(call.held(w).tensor.repeat_interleave(channels // num_groups), trained=True) for w in (scale, bias)
+    ]
+    return group_normalization(call, x, *by_channel, num_groups=num_groups, epsilon=epsilon)
 
 
 @operator("GroupNormalization", 21)

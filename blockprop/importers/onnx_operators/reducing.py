@@ -19,8 +19,8 @@ def _reduction(name: str, by_attribute: tuple[int, ...], by_input: tuple[int, ..
     def with_input(
         call: OnnxCall, x: Input, axes: Input | None = None, *, keepdims: int, noop_with_empty_axes: int = 0
     ) -> Any:
-        found = None if axes is None else call.whole_in(axes)
-        return _over(call, x, found, keepdims, bool(noop_with_empty_axes), reduce)
+        chosen = None if axes is None else call.whole_in(axes)
+        return _over(call, x, chosen, keepdims, bool(noop_with_empty_axes), reduce)
 
 
 def _over(call: OnnxCall, x: Input, axes: Any, keepdims: int, empty_means_none: bool, reduce: Reduce) -> Any:

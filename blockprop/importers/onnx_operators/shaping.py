@@ -58,16 +58,16 @@ def flatten(call: OnnxCall, x: Input, *, axis: int) -> Any:
 
 @operator("Squeeze", 1, 11, 13, 21, 23, 24, 25)
 def squeeze(call: OnnxCall, x: Input, axes_input: Input | None = None, *, axes: list[int] | None = None) -> Any:
-    found = call.axes_in(axes, axes_input)
-    if found is None:
-        found = [axis for axis, size in enumerate(x.shape) if isinstance(size, int) and size == 1]
-    return call.add(blocks.Squeeze(tuple(found)), x) if found else x
+    chosen = call.axes_in(axes, axes_input)
+    if chosen is None:
+        chosen = [axis for axis, size in enumerate(x.shape) if isinstance(size, int) and size == 1]
+    return call.add(blocks.Squeeze(tuple(chosen)), x) if chosen else x
 
 
 @operator("Unsqueeze", 1, 11, 13, 21, 23, 24, 25)
 def unsqueeze(call: OnnxCall, x: Input, axes_input: Input | None = None, *, axes: list[int] | None = None) -> Any:
-    found = call.axes_in(axes, axes_input)
-    return call.add(blocks.Unsqueeze(tuple(found)), x) if found else x
+    chosen = call.axes_in(axes, axes_input)
+    return call.add(blocks.Unsqueeze(tuple(chosen)), x) if chosen else x
 
 
 @operator("Transpose", 1, 13, 21, 23, 24, 25)
@@ -182,10 +182,10 @@ def _flipped(call: OnnxCall, place: AxisSize, size: AxisSize, is_end: bool = Fal
 
 @operator("Expand", 8, 13)
 def expand(call: OnnxCall, x: Input, shape: Input) -> Any:
-    given = call.sizes_in(shape)
-    wanted: list[AxisSize] = [*(1,) * (x.axes - len(given)), *given]
-    own = [1] * (len(wanted) - x.axes) + list(x.shape)
-    if len(own) == x.axes and all(size == 1 or size == mine for size, mine in zip(wanted, own, strict=True)):
+    asked = call.sizes_in(shape)
+    wanted: list[AxisSize] = [*(1,) * (x.axes - len(asked)), *asked]
+    padded = [1] * (len(wanted) - x.axes) + list(x.shape)
+    if len(padded) == x.axes and all(size == 1 or size == old for size, old in zip(wanted, padded, strict=True)):
         return x
     sizes, others = call.sizes(wanted, x)
     return call.add(blocks.Expand(sizes), x, *others)
@@ -223,17 +223,17 @@ def space_to_depth(call: OnnxCall, x: Input, *, blocksize: int, mode: str = "DCR
 
 @operator("Shape", 1, 13, 15, 19, 21, 23, 24, 25)
 def shape(call: OnnxCall, x: Input, *, start: int = 0, end: int | None = None) -> Any:
-    found = shape_of(x)
+    whole = shape_of(x)
     if (start, end) == (0, None):
-        return found
-    if isinstance(found, Known):
-        return Known(found.tensor[start:end])
-    return call.settled(found.array[start:end])
+        return whole
+    if isinstance(whole, Known):
+        return Known(whole.tensor[start:end])
+    return call.settled(whole.array[start:end])
 
 
 @operator("Size", 1, 13, 19, 21, 23, 24, 25)
 def size(call: OnnxCall, x: Input) -> Any:
     count: Any = 1
-    for each in x.shape:
-        count = count * each
+    for length in x.shape:
+        count = count * length
     return call.settled(count)

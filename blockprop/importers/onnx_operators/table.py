@@ -108,11 +108,11 @@ def _value(attribute: AttributeProto) -> Any:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     if isinstance(value, list) and value and isinstance(value[0], bytes):
-        return [each.decode(errors="replace") for each in value]
+        return [item.decode(errors="replace") for item in value]
     if attribute.type == AttributeProto.FLOAT:
         return _simple(value)
     if attribute.type == AttributeProto.FLOATS:
-        return [_simple(each) for each in value]
+        return [_simple(item) for item in value]
     return list(value) if attribute.type == AttributeProto.INTS else value
 
 

@@ -65,9 +65,9 @@ def opaque_block(target: Any, given: dict[str, Any], graph: Graph, val: Any) -> 
     name = target._schema.name.split("::")[1]
     if name.endswith("_"):  # what would change its operand gives a new tensor here
         target = getattr(getattr(torch.ops.aten, name.rstrip("_")), target._overloadname)
-    operands: list[Value] = [each for each in pytree.tree_leaves(given) if isinstance(each, Flow | Known)]
+    operands: list[Value] = [leaf for leaf in pytree.tree_leaves(given) if isinstance(leaf, Flow | Known)]
     places = itertools.count()
-    _, others = graph.formulas([each for each in pytree.tree_leaves(given) if isinstance(each, Symbol)], *operands)
+    _, others = graph.formulas([leaf for leaf in pytree.tree_leaves(given) if isinstance(leaf, Symbol)], *operands)
 
     def plain(value: Any) -> Any:
         if isinstance(value, Flow | Known):
@@ -76,7 +76,7 @@ def opaque_block(target: Any, given: dict[str, Any], graph: Graph, val: Any) -> 
             return {"dtype": str(value).removeprefix("torch.")}
         if isinstance(value, Symbol):
             return {"size": graph.formulas([value], *operands, *others)[0][0]}
-        return tuple(plain(each) for each in value) if isinstance(value, list | tuple) else value
+        return tuple(plain(leaf) for leaf in value) if isinstance(value, list | tuple) else value
 
     schema = target._schema
     defaults = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}

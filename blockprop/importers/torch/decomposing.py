@@ -31,12 +31,12 @@ def decomposed(target: Any, given: Mapping[str, Any], node: fx.Node) -> tuple[fx
     if not values or any(not isinstance(leaf, int | float | str | None | _TORCH | Flow | Known) for leaf in leaves):
         return None
     first, second = (_traced(call, target, [_shape(value, trial) for value in values]) for trial in range(2))
-    if first is None or second is None or any(each.target is target for each in first.nodes):
+    if first is None or second is None or any(operator.target is target for operator in first.nodes):
         return None
     if not same(first, second):
         raise UnsupportedError("it has no block, and a free size stands in its parts")
-    for each in first.nodes:
-        each.meta |= {key: node.meta[key] for key in ("nn_module_stack", "stack_trace") if key in node.meta}
+    for operator in first.nodes:
+        operator.meta |= {key: node.meta[key] for key in ("nn_module_stack", "stack_trace") if key in node.meta}
     return first, values
 
 

@@ -138,10 +138,11 @@ def _multiple(candidates: Sequence[_Sizes], x: int, y: int, most: int, divided: 
     """
     for count in range(1, most + 1):
         for axes in itertools.combinations(candidates, count):
-            product_here, product_there = math.prod(each.here for each in axes), math.prod(each.there for each in axes)
+            product_here = math.prod(axis.here for axis in axes)
+            product_there = math.prod(axis.there for axis in axes)
             if x and x * product_there == y * product_here and (divided or x % product_here == 0):
                 common = math.gcd(x, product_here)
-                return Reference(tuple(each.axis for each in axes), x // common, product_here // common)
+                return Reference(tuple(axis.axis for axis in axes), x // common, product_here // common)
     return None
 
 

@@ -126,7 +126,9 @@ def export(
         accepted = [pair for group in groups for pair in _accepted(exporter, group, sizes)]
         varied = _varied(exporter, accepted, base, sizes, formulas)
     program, free, explanations = _with_formulas(exporter, varied, base, sizes)
-    return Exported(program, _trials(sizes, free), explanations, _third_sizes([each.group for each in free], sizes))
+    return Exported(
+        program, _trials(sizes, free), explanations, _third_sizes([variation.group for variation in free], sizes)
+    )
 
 
 def _groups(inputs: Sequence[Tensor]) -> list[_Group]:
@@ -198,7 +200,7 @@ def _all_at_once(
     with suppress(Exception):  # the module may refuse sizes in whatever way it likes
         explanations = explain(base, exporter.static(everything), _changed(group for group, _ in accepted))
         if explanations is not None:
-            return [_Varied(*each, explanations, 0) for each in accepted]
+            return [_Varied(*pair, explanations, 0) for pair in accepted]
     return []
 
 
@@ -210,21 +212,21 @@ def _with_formulas(
     exporter: Exporter, varied: list[_Varied], base: Program, sizes: TrialSizes
 ) -> tuple[Program, list[_Varied], Explanations]:
     """(graph, groups that are free in it, explanations): with torch.export's formulas where explanations lack."""
-    explained = [each for each in varied if each.explanations is not None]
+    explained = [variation for variation in varied if variation.explanations is not None]
     explanations, clashing = _merged(explained)
-    explained = [each for each in explained if each not in clashing]
-    others = [each for each in varied if each.explanations is None or each in clashing]
-    others = [each for each in others if each.group.is_batch or each.differing < MOST_FORMULAS]
+    explained = [variation for variation in explained if variation not in clashing]
+    others = [variation for variation in varied if variation.explanations is None or variation in clashing]
+    others = [variation for variation in others if variation.group.is_batch or variation.differing < MOST_FORMULAS]
     if not others:
         return base, explained, explanations
-    constant = [each for each in explained if not each.explanations]
-    wanted = [*others, *(each for each in explained if each.explanations)]
-    wanted.sort(key=lambda each: not each.group.is_batch)
+    constant = [variation for variation in explained if not variation.explanations]
+    wanted = [*others, *(variation for variation in explained if variation.explanations)]
+    wanted.sort(key=lambda variation: not variation.group.is_batch)
     for count in range(len(wanted), 0, -1):
-        axes = [place for each in wanted[:count] for place in each.group.axes]
+        axes = [place for variation in wanted[:count] for place in variation.group.axes]
         with suppress(Exception):  # whatever torch.export stumbles over
             program, free = exporter.dynamic(sizes, axes)
-            kept = [each for each in wanted[:count] if all(place in free for place in each.group.axes)]
+            kept = [variation for variation in wanted[:count] if all(place in free for place in variation.group.axes)]
             if len(kept) + len(constant) <= len(explained):
                 break
             return program, [*constant, *kept], {}
@@ -235,10 +237,10 @@ def _merged(varied: list[_Varied]) -> tuple[dict[tuple[str, int], Reference], li
     """All explanations, and the groups that explain a number that another one explains already."""
     references: dict[tuple[str, int], Reference] = {}
     clashing = []
-    for each in varied:
-        new = dict(each.explanations or {})
+    for variation in varied:
+        new = dict(variation.explanations or {})
         if any(references.get(place, reference) != reference for place, reference in new.items()):
-            clashing.append(each)
+            clashing.append(variation)
         else:
             references |= new
     return references, clashing
@@ -246,12 +248,12 @@ def _merged(varied: list[_Varied]) -> tuple[dict[tuple[str, int], Reference], li
 
 def _trials(sizes: TrialSizes, free: list[_Varied]) -> tuple[tuple[tuple[int, ...], ...], ...]:
     first = second = sizes
-    for each in free:
-        if each.group.is_batch:
-            first, second = (_resized(s, each.group.axes, n) for s, n in zip((first, second), BATCH, strict=True))
+    for variation in free:
+        if variation.group.is_batch:
+            first, second = (_resized(s, variation.group.axes, n) for s, n in zip((first, second), BATCH, strict=True))
         else:
-            for place in each.group.axes:
-                second = _resized(second, (place,), each.sizes[place.input][place.axis])
+            for place in variation.group.axes:
+                second = _resized(second, (place,), variation.sizes[place.input][place.axis])
     return tuple(zip(first, second, strict=True))
 
 
@@ -262,7 +264,7 @@ def _third_sizes(groups: list[_Group], sizes: TrialSizes) -> tuple[TrialSizes, .
     choices = [sizes, sizes, sizes]
     for group in groups:
         others = group.third_sizes(sizes)
-        choices = [_merged_sizes(each, other, group) for each, other in zip(choices, others, strict=True)]
+        choices = [_merged_sizes(chosen, other, group) for chosen, other in zip(choices, others, strict=True)]
     return tuple(dict.fromkeys(choices))
 
 

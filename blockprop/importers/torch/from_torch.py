@@ -187,14 +187,14 @@ def _meta(module: nn.Module, network: Network, graph: Graph, exported: Exported,
     }
     theirs = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     theirs |= {name for name, _ in module.named_buffers(remove_duplicate=False)}
-    titles = {own: name for own, name in graph.parameter_names.items() if name in theirs}
+    titles = {here: name for here, name in graph.parameter_names.items() if name in theirs}
     untrained, trained = frozen(module), network.parameters.keys()
-    uses = Counter(name for own, name in titles.items() if own in trained)
-    if renamed := {own: name for own, name in titles.items() if own != name}:
+    uses = Counter(name for here, name in titles.items() if here in trained)
+    if renamed := {here: name for here, name in titles.items() if here != name}:
         meta["parameter_names"] = renamed
     if computed := sorted(trained - titles.keys()):
         meta["computed"] = computed
-    if fixed := sorted(own for own in trained & titles.keys() if titles[own] in untrained):
+    if fixed := sorted(here for here in trained & titles.keys() if titles[here] in untrained):
         meta["frozen"] = fixed
     if untied := sorted(name for name, count in uses.items() if count > 1):
         meta["untied"] = untied
@@ -215,9 +215,9 @@ def _known_tensors(exported: Exported, placeholders: Sequence[Any]) -> dict[str,
         tensor = program.state_dict[title] if title in program.state_dict else program.constants[title]
         trained = node.name in signature.inputs_to_parameters
         by_placeholder[node.name] = by_tensor.setdefault(id(tensor), Known(tensor.detach(), title, trained))
-    for known in by_tensor.values():
-        nodes = [node for node in placeholders if by_placeholder.get(node.name) is known]
-        known.tied = known.trained and len({_use(user, node) for node in nodes for user in node.users}) > 1
+    for weight in by_tensor.values():
+        nodes = [node for node in placeholders if by_placeholder.get(node.name) is weight]
+        weight.tied = weight.trained and len({_use(user, node) for node in nodes for user in node.users}) > 1
     return by_placeholder
 
 
@@ -239,12 +239,12 @@ def _difference(network: Network, inputs: list[Tensor], expected: list[Tensor]) 
     """How the network's outputs differ from the module's, in words; "" if they agree."""
     outputs = network(*inputs)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    for name, mine, theirs in zip(network.outputs, outputs, expected, strict=True):
-        if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
-            return f"the imported {name} is {shape(mine)} {mine.dtype}, the module's is {shape(theirs)} {theirs.dtype}"
-        mine, theirs = (y.double().nan_to_num(1e30, 1e30, -1e30) for y in (mine, theirs))
-        scale = max(theirs.abs().max().item(), 1e-30) if theirs.numel() else 1.0
-        error = (mine - theirs).abs().max().item() / scale if theirs.numel() else 0.0
+    for name, here, there in zip(network.outputs, outputs, expected, strict=True):
+        if here.shape != there.shape or here.dtype != there.dtype:
+            return f"the imported {name} is {shape(here)} {here.dtype}, the module's is {shape(there)} {there.dtype}"
+        here, there = (y.double().nan_to_num(1e30, 1e30, -1e30) for y in (here, there))
+        scale = max(there.abs().max().item(), 1e-30) if there.numel() else 1.0
+        error = (here - there).abs().max().item() / scale if there.numel() else 0.0
         if error > max(TOLERANCE.get(y.dtype, 0.0) for y in (*inputs, *expected)):
             return f"the imported {name} differs from the module's by {error:.2g} of the largest value"
     return ""

@@ -114,9 +114,9 @@ class TorchInterpreter:
 
     def _python(self, node: fx.Node, target: Callable[..., Any], *given: Any) -> Any:
         """Arithmetic with sizes, and taking one of several outputs."""
-        symbols = [each for each in given if isinstance(each, Symbol | Unrounded)]
+        symbols = [operand for operand in given if isinstance(operand, Symbol | Unrounded)]
         if target.__name__ in ("ge", "le", "gt", "lt", "eq", "ne"):  # what torch.export only asserts
-            return target(*(each.trials[0] if isinstance(each, Symbol) else each for each in given))
+            return target(*(operand.trials[0] if isinstance(operand, Symbol) else operand for operand in given))
         try:
             return _SYMBOLIC.get(target.__name__, target)(*given) if symbols else target(*given)
         except TypeError:
@@ -187,8 +187,8 @@ class TorchInterpreter:
     def _converted(self, node: fx.Node, target: Any, given: dict[str, Any], in_place: bool) -> Any:
         """What the operator gives: computed now if it is constant, else by new nodes of the graph."""
         given = self._with_numbers(node, target, given)
-        tensors = [each for each in pytree.tree_leaves(given) if isinstance(each, Flow | Known)]
-        symbols = any(isinstance(each, Symbol | Unrounded) for each in pytree.tree_leaves(given))
+        tensors = [operand for operand in pytree.tree_leaves(given) if isinstance(operand, Flow | Known)]
+        symbols = any(isinstance(operand, Symbol | Unrounded) for operand in pytree.tree_leaves(given))
         result = None
         if tensors and not symbols and all(isinstance(t, Known) or t.known is not None for t in tensors):
             result = computed(target, given)
@@ -260,7 +260,7 @@ class TorchInterpreter:
         return ATEN.get(name) or ATEN.get(name.rstrip("_"))
 
     def _call(self, node: fx.Node, target: Any, given: Mapping[str, Any]) -> Call:
-        weights = [each.name for each in given.values() if isinstance(each, Known) and each.name]
+        weights = [operand.name for operand in given.values() if isinstance(operand, Known) and operand.name]
         return Call(self.graph, self._names.of(node, weights), str(target), place_of(node), training=self.training)
 
     def _note(self, node: fx.Node, operator: str, why: str) -> None:

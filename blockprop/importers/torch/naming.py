@@ -56,8 +56,8 @@ def stack_of(node: fx.Node) -> str:
 
 
 def _call_number(entry: Any) -> str:
-    found = re.search(r"@\d+$", entry[0])
-    return found.group() if found else ""
+    match = re.search(r"@\d+$", entry[0])
+    return match.group() if match else ""
 
 
 def path_of(stack: str) -> str:
@@ -69,7 +69,7 @@ def place_of(node: fx.Node) -> str:
     """The source line of the module: file:line and its text."""
     lines = (node.meta.get("stack_trace") or "").rstrip().splitlines()
     for i in range(len(lines) - 1, -1, -1):
-        if found := re.match(r'\s*File "(.+)", line (\d+)', lines[i]):
+        if match := re.match(r'\s*File "(.+)", line (\d+)', lines[i]):
             text = lines[i + 1].strip() if i + 1 < len(lines) else ""
-            return f"{found[1]}:{found[2]} `{text}`"
+            return f"{match[1]}:{match[2]} `{text}`"
     return ""
