@@ -120,15 +120,15 @@ def augmentations(text: str) -> list[Augmentation]:
 
     Raises SettingError for an unknown name or a number that makes no sense.
     """
-    found = []
+    chosen = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, colon, amount = part.partition(":")
         if name not in AUGMENTATIONS:
             raise SettingError(f"there is no augmentation {name!r}{suggestion(name, AUGMENTATIONS)}")
         if (name == "flip") == bool(colon):
             raise SettingError(f"expected flip or, with a number, such as {name if colon else part}:4, came {part!r}")
-        found.append(AUGMENTATIONS[name](*([_number(part, amount)] if colon else [])))
-    return found
+        chosen.append(AUGMENTATIONS[name](*([_number(part, amount)] if colon else [])))
+    return chosen
 
 
 def augmented(x: Tensor, changes: Sequence[Augmentation], seed: int, step: int) -> Tensor:

@@ -10,9 +10,9 @@ from blockprop.visualize.places import SIDES, sizes
 def spatial_rectifiers(network: Network) -> list[str]:
     """The rectifiers whose outputs have rows and columns, (n, c, h, w), from the input on."""
     producers = {key: node for node in network.nodes for key in node.keys}
-    found = [node.name for node in network.nodes if rectifier(node, producers)]
+    rectifiers = [node.name for node in network.nodes if rectifier(node, producers)]
     shapes = _shapes(network)
-    return [name for name in found if len(shapes.get(name, (1, 1, 1, 1))) == 4]
+    return [name for name in rectifiers if len(shapes.get(name, (1, 1, 1, 1))) == 4]
 
 
 def at_depth(names: list[str], depth: float) -> str:
@@ -22,9 +22,9 @@ def at_depth(names: list[str], depth: float) -> str:
 
 def _shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """Of all outputs, for the smallest picture that goes in; nothing if none of those tried does."""
-    known = network.meta.get("shape") or []
-    own = [(known[1], known[2])] if len(known) == 3 else []
-    for height, width in (*own, *((side, side) for side in SIDES)):
+    shape = network.meta.get("shape") or []
+    trained_on = [(shape[1], shape[2])] if len(shape) == 3 else []
+    for height, width in (*trained_on, *((side, side) for side in SIDES)):
         try:
             return sizes(network, picture_channels(network), height, width)
         except BlockpropError:

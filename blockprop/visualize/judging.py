@@ -110,7 +110,7 @@ def _class(network: Network, target: Target, output: str | None = None) -> tuple
 
 def _probabilities(network: Network, pictures: Tensor, node: str) -> Tensor:
     """(n, classes): softmax of the scores at a node; further axes are averaged over. One picture at a time."""
-    scores = [network.values(checked(each, network), keep=(node,))[node] for each in pictures.split(1)]
+    scores = [network.values(checked(picture, network), keep=(node,))[node] for picture in pictures.split(1)]
     return _shares(torch.cat(scores))
 
 

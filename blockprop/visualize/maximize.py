@@ -89,7 +89,7 @@ def maximize(
     if doubt and targets.scores_node:
         objective = objective - doubt * penalties.doubt(targets.scores_node, targets.class_numbers)
     usual = PENALTIES.get(str(network.meta.get("architecture")), USUAL_PENALTIES)
-    l2, total_variation = (usual[i] if own is None else own for i, own in enumerate((l2, total_variation)))
+    l2, total_variation = (usual[i] if weight is None else weight for i, weight in enumerate((l2, total_variation)))
     if l2:
         objective = objective - l2 * penalties.l2()
     if total_variation:
@@ -120,9 +120,9 @@ def maximize(
 
 
 def _channels(network: Network) -> int:
-    known = preprocessing_of(network)
-    if known is not None:
-        return known.count
+    preprocessing = preprocessing_of(network)
+    if preprocessing is not None:
+        return preprocessing.count
     return int(network.meta["shape"][0]) if len(network.meta.get("shape", ())) == 3 else 3
 
 
@@ -136,8 +136,8 @@ def picture_size(
         return size
     if isinstance(start, Tensor):
         return start.shape[2], start.shape[3]
-    known = preprocessing_of(network)
-    if known is not None and known.height_width:
-        return known.height_width
-    given = network.meta.get("shape", ())
-    return (given[1], given[2]) if len(given) == 3 else (SIDE, SIDE)
+    preprocessing = preprocessing_of(network)
+    if preprocessing is not None and preprocessing.height_width:
+        return preprocessing.height_width
+    shape = network.meta.get("shape", ())
+    return (shape[1], shape[2]) if len(shape) == 3 else (SIDE, SIDE)

@@ -151,9 +151,9 @@ def pipeline(network: Network, canvas: Canvas, transforms: Iterable[Block] = (),
     for name, block in {**canvas.blocks, **_named(transforms)}.items():
         front.append(Node(name, block, (front[-1].name if front else input,)))
     (old,) = network.inputs
-    own = {*network.keys, *network.state, *(node.name for node in network.nodes)} - {old}
+    taken = {*network.keys, *network.state, *(node.name for node in network.nodes)} - {old}
     for name in (input, *(node.name for node in front)):
-        if name in own:
+        if name in taken:
             raise GraphError(f"the network has a node {name!r} itself; import or build it with another name for it")
     nodes = [Node(node.name, node.block, _moved(node.inputs, old, front[-1].name)) for node in network.nodes]
     meta = network.meta.copy()
@@ -187,15 +187,15 @@ def beyond_image(pipeline: Network, nodes: tuple[str, ...]) -> str | None:
 
 
 def _named(transforms: Iterable[Block]) -> dict[str, Block]:
-    found: dict[str, Block] = {}
+    blocks: dict[str, Block] = {}
     counts: Counter[str] = Counter()
     for block in transforms:
         if not isinstance(block, Block):
             raise SettingError(f"expected blocks as transforms, came a {type(block).__name__}")
         kind = type(block).__name__.lower()
         counts[kind] += 1
-        found[f"transform.{kind}{counts[kind] if counts[kind] > 1 else ''}"] = copy.copy(block)
-    return found
+        blocks[f"transform.{kind}{counts[kind] if counts[kind] > 1 else ''}"] = copy.copy(block)
+    return blocks
 
 
 def _moved(names: Sequence[str], old: str, new: str) -> tuple[str, ...]:

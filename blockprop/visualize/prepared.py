@@ -32,7 +32,7 @@ def prepared(network: Network, keep: Collection[str]) -> Network:
         if node.name in taken:
             continue
         chain = _chain(node, by_name, hidden)
-        taken.update(each.name for each in chain)
+        taken.update(link.name for link in chain)
         nodes.append(Node(node.name, _lean(chain), chain[0].inputs))
     return Network(reversed(nodes), network.inputs, network.outputs, network.meta)
 

@@ -100,8 +100,8 @@ class _Trials:
         first, second, third = (self._grown(i * GROWTH) for i in range(3))
         cell, along = 1, AXES[self.axis]
         rates: dict[str, dict[int, Fraction]] = {}
-        for key, given in first.items():
-            steps = [(b - a, c - b) for a, b, c in zip(given, second[key], third[key], strict=True)]
+        for key, shape in first.items():
+            steps = [(b - a, c - b) for a, b, c in zip(shape, second[key], third[key], strict=True)]
             rates[key] = {i: Fraction(step, GROWTH) for i, (step, _) in enumerate(steps) if step}
             cell = math.lcm(cell, *(rate.denominator for rate in rates[key].values()))
             if cell > LARGEST_CELL or any(a != b for a, b in steps):
@@ -138,12 +138,12 @@ class _Trials:
     def _clean(self, cells: int, start: int, stop: int) -> dict[str, tuple[int, int]]:
         """Of each node, with NaN in these cells: (places, clean places in a run at the end that is not spoiled)."""
         trace = self.part.forward(self._spoiled(cells, start, stop), keep=self.part.outputs)
-        found = {}
+        clean_places = {}
         for key in self.part.outputs:
             clean = trace[key].isnan().logical_not().movedim(self.axis, 0).flatten(1).all(1).tolist()
             run = itertools.takewhile(bool, clean if start else reversed(clean))
-            found[key] = len(clean), sum(1 for _ in run)
-        return found
+            clean_places[key] = len(clean), sum(1 for _ in run)
+        return clean_places
 
     def _extent(self, cells: int) -> tuple[int, int] | None:
         """(cells before, cells after) of a cell's receptive field; None if hardly any place of the strip is clean."""
@@ -165,8 +165,9 @@ class _Trials:
             start = self._clean(cells, least, cells)
             end = self._clean(cells, 0, cells - least)
             if all(
-                start[key][1] >= (least - after) * each and end[key][1] >= end[key][0] - (cells - least + before) * each
-                for key, each in self.places.items()
+                start[key][1] >= (least - after) * per_cell
+                and end[key][1] >= end[key][0] - (cells - least + before) * per_cell
+                for key, per_cell in self.places.items()
             ):
                 return least + 1
         raise SettingError(self._mixing(cells))
@@ -197,12 +198,12 @@ class _Trials:
         inner = max(2, math.ceil(self.side / self.cell) - before - after)
         x = self._strip(before + inner + 2 * after + 3)
         crop = x.narrow(self.axis, self.cell, (before + inner + after) * self.cell)
-        whole, piece = (self.part.forward(each, keep=self.part.outputs) for each in (x, crop))
-        for key, each in self.places.items():
-            expected = whole[key].narrow(self.axis, (before + 1) * each, inner * each)
-            found = piece[key].narrow(self.axis, before * each, inner * each)
-            error = float((found - expected).abs().max())
-            if not error <= SAME.get(found.dtype, 0.05) * float(expected.abs().max()):
+        whole, piece = (self.part.forward(picture, keep=self.part.outputs) for picture in (x, crop))
+        for key, per_cell in self.places.items():
+            expected = whole[key].narrow(self.axis, (before + 1) * per_cell, inner * per_cell)
+            came = piece[key].narrow(self.axis, before * per_cell, inner * per_cell)
+            error = float((came - expected).abs().max())
+            if not error <= SAME.get(came.dtype, 0.05) * float(expected.abs().max()):
                 raise SettingError(
                     f"node {key!r} gives something else for a piece of a picture than for the whole (by {error:.3g}): "
                     "a block in front of it depends on where it is, so that it cannot work in tiles"

@@ -86,12 +86,12 @@ class Tiling:
     def sizes(self, picture: Tensor) -> dict[str, tuple[int, int, int]]:
         """(channels, h, w) of each node for a picture as a whole. ShapeError for a node without h and w."""
         _, channels, height, width = picture.shape
-        known = self._sizes.get((channels, height, width))
-        if known is None:
-            known = self._sizes[channels, height, width] = sizes(self.network, channels, height, width)
+        by_node = self._sizes.get((channels, height, width))
+        if by_node is None:
+            by_node = self._sizes[channels, height, width] = sizes(self.network, channels, height, width)
         for node in self.nodes:
-            require_places(node, known[node])
-        return {node: known[node][1:] for node in self.nodes}  # type: ignore[misc]
+            require_places(node, by_node[node])
+        return {node: by_node[node][1:] for node in self.nodes}  # type: ignore[misc]
 
     def tiles(self, picture: Tensor) -> list[Tile]:
         """The tiles of a picture, row by row. Raises SettingError for a tile below its receptive fields."""
@@ -104,19 +104,19 @@ class Tiling:
         if channels not in self._fields:
             self._fields[channels] = receptive_fields(self.network, self.nodes, channels)
         rows, columns = self._fields[channels]
-        found: list[Tile] = []
+        tiles: list[Tile] = []
         for y in spans(rows, height, self.tile):
             for x in spans(columns, width, self.tile):
                 crop = _pixels(rows, y, height), _pixels(columns, x, width)
                 places = {
                     node: (_places(rows, y, node, h), _places(columns, x, node, w)) for node, (_, h, w) in whole.items()
                 }
-                own = {
+                own_places = {
                     node: (_moved(a, y.start * rows.places[node]), _moved(b, x.start * columns.places[node]))
                     for node, (a, b) in places.items()
                 }
-                found.append(Tile(len(found), crop, places, own))
-        return found
+                tiles.append(Tile(len(tiles), crop, places, own_places))
+        return tiles
 
     @torch.no_grad()
     def outputs(self, picture: Tensor) -> Iterator[tuple[Tile, dict[str, Tensor]]]:
@@ -145,12 +145,12 @@ class Tiling:
             outputs = {node: trace[node][_region(tile.own[node])] for node in self.nodes}
             if look is not None and len(tiles) == 1:
                 look(tile, outputs)
-            found = {
+            whole_seeds = {
                 node: _spread(seed, outputs, trace[node], tile, node) for node, seed in seeds(tile, outputs).items()
             }
-            if found:
+            if whole_seeds:
                 del outputs
-                d = self.network.backward(trace, found, wrt=self.input)[self.input]
+                d = self.network.backward(trace, whole_seeds, wrt=self.input)[self.input]
                 d_picture[_region(tile.crop)] += d
         return d_picture
 
@@ -175,14 +175,14 @@ def spans(field: ReceptiveField, size: int, tile: int) -> list[Span]:
         )
     count = math.ceil((total - halo) / (most - halo))
     length = max(math.ceil((total - halo) / count) + halo, least)
-    found: list[Span] = []
+    tiles: list[Span] = []
     start = last = 0
     while start + length < total:
-        found.append(Span(start, start + length, last, start + length - field.after, False))
-        last = found[-1].last
+        tiles.append(Span(start, start + length, last, start + length - field.after, False))
+        last = tiles[-1].last
         start = last - field.before
     start = max(0, min(start, total - length - ragged))
-    return [*found, Span(start, total, last, total, True)]
+    return [*tiles, Span(start, total, last, total, True)]
 
 
 def _pixels(field: ReceptiveField, span: Span, size: int) -> slice:
@@ -191,8 +191,8 @@ def _pixels(field: ReceptiveField, span: Span, size: int) -> slice:
 
 def _places(field: ReceptiveField, span: Span, node: str, size: int) -> slice:
     """A tile's own places; the last tile has also what lies beyond the last cell."""
-    each = field.places[node]
-    return slice(span.first * each, size if span.is_end else span.last * each)
+    per_cell = field.places[node]
+    return slice(span.first * per_cell, size if span.is_end else span.last * per_cell)
 
 
 def _moved(places: slice, start: int) -> slice:

@@ -107,16 +107,16 @@ def _cut(colors: ImageArray, seeds: ImageArray, rounds: int, hold: bool, seed: i
     outer, inner = _color_models(colors, seeds)
     sure, sure_not = (cv2.GC_FGD, cv2.GC_BGD) if hold else (cv2.GC_PR_FGD, cv2.GC_PR_BGD)
     kinds = np.select([seeds == 1, seeds == -1], [sure, sure_not], cv2.GC_PR_BGD).astype(np.uint8)
-    found = np.zeros(seeds.shape, bool)
+    foreground = np.zeros(seeds.shape, bool)
     for i in range(rounds):
-        before = found
+        before = foreground
         # OpenCV would fit the first mixtures to undecided pixels, too; these here know the seeds alone
         mode = cv2.GC_EVAL if i else cv2.GC_EVAL_FREEZE_MODEL
         cv2.grabCut(colors, kinds, (0, 0, 1, 1), outer, inner, 1, mode)
-        found = (kinds == cv2.GC_FGD) | (kinds == cv2.GC_PR_FGD)
-        if not found.any() or found.all() or (i and np.array_equal(found, before)):
+        foreground = (kinds == cv2.GC_FGD) | (kinds == cv2.GC_PR_FGD)
+        if not foreground.any() or foreground.all() or (i and np.array_equal(foreground, before)):
             break
-    return found
+    return foreground
 
 
 def _color_models(colors: ImageArray, seeds: ImageArray) -> tuple[ImageArray, ImageArray]:

@@ -52,9 +52,9 @@ def score(network: Network, target: Target = "top", output: str | None = None) -
         node, direction = _node(network, target[0]), target[1]
         return Direction(node, f"{node} in a direction of {shape(direction)}", direction)
     if isinstance(target, Mapping) and target:
-        return WeightedSum([(float(weight), score(network, each, output)) for each, weight in target.items()])
+        return WeightedSum([(float(weight), score(network, part, output)) for part, weight in target.items()])
     if isinstance(target, Sequence) and target:
-        return WeightedSum([(1.0, score(network, each, output)) for each in target])
+        return WeightedSum([(1.0, score(network, part, output)) for part in target])
     raise SettingError(f"expected a class, a node, (node, direction), or several of these as target, came {target!r}")
 
 

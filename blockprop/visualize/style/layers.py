@@ -53,20 +53,20 @@ def default_layers(network: Network, required: bool = True) -> Default:
     Raises SettingError for a network that rectifies nothing; if they are not required, there are no layers then.
     """
     nodes = {node.name for node in network.nodes}
-    known = DEFAULTS.get(str(network.meta.get("architecture")))
-    if known is not None:
-        content = tuple(name for name in known.content if name in nodes)
-        style = {name: weight for name, weight in known.style.items() if name in nodes}
+    tried_out = DEFAULTS.get(str(network.meta.get("architecture")))
+    if tried_out is not None:
+        content = tuple(name for name in tried_out.content if name in nodes)
+        style = {name: weight for name, weight in tried_out.style.items() if name in nodes}
         if content and style:
-            return Default(content[:1], style, known.style_weight)
-    found = spatial_rectifiers(network)
-    if not found and not required:
+            return Default(content[:1], style, tried_out.style_weight)
+    rectifiers = spatial_rectifiers(network)
+    if not rectifiers and not required:
         return Default((), {})
-    if not found:
+    if not rectifiers:
         names = ", ".join(node.name for node in network.nodes)
         raise SettingError(f"say which layers have content and style, content_layers=… and style_layers=…, of {names}")
-    style = dict.fromkeys((at_depth(found, depth) for depth in AUTOMATIC), 1.0)
-    return Default((at_depth(found, CONTENT_DEPTH),), style)
+    style = dict.fromkeys((at_depth(rectifiers, depth) for depth in AUTOMATIC), 1.0)
+    return Default((at_depth(rectifiers, CONTENT_DEPTH),), style)
 
 
 def weights_of(layers: LayerWeights, network: Network, title: str) -> dict[str, float]:
@@ -74,18 +74,18 @@ def weights_of(layers: LayerWeights, network: Network, title: str) -> dict[str, 
 
     Raises GraphError for unknown nodes, with near names, SettingError for no layers and weights that are not above 0.
     """
-    given = {layers: 1.0} if isinstance(layers, str) else layers
-    if not isinstance(given, Mapping | Sequence):
-        raise SettingError(f"{title}: expected a node, several, or weights by node, came {given!r}")
-    pairs = given.items() if isinstance(given, Mapping) else ((name, 1.0) for name in given)
-    found = {str(name): float(weight) for name, weight in pairs}
+    by_node = {layers: 1.0} if isinstance(layers, str) else layers
+    if not isinstance(by_node, Mapping | Sequence):
+        raise SettingError(f"{title}: expected a node, several, or weights by node, came {by_node!r}")
+    pairs = by_node.items() if isinstance(by_node, Mapping) else ((name, 1.0) for name in by_node)
+    weights = {str(name): float(weight) for name, weight in pairs}
     names = [node.name for node in network.nodes if node.block.output_count == 1]
-    for name, weight in found.items():
+    for name, weight in weights.items():
         if name not in names:
             raise GraphError(f"the network has no layer {name!r}{suggestion(name, names)}")
         if not 0 < weight < float("inf"):
             raise SettingError(f"the weights of {title} must be above 0, came {weight:g} for {name!r}")
-    if not found:
+    if not weights:
         raise SettingError(f"{title} names no layer; there are {', '.join(names)}")
-    total = sum(found.values())
-    return {name: weight / total for name, weight in found.items()}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}

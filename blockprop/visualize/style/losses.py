@@ -126,11 +126,11 @@ class StyleLosses:
         sizes = self.tiling.sizes(picture)
         # In the memory layout that prepared networks give, because subtracting from another one takes twice as long.
         layout = torch.channels_last
-        found = {node: picture.new_empty(1, *sizes[node]).contiguous(memory_format=layout) for node in nodes}
+        wholes = {node: picture.new_empty(1, *sizes[node]).contiguous(memory_format=layout) for node in nodes}
         for tile, outputs in self.tiling.outputs(picture) if nodes else ():
             for node in nodes:
-                found[node][(..., *tile.places[node])] = outputs[node]
-        return found
+                wholes[node][(..., *tile.places[node])] = outputs[node]
+        return wholes
 
     def _add_styles(self, content: Tensor, aims: Sequence[Aim]) -> None:
         """Those without a mask share their Gram matrices; each of the others has its own."""
@@ -141,13 +141,13 @@ class StyleLosses:
             for group in groups:
                 if not group or not self.weights.style:
                     continue
-                own = style_distance(
+                distance = style_distance(
                     node,
                     [grams[aim.name][node] for aim in group],
                     [aim.weight for aim in group],
                     resized_mask(group[0].mask, *sizes[node][1:]),
                 )
-                self.terms.append((own, self.weights.style * layer_weight, tuple(aim.name for aim in group)))
+                self.terms.append((distance, self.weights.style * layer_weight, tuple(aim.name for aim in group)))
 
     def _grams(self, picture: Tensor) -> dict[str, Tensor]:
         sums: dict[str, Tensor] = {}
@@ -185,8 +185,8 @@ class StyleLosses:
     def _judged(self, sums: Sequence[Tensor], parts: dict[str, float]) -> dict[str, Pending]:
         """Add to the parts what the sums say; return what to go back with, by node."""
         pending: dict[str, Pending] = {}
-        for (term, factor, names), own in zip(self.terms, sums, strict=True):
-            values, d_sums = term.judged(own)
+        for (term, factor, names), term_sums in zip(self.terms, sums, strict=True):
+            values, d_sums = term.judged(term_sums)
             for name, value in zip(names, values.tolist(), strict=True):
                 parts[name] += factor * value
             pending.setdefault(term.node, []).append((term, factor * d_sums))

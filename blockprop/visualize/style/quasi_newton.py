@@ -65,10 +65,10 @@ class LBFGS:
                 self.pairs.clear()
             p = self._direction(point.d)
             slope = _dot(point.d, p)
-            found = self._searched(point, p, slope, evaluate) if slope < 0 else None
-            if found is not None:
-                self._remember(found.x - point.x, found.d - point.d)
-                return found
+            lower = self._searched(point, p, slope, evaluate) if slope < 0 else None
+            if lower is not None:
+                self._remember(lower.x - point.x, lower.d - point.d)
+                return lower
         return point
 
     def learn(self, coarse: "LBFGS", resize: Callable[[Tensor], Tensor]) -> None:
@@ -100,10 +100,10 @@ class LBFGS:
         """The first point along p that is low enough; each trial is the minimum of a parabola through the last one."""
         t = 1.0
         for _ in range(TRIALS):
-            found = evaluate(point.x.add(p, alpha=t))
-            if found.value <= point.value + ENOUGH * t * slope:
-                return found
-            lowest = -slope * t * t / (2 * (found.value - point.value - slope * t))
+            trial = evaluate(point.x.add(p, alpha=t))
+            if trial.value <= point.value + ENOUGH * t * slope:
+                return trial
+            lowest = -slope * t * t / (2 * (trial.value - point.value - slope * t))
             t = min(max(lowest, t / 10), t / 2) if math.isfinite(lowest) else t / 10
         return None
 
