@@ -46,20 +46,20 @@ def check(
     block = block_named(network)
     if block is None:
         net, some = network_and_examples(network, data, target, own_blocks, seed)
-        found = _check_network(net, some, examples, every_element, seed, as_json)
+        report = _check_network(net, some, examples, every_element, seed, as_json)
     else:
         if shape is None:
             raise SettingError("to check a block, give the shape of its input: --shape 2,3,8,8")
         generator = torch.Generator().manual_seed(seed)
         inputs = [torch.randn(shape_named(part), generator=generator) for part in shape.split(";")]
-        found = check_block(block, *inputs, seed=seed)
+        report = check_block(block, *inputs, seed=seed)
     if as_json:
-        errors = {c.name: c.error for c in found.comparisons}
-        result = {"right": found.passed, "worst_gradient_error": found.error, "errors": errors}
-        show(result | {"faults": list(found.faults)}, as_json)
+        errors = {c.name: c.error for c in report.comparisons}
+        result = {"right": report.passed, "worst_gradient_error": report.error, "errors": errors}
+        show(result | {"faults": list(report.faults)}, as_json)
     else:
-        print(found)
-    if not found.passed:
+        print(report)
+    if not report.passed:
         raise typer.Exit(WRONG_GRADIENT)
 
 

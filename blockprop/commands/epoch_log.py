@@ -33,7 +33,7 @@ def logged(records: Iterable[Record], path: Path | None, resume: bool = False) -
 def _write(path: Path, lines: list[list[str]], last: Record, values: list[float]) -> None:
     validation = (last.validation_value, last.validation_accuracy)
     numbers = (last.seconds, last.rate, sum(values) / len(values), *validation)
-    lines.append([str(last.epoch), str(last.step), *("" if each is None else f"{each:.6g}" for each in numbers)])
+    lines.append([str(last.epoch), str(last.step), *("" if number is None else f"{number:.6g}" for number in numbers)])
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([HEADS, *lines])
     write_file(path, text.getvalue())

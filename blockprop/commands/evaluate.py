@@ -39,12 +39,12 @@ def evaluate(
     network = arguments[0] if len(arguments) == 2 else network_for_data(data)
     net = load_network(network, own_blocks, device)
     examples, part = examples_for(net, data, target=target)
-    found = measure(net, examples, loss_for(examples, loss))
+    evaluation = measure(net, examples, loss_for(examples, loss))
     result: dict[str, Any] = {"network": network, "data": examples.name, "examples": len(examples), "part": part}
-    result |= {"loss": found.value} | r_squared(net, examples)
+    result |= {"loss": evaluation.value} | r_squared(net, examples)
     by_class: dict[str, float] = {}
-    if found.accuracy is not None and examples.y is not None:
-        result["accuracy"] = found.accuracy
+    if evaluation.accuracy is not None and examples.y is not None:
+        result["accuracy"] = evaluation.accuracy
         right = outputs_for(net, examples.x).argmax(1) == examples.y
         for number, name in enumerate(examples.classes or ()):
             if (examples.y == number).any():

@@ -129,15 +129,15 @@ def _from_module(spec: str, shape: str | None, opaque: bool) -> Network:
 def _published(name: str, fetch: bool, quiet: bool) -> tuple[Network, str | None]:
     if name not in PUBLISHED:
         raise SettingError(f"nothing is published here as {name!r}{suggestion(name, PUBLISHED)}")
-    found = PUBLISHED[name]
-    if not fetch and not (cache_folder() / found.file).exists():
-        own = "pass your own file with --weights, or " if name in ARCHITECTURES else ""
+    published = PUBLISHED[name]
+    if not fetch and not (cache_folder() / published.file).exists():
+        your_own = "pass your own file with --weights, or " if name in ARCHITECTURES else ""
         raise SettingError(
-            f"{name}: {own}pass --fetch to download it from {found.url} ({found.size / 1e6:.0f} MB), or put it at "
-            f"{cache_folder() / found.file}"
+            f"{name}: {your_own}pass --fetch to download it from {published.url} ({published.size / 1e6:.0f} MB), "
+            f"or put it at {cache_folder() / published.file}"
         )
-    with watched_bytes(f"Fetching {found.file}", quiet) as progress:
+    with watched_bytes(f"Fetching {published.file}", quiet) as progress:
         path = fetch_published(name, progress=progress)
     network = from_onnx(path)
-    network.meta["preprocessing"] = Preprocessing.from_dict(found.preprocessing).to_dict()
+    network.meta["preprocessing"] = Preprocessing.from_dict(published.preprocessing).to_dict()
     return network, None

@@ -59,15 +59,15 @@ def info(
     """Say what a saved network takes and gives, and what its nodes cost: parameters, multiply-adds, memory."""
     net = load_network(network, own_blocks)
     inputs = _inputs(net, shape, batch_size)
-    found = costs(net, *inputs) if inputs else []
-    facts = _facts(net, network, inputs, found)
+    node_costs = costs(net, *inputs) if inputs else []
+    facts = _facts(net, network, inputs, node_costs)
     if as_json:
-        show(facts | {"nodes": _nodes(net, found)}, as_json)
+        show(facts | {"nodes": _nodes(net, node_costs)}, as_json)
         return
     _show_facts(net, facts)
     print()
-    if found:
-        _show_costs(found, facts)
+    if node_costs:
+        _show_costs(node_costs, facts)
         return
     counts = parameter_counts(net)
     rows = [[node.name, _title(node.block), _count(counts[node.name])] for node in net.nodes]
@@ -81,17 +81,17 @@ def info(
 def _inputs(network: Network, shapes: str | None, batch_size: int) -> list[Tensor]:
     """Zeros of the shapes that were given, or that the network knows; none if neither is so."""
     if shapes is not None:
-        known = [shape_named(part) for part in shapes.split(";")]
-        if len(known) != len(network.inputs):
+        sizes = [shape_named(part) for part in shapes.split(";")]
+        if len(sizes) != len(network.inputs):
             names = ", ".join(network.inputs)
             raise SettingError(f"--shape: expected one for each of {names}, between semicolons, came {shapes!r}")
     elif len(network.inputs) == 1 and network.meta.get("shape"):
-        known = [tuple(network.meta["shape"])]
+        sizes = [tuple(network.meta["shape"])]
     else:
         return []
     return [
         fitting(torch.zeros(batch_size, *size, dtype=_dtype(network, name)), network)
-        for name, size in zip(network.inputs, known, strict=True)
+        for name, size in zip(network.inputs, sizes, strict=True)
     ]
 
 
@@ -160,10 +160,10 @@ def _show_facts(network: Network, facts: dict[str, Any]) -> None:
     if facts["from"]:
         rows.append(["from", ", ".join(facts["from"])])
     for kind in ("input", "output"):
-        for each in facts[f"{kind}s"]:
-            size = f"  {_size(each['shape'])}" if each["shape"] else ""
-            free = each.get("free")
-            rows.append([kind, each["name"] + size + (f"  free axes: {', '.join(map(str, free))}" if free else "")])
+        for value in facts[f"{kind}s"]:
+            size = f"  {_size(value['shape'])}" if value["shape"] else ""
+            free = value.get("free")
+            rows.append([kind, value["name"] + size + (f"  free axes: {', '.join(map(str, free))}" if free else "")])
     picture = preprocessing_of(network)
     if picture:
         rows.append(["picture", _of_picture(picture)])
@@ -186,7 +186,7 @@ def _of_picture(picture: Preprocessing) -> str:
 
 def _plain(value: Any) -> str:
     """One number if all channels have the same."""
-    texts = [f"{each:g}" for each in (value if isinstance(value, tuple) else [value])]
+    texts = [f"{number:g}" for number in (value if isinstance(value, tuple) else [value])]
     return texts[0] if len(set(texts)) == 1 else f"({', '.join(texts)})"
 
 

@@ -100,8 +100,8 @@ def is_network(argument: str) -> bool:
     path = Path(argument)
     if is_shipped(argument) or path.suffix.lower() == ".safetensors" or (path / "network.json").is_file():
         return True
-    known = path.suffix.lower() in (".npz", *TABLES) or is_image(path)
-    return path.is_file() and not known and not is_idx(path)
+    is_data = path.suffix.lower() in (".npz", *TABLES) or is_image(path)
+    return path.is_file() and not is_data and not is_idx(path)
 
 
 def examples_for(

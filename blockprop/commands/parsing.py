@@ -16,12 +16,12 @@ from blockprop.visualize.objectives.scores import Target
 def shape_named(text: str) -> tuple[int, ...]:
     """ "2,3,8" as (2, 3, 8); SettingError for anything else."""
     try:
-        found = tuple(int(part) for part in text.split(","))
+        shape = tuple(int(part) for part in text.split(","))
     except ValueError:
-        found = ()
-    if not found or min(found) < 1:
+        shape = ()
+    if not shape or min(shape) < 1:
         raise SettingError(f"expected a shape such as 2,3,8,8, came {text!r}")
-    return found
+    return shape
 
 
 def block_named(text: str) -> Block | None:
@@ -47,7 +47,7 @@ def weighted(targets: Sequence[str]) -> Target:
     """["goose", "fire5:17=-0.5"] as {"goose": 1, "fire5:17": -0.5}; a single one without a weight as itself."""
     if len(targets) == 1 and "=" not in targets[0]:
         return targets[0]
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for text in targets:
         name, equals, weight = text.rpartition("=")
         try:
@@ -56,8 +56,8 @@ def weighted(targets: Sequence[str]) -> Target:
             number = math.nan
         if not math.isfinite(number):
             raise SettingError(f"expected a name, or name=weight such as {name or 'goose'}=0.5, came {text!r}")
-        found[name] = found.get(name, 0.0) + number
-    return found
+        weights[name] = weights.get(name, 0.0) + number
+    return weights
 
 
 def layers_named(texts: Sequence[str] | None) -> Any:
@@ -84,13 +84,13 @@ def blocks_named(texts: Sequence[str] | None) -> tuple[Block, ...] | None:
         return None
     if list(texts) == ["none"]:
         return ()
-    found = []
+    transforms = []
     for text in texts:
         block = block_named(text)
         if block is None:
             raise SettingError(f"expected a block such as 'Jitter(8)' as transform, or none, came {text!r}")
-        found.append(block)
-    return tuple(found)
+        transforms.append(block)
+    return tuple(transforms)
 
 
 def file_name(targets: Sequence[str]) -> str:

@@ -76,13 +76,13 @@ def read_seen(path: str, network: Network, side: int | None = None) -> Seen:
     """
     picture = read_picture(path)[0]
     height, width = picture.shape[1:]
-    name, known = os.path.basename(path), _sight(network)
+    name, sight = os.path.basename(path), _sight(network)
     if not takes_any_size(network):
         if side is not None:
-            raise SettingError(f"the network takes pictures of {known.size} pixels alone; leave out --side")
-        frame = reading_frame(known, height, width)
-        return Seen(name, read_photo(path, known), _finer(path, known), (height, width), frame)
-    whole = replace(known, size=None, shorter_side=side or known.reading_side or SIDE)
+            raise SettingError(f"the network takes pictures of {sight.size} pixels alone; leave out --side")
+        frame = reading_frame(sight, height, width)
+        return Seen(name, read_photo(path, sight), _finer(path, sight), (height, width), frame)
+    whole = replace(sight, size=None, shorter_side=side or sight.reading_side or SIDE)
     shown = read_picture(path, longest=SHOWN)[0]
     return Seen(name, read_photo(path, whole), shown, (height, width), (0, 0, height, width))
 
@@ -95,23 +95,23 @@ def seeing(network: Network, path: str, settings: Path | None = None, photos: bo
         return network
     if settings is None and meta.get("preprocessing"):
         return with_preprocessing(network)
-    found = settings or beside(path)
-    if found is None:
+    file = settings or beside(path)
+    if file is None:
         name = Path(path).with_suffix(".json").name
         raise SettingError(FOR_PHOTOS.format(network=path, beside=name))
-    return with_preprocessing(network, *read_preprocessing(found))
+    return with_preprocessing(network, *read_preprocessing(file))
 
 
 def with_picture(network: Network, file: str | None, given: str | None = None, classes: str | None = None) -> Network:
     """The network with what it expects of a picture in front, if that is known."""
     source: Any = given or (beside(file) if file else None)
-    found, names = read_preprocessing(source) if source else (None, None)
+    preprocessing, names = read_preprocessing(source) if source else (None, None)
     names = read_classes(classes) if classes else names
-    if found is None and not network.meta.get("preprocessing"):
+    if preprocessing is None and not network.meta.get("preprocessing"):
         if names is not None:
             network.meta["classes"] = names
         return network
-    return with_preprocessing(network, found, names)
+    return with_preprocessing(network, preprocessing, names)
 
 
 def takes_any_size(network: Network) -> bool:
@@ -126,9 +126,9 @@ def takes_any_size(network: Network) -> bool:
 
 def _sight(network: Network) -> Preprocessing:
     """What the network wants of a picture; one that was trained here takes its training examples' shape, in 0…1."""
-    known = preprocessing_of(network)
-    if known is not None:
-        return known
+    preprocessing = preprocessing_of(network)
+    if preprocessing is not None:
+        return preprocessing
     size = network.meta.get("shape") or []
     if len(size) != 3 or size[0] not in (1, 3):
         raise SettingError(f"the network takes no pictures: its examples are {tuple(size) or 'of unknown shape'}")

@@ -113,9 +113,9 @@ class PictureSettings:
 def _annotations(kind: type[PictureSettings]) -> dict[str, Any]:
     """The annotations of all fields: the network, then the command's own in their order, then what all have."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    own = inspect.get_annotations(kind)
-    names = {each.name for each in fields(kind)}
-    order = dict.fromkeys(["network", *own, *inspect.get_annotations(PictureSettings)])
+    of_command = inspect.get_annotations(kind)
+    names = {setting.name for setting in fields(kind)}
+    order = dict.fromkeys(["network", *of_command, *inspect.get_annotations(PictureSettings)])
     return {name: hints[name] for name in order if name in names}
 
 
@@ -136,18 +136,20 @@ def settings_in_file(kind: type[PictureSettings]) -> dict[str, Any]:
 
 def required(kind: type[PictureSettings]) -> list[str]:
     """The names of those that have no default."""
-    return [each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING]
+    return [
+        setting.name for setting in fields(kind) if setting.default is MISSING and setting.default_factory is MISSING
+    ]
 
 
 def parameters(kind: type[PictureSettings]) -> list[inspect.Parameter]:
     """The options and arguments of the command line; arguments have no default."""
-    defaults = {each.name: each.default for each in fields(kind)}
+    defaults = {setting.name: setting.default for setting in fields(kind)}
     shown = []
     for name, annotation in _annotations(kind).items():
         option = option_of(annotation)
         if option is None or SETTING_ONLY in annotation.__metadata__:
             continue
-        given = not isinstance(option, ArgumentInfo) and defaults[name] is not MISSING
-        default = defaults[name] if given else inspect.Parameter.empty
+        has_default = not isinstance(option, ArgumentInfo) and defaults[name] is not MISSING
+        default = defaults[name] if has_default else inspect.Parameter.empty
         shown.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
     return shown

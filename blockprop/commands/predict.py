@@ -73,7 +73,7 @@ def predict(
     network, data = (data[0], data[1:]) if is_network(data[0]) else (None, data)
     if not data:
         raise SettingError(f"expected photographs or other data after the network {network}")
-    sources = [file for given in data for file in _files(given)]
+    sources = [file for path in data for file in _files(path)]
     if network is None:
         network = _default_for(sources)
         say(f"the network is {network}; one before the data takes its place", as_json)
@@ -168,7 +168,7 @@ def probabilities(scores: Tensor, network: Network) -> Tensor:
 def _answer(row: dict[str, Any]) -> str:
     if "values" in row:
         return ", ".join(f"{value:.6g}" for value in row["values"])
-    return ", ".join(f"{found['class']} {found['probability']:.1%}" for found in row["classes"])
+    return ", ".join(f"{guess['class']} {guess['probability']:.1%}" for guess in row["classes"])
 
 
 def _show_bars(rows: list[dict[str, Any]]) -> None:
@@ -176,8 +176,8 @@ def _show_bars(rows: list[dict[str, Any]]) -> None:
     space = max(shutil.get_terminal_size().columns - BAR - 13, LEAST_NAME)
     for i, row in enumerate(rows):
         print("\n" * (i > 0) + row["example"])
-        for found in row["classes"]:
-            name, share = found["class"], found["probability"]
+        for guess in row["classes"]:
+            name, share = guess["class"], guess["probability"]
             name = name if len(name) <= space else name[: space - 1] + "…"
             print(f"{share:9.1%}  {_bar(share):{BAR}}  {name}")
 
@@ -199,6 +199,6 @@ def _csv(rows: list[dict[str, Any]]) -> str:
         heads = [f"{head}{rank if rank > 1 else ''}" for rank in ranks for head in ("class", "probability")]
         writer.writerow(["example", *heads])
         for row in rows:
-            best = [fact for found in row["classes"] for fact in (found["class"], found["probability"])]
+            best = [fact for guess in row["classes"] for fact in (guess["class"], guess["probability"])]
             writer.writerow([row["example"], *best])
     return text.getvalue()

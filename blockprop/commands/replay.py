@@ -145,15 +145,15 @@ def _where(path: str, source: Path) -> str:
 def _same_file(picture: str, how: Mapping[str, Any], path: str) -> str:
     """Where a file lies that a picture was made from: where it was, or beside the picture. DataError if it changed."""
     beside = Path(picture).parent / path
-    found = str(beside) if not Path(path).exists() and beside.exists() else path
-    if file_digest(found) != how["pictures"][path]:
-        raise DataError(f"{found} is another picture than the one that {picture} was made from")
-    return found
+    file = str(beside) if not Path(path).exists() and beside.exists() else path
+    if file_digest(file) != how["pictures"][path]:
+        raise DataError(f"{file} is another picture than the one that {picture} was made from")
+    return file
 
 
 def _compared(source: Path, path: Path) -> dict[str, Any]:
     """Whether two pictures are the same, and if not, how they differ; nothing if JPEG is between them."""
-    kinds = {FORMAT_OF_SUFFIX.get(each.suffix.lower()) for each in (source, path)}
+    kinds = {FORMAT_OF_SUFFIX.get(file.suffix.lower()) for file in (source, path)}
     if len(kinds) > 1 and "JPEG" in kinds:
         return {"difference": "JPEG changes pixels: compare files of one kind"}
     before, after = read_picture(source), read_picture(path)
@@ -171,6 +171,6 @@ def _print_settings(how: Mapping[str, Any], settings: Mapping[str, Any], as_json
     if as_json:
         show(how, as_json)
         return
-    found = how.get("versions")
-    versions = ", ".join(f"{name} {number}" for name, number in found.items()) if isinstance(found, dict) else "unknown"
-    show({"command": how["command"], "versions": versions} | dict(settings), as_json)
+    packages = how.get("versions")
+    versions = [f"{name} {number}" for name, number in packages.items()] if isinstance(packages, dict) else ["unknown"]
+    show({"command": how["command"], "versions": ", ".join(versions)} | dict(settings), as_json)

@@ -123,16 +123,16 @@ def _saliency_sheet(
     seen: Sequence[Seen], looked: Sequence[Sequence[Saliency]], shares: Sequence[float | None]
 ) -> Tensor:
     tiles, alone = [], len(seen) == len(looked[0]) == 1
-    for each, found, share in zip(seen, looked, shares, strict=True):
-        tiles.append((each.shown, f"{each.name}\n"))
-        for one in found:
+    for photo, maps, share in zip(seen, looked, shares, strict=True):
+        tiles.append((photo.shown, f"{photo.name}\n"))
+        for one in maps:
             caption = f"{one.method.replace('_', ' ')}\n{titled(one.targets[0], share)}"
-            tiles.append((overlay(each.shown, one.map), caption))
+            tiles.append((overlay(photo.shown, one.map), caption))
     if alone:
         one = looked[0][0]
         scale = METHODS[one.method].scale or one.method.replace("_", " ")
         return sheet(tiles, 2, side=CELL, scale=(*limits(one.map), scale))
-    signs = sorted({limits(one.map)[0] < 0 for found in looked for one in found})
+    signs = sorted({limits(one.map)[0] < 0 for maps in looked for one in maps})
     words = {False: "for the target, each map to its 99 % quantile", True: "against and for the target, likewise"}
     scales = [(-1.0 if signed else 0.0, 1.0, words[signed], None) for signed in signs]
     columns = None if len(seen) == 1 and len(looked[0]) > MOST_COLUMNS else 1 + len(looked[0])

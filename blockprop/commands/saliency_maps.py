@@ -31,20 +31,20 @@ def look(
     """For each photograph, what each method finds."""
     score(network, target, output)  # raises before the bar is drawn
     passes = {method: samples if METHODS[method].passes else 1 for method in methods}
-    found: list[list[Saliency]] = []
+    maps: list[list[Saliency]] = []
     with counted("Looking", len(seen) * sum(passes.values()), quiet) as advance:
-        for each in seen:
-            found.append([])
+        for photo in seen:
+            maps.append([])
             for method in methods:
                 values = {METHODS[method].passes: samples, "sigma": sigma, "node": node}
                 settings: dict[str, Any] = {name: values[name] for name in METHODS[method].settings if name in values}
-                bar = Passes(advance, f"{each.name}, {method}", passes[method])
+                bar = Passes(advance, f"{photo.name}, {method}", passes[method])
                 one = saliency(
-                    network, each.x, target, method, output=output, strict=strict, seed=seed, progress=bar, **settings
+                    network, photo.x, target, method, output=output, strict=strict, seed=seed, progress=bar, **settings
                 )
                 bar.finish()
-                found[-1].append(one)
-    return found
+                maps[-1].append(one)
+    return maps
 
 
 class Passes:

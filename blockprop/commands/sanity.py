@@ -78,13 +78,13 @@ class SanitySettings(PictureSettings):
 
 def _watched(records: Iterator[SanityRecord], title: str, quiet: bool) -> list[SanityRecord]:
     """All records, with a progress bar."""
-    found = [next(records)]
-    with counted(title, found[0].steps, quiet) as advance:
-        advance(found[0].layer)
+    seen = [next(records)]
+    with counted(title, seen[0].steps, quiet) as advance:
+        advance(seen[0].layer)
         for record in records:
-            found.append(record)
+            seen.append(record)
             advance(record.layer)
-    return found
+    return seen
 
 
 def _mean(runs: Sequence[Sequence[SanityRecord]]) -> list[SanityRecord]:

@@ -220,9 +220,9 @@ def layers(network: Network) -> list[str]:
     trace = network.forward(_black(network), keep=network.keys)
     maps = [key for key in network.keys if trace[key].dim() == 4 and min(trace[key].shape[2:]) > 1]
     blocks = {key: node.block for node in network.nodes for key in node.keys}
-    own = [key for key in maps if key in blocks and not key.startswith("picture.")]
-    if not own:
+    inside = [key for key in maps if key in blocks and not key.startswith("picture.")]
+    if not inside:
         raise SettingError("the network has no layers with height and width")
-    joined = [key for key in own if isinstance(blocks[key], Concat | Add)]
-    rectified = [key for key in own if isinstance(blocks[key], ReLU)]
-    return joined if len(joined) > 3 else rectified or own
+    joined = [key for key in inside if isinstance(blocks[key], Concat | Add)]
+    rectified = [key for key in inside if isinstance(blocks[key], ReLU)]
+    return joined if len(joined) > 3 else rectified or inside

@@ -102,8 +102,8 @@ def train(
     )
     check_parts(parts, test_fraction)
     training, validation = parts.train.split(validation_fraction, seed) if validation_fraction else (parts.train, None)
-    known = blocks_in(own_blocks) if own_blocks else None
-    start = build_network(network, training.shape, training.output_count, seed, known).to(device_named(device))
+    classes = blocks_in(own_blocks) if own_blocks else None
+    start = build_network(network, training.shape, training.output_count, seed, classes).to(device_named(device))
     net, units = without_units(start, training, loss)
     objective = loss_for(training, loss, label_smoothing)
     records = fit(
@@ -171,9 +171,9 @@ def _result(
         result |= {"steps": done[-1].step, "seconds": done[-1].seconds}
         result["training_loss_last_epoch"] = sum(last) / len(last)
     if test is not None:
-        found = evaluate(net, test, objective)
-        result |= {"test_examples": len(test), "test_loss": found.value} | r_squared(net, test)
-        result |= {"accuracy": found.accuracy} if found.accuracy is not None else {}
+        evaluation = evaluate(net, test, objective)
+        result |= {"test_examples": len(test), "test_loss": evaluation.value} | r_squared(net, test)
+        result |= {"accuracy": evaluation.accuracy} if evaluation.accuracy is not None else {}
     return result
 
 
