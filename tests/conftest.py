@@ -1,5 +1,9 @@
-"""Seeds in one place, so that every test repeats; and the data beside the checkout, which some tests need."""
+"""Seeds in one place, so that every test repeats; the data beside the checkout, which some tests need; and `-k NAME`,
+which finds the tests of a class also by the file that they stand in.
+"""
 
+import ast
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +13,8 @@ import torch
 
 DATA_FOLDER = Path(os.environ.get("BLOCKPROP_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 """Photographs, published weights, data sets: CONTRIBUTING.md says which."""
-NEEDS_DATA = "needs data"
+NEEDS_DATA, NEEDS_CUDA = "needs data", "no CUDA device"
+PACKAGE = Path(__file__).parent.parent / "blockprop"
 
 DataFile = Callable[[str], Path]
 
@@ -37,11 +42,23 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f"BLOCKPROP_TEST_DATA is {str(DATA_FOLDER)!r}, and there is no such folder")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """tests/blocks/test_max_pooling.py tests what blocks/max_pooling.py holds: `-k MaxPool2d` runs all of it."""
+    item.extra_keyword_matches.update(classes_tested_in(item.path))
+
+
+@functools.cache
+def classes_tested_in(path: Path) -> frozenset[str]:
+    room, subject = path.parent.name, path.stem.removeprefix("test_")
+    trees = [ast.parse(file.read_text()) for file in (PACKAGE / room).rglob(f"{subject}.py")]
+    return frozenset(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("cuda"):
-                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+                item.add_marker(pytest.mark.skip(reason=NEEDS_CUDA))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -51,3 +68,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"{count} tests need data that are not in {DATA_FOLDER}; set BLOCKPROP_TEST_DATA, see CONTRIBUTING.md",
             yellow=True,
         )
+    if count := sum(NEEDS_CUDA in reason for reason in reasons):
+        terminalreporter.write_line(f"{count} tests need a CUDA device")

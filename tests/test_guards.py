@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import classes_tested_in
+
 PACKAGE = Path(__file__).parent.parent / "blockprop"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -120,6 +122,13 @@ def test_each_room_says_in_a_sentence_what_it_is() -> None:
     for folder in sorted({path.parent for path in FILES}):
         sentence = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
         assert sentence, f"{folder.name}/__init__.py says nothing"
+
+
+def test_the_tests_of_a_class_are_found_by_its_name() -> None:
+    tests = Path(__file__).parent
+    assert "MaxPool2d" in classes_tested_in(tests / "blocks" / "test_max_pooling.py")
+    assert "Rules" in classes_tested_in(tests / "rules" / "test_composites.py")
+    assert not classes_tested_in(tests / "blocks" / "test_blocks.py")
 
 
 def test_the_architecture_page_has_the_same_list() -> None:

@@ -1,4 +1,4 @@
-"""Elementary functions of each element by name, and the powers and remainders of two tensors."""
+"""Elementary functions of each element by name, `Function("sin")`, and the powers and remainders of two tensors."""
 
 import math
 from collections.abc import Callable

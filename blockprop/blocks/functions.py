@@ -1,4 +1,4 @@
-"""Elementary functions of each element, and the softmaxes."""
+"""Elementary functions of each element, a class for each, and the softmaxes."""
 
 import math
 from collections.abc import Sequence

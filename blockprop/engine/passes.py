@@ -1,7 +1,8 @@
 """The two passes over a network: forward through its blocks, and back. Read this page second, after block.py.
 
-Which blocks are called, in which order, and what each is asked for stands in a plan (plan.py). A pass calls them one
-after the other, carries what they hand on by name, and says at which node something went wrong.
+Which blocks are called, in which order, and what each is asked for stands in a plan (plan.py): a list of steps, one for
+each node that is needed, going back the last one first. A pass calls them one after the other, carries what they hand
+on by name, and says at which node something went wrong.
 """
 
 from collections.abc import Callable, Iterable, Iterator

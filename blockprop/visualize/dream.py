@@ -7,7 +7,7 @@
 
 From coarse to fine (octaves): what the network added to the small picture is scaled up and laid over the photograph's
 finer details. Each step goes along the gradient, divided by its mean size. Pictures above `tile` pixels a side are
-computed in tiles, see tiling.py.
+computed in tiles, see tiling.py. The run itself is in dream_run.py.
 """
 
 import math

@@ -207,14 +207,14 @@ def test_every_block_has_its_line() -> None:
 
 def test_every_block_says_of_what_kind_it_is() -> None:
     silent = [name for name, block in blocks.BLOCKS.items() if not any("kind" in vars(c) for c in block.__mro__[:-2])]
-    assert not silent, "say in these classes or in their base `kind = …`, and what else of `Block` is true of them"
+    assert not silent, f"say `kind = …`, and what else of Block is true, in {', '.join(silent)} or in their base"
 
 
 def test_every_activation_says_in_its_own_class_whether_it_gates() -> None:
     activations = [block for block in blocks.BLOCKS.values() if block.kind == "activation"]
     assert len(activations) > 20
     silent = [block.__name__ for block in activations if not isinstance(vars(block).get("gate"), str)]
-    assert not silent, 'say there `gate = …`: why it rectifies or gates, or "" if it does not'
+    assert not silent, f'say in {", ".join(silent)} `gate = …`: why it rectifies or gates, or "" if it does not'
 
 
 @pytest.mark.parametrize("name", sorted(blocks.BLOCKS))
