@@ -45,9 +45,6 @@ def sky(size: tuple[int, int] | None = None) -> Tensor:
     return picture if size is None else F.interpolate(picture, size, mode="bicubic").clamp(0, 1)
 
 
-# As untiled -----------------------------------------------------------------------------------------------------------
-
-
 def dreaming(_: Tile, outputs: Outputs) -> Seeds:
     """Of ½ Σ y², over all places of all tiles."""
     return dict(outputs)
@@ -112,9 +109,6 @@ def seams(network: Network) -> str:
             cells.append(f"{float(energy[at].mean() / near):.3f}")
         rows.append(cells)
     return table(["dream", "columns: at borders / near them", "rows: at borders / near them"], rows)
-
-
-# Memory ---------------------------------------------------------------------------------------------------------------
 
 
 def large() -> None:

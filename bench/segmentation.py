@@ -92,9 +92,6 @@ def strength(seen: Saliency) -> Tensor:
     return seen.attribution[0].abs().amax(0) if signed else seen.map[0]
 
 
-# Without a network ----------------------------------------------------------------------------------------------------
-
-
 def centered(size: tuple[int, int], fraction: float) -> Box:
     """A box around the center with this fraction of the picture's width and height."""
     height, width = size
@@ -144,9 +141,6 @@ def baselines(data: list[Example]) -> list[list[str]]:
         row(f"the centered box that fits these pictures best ({best} %)", boxes[best]),
         row("`segment` with a map of the center", [of_hill(example) for example in data]),
     ]
-
-
-# With a network -------------------------------------------------------------------------------------------------------
 
 
 def maps(network: Network, data: list[Example], method: str) -> list[Tensor]:

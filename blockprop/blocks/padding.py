@@ -75,9 +75,6 @@ class Pad(Block):
                 raise ShapeError(f"{tuple(x.shape)} has too few elements to pad by {self.pads} with mode {self.mode}")
 
 
-# Borders: the places of x that the elements before and after it are copied from ---------------------------------------
-
-
 def _reflect(size: int, before: int, after: int) -> tuple[range, range]:
     return range(before, 0, -1), range(size - 2, size - 2 - after, -1)
 
@@ -91,6 +88,7 @@ def _circular(size: int, before: int, after: int) -> tuple[range, range]:
 
 
 _BORDERS: dict[str, Any] = {"reflect": _reflect, "replicate": _replicate, "circular": _circular}
+"""(size, elements before, elements after) -> the places of x that each of the two borders is copied from."""
 
 
 def _take(x: Tensor, axis: int, places: range | list[int]) -> Tensor:

@@ -94,8 +94,6 @@ class Recurrent(Block):
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: self.directions]
 
-    # Forward ----------------------------------------------------------------------------------------------------------
-
     def forward(self, x: Tensor, *states: Tensor, training: bool = False) -> tuple[Any, Any]:
         starts = self._starts(x, states)
         saved = _Saved([], [], 1 + len(states))
@@ -157,8 +155,6 @@ class Recurrent(Block):
         dropout = Dropout(self.dropout)
         dropout.generator = self.generator
         return dropout
-
-    # Backward ---------------------------------------------------------------------------------------------------------
 
     def propagate(self, saved: Any, d_output: Any) -> tuple[Tensor, ...]:
         return self._d_inputs(saved, self._back(saved, d_output))

@@ -75,9 +75,6 @@ def info(
     say("the network does not say what its inputs look like; with --shape 3,224,224 each node has its costs")
 
 
-# What is known --------------------------------------------------------------------------------------------------------
-
-
 def _inputs(network: Network, shapes: str | None, batch_size: int) -> list[Tensor]:
     """Zeros of the shapes that were given, or that the network knows; none if neither is so."""
     if shapes is not None:
@@ -149,9 +146,6 @@ def _nodes(network: Network, found: list[Cost]) -> list[dict[str, Any]]:
 
 def _is_opaque(block: Block) -> bool:
     return isinstance(block, Opaque)
-
-
-# For people -----------------------------------------------------------------------------------------------------------
 
 
 def _show_facts(network: Network, facts: dict[str, Any]) -> None:

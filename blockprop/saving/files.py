@@ -156,9 +156,6 @@ def naming(path: Path) -> Iterator[None]:
         raise FormatError(f"{path}: {error}") from error
 
 
-# JSON -----------------------------------------------------------------------------------------------------------------
-
-
 def plain(value: Any, where: str) -> Any:
     """The value as JSON can hold it; numbers that JSON lacks become {"$number": "inf"}.
 

@@ -83,8 +83,6 @@ class _Trials:
         self._compare(field)
         return field
 
-    # Sizes ------------------------------------------------------------------------------------------------------------
-
     def _smallest_side(self) -> int:
         for side in SIDES:
             try:
@@ -121,8 +119,6 @@ class _Trials:
         except BlockpropError as error:
             told = f"the network takes no larger pictures, so that it cannot work in tiles: {error}"
             raise SettingError(told) from None
-
-    # Extent -----------------------------------------------------------------------------------------------------------
 
     def _strip(self, cells: int) -> Tensor:
         """A random picture of so many cells; the same each time."""
@@ -189,8 +185,6 @@ class _Trials:
             f"the places of {', '.join(map(repr, self.part.outputs))} see more than {half} {along} of a picture, or do "
             "not lie like these: no tiles are possible, only the picture as a whole (tile=None, or --tile 0)"
         )
-
-    # A piece and the whole --------------------------------------------------------------------------------------------
 
     def _compare(self, field: ReceptiveField) -> None:
         """That the places of a piece out of the middle are those of the whole."""

@@ -44,9 +44,6 @@ def random_like(tensors: tuple[Tensor, ...], seed: int = 1) -> tuple[Tensor, ...
     return tuple(torch.randn(x.shape, generator=generator).to(x.dtype) for x in tensors)
 
 
-# Steps by hand --------------------------------------------------------------------------------------------------------
-
-
 def test_a_step_of_lstm_by_hand() -> None:
     """All gates half open: c = 2 / 2 + 1/2 · 1/2, h = tanh(c) / 2."""
     block = with_numbers(LSTM(1, 1), bias_ih=[0, 0, math.atanh(0.5), 0])
@@ -94,9 +91,6 @@ def test_steps_of_rnn_by_hand() -> None:
     (d_x,) = block.propagate(saved, d_output)
     assert d_x.flatten().tolist() == [21, 10, 0]
     assert block.gradients(saved, d_output)["weight_hh_l0"].item() == 10
-
-
-# Beside torch ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -154,9 +148,6 @@ def test_large_products_in_float32_equal_autograd(make) -> None:
         torch.testing.assert_close(mine, other.detach(), rtol=1e-4, atol=1e-4)
 
 
-# What is kept between the methods -------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_do_not_depend_on_propagate(kind: type) -> None:
     """Propagate leaves its way back to gradients, which must not take it for that of another d_output."""
@@ -189,9 +180,6 @@ def test_a_network_goes_back_from_the_last_state_alone(tmp_path) -> None:
     assert torch.equal(load(tmp_path / "net.safetensors")(x), network(x))
 
 
-# Dropout --------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_dropout_is_for_training_and_between_layers(kind: type) -> None:
     x = torch.randn(3, 2, 4)
@@ -215,9 +203,6 @@ def test_each_layer_draws_a_mask_of_its_own() -> None:
     _, saved = block.forward(torch.randn(3, 2, 4), training=True)
     first, second = saved.masks
     assert not torch.equal(first, second)
-
-
-# Other numbers, and errors --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -34,9 +34,6 @@ def picture(n: int = 2, size: int = 9) -> Tensor:
     return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-# What the common checks skip for blocks that draw ---------------------------------------------------------------------
-
-
 @each_row
 def test_a_batch_of_one_draws_as_the_first_of_a_batch(case: Case) -> None:
     block, (x,) = made(case), case.tensors()
@@ -72,9 +69,6 @@ def test_a_generator_on_the_cpu_draws_the_same_for_cuda(case: Case) -> None:
     (d_x,), (d_x_there,) = back(block, saved, d_outputs)[0], back(block, saved_there, (d_outputs[0].cuda(),))[0]
     torch.testing.assert_close(there[0].cpu(), outputs[0], rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(d_x_there.cpu(), d_x, rtol=1e-9, atol=1e-9)
-
-
-# What is drawn --------------------------------------------------------------------------------------------------------
 
 
 @each_block
@@ -146,9 +140,6 @@ def test_angles_scales_and_shifts_fill_their_ranges() -> None:
     torch.testing.assert_close(drawn.amin(0), least, rtol=0, atol=0.02)
     torch.testing.assert_close(drawn.amax(0), most, rtol=0, atol=0.02)
     torch.testing.assert_close(drawn.mean(0), (least + most) / 2, rtol=0, atol=0.3)
-
-
-# What becomes of it ---------------------------------------------------------------------------------------------------
 
 
 def affine(monkeypatch: pytest.MonkeyPatch, *numbers: float, border: float | str = 0.0) -> RandomAffine:

@@ -102,9 +102,6 @@ OBJECTIVES = [
 ]
 
 
-# Penalties ------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class PenaltyCase:
     """A penalty of node "y"; made(generator) -> that node's output; reference(y) by torch."""

@@ -28,9 +28,6 @@ def ink(part: torch.Tensor) -> int:
     return int((part - part[:, :1, :1]).abs().amax(0).gt(0.1).sum())
 
 
-# Legend ---------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("low", "high", "table"), [(0, 0.25, POSITIVE), (-4, 4, SIGNED)])
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_legend_s_numbers_stand_under_their_colors(low: float, high: float, table, dark: bool) -> None:
@@ -71,9 +68,6 @@ def test_legends_of_all_widths_and_of_none() -> None:
         legend(20, 0, 1)
     with pytest.raises(SettingError, match="low < high"):
         legend(200, 1, 1)
-
-
-# Sheets ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -40,9 +40,6 @@ class Opaque(Block):
     """An operator that blockprop has no block for."""
 
 
-# Multiply-adds --------------------------------------------------------------------------------------------------------
-
-
 def test_a_small_network_by_hand() -> None:
     network = Sequential(Conv2d(3, 4, 3, stride=2), ReLU(), MaxPool2d(2), Flatten(), Linear(16, 5))
     found = costs(network, (2, 3, 9, 9))
@@ -129,9 +126,6 @@ def test_a_shared_block_has_its_parameters_once_and_its_work_twice() -> None:
     assert [cost.parameters for cost in found] == [12, 0, 0]
     assert [cost.multiply_adds for cost in found] == [18, 0, 18]
     assert parameter_counts(network) == {"a": 12, "relu": 0, "b": 0}
-
-
-# Memory ---------------------------------------------------------------------------------------------------------------
 
 
 def memory(found: list[Cost]) -> list[tuple[int, int, int]]:

@@ -140,9 +140,6 @@ def _largest_part(found: ImageArray) -> ImageArray:
     return np.asarray(labels == 1 + int(np.argmax(sizes[1:, cv2.CC_STAT_AREA])))
 
 
-# Measures -------------------------------------------------------------------------------------------------------------
-
-
 def bounding_box(mask: Tensor) -> Box:
     """The smallest box around all that is true in a mask (h, w); (0, 0, 0, 0) if nothing is."""
     rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
@@ -183,9 +180,6 @@ def pointing_game(map: Tensor, mask: Tensor, tolerance: float = 15) -> bool:
     y, x = divmod(int(_of_size(_checked_map(map), height, width).argmax()), width)
     places = mask.nonzero()
     return bool(((places - places.new_tensor([y, x])).square().sum(1) <= tolerance**2).any())
-
-
-# What comes in --------------------------------------------------------------------------------------------------------
 
 
 def _check_settings(foreground: float, background: float, rounds: int, smooth: float, seed: int) -> None:

@@ -112,8 +112,6 @@ class StyleLosses:
                 d.add_(seed, alpha=weight)
         return Point(picture, math.fsum(parts.values()), parts, d)
 
-    # What is compared with --------------------------------------------------------------------------------------------
-
     def _add_content(self, content: Tensor) -> None:
         layers = self.weights.content_layers if self.weights.content else {}
         for node, features in self._whole(content, tuple(layers)).items():
@@ -159,8 +157,6 @@ class StyleLosses:
                     sums[node] = sums[node] + products if node in sums else products
         sizes = self.tiling.sizes(picture)
         return {node: products / math.prod(sizes[node][1:]) for node, products in sums.items()}
-
-    # The gradient -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def _through_network(self, picture: Tensor, parts: dict[str, float]) -> Tensor:
