@@ -17,12 +17,12 @@ class Operand:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Its type of number."""
+        """The type of its elements, alike in both trials."""
         return self.trials[0].dtype
 
     @property
     def axes(self) -> int:
-        """How many axes it has."""
+        """The number of axes, alike in both trials."""
         return self.trials[0].dim()
 
     @property

@@ -18,11 +18,11 @@ from blockprop.errors import GraphError, UnsupportedError
 from blockprop.importers.graph import Flow, Known
 from blockprop.importers.symbols import AxisSize, Symbol
 
-MOST = 4096
+LARGEST_CONSTANT = 4096
 """Elements of a constant that may take part in the arithmetic of sizes."""
 SURELY_LARGER = 2**31
 """No axis has so many elements, so that a minimum with more is the size itself."""
-LONGEST = 1000
+LONGEST_FORMULA = 1000
 """Characters of a formula."""
 
 
@@ -107,23 +107,21 @@ def _reduced(top: AxisSize, bottom: AxisSize) -> Quotient:
 
 
 class Numbers:
-    """A tensor of numbers and sizes. dtype: what ONNX holds them in."""
+    """A tensor of numbers and sizes; shape and axes are the tensor's. dtype: what ONNX holds them in."""
 
     def __init__(self, array: Any, dtype: torch.dtype):
         self.array, self.dtype = np.asarray(array, dtype=object), dtype
         for value in self.array.flat:
             texts = [part.text for part in parts_of(value) if isinstance(part, Symbol)]
-            if max(map(len, texts), default=0) > LONGEST or max(map(abs, trials_of(value))) > 2**63:
+            if max(map(len, texts), default=0) > LONGEST_FORMULA or max(map(abs, trials_of(value))) > 2**63:
                 raise UnsupportedError("the arithmetic of sizes grows beyond what can be meant")
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its sizes."""
         return self.array.shape
 
     @property
     def axes(self) -> int:
-        """How many axes it has."""
         return self.array.ndim
 
     @property
@@ -132,7 +130,7 @@ class Numbers:
         return all(isinstance(value, bool | int | float) for value in self.array.flat)
 
     def tensor(self) -> Tensor:
-        """Its elements, if it is plain."""
+        """Its elements for torch. FreeSizeError if one of them follows a free size."""
         if not self.is_plain:
             raise FreeSizeError("a number that must be known")
         return torch.tensor(self.array.tolist(), dtype=self.dtype).reshape(self.shape)
@@ -142,7 +140,7 @@ def numbers_of(value: Any) -> Numbers | None:
     """The value as Numbers, if it is one or a small constant; else None."""
     if isinstance(value, Numbers):
         return value
-    if isinstance(value, Known) and not value.trained and value.tensor.numel() <= MOST:
+    if isinstance(value, Known) and not value.trained and value.tensor.numel() <= LARGEST_CONSTANT:
         flat = np.empty(value.tensor.numel(), dtype=object)
         flat[:] = value.tensor.flatten().tolist()
         return Numbers(flat.reshape(value.shape), value.dtype)
@@ -276,7 +274,7 @@ def each(function: Callable[..., Any], *arrays: Any) -> Any:
 
 def bounded(shape: Sequence[int]) -> tuple[int, ...]:
     """The shape, if it is one that the arithmetic of sizes may have."""
-    if math.prod(shape) > MOST:
+    if math.prod(shape) > LARGEST_CONSTANT:
         raise UnsupportedError(f"a tensor of {math.prod(shape)} sizes")
     return tuple(shape)
 

@@ -53,18 +53,21 @@ class Flow:
 
     @property
     def axes(self) -> int:
-        """How many axes it has."""
+        """The number of axes, alike in all trials."""
         return self.trials[0].dim()
 
     @property
     def dtype(self) -> torch.dtype:
-        """Its type of number."""
+        """The type of its elements, alike in all trials."""
         return self.trials[0].dtype
 
 
 @dataclass(eq=False)
 class Known:
-    """A weight (trained) or a constant. One that differently used operators share is `tied`: it gets its own node."""
+    """A weight (trained) or a constant. One that differently used operators share is `tied`: it gets its own node.
+
+    shape, axes, dtype: as of a Flow, but that no axis is free.
+    """
 
     tensor: Tensor
     name: str = ""
@@ -73,17 +76,14 @@ class Known:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its sizes."""
         return tuple(self.tensor.shape)
 
     @property
     def axes(self) -> int:
-        """How many axes it has."""
         return self.tensor.dim()
 
     @property
     def dtype(self) -> torch.dtype:
-        """Its type of number."""
         return self.tensor.dtype
 
 

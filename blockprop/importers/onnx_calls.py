@@ -136,7 +136,7 @@ class OnnxCall(Call):
                 raise FreeSizeError("a size that is not known to be whole")
             return sizes
         tensor = self.constant(value).reshape(-1)
-        if tensor.is_floating_point() or tensor.numel() > exact_sizes.MOST:
+        if tensor.is_floating_point() or tensor.numel() > exact_sizes.LARGEST_CONSTANT:
             raise UnsupportedError(f"{tensor.numel()} numbers of the type {tensor.dtype} cannot be sizes")
         return tensor.tolist()
 

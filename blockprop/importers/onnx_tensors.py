@@ -28,7 +28,7 @@ _DTYPES: dict[int, torch.dtype] = {
     TensorProto.UINT64: torch.uint64,
     TensorProto.BOOL: torch.bool,
 }
-MOST = 2**31
+LARGEST_TENSOR = 2**31
 """Elements of a tensor; a file's claim to more is not believed."""
 
 
@@ -43,7 +43,7 @@ def dtype_of(number: int) -> torch.dtype:
 def tensor_of(proto: TensorProto, folder: Path) -> Tensor:
     """The tensor, from the file itself or from the one beside it that it names. FormatError if it is damaged."""
     dtype = dtype_of(proto.data_type)
-    if any(size < 0 for size in proto.dims) or math.prod(proto.dims) > MOST:
+    if any(size < 0 for size in proto.dims) or math.prod(proto.dims) > LARGEST_TENSOR:
         raise FormatError(f"the tensor {proto.name!r} claims a shape of {list(proto.dims)}")
     if proto.data_location == TensorProto.EXTERNAL:
         proto = _with_data(proto, dtype, folder)

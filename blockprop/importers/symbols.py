@@ -4,6 +4,9 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
+BATCH_TRIALS = (3, 5)
+"""Sizes of the batch in the two trial runs of an import: in a ratio that no other axis has."""
+
 
 class Leaf(NamedTuple):
     """The size of one axis of a value in the network."""

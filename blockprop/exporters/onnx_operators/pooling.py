@@ -26,7 +26,7 @@ class PoolWindows(NamedTuple):
 
     @property
     def elements(self) -> int:
-        """Of a window."""
+        """Places in one window."""
         return math.prod(self.kernel)
 
     def ends(self) -> list[int]:

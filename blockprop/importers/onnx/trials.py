@@ -16,9 +16,8 @@ from torch import Tensor
 from blockprop.errors import BlockpropError, GraphError, SettingError, UnsupportedError, suggestion
 from blockprop.importers.onnx.interpret import OnnxInterpreter
 from blockprop.importers.onnx.model import Given, Model
+from blockprop.importers.symbols import BATCH_TRIALS
 
-BATCH = (3, 5)
-"""Sizes of the batch in the two trials: in a ratio that no other axis has."""
 FACTORS = (2, 3, 5, 7, 11, 13, 17, 19)
 """By how much the second trial enlarges the other free axes."""
 STARTS = (224, 256, 299, 320, 32, 28, 64, 96, 512, 640, 16, 8, 1)
@@ -27,7 +26,7 @@ LENGTHS = (16, 32, 10, 128, 50, 100, 256, 8, 512, 1)
 """Sizes that are tried for the axes of inputs with fewer than four: sequences."""
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 """Sizes that are tried for a batch that turns out to be fixed."""
-MOST_STEPS = 200_000
+MOST_VISITS = 200_000
 """Nodes that are walked over at most, in all walks together."""
 LARGEST_INPUT = 2**32
 """Elements of an input."""
@@ -118,7 +117,7 @@ class _Tries:
     @property
     def is_hopeless(self) -> bool:
         """Whether other sizes do not help: three times in turn the error was the same to the letter."""
-        return self._steps > MOST_STEPS or (len(self._texts) > 2 and len(set(self._texts[-3:])) == 1)
+        return self._steps > MOST_VISITS or (len(self._texts) > 2 and len(set(self._texts[-3:])) == 1)
 
     def walk(
         self,
@@ -167,7 +166,7 @@ class _Tries:
 
     def _pair(self, each: Free, varies: bool, start: int, batch: int, factors: Iterator[int]) -> tuple[int, int]:
         if each.is_batch:
-            first = each.size or (BATCH[0] if varies else batch)
+            first = each.size or (BATCH_TRIALS[0] if varies else batch)
             return first, (first + 2 if varies else first)
         pictures = all(len(self.givens[place.input].sizes or ()) > 3 for place in each.places)
         starts = STARTS if pictures else LENGTHS

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from blockprop.importers.symbols import BATCH_TRIALS
 from blockprop.importers.torch.explaining import Explanations, Reference, differing, explain
 from blockprop.importers.torch.exporting import Exporter, Program
 
@@ -21,8 +22,6 @@ PRIMES = (2, 3, 5, 7, 11, 13)
 MOST_FORMULAS = 60
 """Operators with sizes among their arguments, beyond the batch's, up to which torch.export is asked for formulas. It
 takes minutes for more, as in a network of window attention; then height and width are those of the example."""
-BATCH = (3, 5)
-"""Trial sizes of the batch: in a ratio that no other axis has."""
 
 TrialSizes = tuple[tuple[int, ...], ...]
 """The shape of each input."""
@@ -115,7 +114,7 @@ def export(
         groups = [group for group in groups if group.is_batch]
     base = None
     if groups and groups[0].is_batch and inputs[0].shape[0] == 1:  # torch takes a size of 1 for a fixed one
-        larger = _resized(sizes, groups[0].axes, BATCH[0])
+        larger = _resized(sizes, groups[0].axes, BATCH_TRIALS[0])
         with suppress(Exception):  # the module refuses it in whatever way it likes
             base = exporter.static(larger)
         sizes, groups = (larger, groups) if base else (sizes, groups[1:])
@@ -250,7 +249,8 @@ def _trials(sizes: TrialSizes, free: list[_Varied]) -> tuple[tuple[tuple[int, ..
     first = second = sizes
     for variation in free:
         if variation.group.is_batch:
-            first, second = (_resized(s, variation.group.axes, n) for s, n in zip((first, second), BATCH, strict=True))
+            batches = zip((first, second), BATCH_TRIALS, strict=True)
+            first, second = (_resized(shapes, variation.group.axes, batch) for shapes, batch in batches)
         else:
             for place in variation.group.axes:
                 second = _resized(second, (place,), variation.sizes[place.input][place.axis])
