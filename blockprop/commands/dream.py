@@ -19,10 +19,11 @@ from blockprop.engine.network import Network
 from blockprop.errors import FormatError, SettingError
 from blockprop.pictures.picture_files import read_picture, write_picture
 from blockprop.saving.files import require_writable, write_file
-from blockprop.visualize.dream import TILE, Dream, dream
+from blockprop.visualize.dream import Dream, dream
 from blockprop.visualize.running import PictureRecord
+from blockprop.visualize.tiling import TILE
 
-LONGEST = 1024
+LONGEST_PICTURE = 1024
 FRAMES_A_SECOND = 12
 FILMS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 
@@ -117,7 +118,7 @@ class DreamSettings(PictureSettings):
         if self.start not in ("photo", "noise") or len(self.pictures) != on_photo + self.guided:
             guide = "with a" if self.guided else "without"
             raise SettingError(f"a dream from {self.start!r} {guide} guide has other pictures than {self.pictures}")
-        longest = _longest(self.size) if on_photo else LONGEST
+        longest = _longest(self.size) if on_photo else LONGEST_PICTURE
         pictures = [in_colors_of(network, read_picture(path, longest=longest)) for path in self.pictures]
         return dream(
             network,
@@ -144,10 +145,10 @@ class DreamSettings(PictureSettings):
 def _longest(size: str | None) -> int:
     """Pixels of a photograph's longer side, at most."""
     if size is None:
-        return LONGEST
+        return LONGEST_PICTURE
     if "x" in size.lower():
         raise SettingError(f"a photograph keeps its proportions: expected its longer side, such as 640, came {size!r}")
-    return max(size_named(size) or (LONGEST,))
+    return max(size_named(size) or (LONGEST_PICTURE,))
 
 
 class Film:

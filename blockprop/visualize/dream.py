@@ -28,7 +28,7 @@ from blockprop.visualize.dream_run import Dream
 from blockprop.visualize.objectives.activity import Layers, objective_of, parsed
 from blockprop.visualize.pipeline import Start
 from blockprop.visualize.places import sizes
-from blockprop.visualize.tiling import Tiling
+from blockprop.visualize.tiling import TILE, Tiling
 
 LAYERS = {
     "googlenet": ("inception_4c",),
@@ -49,9 +49,8 @@ OCTAVES = {"photo": 4, "noise": 6}
 COARSEST_SIDE = {"photo": 400, "noise": 100}
 """Pixels of the longer side at which the dream of a large picture begins, about; so that it has large things in it."""
 RATES = {"photo": 1.5 / 255, "noise": 2 / 255}
-SIDE = 512
+DREAM_SIDE = 512
 """Pixels of a dream from noise."""
-TILE = 1024
 MOST_OCTAVES = 64
 """Octaves, or times larger than the one before."""
 LARGEST_SIDE = 2**20
@@ -144,7 +143,7 @@ def _start(network: Network, image: Start, size: int | tuple[int, int] | None, s
         return picture if picture.min() >= 0 and picture.max() <= 1 else picture.clamp(0, 1)
     if image != "noise":
         raise SettingError(f"expected a picture or 'noise' to dream on, came {image!r}")
-    sides = (size, size) if isinstance(size, int) else (SIDE, SIDE) if size is None else size
+    sides = (size, size) if isinstance(size, int) else (DREAM_SIDE, DREAM_SIDE) if size is None else size
     if not isinstance(sides, tuple | list) or len(sides) != 2:
         raise SettingError(f"expected a size (height, width), or one number for both, came {size!r}")
     height, width = sides

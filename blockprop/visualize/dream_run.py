@@ -18,7 +18,7 @@ from blockprop.visualize.tiling import Outputs, Tile, Tiling
 
 
 class Dream(PictureRun):
-    """A run of `dream`."""
+    """A run of `dream`: for each frame of a film the octaves, coarse to fine, and in each some steps uphill."""
 
     def __init__(
         self,

@@ -21,6 +21,9 @@ from blockprop.errors import GraphError, SettingError, ShapeError, shape, sugges
 from blockprop.visualize.places import needed, require_places, sizes
 from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
 
+TILE = 1024
+"""Pixels of a side of a tile, halo included, unless something else is said."""
+
 Region = tuple[slice, slice]
 """Rows and columns."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from blockprop.errors import SettingError, suggestion
 
-NAMED = 8
+CLASSES_NAMED = 8
 """Classes that an error names."""
 
 
@@ -32,8 +32,8 @@ def find_class(name: str, classes: Sequence[str]) -> int | None:
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
-            some = ", ".join(f"{classes[number]!r} ({number})" for number in fitting[:NAMED])
-            rest = f" and {len(fitting) - NAMED} more" if len(fitting) > NAMED else ""
+            some = ", ".join(f"{classes[number]!r} ({number})" for number in fitting[:CLASSES_NAMED])
+            rest = f" and {len(fitting) - CLASSES_NAMED} more" if len(fitting) > CLASSES_NAMED else ""
             raise SettingError(
                 f"{name!r} fits {len(fitting)} classes: {some}{rest}; give more of the name, or the number"
             )

@@ -23,7 +23,7 @@ from blockprop.visualize.objectives.score_kinds import ClassScore, Direction, Sc
 
 Target = Any
 """int, str, (node, Tensor), Objective, a sequence of these, or a mapping of int and str to weights; see `score`."""
-NAMED = 24
+NODES_NAMED = 24
 """Nodes that an error names."""
 
 
@@ -142,8 +142,8 @@ def _node(network: Network, name: Any) -> str:
 def _nodes(network: Network) -> str:
     """The network's nodes by name, or as many as an error can hold."""
     keys = [key for key in network.keys if key not in network.inputs]
-    rest = f", … ({len(keys)} in all; `blockprop info` lists them)" if len(keys) > NAMED else ""
-    return f"its nodes are {', '.join(keys[:NAMED])}{rest}"
+    rest = f", … ({len(keys)} in all; `blockprop info` lists them)" if len(keys) > NODES_NAMED else ""
+    return f"its nodes are {', '.join(keys[:NODES_NAMED])}{rest}"
 
 
 def scores_node(network: Network, output: str | None = None) -> str:

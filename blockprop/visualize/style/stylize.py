@@ -26,6 +26,7 @@ from blockprop.visualize.style.layers import LayerWeights, default_layers, weigh
 from blockprop.visualize.style.losses import CONTENT, RANGE, VARIATION, Weights
 from blockprop.visualize.style.quasi_newton import HISTORY
 from blockprop.visualize.style.run import Style, Stylization
+from blockprop.visualize.tiling import TILE
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer
 
 COLORS = ("style", "matched", "luminance")
@@ -35,7 +36,6 @@ COARSEST = 180
 """Pixels of the longer side below which there is no coarser size. Smaller ones are painted over more boldly."""
 FROM_NOISE = 1 / 15
 """How much less style counts by default from noise, where nothing but its own loss brings the content in."""
-TILE = 1024
 MOST_SCALES = 64
 LARGEST_RATE = 1e6
 LARGEST_HISTORY = 2**30
