@@ -12,7 +12,8 @@ from matplotlib.ticker import StrMethodFormatter
 from torch import Tensor
 
 from blockprop.errors import SettingError, ShapeError
-from blockprop.reports.figures import GRAY, LEGEND, PALETTE, color_of, styled, titled
+from blockprop.reports.drawing import GRAY
+from blockprop.reports.figures import LEGEND, PALETTE, color_of, styled, titled
 from blockprop.visualize.attribution.sanity import SanityRecord
 from blockprop.visualize.running import PictureRecord
 

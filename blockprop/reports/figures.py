@@ -9,15 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-INK, GRAY, FAINT = "#1f2933", "#5b6672", "#d9dee3"
+from blockprop.reports.drawing import GRAY, INK
 
-
+FAINT = "#d9dee3"
 PALETTE = (
     *("#4a78b5", "#cf8a3a", "#5b9a52", "#c0566a", "#8a64a8"),
     *("#3c9492", "#8c6d4f", "#d17fb0", "#6b7785", "#b3a12c"),
 )
-
-
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK}
 
 

@@ -16,7 +16,8 @@ from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from blockprop.errors import SettingError, ShapeError
-from blockprop.reports.figures import FAINT, GRAY, INK, LEGEND, color_of, styled, titled
+from blockprop.reports.drawing import GRAY, INK
+from blockprop.reports.figures import FAINT, LEGEND, color_of, styled, titled
 
 MOST_NUMBERS, MOST_PICTURES = 25, 256
 

@@ -14,20 +14,20 @@ from torch import Tensor
 from blockprop.errors import FormatError
 from blockprop.saving.files import read_tensors, write_tensors
 
-FORMAT = "blockprop checkpoint 1"
+CHECKPOINT_FORMAT = "blockprop checkpoint 1"
 
 
 def write_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     """Write a tree of plain data and tensors atomically. Raises FormatError if it cannot be written."""
     tensors: dict[str, Tensor] = {}
     tree = _flattened(state, "", tensors)
-    write_tensors(path, tensors, {"format": FORMAT, "state": tree})
+    write_tensors(path, tensors, {"format": CHECKPOINT_FORMAT, "state": tree})
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what `write_checkpoint` wrote. Raises FormatError naming the file if it is damaged or something else."""
     tensors, document = read_tensors(path)
-    if document.get("format") != FORMAT:
+    if document.get("format") != CHECKPOINT_FORMAT:
         raise FormatError(f"{path}: expected a training checkpoint; this file holds something else")
     try:
         state = _restored(document["state"], tensors)
