@@ -35,7 +35,7 @@ EPILOG = (
     "blockprop predict squeezenet.safetensors cat.jpg holidays/\n\n"
     "blockprop predict prices.safetensors new_cars.csv --out prices.csv"
 )
-SHOWN = 50
+ROWS_SHOWN = 50
 """Rows of predictions that are printed at most."""
 BAR = 20
 """Characters of a bar that stands for 100 %."""
@@ -90,11 +90,11 @@ def predict(
         show({"network": network, "predictions": rows}, as_json)
     elif out is None:
         if net.meta.get("picture") and all("classes" in row for row in rows):
-            _show_bars(rows[:SHOWN])
+            _show_bars(rows[:ROWS_SHOWN])
         else:
-            show_table(["example", "prediction"], [[row["example"], _answer(row)] for row in rows[:SHOWN]])
-        if len(rows) > SHOWN:
-            say(f"… and {len(rows) - SHOWN} more; --out predictions.csv writes all")
+            show_table(["example", "prediction"], [[row["example"], _answer(row)] for row in rows[:ROWS_SHOWN]])
+        if len(rows) > ROWS_SHOWN:
+            say(f"… and {len(rows) - ROWS_SHOWN} more; --out predictions.csv writes all")
 
 
 def with_one_output(network: Network, name: str | None) -> Network:

@@ -29,7 +29,7 @@ EPILOG = "Example:\n\nblockprop replay goose.png --out goose_again.png"
 
 LARGEST = 2**31 - 1
 """Of the whole numbers among the settings."""
-LONGEST = 10_000
+LONGEST_SETTING = 10_000
 """Characters of a setting."""
 
 
@@ -90,7 +90,7 @@ def _settings(picture: str, how: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         if name not in annotations:
             raise FormatError(f"{picture}: {command} has no setting {_short(name)}{suggestion(name, annotations)}")
-        if not _fits(value, annotations[name]) or len(str(value)) > LONGEST:
+        if not _fits(value, annotations[name]) or len(str(value)) > LONGEST_SETTING:
             raise FormatError(f"{picture}: its settings are spoiled: {name} is {_short(value)}")
     files = how.get("pictures")
     if not isinstance(files, dict) or any(path not in files for path in settings.get("pictures") or ()):

@@ -15,7 +15,7 @@ from blockprop.commands.making import require_one
 from blockprop.commands.photos import Seen, picture_file, read_seen
 from blockprop.commands.picture_options import OPTION_ONLY, LookedAt, MethodNames, Output, Photos, Samples, Side
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
-from blockprop.commands.saliency_maps import CELL, look, method_names
+from blockprop.commands.saliency_maps import MAP_CELL, look, method_names
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError, suggestion
 from blockprop.pictures.overlays import heat, limits, overlay
@@ -131,12 +131,12 @@ def _saliency_sheet(
     if alone:
         one = looked[0][0]
         scale = METHODS[one.method].scale or one.method.replace("_", " ")
-        return sheet(tiles, 2, side=CELL, scale=(*limits(one.map), scale))
+        return sheet(tiles, 2, side=MAP_CELL, scale=(*limits(one.map), scale))
     signs = sorted({limits(one.map)[0] < 0 for maps in looked for one in maps})
     words = {False: "for the target, each map to its 99 % quantile", True: "against and for the target, likewise"}
     scales = [(-1.0 if signed else 0.0, 1.0, words[signed], None) for signed in signs]
     columns = None if len(seen) == 1 and len(looked[0]) > MOST_COLUMNS else 1 + len(looked[0])
-    return sheet(tiles, columns, side=CELL, scale=scales)
+    return sheet(tiles, columns, side=MAP_CELL, scale=scales)
 
 
 def _npy(values: Tensor) -> bytes:

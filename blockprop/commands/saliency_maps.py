@@ -11,7 +11,7 @@ from blockprop.visualize.attribution.methods import METHODS
 from blockprop.visualize.attribution.saliency import Saliency, saliency
 from blockprop.visualize.objectives.scores import score
 
-CELL = 384
+MAP_CELL = 384
 """Pixels of a photograph on a sheet."""
 
 

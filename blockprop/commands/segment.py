@@ -15,7 +15,7 @@ from blockprop.commands.making import require_one
 from blockprop.commands.photos import Seen, picture_file, read_seen
 from blockprop.commands.picture_options import OPTION_ONLY, LookedAt, Output, Photos, Samples, Side
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
-from blockprop.commands.saliency_maps import CELL, look, method_names
+from blockprop.commands.saliency_maps import MAP_CELL, look, method_names
 from blockprop.engine.network import Network
 from blockprop.pictures.overlays import boxed, masked, overlay
 from blockprop.pictures.picture_files import write_picture
@@ -94,7 +94,7 @@ class SegmentSettings(PictureSettings):
             notes += [f"{photo.name}: {cut.note}"] if cut.note else []
             if self.mask is not None:
                 write_picture(self.mask, mask[None].float())
-        return Made(sheet(tiles, 3, side=CELL), {"boxes": boxes}, rows, notes=notes)
+        return Made(sheet(tiles, 3, side=MAP_CELL), {"boxes": boxes}, rows, notes=notes)
 
     def _cut(self, photo: Seen, strength: Tensor) -> Segmentation:
         seeds = (self.foreground, self.background)

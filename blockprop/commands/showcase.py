@@ -19,9 +19,9 @@ from blockprop.reports.page import Picture, Section
 from blockprop.visualize import dream, each, maximize, saliency, segment, stylize
 from blockprop.visualize.running import PictureRun
 
-SIDE = 32
+SEEN_SIDE = 32
 """Pixels of the shorter side of what the network looks at."""
-SHOWN, WIDE = 288, 448
+THIRD, HALF = 288, 448
 """Pixels of the longer side of a picture on the page, where three stand side by side, or two."""
 PAINTED = 256
 """Pixels of the longer side of what is painted."""
@@ -66,7 +66,7 @@ def photographs() -> tuple[Tensor, Tensor, Tensor]:
 def saliency_section(network: Network, photo: Tensor, say: Say) -> Section:
     """What speaks for a cat in the picture of one."""
     say("Looking for the cat")
-    x = sized(photo, shorter=SIDE)
+    x = sized(photo, shorter=SEEN_SIDE)
     share = float(network(x).softmax(1)[0, network.meta["classes"].index("cat")])
     pictures = [Picture(_png(photo[0]), f"The network says: cat, {share:.0%}. {CAT}")]
     for method, words in METHODS.items():
@@ -82,7 +82,7 @@ def saliency_section(network: Network, photo: Tensor, say: Say) -> Section:
 def segmentation_section(network: Network, photo: Tensor, say: Say) -> Section:
     """Where the thing is, by the gradient of the likeliest class."""
     say("Cutting out the flower")
-    x = sized(photo, shorter=SIDE)
+    x = sized(photo, shorter=SEEN_SIDE)
     classes, scores = network.meta["classes"], network(x).softmax(1)[0]
     explained = saliency(network, x, "top", "gradient")
     cut = segment(photo, explained.attribution.abs().amax(1)[0])
@@ -104,7 +104,7 @@ def class_section(network: Network, say: Say, seed: int) -> Section:
     say("Making a picture of each class")
     classes = network.meta["classes"]
     objective = each(network, classes)
-    run = maximize(network, objective, SIDE, CLASS_STEPS, l2=CLASS_L2, total_variation=CLASS_VARIATION, seed=seed)
+    run = maximize(network, objective, SEEN_SIDE, CLASS_STEPS, l2=CLASS_L2, total_variation=CLASS_VARIATION, seed=seed)
     made = with_contrast(_finished(run))
     shares = network(made).softmax(1).diagonal()
     pictures = [
@@ -122,11 +122,11 @@ def class_section(network: Network, say: Say, seed: int) -> Section:
 def dream_section(network: Network, photo: Tensor, say: Say, seed: int) -> Section:
     """More and more of what a layer finds."""
     say("Dreaming")
-    small = sized(photo, longer=WIDE)
-    pictures = [Picture(_png(small[0], WIDE), TEMPLE)]
+    small = sized(photo, longer=HALF)
+    pictures = [Picture(_png(small[0], HALF), TEMPLE)]
     for layer, words in DREAMS.items():
         run = dream(network, small, layer, steps=DREAM_STEPS, seed=seed)
-        pictures.append(Picture(_png(_finished(run)[0], WIDE), words))
+        pictures.append(Picture(_png(_finished(run)[0], HALF), words))
     text = Markup(
         "The photograph follows the gradient of ½ mean <i>y</i>² of a layer's output <i>y</i>, so that the layer finds "
         "more of what it finds anyway. The deeper the layer, the more complete the things."
@@ -170,5 +170,5 @@ def _picture(pixels: np.ndarray) -> Tensor:
     return torch.tensor(pixels).permute(2, 0, 1)[None].float() / 255
 
 
-def _png(picture: Tensor, longer: int = SHOWN) -> bytes:
+def _png(picture: Tensor, longer: int = THIRD) -> bytes:
     return as_png(sized(picture[None], longer=longer)[0])

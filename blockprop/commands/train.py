@@ -29,7 +29,7 @@ from blockprop.training.evaluation import evaluate
 from blockprop.training.fit import fit
 from blockprop.training.run import Record
 
-OPTIMIZERS = {
+TORCH_OPTIMIZERS = {
     name.lower(): kind
     for name, kind in vars(torch.optim).items()
     if isinstance(kind, type)
@@ -58,7 +58,9 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 64,
     optimizer: Annotated[
         str,
-        typer.Option(help=f"descent (our own gradient descent), or of torch.optim: {', '.join(sorted(OPTIMIZERS))}."),
+        typer.Option(
+            help=f"descent (our own gradient descent), or of torch.optim: {', '.join(sorted(TORCH_OPTIMIZERS))}."
+        ),
     ] = "descent",
     rate: Annotated[
         float | None, typer.Option(help="Learning rate; by default 0.05, or what the other optimizer has.")
@@ -194,9 +196,9 @@ def optimizer_named(name: str, rate: float | None, weight_decay: float) -> Any:
     """A function that makes the optimizer of torch.optim; None for our own gradient descent."""
     if name == "descent":
         return None
-    kind = OPTIMIZERS.get(name.lower())
+    kind = TORCH_OPTIMIZERS.get(name.lower())
     if kind is None:
-        raise SettingError(f"there is no optimizer {name!r}{suggestion(name, ['descent', *OPTIMIZERS])}")
+        raise SettingError(f"there is no optimizer {name!r}{suggestion(name, ['descent', *TORCH_OPTIMIZERS])}")
     settings: dict[str, Any] = {} if rate is None else {"lr": rate}
     if weight_decay:
         settings["weight_decay"] = weight_decay
