@@ -1,4 +1,4 @@
-"""Style transfer beside the paper written plainly with torch's autograd and torch.optim.LBFGS: loss over time, memory.
+"""Style transfer beside the paper written plainly (plain_style.py): loss over time, memory.
 
 Both have the same network, losses, weights, pictures and start. They take turns, each step going to whoever has used
 less time. 5 to 10 minutes on one core.
@@ -10,12 +10,12 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from plain_style import Plain, Reading, squeezenet, vgg, with_weights
 from reporting import DATA, interleaved, machine, table, write_section
-from torch import Tensor, nn
+from torch import nn
 from training_step import peak_memory
 
 from blockprop.engine.network import Network
@@ -23,10 +23,6 @@ from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.picture_files import read_picture
 from blockprop.visualize.style.stylize import Stylization, stylize
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from tests.architectures.squeezenet import SqueezeNet
 
 FOLDER = DATA.parent
 STEPS = 300
@@ -47,134 +43,11 @@ class Case(NamedTuple):
     module: Callable[[Network], nn.Sequential]
 
 
-class Reading(NamedTuple):
-    """Seconds of one's own work so far, the loss, and its parts: content, style, total variation."""
-
-    seconds: float
-    value: float
-    parts: Sequence[float]
-
-
-# The paper, plainly ---------------------------------------------------------------------------------------------------
-
-
-def vgg(network: Network) -> nn.Sequential:
-    layers: dict[str, nn.Module] = {}
-    for node in network.nodes:
-        name, weight = node.name, network.parameters.get(f"{node.name}.weight")
-        if name.startswith("pad"):
-            layers[name] = nn.ReflectionPad2d(1)
-        elif name.startswith("conv"):
-            assert weight is not None
-            layers[name] = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2])
-        elif name.startswith("relu"):
-            layers[name] = nn.ReLU(inplace=True)
-        elif name.startswith("pool"):
-            layers[name] = nn.MaxPool2d(2)
-    return _sequential(layers)
-
-
-def squeezenet(_: Network) -> nn.Sequential:
-    names = ("conv1", "relu_conv1", "pool1", "fire2", "fire3", "pool3", "fire4", "fire5", "pool5", "fire6", "fire7")
-    features = list(SqueezeNet(1.0, 1000).features.children())
-    caffe = torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
-    return _sequential({"caffe": _Caffe(caffe), **dict(zip(names, features, strict=False))})
-
-
-class _Caffe(nn.Module):
-    def __init__(self, mean: Tensor) -> None:
-        super().__init__()
-        self.mean = mean
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flip(1) * 255 - self.mean
-
-
-def _sequential(layers: dict[str, nn.Module]) -> nn.Sequential:
-    found = nn.Sequential()
-    for name, layer in layers.items():
-        found.add_module(name, layer)
-    return found
-
-
-def with_weights(case: Case, network: Network) -> nn.Sequential:
-    """The module, with the network's weights, which want no gradients."""
-    module = case.module(network).eval()
-    with torch.no_grad():
-        for own, theirs in zip(module.parameters(), network.parameters.values(), strict=False):
-            own.copy_(theirs)
-            own.requires_grad_(False)
-    return module
-
-
-class Plain:
-    """Gatys, Ecker and Bethge 2015 by autograd: what `stylize` minimizes at a single size, in the usual few lines."""
-
-    def __init__(self, module: nn.Sequential, run: Stylization):
-        assert run.point is not None
-        self.weights, self.x = run.weights, run.point.x.clone().requires_grad_()
-        deepest = max(i for i, (name, _) in enumerate(module.named_children()) if name in run.weights.nodes)
-        self.module = nn.Sequential(*module[: deepest + 1])
-        self.names = [name for name, _ in module.named_children()][: deepest + 1]
-        with torch.no_grad():
-            self.content = self.outputs(run.content)
-            aim = run.aims(*run.sizes[-1])[0].picture
-            self.grams = {name: self.gram(y) for name, y in self.outputs(aim).items()}
-        # Tolerances as in neural-style-pt; with those of torch it would stop early.
-        self.optimizer = torch.optim.LBFGS([self.x], tolerance_grad=-1, tolerance_change=-1)
-
-    def outputs(self, x: Tensor) -> dict[str, Tensor]:
-        found = {}
-        for name, layer in zip(self.names, self.module, strict=True):
-            x = layer(x)
-            if name in self.weights.nodes:
-                found[name] = x
-        return found
-
-    @staticmethod
-    def gram(y: Tensor) -> Tensor:
-        f = y.flatten(2)[0]
-        return f @ f.T / f.shape[1]
-
-    def losses(self) -> tuple[Tensor, ...]:
-        outputs, w = self.outputs(self.x), self.weights
-        content = sum(
-            share * (outputs[name] - self.content[name]).square().sum() / self.content[name].square().sum()
-            for name, share in w.content_layers.items()
-        )
-        style = sum(
-            share * (self.gram(outputs[name]) - self.grams[name]).square().sum() / self.grams[name].square().sum()
-            for name, share in w.style_layers.items()
-        )
-        variation = (self.x.diff(dim=2).square().sum() + self.x.diff(dim=3).square().sum()) / self.x.numel()
-        return w.content * content, w.style * style, w.variation * variation  # type: ignore[return-value]
-
-    def evaluate(self) -> tuple[Tensor, ...]:
-        self.optimizer.zero_grad()
-        parts = self.losses()
-        sum(parts).backward()  # type: ignore[union-attr]
-        return parts
-
-    def steps(self, count: int) -> Iterator[Reading]:
-        """One reading for each evaluation, handed out 20 at a time, because torch's step makes so many."""
-        readings: list[Reading] = []
-        used = start = 0.0
-
-        def closure() -> Tensor:
-            parts = self.evaluate()
-            value = sum(parts)
-            seconds = used + time.perf_counter() - start
-            readings.append(Reading(seconds, float(value.detach()), [float(part.detach()) for part in parts]))
-            return value  # type: ignore[return-value]
-
-        while len(readings) < count:
-            done, start = len(readings), time.perf_counter()
-            self.optimizer.step(closure)
-            used += time.perf_counter() - start
-            yield from readings[done:]
-
-
-# Taking turns ---------------------------------------------------------------------------------------------------------
+CASES = (
+    Case("VGG-19, distilled, to conv5_1", "vgg19", "vgg19_distilled16x_conv5_1", 320, vgg),
+    Case("VGG-19, normalized, to conv3_1", "vgg19", "vgg19_normalised_conv3_1", 192, vgg),
+    Case("SqueezeNet 1.1", "squeezenet1_1", "squeezenet1_1", 320, squeezenet),
+)
 
 
 def ours(run: Stylization) -> Iterator[Reading]:
@@ -191,16 +64,16 @@ def ours(run: Stylization) -> Iterator[Reading]:
 
 def taking_turns(runners: dict[str, Iterator[Reading]]) -> dict[str, list[Reading]]:
     """All readings of each; the next step is always that of whoever has used the least time."""
-    found: dict[str, list[Reading]] = {name: [] for name in runners}
+    readings: dict[str, list[Reading]] = {name: [] for name in runners}
     left = dict(runners)
     while left:
-        name = min(left, key=lambda name: found[name][-1].seconds if found[name] else 0.0)
+        name = min(left, key=lambda name: readings[name][-1].seconds if readings[name] else 0.0)
         reading = next(left[name], None)
         if reading is None:
             del left[name]
         else:
-            found[name].append(reading)
-    return found
+            readings[name].append(reading)
+    return readings
 
 
 def at(readings: list[Reading], seconds: float) -> Reading | None:
@@ -211,15 +84,6 @@ def at(readings: list[Reading], seconds: float) -> Reading | None:
 
 def reached(readings: list[Reading], value: float) -> float | None:
     return next((reading.seconds for reading in readings if reading.value <= value), None)
-
-
-# Measuring ------------------------------------------------------------------------------------------------------------
-
-CASES = (
-    Case("VGG-19, distilled, to conv5_1", "vgg19", "vgg19_distilled16x_conv5_1", 320, vgg),
-    Case("VGG-19, normalized, to conv3_1", "vgg19", "vgg19_normalised_conv3_1", 192, vgg),
-    Case("SqueezeNet 1.1", "squeezenet1_1", "squeezenet1_1", 320, squeezenet),
-)
 
 
 class Outcome(NamedTuple):
@@ -247,7 +111,7 @@ def measured(case: Case) -> Outcome:
             network, content, style, case.side, steps, start=start, scales=scales, details=1.0, range_weight=0.0
         )
 
-    module = with_weights(case, network)
+    module = with_weights(case.module(network), network)
     single = entered(run("content", STEPS))
     speed = compared(case, single, Plain(module, single))
     losses: list[list[object]] = []
@@ -275,9 +139,9 @@ def compared(case: Case, single: Stylization, plain: Plain) -> list[object]:
     seconds, memory = interleaved(ways, 1, 5), [peak_memory(way) for way in ways]
     return [
         f"{case.title}, {single.sizes[-1][1]} x {single.sizes[-1][0]}",
-        *(f"{1e3 * each:,.0f} ms" for each in seconds),
+        *(f"{1e3 * duration:,.0f} ms" for duration in seconds),
         f"{seconds[0] / seconds[1]:.2f}",
-        *(f"{each / 1e6:,.1f} MB" for each in memory),
+        *(f"{count / 1e6:,.1f} MB" for count in memory),
         f"{memory[0] / memory[1]:.2f}",
     ]
 
@@ -291,12 +155,12 @@ def loss_rows(title: str, readings: dict[str, list[Reading]]) -> list[list[objec
     total = readings["autograd"][-1].seconds
     rows: list[list[object]] = []
     for share in SHARES:
-        found = [
+        lowest = [
             at(readings["autograd"], share * total),
             at(readings["one size"], share * total),
             at(finest(readings["coarse to fine"]), share * total),
         ]
-        cells = ["–" if each is None else told(each) for each in found]
+        cells = ["–" if reading is None else told(reading) for reading in lowest]
         rows.append([title, f"{share * total:.0f} s", *cells])
     return rows
 
@@ -312,18 +176,18 @@ def share_cells(readings: dict[str, list[Reading]]) -> list[object]:
     for goal, runner in (("autograd", "one size"), ("autograd", "coarse to fine"), ("one size", "coarse to fine")):
         aimed = readings[goal][:STEPS]
         aim, total = min(reading.value for reading in aimed), aimed[-1].seconds
-        own = finest(readings[runner]) if runner == "coarse to fine" else readings[runner]
-        seconds = reached(own, aim)
-        cells.append(f"not in {own[-1].seconds / total:.0%}" if seconds is None else f"{seconds / total:.0%}")
+        counted = finest(readings[runner]) if runner == "coarse to fine" else readings[runner]
+        seconds = reached(counted, aim)
+        cells.append(f"not in {counted[-1].seconds / total:.0%}" if seconds is None else f"{seconds / total:.0%}")
     return cells
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    found = []
+    outcomes = []
     for case in CASES:
-        found.append(measured(case))
-        print(*found[-1], sep="\n", file=sys.stderr)
+        outcomes.append(measured(case))
+        print(*outcomes[-1], sep="\n", file=sys.stderr)
     speed_heads = ["network", "ours", "autograd", "ratio", "memory, ours", "memory, autograd", "ratio"]
     loss_heads = ["network", "after", "autograd, torch.optim.LBFGS", "ours, one size", "ours, coarse to fine"]
     share_heads = ["network"]
@@ -347,19 +211,19 @@ in plain torch: modules with ReLUs in place whose weights want no gradients, the
 One evaluation, the loss and its gradient (best of 5 rounds that take turns), and the peak memory of the tensors made in
 it. L-BFGS keeps 200 pictures more in torch, 80 in ours.
 
-{table(speed_heads, [each.speed for each in found])}
+{table(speed_heads, [outcome.speed for outcome in outcomes])}
 
 Weighted loss, and of it content + style, at equal time; the runs take turns. The last row of each network is where
 autograd has made {STEPS} steps.
 
-{table(loss_heads, [row for each in found for row in each.losses])}
+{table(loss_heads, [row for outcome in outcomes for row in outcome.losses])}
 
 Time to the loss that others have after {STEPS} steps at one size, as a part of their time. Coarse to fine are
 {", ".join(map(str, COARSE_TO_FINE))} steps at sizes that grow by √2; only losses at the last one, that of the others,
 count. From the content itself, whose loss is 0 there, coarse sizes do not help the loss, only the look (large strokes);
 from noise, with which the paper starts, they do.
 
-{table(share_heads, [each.shares for each in found])}
+{table(share_heads, [outcome.shares for outcome in outcomes])}
 """,
     )
 
