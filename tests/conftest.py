@@ -63,10 +63,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
-    if count := sum(NEEDS_DATA in reason for reason in reasons):
-        terminalreporter.write_line(
-            f"{count} tests need data that are not in {DATA_FOLDER}; set BLOCKPROP_TEST_DATA, see CONTRIBUTING.md",
-            yellow=True,
-        )
-    if count := sum(NEEDS_CUDA in reason for reason in reasons):
-        terminalreporter.write_line(f"{count} tests need a CUDA device")
+    needs = {
+        NEEDS_DATA: f"data that are not in {DATA_FOLDER}; set BLOCKPROP_TEST_DATA, see CONTRIBUTING.md",
+        NEEDS_CUDA: "a CUDA device",
+    }
+    for reason, what in needs.items():
+        if count := sum(reason in skipped for skipped in reasons):
+            terminalreporter.write_line(f"{count} test{'s need' if count > 1 else ' needs'} {what}", yellow=True)

@@ -38,10 +38,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Addition:
-    """All places for one thing, and the tests that look at them, as arguments of pytest."""
+    """All places for one thing.
+
+    tests: those that ask for the places, as arguments of pytest.   whole: files that must pass when all are there.
+    """
 
     places: list[Place]
     tests: list[str]
+    whole: list[str]
 
 
 BLOCK = '''
@@ -103,6 +107,7 @@ METHOD = '''
 def summed_gradient(question: Question, x: Tensor, rules: object) -> Answer:
     """∂S/∂x; the map is its size, summed over the channels."""
     d_x = question.gradient(x, rules)
+    question.require_influence(d_x)
     return Answer(d_x, d_x.abs().sum(1))
 
 
@@ -149,6 +154,7 @@ ADDITIONS = {
             Place("tests/cases/thresholds.py", "\nCASES += [Case(blocks.Doubled, ((3, 4),), of_x(lambda x: 2 * x))]\n"),
         ],
         ["tests/blocks", "tests/exporters", "tests/rules", "tests/reports", "-k", "Doubled or every_block or coverage"],
+        ["tests", "-k", "Doubled"],
     ),
     "an objective": Addition(
         [
@@ -156,10 +162,12 @@ ADDITIONS = {
             Place("tests/cases/objectives.py", ROW),
         ],
         ["tests/engine/test_objectives.py", "-k", "quartic or every_loss or classes_or_numbers"],
+        ["tests/engine/test_objectives.py", "tests/commands/test_cli.py"],
     ),
     "a rule": Addition(
         [Place("blockprop/rules/named.py", RULE), Place("tests/rules/rule_oracle.py", HALVED)],
         ["tests/rules", "-k", "single_rectifier or slow_version"],
+        ["tests/rules/test_composites.py", "tests/rules/test_rules.py", "-k", "not spelling and not network"],
     ),
     "a saliency method": Addition(
         [
@@ -167,6 +175,7 @@ ADDITIONS = {
             Place("tests/visualize/saliency_oracle.py", SUMMED),
         ],
         ["tests/visualize/test_saliency.py", "-k", "summed_gradient or slow_version"],
+        ["tests/visualize/test_saliency.py", "-k", "not captum and not photograph"],
     ),
     "a command": Addition(
         [
@@ -181,6 +190,7 @@ ADDITIONS = {
             Place("tests/commands/test_greet.py", GREETED),
         ],
         ["tests/commands/test_cli.py", "tests/commands", "-k", "greet or every_command or help"],
+        ["tests/commands/test_cli.py", "tests/commands/test_greet.py"],
     ),
 }
 
@@ -209,13 +219,14 @@ def complaints(root: Path, tests: list[str]) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("thing", ADDITIONS)
 def test_each_place_that_is_missing_complains_by_name(thing: str, copy: Path) -> None:
-    places, tests = ADDITIONS[thing].places, ADDITIONS[thing].tests
+    places, addition = ADDITIONS[thing].places, ADDITIONS[thing]
     for place, following in zip(places, [*places[1:], None], strict=True):
         place.touch(copy)
-        lines = complaints(copy, tests)
         if following is None:
-            assert lines == []
+            assert complaints(copy, addition.tests) == []
+            assert complaints(copy, addition.whole) == []
         else:
+            lines = complaints(copy, addition.tests)
             assert lines, f"nothing asks for {following.file}"
             assert all(following.file in line for line in lines), lines
 

@@ -124,6 +124,7 @@ class Power(Block):
     Departure: d_b is NaN in torch where a < 0, and −∞ where a = 0 and b < 0.
     """
 
+    gate = ""
     kind = "joining"
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
@@ -150,6 +151,7 @@ class Remainder(Block):
     Nothing propagates to an input of integers. Raises ShapeError if the shapes cannot be broadcast.
     """
 
+    gate = ""
     kind = "joining"
 
     def __init__(self, truncated: bool = False):

@@ -120,6 +120,7 @@ class Affine(Block):
     Raises ShapeError if x has another number of channels, SettingError for numbers that are not finite.
     """
 
+    gate = ""
     kind = "other"
 
     def __init__(self, factor: float | Sequence[float] = 1.0, shift: float | Sequence[float] = 0.0):
@@ -209,6 +210,7 @@ class Detach(Block):
     """
 
     kind = "other"
+    gate = ""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         return x, None

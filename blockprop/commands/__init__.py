@@ -1,1 +1,1 @@
-"""The commands of the command line, one file for each group; cli.py registers them."""
+"""The commands of the command line, a file for each with its name; cli.py registers them."""

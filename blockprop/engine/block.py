@@ -64,19 +64,18 @@ class Block:
     def both(self, saved: Saved, d_output: Any) -> tuple[tuple[Tensor | None, ...], dict[str, Tensor]]:
         """What `propagate` and what `gradients` return. A block that finds them together, with less work, says so here.
 
-        A network calls it where both are wanted. A subclass that replaces one of the two alone inherits this `both`.
+        A network calls it where both are wanted, unless one of the two was replaced (`finds_both`).
         """
         return self.propagate(saved, d_output), self.gradients(saved, d_output)
 
-    def __init_subclass__(cls, **more: Any) -> None:
-        super().__init_subclass__(**more)
-        if "both" not in vars(cls) and vars(cls).keys() & {"propagate", "gradients"}:
-            cls.both = Block.both  # type: ignore[method-assign]
-
     @property
     def finds_both(self) -> bool:
-        """Whether `both` is more than one after the other: the class has one, and the block no method of its own."""
-        return type(self).both is not Block.both and not vars(self).keys() & {"propagate", "gradients"}
+        """Whether its `both` is more than one after the other, and stands for the `propagate` and `gradients` it has.
+
+        So it is unless a subclass, a mixin or the block itself replaced one of them without the other.
+        """
+        places = {name: _distance(self, name) for name in ("both", "propagate", "gradients")}
+        return type(self).both is not Block.both and places["both"] == min(places.values())
 
     def remember(self, saved: Saved) -> None:
         """Take over what one training step has seen (running statistics). Training calls it after forward."""
@@ -120,3 +119,8 @@ def _arguments(kind: type[Block]) -> dict[str, Any]:
     if kind.__init__ is object.__init__:
         return {}
     return {name: argument.default for name, argument in inspect.signature(kind).parameters.items()}
+
+
+def _distance(block: Block, name: str) -> int:
+    """How far up the classes a method is found: 0 on the block itself, 1 in its own class, …"""
+    return next(i for i, place in enumerate((block, *type(block).__mro__)) if name in vars(place))

@@ -152,7 +152,7 @@ class Network:
         if plan is None:
             plan = self._make_backward_plan(seeds, wanted, rules)
         d = dict(seeds)
-        yield from run_backward(plan, trace.look_up if keep_trace else trace.take, d)
+        yield from run_backward(plan, trace.saved.__getitem__ if keep_trace else trace.saved.pop, d)
         for name in self.inputs:
             if name in wanted and name in d:
                 yield name, d[name]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from blockprop.engine.plan import BackwardStep, ForwardStep, Node
-from blockprop.errors import BlockpropError, ShapeError, shape
+from blockprop.errors import BlockpropError, GraphError, ShapeError, shape
 
 Caller = Callable[[ForwardStep, list[Tensor]], tuple[Any, Any]]
 
@@ -28,20 +28,18 @@ def run_forward(
     saved: takes what each block needs to go back, by node.   call: calls the block in the step's place.
     """
     for step in plan:
-        inputs = [values[source] for source in step.node.inputs]
         try:
-            if call is not None:
-                output, kept = call(step, inputs)
-            elif step.in_training:
-                output, kept = step.block.forward(*inputs, training=True)
+            if step.source and call is None:  # the common case, made quick
+                output, kept = step.block.forward(values[step.source])
             else:
-                output, kept = step.block.forward(*inputs)
+                inputs = [values[source] for source in step.node.inputs]
+                output, kept = (call or called)(step, inputs)
             if step.key:
                 values[step.key] = output
             else:
                 values.update(zip(step.node.keys, output, strict=True))
         except (BlockpropError, RuntimeError, IndexError, TypeError) as error:
-            raise located(error, step.node, inputs) from error
+            raise located(error, step.node, [values[source] for source in step.node.inputs]) from error
         if saved is not None:
             saved[step.name] = kept
         for key in step.dead:
@@ -49,34 +47,39 @@ def run_forward(
     return values
 
 
+def called(step: ForwardStep, inputs: list[Tensor]) -> tuple[Any, Any]:
+    """What the step's block gives for these inputs, and what it saves."""
+    return step.block.forward(*inputs, training=True) if step.in_training else step.block.forward(*inputs)
+
+
 def run_backward(
     plan: Iterable[BackwardStep], take: Callable[[str], Any], d: dict[str, Tensor]
 ) -> Iterator[tuple[str, Tensor]]:
     """Go back once: yield (name, derivative) of each wanted output and parameter as soon as it is complete.
 
-    take(node): what its block saved.   d: ∂L/∂(output) by name, the seeds at first; in the end those of the inputs.
+    take(node): what its block saved, KeyError if nothing.
+    d: ∂L/∂(output) by name, the seeds at first; in the end those of the inputs.
     """
-    sums: dict[int, dict[str, Tensor]] = {}
+    sums: dict[int, dict[str, Tensor] | None] = {}
     for step in plan:
-        saved = take(step.name)
+        try:
+            saved = take(step.name)
+        except KeyError:
+            raise nothing_saved(step.name) from None
         d_output: Any = d.pop(step.key, None) if step.key else _taken(d, step.node.keys)
-        gradients: dict[str, Tensor] = {}
+        gradients: dict[str, Tensor] | None = None
         try:
             if d_output is not None:
                 if step.outputs_wanted:
                     yield from _shown(step, d_output)
-                d_inputs: Any = ()
-                together = step.both_wanted and step.block.finds_both
-                if together:
-                    d_inputs, gradients = step.block.both(saved, d_output)
-                elif step.rule:
-                    d_inputs = step.rule(saved, d_output)
-                elif step.targets:
-                    d_inputs = step.block.propagate(saved, d_output)
-                for target, d_input in zip(step.targets, d_inputs, strict=True):
+                d_inputs: Any
+                d_inputs, gradients = step.back(saved, d_output)
+                if len(d_inputs) != len(step.targets):
+                    raise GraphError(f"expected {len(step.targets)} errors, one for each input, came {len(d_inputs)}")
+                for target, d_input in zip(step.targets, d_inputs):  # noqa: B905, a fraction of the time without strict
                     if target and d_input is not None:  # where paths meet, errors add up
                         d[target] = d[target] + d_input if target in d else d_input
-                if step.gradients_wanted and not together:
+                if step.gradients_wanted and gradients is None:
                     held = [d_output]
                     d_output = d_inputs = d_input = None  # the block alone holds d_output then, and may free it early
                     gradients = step.block.gradients(saved, held.pop())
@@ -104,8 +107,15 @@ def _taken(d: dict[str, Tensor], keys: tuple[str, ...]) -> tuple[Tensor | None, 
     return None if all(error is None for error in errors) else errors
 
 
-def _sum(a: dict[str, Tensor] | None, b: dict[str, Tensor]) -> dict[str, Tensor]:
+def _sum(a: dict[str, Tensor] | None, b: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
     return {name: a[name] + b[name] for name in a} if a and b else a or b
+
+
+def nothing_saved(node: str) -> GraphError:
+    return GraphError(
+        f"the trace has nothing saved at {node!r}: the forward pass did not reach it, or an earlier backward "
+        "pass used it up (keep_trace=True keeps it)"
+    )
 
 
 def located(error: Exception, node: Node, tensors: Iterable[Tensor | None]) -> Exception:

@@ -48,6 +48,8 @@ class ForwardStep:
     block: Block
     in_training: bool
     """Whether forward is to be told that this is training."""
+    source: str | None
+    """The name of its input, if it has just one and is told nothing."""
     key: str | None
     """The name of its output, if it has just one."""
     dead: tuple[str, ...]
@@ -75,29 +77,37 @@ class BackwardStep:
     is_last_use: bool = True
     """False for a shared block if a later step adds to the same gradients."""
 
+    def back(self, saved: Any, d_output: Any) -> tuple[tuple[Tensor | None, ...], dict[str, Tensor] | None]:
+        """(d_inputs, gradients): the errors for `targets`, and the gradients, None if they do not come along."""
+        if self.both_wanted and self.block.finds_both:
+            return self.block.both(saved, d_output)
+        if self.rule:
+            return self.rule(saved, d_output), None
+        return (self.block.propagate(saved, d_output) if self.targets else ()), None
+
 
 def sorted_nodes(nodes: Iterable[Node], inputs: tuple[str, ...]) -> tuple[Node, ...]:
     """The nodes in topological order: the given order if it is one already.
 
     Raises GraphError for a name used twice, an input that nothing provides, and a cycle.
     """
-    given = [
+    graph = [
         Node(name, block, (sources,) if isinstance(sources, str) else tuple(sources)) for name, block, sources in nodes
     ]
-    for node in given:
+    for node in graph:
         if not isinstance(node.block, Block):
             raise GraphError(f"node {node.name!r}: expected a block, came {type(node.block).__name__}")
-    _check_names([*inputs, *(node.name for node in given)], [key for node in given for key in node.keys])
-    producer = {key: node for node in given for key in node.keys}
+    _check_names([*inputs, *(node.name for node in graph)], [key for node in graph for key in node.keys])
+    producer = {key: node for node in graph for key in node.keys}
     ready = set(inputs)
-    for node in given:
+    for node in graph:
         for source in node.inputs:
             if source not in producer and source not in ready:
                 raise GraphError(f"node {node.name!r} takes {source!r}, which is neither an input nor a node's output")
-    if _is_sorted(given, set(inputs)):
-        return tuple(given)
-    by_name = {node.name: node for node in given}
-    sources = {node.name: [producer[key].name for key in node.inputs if key in producer] for node in given}
+    if _is_sorted(graph, set(inputs)):
+        return tuple(graph)
+    by_name = {node.name: node for node in graph}
+    sources = {node.name: [producer[key].name for key in node.inputs if key in producer] for node in graph}
     try:
         return tuple(by_name[name] for name in TopologicalSorter(sources).static_order())
     except CycleError as error:
@@ -138,8 +148,9 @@ def plan_forward(nodes: Sequence[Node], keep: Collection[str] | None, training: 
 
 
 def _forward_step(node: Node, training: bool, dead: tuple[str, ...]) -> ForwardStep:
-    block = node.block
-    return ForwardStep(node, node.name, block, training and block.has_training_mode, _single(node.keys), dead)
+    training = training and node.block.has_training_mode
+    source = None if training else _single(node.inputs)
+    return ForwardStep(node, node.name, node.block, training, source, _single(node.keys), dead)
 
 
 def _single(keys: tuple[str, ...]) -> str | None:

@@ -23,21 +23,6 @@ class Trace:
             raise GraphError(f"the trace holds no output of {name!r}; it holds {', '.join(self.values)}")
         return self.values[name]
 
-    def look_up(self, node: str) -> Any:
-        """What the node's block saved. GraphError if the forward pass did not come there, or it is used up."""
-        if node not in self.saved:
-            raise GraphError(
-                f"the trace has nothing saved at {node!r}: the forward pass did not reach it, or an earlier backward "
-                "pass used it up (keep_trace=True keeps it)"
-            )
-        return self.saved[node]
-
-    def take(self, node: str) -> Any:
-        """What the node's block saved, which the trace gives up."""
-        saved = self.look_up(node)
-        del self.saved[node]
-        return saved
-
     @property
     def outputs(self) -> dict[str, Tensor]:
         """The network's outputs by name."""

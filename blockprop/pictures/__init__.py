@@ -8,11 +8,12 @@ from blockprop.pictures.photos import (
     reading_frame,
     with_preprocessing,
 )
-from blockprop.pictures.preprocessing import Preprocessing, read_classes, read_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing, beside, read_classes, read_preprocessing
 
 __all__ = [
     "OTHER_SIZE",
     "Preprocessing",
+    "beside",
     "picture_channels",
     "preprocessing_of",
     "read_classes",

@@ -97,6 +97,12 @@ class Composite:
         self.parts = tuple(parts)
         self.__doc__ = "\n\n".join(rule.text for _, rule in self.parts)
 
+    @property
+    def propagate(self) -> Callable[[Any, Block, Any, Any], tuple[Tensor | None, ...]]:
+        """What its only rule does at a node."""
+        ((_, rule),) = self.parts
+        return rule.propagate
+
     def __call__(
         self,
         network: Network,

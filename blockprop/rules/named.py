@@ -26,6 +26,7 @@ NAMED_RULES: dict[str, Composite] = {}
 def at_rectifiers(propagate: Callable[[Rectifier, Block, Any, Tensor], tuple[Tensor | None, ...]]) -> Composite:
     """The rule that a function states for one rectifier, for all those of a network; from now on in NAMED_RULES."""
     name = propagate.__name__
+    propagate.__qualname__ = f"{name}.propagate"  # where it is found from now on, by multiprocessing, say
     NAMED_RULES[name] = Composite(name, [(RECTIFIERS, NamedRule(name, propagate.__doc__ or "", propagate))])
     return NAMED_RULES[name]
 

@@ -170,8 +170,8 @@ class Resumable(Iterator[R]):
         if self._is_open:
             self.close()
         elif self._waits and not self.is_over:
-            name = type(self).__name__
-            warnings.warn(f"a {name} was dropped before its first step: loop over it, or call finish()", stacklevel=2)
+            said = f"a run ({type(self).__name__}) was dropped before its first step: loop over it, or call finish()"
+            warnings.warn(said, stacklevel=2)
 
     def _open(self) -> None:
         self._started = self._saved = time.perf_counter()

@@ -67,8 +67,8 @@ def maximize(
     start: "noise", "gray" or a picture, (1, channels, h, w), which is resized to `size`
     canvas: "fourier", "pixels" or one of pipeline.py's
     transforms: what the picture should survive; by default `robust`. () for none: then it is usually noise to us
-    l2 λ, total_variation, doubt: factors of these penalties, see penalties.py; doubt is for classes only. The first two
-        are by default what suits known networks, of others 100 and 1000.
+    l2 λ, total_variation, doubt: factors of these penalties, see objectives/penalties.py; doubt is for classes only.
+        The first two are by default what suits known networks, of others 100 and 1000.
     count: so many pictures (of every target)
     diversity: factor of how alike pictures of one target may be to `diversity_node`, a node with height and width
     rate, optimizer, redirect_steps, preview_every, state, resume: see `ascend`.   output: see `score`.

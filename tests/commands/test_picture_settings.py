@@ -1,5 +1,7 @@
 """The settings of commands that make pictures: one dataclass for each, from which all else derives."""
 
+import dataclasses
+import inspect
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Self
@@ -14,6 +16,7 @@ from blockprop.commands.picture_options import OPTION_ONLY, Samples
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings, settings_in_file
 from blockprop.engine.network import Network
 from blockprop.pictures.picture_files import read_picture, read_settings, write_picture
+from blockprop.visualize import dream, maximize, sanity, segment, stylize
 from tests.commands.running import Output, run_json, sentence
 
 pytestmark = pytest.mark.usefixtures("network_and_photo")
@@ -103,3 +106,25 @@ def test_what_has_no_default_must_be_there(capsys: Output) -> None:
     del how["arguments"]["targets"]
     write_picture("a.png", read_picture("a.png")[0], how)
     assert "its settings are spoiled: targets is missing" in sentence(capsys, "replay", "a.png")
+
+
+FUNCTIONS = {"maximize": maximize, "dream": dream, "stylize": stylize, "segment": segment, "sanity": sanity}
+"""What a command's settings are handed to."""
+
+
+@pytest.mark.parametrize("command", FUNCTIONS)
+def test_a_setting_has_one_default_on_the_command_line_and_in_python(command: str) -> None:
+    parameters = inspect.signature(FUNCTIONS[command]).parameters
+    both = {
+        field.name: (field.default, parameters[field.name].default)
+        for field in dataclasses.fields(PICTURE_COMMANDS[command])
+        if field.name in parameters and parameters[field.name].default is not inspect.Parameter.empty
+    }
+    both.pop("size", None)  # a command scales photographs down unless it is told not to
+    assert both
+    assert {name: pair for name, pair in both.items() if not _alike(*pair)} == {}
+
+
+def _alike(shown: object, default: object) -> bool:
+    """An option that is left out is None or an empty list, where Python has None, an empty tuple or its own choice."""
+    return shown == default or (not shown and not default) or shown is dataclasses.MISSING or shown is None

@@ -198,6 +198,17 @@ class HalfError(BatchNorm2d):
         return (super().propagate(saved, d_y)[0] / 2,)
 
 
+class Halving:
+    """A mixin of the same."""
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (super().propagate(saved, d_y)[0] / 2,)
+
+
+class HalvingNorm(Halving, BatchNorm2d):
+    pass
+
+
 def of_norm(norm: BatchNorm2d, x: Tensor) -> dict[str, Tensor]:
     """The derivatives of a network of one block in training, by the input and by the parameters at once."""
     network = Sequential({"norm": norm}).to(dtype=x.dtype)
@@ -205,14 +216,28 @@ def of_norm(norm: BatchNorm2d, x: Tensor) -> dict[str, Tensor]:
     return network.backward(trace, x.cos(), wrt=("inputs", "parameters"))
 
 
-def test_a_subclass_that_replaces_one_of_the_two_is_heard_where_both_are_wanted() -> None:
+@pytest.mark.parametrize("kind", [HalfError, HalvingNorm])
+def test_a_class_that_replaces_one_of_the_two_is_heard_where_both_are_wanted(kind: type[BatchNorm2d]) -> None:
     x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
-    whole, half = of_norm(BatchNorm2d(2), x), of_norm(HalfError(2), x)
+    assert BatchNorm2d(2).finds_both
+    whole, half = of_norm(BatchNorm2d(2), x), of_norm(kind(2), x)
     torch.testing.assert_close(half["x"], whole["x"] / 2)
     assert all(torch.equal(half[name], whole[name]) for name in ("norm.weight", "norm.bias"))
-    module = to_torch(HalfError(2)).double()
+    module = to_torch(kind(2)).double()
     module(y := x.clone().requires_grad_()).backward(x.cos())
     torch.testing.assert_close(y.grad, whole["x"] / 2)
+
+
+def test_a_method_replaced_in_a_class_is_heard_where_both_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    network = Sequential({"norm": BatchNorm2d(2)}).to(dtype=x.dtype)
+
+    def back() -> Tensor:
+        return network.backward(network.forward(x, training=True), x, wrt=("inputs", "parameters"))["x"]
+
+    back()
+    monkeypatch.setattr(BatchNorm2d, "propagate", lambda _block, _saved, d_y: (100 * d_y,))
+    assert torch.equal(back(), 100 * x)
 
 
 def test_a_method_replaced_on_a_block_is_heard_where_both_are_wanted() -> None:

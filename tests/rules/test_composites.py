@@ -1,5 +1,6 @@
 """Rules and where each applies, joined; and the reports of both."""
 
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from blockprop.engine.block import Block
 from blockprop.engine.plan import Node
 from blockprop.errors import GraphError
 from blockprop.rules.composites import Composite, NamedRule, Scope, Selection
-from blockprop.rules.named import guided
+from blockprop.rules.named import NAMED_RULES, guided
 from blockprop.rules.scopes import RECTIFIERS
 from tests.rules.chains import backward_seed, chain
 
@@ -70,3 +71,15 @@ def test_where_several_rules_apply_the_first_does() -> None:
     x, d_y = torch.tensor([[1.0, 2.0, -1.0]]), torch.tensor([[2.0, -2.0, 2.0]])
     for parts, expected in (([guided_part, half_there], [[2, 0, 0]]), ([half_there, guided_part], [[1, -1, 0]])):
         assert backward_seed(network, x, d_y, Composite("both", parts)(network)).tolist() == expected
+
+
+@pytest.mark.parametrize("name", NAMED_RULES)
+def test_rules_can_be_sent_to_other_processes(name: str) -> None:
+    network = Sequential(ReLU())
+    x, d_y = torch.tensor([[-1.0, 2.0, 3.0]]), torch.tensor([[1.0, -2.0, 3.0]])
+    rules = NAMED_RULES[name](network)
+    sent, again = pickle.loads(pickle.dumps(rules)), pickle.loads(pickle.dumps(NAMED_RULES[name]))(network)
+    expected = network.backward(network.forward(x), d_y, wrt="inputs", rules=rules)["x"]
+    for other in (sent, again):
+        assert other.coverage == rules.coverage
+        assert torch.equal(network.backward(network.forward(x), d_y, wrt="inputs", rules=other)["x"], expected)

@@ -135,7 +135,7 @@ MADE: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("kind", MADE)
 def test_dropped_before_its_first_step_it_warns(kind: str) -> None:
-    with pytest.warns(UserWarning, match=f"a {kind} was dropped before its first step: loop over it, or call finish"):
+    with pytest.warns(UserWarning, match=rf"a run \({kind}\) was dropped before its first step: loop over it, or call"):
         MADE[kind]()
 
 
@@ -176,7 +176,7 @@ from blockprop.blocks import Linear
 run = fit(Sequential(Linear(2, 1)), (torch.ones(4, 2), torch.ones(4, 1)), mean_squared_error())
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
-    assert "UserWarning: a TrainingRun was dropped before its first step" in told
+    assert "UserWarning: a run (TrainingRun) was dropped before its first step" in told
     assert "Traceback" not in told
 
 

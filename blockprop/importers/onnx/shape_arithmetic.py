@@ -1,4 +1,4 @@
-"""Operators on tensors of sizes (exact_sizes.py), worked out with numpy while importing.
+"""Operators on tensors of sizes (importers/exact_sizes.py), worked out with numpy while importing.
 
 Each takes what the operator takes, as numpy arrays of objects, and the attributes of all its versions.
 """

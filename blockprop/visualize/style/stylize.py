@@ -96,7 +96,7 @@ def stylize(
     tile: pixels of the sides of the pieces in which larger pictures are computed.   None: never
     seed: of the noise.   preview_every: so many steps.   state, resume: see `ascend`.
     Raises SettingError, GraphError and ShapeError for what makes no sense, NotFiniteError if something overflows.
-    Source: Gatys, Ecker and Bethge 2015. Departures: the normalization of the losses (gram.py), several sizes.
+    Source: Gatys, Ecker and Bethge 2015. Departures: several sizes, the losses' normalization (objectives/gram.py).
     """
     content = _checked(content, network, "the content")
     _require_color(colors)
