@@ -1,5 +1,6 @@
 """Figures of matplotlib in one style, as SVG or PNG."""
 
+import html
 import io
 import re
 from typing import Any
@@ -22,12 +23,14 @@ LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK}
 def svg(figure: Figure) -> str:
     """The figure as SVG text without a date: the same figure gives the same text.
 
-    Letters are drawn as outlines, so that it looks the same everywhere.
+    Letters are drawn as outlines, so that it looks the same everywhere; its title says what the axes' titles say.
     """
     file = io.StringIO()
     _settle(figure)
     figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    text = file.getvalue()
+    titles = [axes.get_title(loc=place) for axes in figure.axes for place in ("left", "center")]
+    title = html.escape("; ".join(filter(None, titles)))
+    text = re.sub(r"<svg [^>]*>", lambda tag: f"{tag[0]}\n <title>{title}</title>", file.getvalue(), count=1)
     # Matplotlib's ids are random unless a global setting says otherwise, which other threads would see: here they are
     # numbers.
     numbers = {name: f"p{i}" for i, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', text)))}

@@ -38,3 +38,10 @@ def test_nothing_global_is_changed() -> None:
     before = dict(matplotlib.rcParams)
     figures.svg(learning_curves([Record(0, 1, 1, 1.0, 0.1, 0.0), Record(1, 1, 1, 0.5, 0.1, 0.0)]))
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_figure_says_in_words_what_it_shows() -> None:
+    text = figures.svg(learning_curves([Record(i, 1, 1, 1.0, 0.1, 0.0, None, 0.5) for i in range(3)]))
+    title = ElementTree.fromstring(text).findtext("{http://www.w3.org/2000/svg}title")
+    assert title is not None
+    assert "accuracy" in title.lower()
