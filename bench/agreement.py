@@ -22,7 +22,8 @@ from captum import attr
 
 from tests.architectures import ARCHITECTURES
 from tests.rules import rule_oracle
-from tests.visualize.test_saliency import OneForAll, living
+from tests.visualize.explained import living
+from tests.visualize.test_saliency_captum import OneForAll
 
 PLAIN = ["alexnet", "vgg16", "squeezenet1_1", "resnet50"]
 HARD = ["googlenet", "inception_v3", "densenet121"]
