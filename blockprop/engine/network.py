@@ -151,11 +151,8 @@ class Network:
         plan = None if rules else self._backward_plans.get((wanted, *seeds))
         if plan is None:
             plan = self._make_backward_plan(seeds, wanted, rules)
-        d = dict(seeds)
-        yield from run_backward(plan, trace.saved.__getitem__ if keep_trace else trace.saved.pop, d)
-        for name in self.inputs:
-            if name in wanted and name in d:
-                yield name, d[name]
+        take = trace.saved.__getitem__ if keep_trace else trace.saved.pop
+        return run_backward(plan, take, dict(seeds), [name for name in self.inputs if name in wanted])
 
     def _make_backward_plan(
         self, seeds: Iterable[str], wanted: tuple[str, ...], rules: RuleMap | None

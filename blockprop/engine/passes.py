@@ -53,12 +53,12 @@ def called(step: ForwardStep, inputs: list[Tensor]) -> tuple[Any, Any]:
 
 
 def run_backward(
-    plan: Iterable[BackwardStep], take: Callable[[str], Any], d: dict[str, Tensor]
+    plan: Iterable[BackwardStep], take: Callable[[str], Any], d: dict[str, Tensor], inputs: Iterable[str]
 ) -> Iterator[tuple[str, Tensor]]:
-    """Go back once: yield (name, derivative) of each wanted output and parameter as soon as it is complete.
+    """Go back once: yield (name, derivative) of each wanted thing as soon as it is complete.
 
     take(node): what its block saved, KeyError if nothing.
-    d: ∂L/∂(output) by name, the seeds at first; in the end those of the inputs.
+    d: ∂L/∂(output) by name, the seeds at first.   inputs: those of the network that are wanted; they come last.
     """
     sums: dict[int, dict[str, Tensor] | None] = {}
     for step in plan:
@@ -92,6 +92,7 @@ def run_backward(
         elif gradients:
             for name, title in step.gradients_wanted:
                 yield title, gradients.pop(name)
+    yield from ((name, d[name]) for name in inputs if name in d)
 
 
 def _shown(step: BackwardStep, d_output: Any) -> Iterator[tuple[str, Tensor]]:
