@@ -154,7 +154,7 @@ ADDITIONS = {
             Place("tests/cases/thresholds.py", "\nCASES += [Case(blocks.Doubled, ((3, 4),), of_x(lambda x: 2 * x))]\n"),
         ],
         ["tests/blocks", "tests/exporters", "tests/rules", "tests/reports", "-k", "Doubled or every_block or coverage"],
-        ["tests", "-k", "Doubled"],
+        ["tests/blocks", "tests/saving", "tests/interop", "-k", "Doubled"],
     ),
     "an objective": Addition(
         [
@@ -175,7 +175,7 @@ ADDITIONS = {
             Place("tests/visualize/saliency_oracle.py", SUMMED),
         ],
         ["tests/visualize/test_saliency.py", "-k", "summed_gradient or slow_version"],
-        ["tests/visualize/test_saliency.py", "-k", "not captum and not photograph"],
+        ["tests/visualize/test_saliency.py", "-k", "not autograd and not samples_cost and not photograph"],
     ),
     "a command": Addition(
         [
