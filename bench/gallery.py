@@ -14,8 +14,9 @@ from reporting import DATA
 
 from blockprop import pretrained, save
 from blockprop.cli import main as blockprop
-from blockprop.pictures.photos import read_classes, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.picture_files import read_picture
+from blockprop.pictures.preprocessing import read_classes
 from blockprop.pictures.sheets import sheet
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"

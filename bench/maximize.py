@@ -15,8 +15,9 @@ from torch import Tensor
 
 from blockprop.engine.network import Network
 from blockprop.networks.weights import pretrained
-from blockprop.pictures.photos import read_classes, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.picture_files import write_picture
+from blockprop.pictures.preprocessing import read_classes
 from blockprop.pictures.sheets import sheet
 from blockprop.visualize.judging import Judgement, judge
 from blockprop.visualize.maximize import maximize

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from blockprop.engine.network import Network
-from blockprop.visualize.style.stylize import Stylization
+from blockprop.visualize.style.run import Stylization
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 

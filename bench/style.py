@@ -22,7 +22,8 @@ from blockprop.engine.network import Network
 from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.picture_files import read_picture
-from blockprop.visualize.style.stylize import Stylization, stylize
+from blockprop.visualize.style.run import Stylization
+from blockprop.visualize.style.stylize import stylize
 
 FOLDER = DATA.parent
 STEPS = 300

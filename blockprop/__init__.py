@@ -24,7 +24,8 @@ from blockprop.interop.opaque import Opaque
 from blockprop.networks.build import build_network
 from blockprop.networks.fetching import fetch, fetch_published
 from blockprop.networks.weights import load_weights, pretrained
-from blockprop.pictures.photos import Preprocessing, read_photo, with_preprocessing
+from blockprop.pictures.photos import read_photo, with_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.reports.costs import costs
 from blockprop.reports.diagram import diagram
 from blockprop.saving.storage import load, save

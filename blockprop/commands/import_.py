@@ -22,7 +22,7 @@ from blockprop.networks.fetching import cache_folder, fetch_published
 from blockprop.networks.published import PUBLISHED
 from blockprop.networks.python_files import call_in, names_python
 from blockprop.networks.weights import pretrained
-from blockprop.pictures.photos import Preprocessing
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.files import require_writable
 from blockprop.saving.storage import save
 

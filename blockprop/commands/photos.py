@@ -12,18 +12,9 @@ from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.importers import from_onnx
 from blockprop.pictures.colors import luminance
-from blockprop.pictures.photos import (
-    Preprocessing,
-    beside,
-    picture_channels,
-    preprocessing_of,
-    read_classes,
-    read_photo,
-    read_preprocessing,
-    reading_frame,
-    with_preprocessing,
-)
+from blockprop.pictures.photos import picture_channels, preprocessing_of, read_photo, reading_frame, with_preprocessing
 from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, read_picture, read_settings
+from blockprop.pictures.preprocessing import Preprocessing, beside, read_classes, read_preprocessing
 
 SIDE = 256
 """Pixels of the shorter side of a photograph, for a network that takes any size and names none."""

@@ -17,7 +17,8 @@ from blockprop.errors import SettingError
 from blockprop.pictures.picture_files import read_picture
 from blockprop.pictures.scaling import scaled
 from blockprop.reports.curves import part_name
-from blockprop.visualize.style.stylize import COARSEST, COLORS, Style, Stylization, stylize
+from blockprop.visualize.style.run import Style, Stylization
+from blockprop.visualize.style.stylize import COARSEST, COLORS, stylize
 from blockprop.visualize.tiling import TILE
 from blockprop.visualize.updates import OPTIMIZERS
 

@@ -19,8 +19,6 @@ from blockprop.data.tables import read_table, table_data
 from blockprop.errors import DataError, SettingError, suggestion
 from blockprop.pictures.image_files import is_image
 
-__all__ = ["NAMES", "Data", "Dataset", "TableEncoder", "read_data"]
-
 TABLES = (".csv", ".tsv", ".parquet")
 NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 """Data sets that come with scikit-learn."""

@@ -22,19 +22,8 @@ from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, DataError, SettingError, ShapeError, shape
 from blockprop.pictures.image_files import MOST_PIXELS, read_image
-from blockprop.pictures.preprocessing import Preprocessing, beside, read_classes, read_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.files import StrPath, naming
-
-__all__ = [
-    "Preprocessing",
-    "beside",
-    "picture_channels",
-    "preprocessing_of",
-    "read_classes",
-    "read_photo",
-    "read_preprocessing",
-    "with_preprocessing",
-]
 
 OTHER_SIZE = 64
 """So many more pixels per side does the second size have with which a network is tried out."""

@@ -34,11 +34,8 @@ from blockprop.saving.files import (
     read_tensors,
     replaced,
     short,
-    write_file,
     write_tensors,
 )
-
-__all__ = ["load", "read_tensors", "save", "write_file", "write_tensors"]
 
 FORMAT, VERSION = "blockprop network", 1
 LARGEST_CONSTANT = 2**26

@@ -9,7 +9,8 @@ from blockprop.visualize.judging import Judgement, judge
 from blockprop.visualize.maximize import maximize
 from blockprop.visualize.objectives.each import each
 from blockprop.visualize.objectives.scores import score
-from blockprop.visualize.style.stylize import Style, stylize
+from blockprop.visualize.style.run import Style
+from blockprop.visualize.style.stylize import stylize
 
 __all__ = [
     "Judgement",

@@ -16,7 +16,8 @@ from blockprop.data.dataset import Dataset
 from blockprop.data.reading import read_data
 from blockprop.engine.network import Network
 from blockprop.networks.shipped import shipped
-from blockprop.pictures.photos import Preprocessing, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.storage import load, save
 from blockprop.training.evaluation import predict
 

@@ -14,7 +14,8 @@ from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool, Linear, MaxPool2d, 
 from blockprop.cli import main
 from blockprop.engine.network import Network, Sequential
 from blockprop.errors import FormatError
-from blockprop.pictures.photos import Preprocessing, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.storage import save
 
 Output = pytest.CaptureFixture[str]

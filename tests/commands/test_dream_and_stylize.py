@@ -8,8 +8,9 @@ import torch
 
 from blockprop.cli import main
 from blockprop.networks.build import build_network
-from blockprop.pictures.photos import Preprocessing, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.picture_files import read_picture, read_settings, write_picture
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.pictures.provenance import how_made
 from blockprop.saving.storage import save
 from tests.commands.running import DREAM, STYLIZE, Output, interrupted, run_json, sentence

@@ -9,7 +9,8 @@ from blockprop.cli import main
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
 from blockprop.interop.opaque import Opaque
-from blockprop.pictures.photos import Preprocessing, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.storage import load
 from tests.commands.running import SEES, Output, run_json, saved, sentence
 

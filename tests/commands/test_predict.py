@@ -13,7 +13,8 @@ from blockprop.cli import main
 from blockprop.commands.predict import probabilities
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
-from blockprop.pictures.photos import Preprocessing, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing
 from tests.commands.running import SEES, Output, run_json, saved, sentence, train_digits
 
 COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}

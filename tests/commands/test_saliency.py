@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from blockprop.pictures.photos import Preprocessing
 from blockprop.pictures.picture_files import read_picture
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.visualize import saliency
 from tests.commands.running import PHOTO, Output, run_json, small
 

@@ -10,12 +10,8 @@ from PIL import Image
 
 from blockprop.errors import DataError, SettingError
 from blockprop.networks.weights import pretrained
-from blockprop.pictures.photos import (
-    Preprocessing,
-    read_classes,
-    read_photo,
-    with_preprocessing,
-)
+from blockprop.pictures.photos import read_photo, with_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing, read_classes
 from tests.conftest import DataFile
 from tests.pictures.examples import classifier
 

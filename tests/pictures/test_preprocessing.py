@@ -6,12 +6,7 @@ from pathlib import Path
 import pytest
 
 from blockprop.errors import FormatError, SettingError
-from blockprop.pictures.photos import (
-    Preprocessing,
-    beside,
-    read_classes,
-    read_preprocessing,
-)
+from blockprop.pictures.preprocessing import Preprocessing, beside, read_classes, read_preprocessing
 
 CAFFE = Preprocessing(8, 255.0, (104, 117, 123), channels="BGR")
 

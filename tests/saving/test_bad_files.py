@@ -12,17 +12,17 @@ import torch
 
 from blockprop.engine.network import Network
 from blockprop.errors import FormatError
-from blockprop.saving import files, storage
+from blockprop.saving import files
 from blockprop.saving.storage import load, save
 from tests.saving.odd_blocks import OWN
 
 
 def edited(path: Path, edit) -> Path:
     """The file with its contents, {"document": …, "tensors": …}, changed by edit(contents)."""
-    tensors, document = storage.read_tensors(path)
+    tensors, document = files.read_tensors(path)
     contents = {"document": document, "tensors": tensors}
     edit(contents)
-    storage.write_tensors(path, **contents)
+    files.write_tensors(path, **contents)
     return path
 
 
@@ -163,7 +163,7 @@ ODD_VALUES = (None, True, 0, -1, 10**12, 2.5, "", "x", "last", [], {}, [[]], {"$
 
 
 def test_odd_documents_give_a_network_or_a_format_error(saved: Path) -> None:
-    tensors, document = storage.read_tensors(saved)
+    tensors, document = files.read_tensors(saved)
     draw, refused = random.Random(1), 0
     for _ in range(400):
         odd = json.loads(json.dumps(document))
@@ -171,7 +171,7 @@ def test_odd_documents_give_a_network_or_a_format_error(saved: Path) -> None:
             places = [*inner_places(odd)]
             holder, key = draw.choice(places)
             holder[key] = copy.deepcopy(draw.choice(ODD_VALUES))
-        storage.write_tensors(saved, tensors, odd)
+        files.write_tensors(saved, tensors, odd)
         try:
             load(saved, OWN)
         except FormatError:

@@ -13,7 +13,7 @@ from blockprop.blocks import Linear
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
 from blockprop.errors import FormatError, SettingError
-from blockprop.saving import storage
+from blockprop.saving import files
 from blockprop.saving.storage import load, save
 from tests.cases import CASES, Case
 from tests.saving.odd_blocks import OWN
@@ -101,13 +101,13 @@ def test_hostile_settings_take_no_memory(tmp_path: Path, case: Case) -> None:
     names = tuple(f"x{i}" for i in range(len(case.tensors())))
     path = tmp_path / "net.safetensors"
     save(Network([Node("block", case.make(), names)], names), path)
-    tensors, document = storage.read_tensors(path)
+    tensors, document = files.read_tensors(path)
     settings = document["blocks"]["block"]["settings"]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name, honest in list(settings.items()):
         for value in HOSTILE:
             settings[name] = value
-            storage.write_tensors(path, tensors, document)
+            files.write_tensors(path, tensors, document)
             with contextlib.suppress(FormatError):
                 load(path)
         settings[name] = honest

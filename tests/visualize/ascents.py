@@ -6,7 +6,8 @@ import torch
 
 from blockprop.blocks import Affine, Conv2d, Dropout, GlobalAvgPool, Linear, ReLU, Softmax
 from blockprop.engine.network import Network, Sequential
-from blockprop.pictures.photos import Preprocessing, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.visualize.ascent import Ascent
 from blockprop.visualize.maximize import maximize
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from blockprop.blocks import Conv2d, GlobalAvgPool, Linear, MaxPool2d, ReLU
 from blockprop.engine.network import Network, Sequential
-from blockprop.pictures.photos import Preprocessing, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.visualize.dream import dream
 from blockprop.visualize.dream_run import Dream
 from blockprop.visualize.objectives.activity import Activity

@@ -9,7 +9,8 @@ from torch import Tensor
 from blockprop.blocks import Concat, Conv2d, MaxPool2d, Pad, ReLU
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
-from blockprop.visualize.style.stylize import Stylization, stylize
+from blockprop.visualize.style.run import Stylization
+from blockprop.visualize.style.stylize import stylize
 
 
 def small(seed: int = 0) -> Network:

@@ -9,7 +9,8 @@ import torch
 from blockprop.engine.network import Network
 from blockprop.errors import GraphError, NotFiniteError, SettingError, ShapeError
 from blockprop.networks.weights import pretrained
-from blockprop.pictures.photos import read_classes, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
+from blockprop.pictures.preprocessing import read_classes
 from blockprop.visualize.ascent import ascend
 from blockprop.visualize.judging import judge
 from blockprop.visualize.maximize import maximize

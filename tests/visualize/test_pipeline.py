@@ -8,7 +8,8 @@ from blockprop.blocks import Affine, Conv2d, GlobalAvgPool, Jitter, Linear, Nois
 from blockprop.engine.check import check_network
 from blockprop.engine.network import Network, Sequential
 from blockprop.errors import GraphError, SettingError, ShapeError
-from blockprop.pictures.photos import Preprocessing, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.visualize.objectives.penalties import l2, total_variation
 from blockprop.visualize.objectives.scores import score
 from blockprop.visualize.pipeline import CANVASES, canvas_by_name, fourier, pipeline, pixels, resized, robust

@@ -8,7 +8,8 @@ import torch
 
 from blockprop.errors import GraphError, NotFiniteError, SettingError, ShapeError
 from blockprop.pictures.colors import luminance, matched_colors, with_luminance
-from blockprop.visualize.style.stylize import Style, stylize
+from blockprop.visualize.style.run import Style
+from blockprop.visualize.style.stylize import stylize
 from tests.visualize.closing import closed
 from tests.visualize.styles import pictures, small, start
 

@@ -28,7 +28,8 @@ from blockprop.engine.block import Block
 from blockprop.engine.network import Network, Sequential
 from blockprop.errors import GraphError, SettingError, ShapeError
 from blockprop.networks.weights import pretrained
-from blockprop.pictures.photos import Preprocessing, with_preprocessing
+from blockprop.pictures.photos import with_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
 from blockprop.visualize.tiling import Outputs, Tile, Tiling, spans
 from tests.conftest import DataFile

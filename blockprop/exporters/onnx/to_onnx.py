@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -43,6 +42,3 @@ def to_onnx(
         raise SettingError(f"opset must be in {OLDEST}…{NEWEST}, came {opset}")
     proto, tensors = model_of(network, opset, shape, Path(path).stem)
     write(proto, tensors, Path(path))
-
-
-__all__: Any = ["to_onnx"]

@@ -42,8 +42,6 @@ LARGEST_HISTORY = 2**30
 """Bytes that L-BFGS may remember of large pictures; LEAST_HISTORY pairs in any case."""
 LEAST_HISTORY = 5
 
-__all__ = ["Style", "Stylization", "stylize"]
-
 
 def stylize(
     network: Network,
