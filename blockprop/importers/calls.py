@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from blockprop.engine.block import Block
@@ -91,8 +90,3 @@ def axes_of(chosen: int | Sequence[int] | None, axes: int) -> tuple[int, ...]:
     if isinstance(chosen, int):
         return (axis_from_start(chosen, axes),)
     return tuple(axis_from_start(axis, axes) for axis in chosen) if chosen else tuple(range(axes))
-
-
-def on_cpu(tensor: Tensor) -> Tensor:
-    """The tensor without a gradient history, on the CPU."""
-    return tensor.detach().to(torch.device("cpu"))

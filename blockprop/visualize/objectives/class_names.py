@@ -3,29 +3,19 @@
 import re
 from collections.abc import Callable, Sequence
 
-from blockprop.errors import SettingError, suggestion
+from blockprop.errors import SettingError
 
 CLASSES_NAMED = 8
 """Classes that an error names."""
 
 
-def class_number(name: str, classes: Sequence[str]) -> int:
-    """The number of a class by its name: exactly, or by a part that no other class has.
+def find_class(name: str, classes: Sequence[str]) -> int | None:
+    """The number of a class by its name: exactly, or by a part that no other class has; None for an unknown name.
 
     A name may hold several, as those of ImageNet do ("goldfish, Carassius auratus"). The whole name counts for more
     than one of several, that for more than words of it, and these for more than any part; case does not matter.
-    Raises SettingError for an unknown name, with near ones, and for one that fits several classes, with these.
+    Raises SettingError for one that fits several classes, with these.
     """
-    if not classes:
-        raise SettingError(f"the network has no names of classes; give the number of the class in place of {name!r}")
-    number = find_class(name, classes)
-    if number is None:
-        raise SettingError(f"there is no class {name!r}{suggestion(name, all_names(classes))}")
-    return number
-
-
-def find_class(name: str, classes: Sequence[str]) -> int | None:
-    """`class_number`, but None for an unknown name."""
     wanted = name.strip().casefold()
     for fits in FITTING:
         fitting = [number for number, title in enumerate(classes) if wanted and fits(wanted, title.casefold())]
