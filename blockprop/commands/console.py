@@ -123,6 +123,12 @@ def say(text: str, quiet: bool = False) -> None:
         progress_console.print(text, style="dim")
 
 
+def say_all(notes: Iterable[str], quiet: bool = False) -> None:
+    """What was guessed, left out or odd in the data, a line each, on standard error."""
+    for note in notes:
+        say(note, quiet)
+
+
 def show(result: Mapping[str, Any], as_json: bool) -> None:
     """The result on standard output: one JSON object, or a line for each fact."""
     if as_json:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from blockprop.commands.console import show, show_table
+from blockprop.commands.console import say_all, show, show_table
 from blockprop.commands.inputs import examples_for, is_network, load_network, loss_for, network_for_data
 from blockprop.commands.options import SHIPPED, Blocks, Device, Json, LossName, TargetOption
 from blockprop.commands.units import r_squared
@@ -38,7 +38,8 @@ def evaluate(
     data = arguments[-1]
     network = arguments[0] if len(arguments) == 2 else network_for_data(data)
     net = load_network(network, own_blocks, device)
-    examples, part = examples_for(net, data, target=target)
+    examples, part, notes = examples_for(net, data, target=target)
+    say_all(notes, as_json)
     evaluation = measure(net, examples, loss_for(examples, loss))
     result: dict[str, Any] = {"network": network, "data": examples.name, "examples": len(examples), "part": part}
     result |= {"loss": evaluation.value} | r_squared(net, examples)
@@ -50,7 +51,7 @@ def evaluate(
             if (examples.y == number).any():
                 by_class[name] = float(right[examples.y == number].float().mean())
     if as_json:
-        show(result | ({"accuracy_by_class": by_class} if by_class else {}), as_json)
+        show(result | ({"accuracy_by_class": by_class} if by_class else {}) | {"notes": notes}, as_json)
         return
     show(result, as_json)
     if by_class:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from blockprop.commands.console import say_all
 from blockprop.commands.options import SHIPPED, VARIABLE
 from blockprop.data.arrays import is_idx
 from blockprop.data.dataset import Data, Dataset
@@ -72,7 +73,8 @@ def network_for_data(source: str) -> str:
     first = next((path for path in sorted(Path(source).rglob("*")) if is_image(path)), None)
     if first is not None:
         return network_for_photos([str(first)])
-    shape = read_data(source, need_labels=False).train.shape
+    is_table = Path(source).suffix.lower() in TABLES
+    shape = () if is_table else read_data(source, need_labels=False, warn=False).train.shape
     if len(shape) != 3:
         raise SettingError(
             f"{source}: its examples are no pictures; say which network, {SHIPPED} are for pictures alone"
@@ -106,8 +108,8 @@ def is_network(argument: str) -> bool:
 
 def examples_for(
     network: Network, source: str, *, target: str | None = None, need_labels: bool = True
-) -> tuple[Dataset, str]:
-    """(data, which part): in the shape and with the classes and columns that the network was trained with.
+) -> tuple[Dataset, str, tuple[str, ...]]:
+    """(data, which part, notes): in the shape and with the classes and columns that the network was trained with.
 
     The data's own test part; or, if the network was trained on these data, what was held out then; or all.
     """
@@ -128,10 +130,11 @@ def examples_for(
         channels=size[0] if pictures else None,
         classes=meta.get("classes") or None,
         task="classify" if meta.get("classes") else None,
+        warn=False,
     )
     if data.test is None:
-        return data.train, "all"
-    return data.test, "held out in training" if held_out else "test part"
+        return data.train, "all", data.notes
+    return data.test, "held out in training" if held_out else "test part", data.notes
 
 
 def identity(source: str) -> str:
@@ -145,9 +148,13 @@ def network_and_examples(
     """A saved network with data as it was trained on them, or a new network for the data."""
     if is_saved_network(network):
         net = load_network(network, own_blocks)
-        return net, examples_for(net, source, target=target)[0]
-    data = read_data(source, target=target, seed=seed).train
-    return build_network(network, data.shape, data.output_count, seed), data
+        data, _, notes = examples_for(net, source, target=target)
+    else:
+        parts = read_data(source, target=target, seed=seed, warn=False)
+        data, notes = parts.train, parts.notes
+        net = build_network(network, data.shape, data.output_count, seed)
+    say_all(notes)
+    return net, data
 
 
 def is_saved_network(network: str) -> bool:

@@ -10,7 +10,7 @@ import typer
 from torch import Tensor
 
 from blockprop.blocks import Softmax
-from blockprop.commands.console import say, show, show_table
+from blockprop.commands.console import say, say_all, show, show_table
 from blockprop.commands.inputs import (
     examples_for,
     is_network,
@@ -82,12 +82,14 @@ def predict(
     if out is not None:
         require_writable(out)
     count = top or (5 if net.meta.get("picture") else 3)
-    rows = [row for source in sources for row in _predictions(source, net, count)]
+    notes: list[str] = []
+    rows = [row for source in sources for row in _predictions(source, net, count, notes)]
+    say_all(notes, as_json)
     if out is not None:
         write_file(out, _csv(rows))
         say(f"{len(rows)} predictions are in {out}", as_json)
     if as_json:
-        show({"network": network, "predictions": rows}, as_json)
+        show({"network": network, "predictions": rows, "notes": notes}, as_json)
     elif out is None:
         if net.meta.get("picture") and all("classes" in row for row in rows):
             _show_bars(rows[:ROWS_SHOWN])
@@ -122,15 +124,16 @@ def _files(given: str) -> list[str]:
     return pictures or [given]
 
 
-def _predictions(source: str, network: Network, top: int) -> list[dict[str, Any]]:
-    """One row for each example of a source."""
+def _predictions(source: str, network: Network, top: int, notes: list[str]) -> list[dict[str, Any]]:
+    """One row for each example of a source; what was odd in it goes to the notes."""
     if network.meta.get("picture") and is_image(Path(source)):
         output = network(fitting(read_photo(source, network), network)).cpu()
         if output.numel() != max(output.shape, default=1):
             name = network.outputs[0]
             raise SettingError(f"the output {name!r} is {shape(output)}, not one score for each class")
         return [_prediction(source, output.flatten(), network, top)]
-    examples, _ = examples_for(network, source, need_labels=False)
+    examples, _, told = examples_for(network, source, need_labels=False)
+    notes += told
     names = [source] if len(examples) == 1 else [f"{source}:{i + 1}" for i in range(len(examples))]
     outputs = outputs_for(network, examples.x)
     return [_prediction(name, output, network, top) for name, output in zip(names, outputs, strict=True)]

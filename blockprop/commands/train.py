@@ -8,7 +8,7 @@ import torch
 import typer
 from torch import Tensor
 
-from blockprop.commands.console import readable, say, show, watched
+from blockprop.commands.console import readable, say, say_all, show, watched
 from blockprop.commands.epoch_log import logged
 from blockprop.commands.inputs import device_named, identity, loss_for, task_of
 from blockprop.commands.options import Blocks, Device, Json, LossName, Seed, Source, TargetOption
@@ -100,8 +100,9 @@ def train(
     if resume and not checkpoint_beside(out).exists():
         raise SettingError(f"there is no checkpoint {checkpoint_beside(out)} to go on from; leave out --resume")
     parts = read_data(
-        data, target=target, test_fraction=test_fraction, seed=seed, task=task_of(loss), channels=channels
+        data, target=target, test_fraction=test_fraction, seed=seed, task=task_of(loss), channels=channels, warn=False
     )
+    say_all(parts.notes, as_json)
     check_parts(parts, test_fraction)
     training, validation = parts.train.split(validation_fraction, seed) if validation_fraction else (parts.train, None)
     classes = blocks_in(own_blocks) if own_blocks else None
@@ -137,6 +138,7 @@ def train(
     net = with_units(net, units)  # shares its blocks, so that training changes it, too
     done = _run(records, net, out, log, resume, as_json)
     result = _result(net, done, parts.test, objective, out, len(training))
+    result |= {"notes": parts.notes} if as_json else {}
     if report is not None:
         path = report / "index.html"
         shown = parts.test or training

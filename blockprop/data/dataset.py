@@ -91,12 +91,14 @@ class Dataset:
 class Data:
     """What `read_data` found: a training part, a test part if there is one, and the encoder of a table.
 
+    notes: what was guessed, left out or odd in the source, a sentence each, with the row or the file.
     train, test = data    the two parts; test is None if there is none
     """
 
     train: Dataset
     test: Dataset | None = None
     encoder: "TableEncoder | None" = None
+    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.train, self.test))

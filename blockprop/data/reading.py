@@ -4,6 +4,7 @@ read_data("mnist.npz")      read_data("folder/of/folders/of/pictures")      read
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def read_data(
     channels: int | None = None,
     classes: Sequence[str] | None = None,
     task: str | None = None,
+    warn: bool = True,
 ) -> Data:
     """Read examples and labels from a file, a folder, or by name.
 
@@ -46,6 +48,7 @@ def read_data(
     test_fraction, seed: how much to split off as a test part, if the source has none; 0 for nothing.
     size, channels: what all pictures are brought to; by default the first one's.
     classes: the classes' names in order, if that is settled. task: "classify" or "regress" instead of deciding.
+    warn: whether to give a warning for each of the data's notes: what was guessed, left out or odd.
     Raises DataError naming the file and the row, SettingError for an argument outside its range.
     """
     _check_settings(test_fraction, channels, task)
@@ -59,18 +62,32 @@ def read_data(
     }
     tabular |= {"test_fraction": test_fraction, "seed": seed}
     if name in NAMES and name != "digits":
-        return _named_table(name, tabular)
-    if name == "digits":
-        data = Data(_digits())
+        data = _named_table(name, tabular)
     elif path.suffix.lower() in TABLES and not path.is_dir():
-        return table_data(read_table(_checked(path)), name, **tabular)
-    elif path.is_dir():
-        data = _read_folder(path, need_labels, size, channels, classes)
+        data = table_data(read_table(_checked(path)), name, **tabular)
     else:
-        data = _read_file(_checked(path), need_labels, size, channels, classes, task)
-    if data.test is None and test_fraction:
-        return Data(*data.train.split(test_fraction, seed))
+        data = _arrays(path, need_labels, size, channels, classes, task)
+        if data.test is None and test_fraction:
+            data = Data(*data.train.split(test_fraction, seed), notes=data.notes)
+    for note in data.notes if warn else ():
+        warnings.warn(note, stacklevel=2)
     return data
+
+
+def _arrays(
+    path: Path,
+    need_labels: bool,
+    size: int | tuple[int, int] | None,
+    channels: int | None,
+    classes: Sequence[str] | None,
+    task: str | None,
+) -> Data:
+    """What is no table: pictures and arrays of numbers."""
+    if str(path) == "digits":
+        return Data(_digits())
+    if path.is_dir():
+        return _read_folder(path, need_labels, size, channels, classes)
+    return _read_file(_checked(path), need_labels, size, channels, classes, task)
 
 
 def _check_settings(test_fraction: float, channels: int | None, task: str | None) -> None:
