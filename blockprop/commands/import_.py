@@ -3,7 +3,7 @@
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -11,7 +11,7 @@ from torch import nn
 
 from blockprop.commands.console import say, show, watched_bytes
 from blockprop.commands.options import Json
-from blockprop.commands.parsing import shape_named
+from blockprop.commands.parsing import constants_named, shape_named
 from blockprop.commands.photos import with_picture
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError, suggestion
@@ -58,6 +58,15 @@ def import_(
         str | None, typer.Option(help="A JSON or TOML file that says what the model expects of a picture.")
     ] = None,
     classes: Annotated[str | None, typer.Option(help="A text file with the name of a class on each line.")] = None,
+    constants: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--constant",
+            metavar="NAME=VALUE",
+            help="For an ONNX file: a fixed value for an input, such as training=false, mean=104,117,123, k=k.npy; "
+            "again for others.",
+        ),
+    ] = None,
     opaque: Annotated[
         bool, typer.Option("--opaque", help="Keep operators without a block, with torch's own backward pass.")
     ] = False,
@@ -67,7 +76,8 @@ def import_(
     """Turn a torch module, an ONNX file or published weights into a network of blocks."""
     require_writable(out)
     start = time.perf_counter()
-    network, file = _read(model, weights, until, shape, opaque, fetch, as_json)
+    fixed = constants_named(constants or [])
+    network, file = _read(model, weights, until, shape, fixed, opaque, fetch, as_json)
     network = with_picture(network, file, preprocessing, classes)
     save(network, out)
     result = {
@@ -77,7 +87,11 @@ def import_(
         "seconds": time.perf_counter() - start,
     }
     hidden = [node.name for node in network.nodes if isinstance(node.block, Opaque)]
-    show(result | ({"opaque": hidden if as_json else ", ".join(hidden)} if hidden else {}), as_json)
+    notes = network.meta.get("notes") or []
+    result |= {"opaque": hidden if as_json else ", ".join(hidden)} if hidden else {}
+    show(result | ({"notes": notes} if notes and as_json else {}), as_json)
+    for note in notes:
+        say(note, as_json)
     if not network.meta.get("picture") and len(network.meta.get("shape") or []) == 3:
         say(
             "what it expects of a picture is not known; --preprocessing FILE says it, for `predict` and its like",
@@ -86,9 +100,18 @@ def import_(
 
 
 def _read(
-    model: str, weights: str | None, until: str | None, shape: str | None, opaque: bool, fetch: bool, quiet: bool
+    model: str,
+    weights: str | None,
+    until: str | None,
+    shape: str | None,
+    constants: dict[str, Any],
+    opaque: bool,
+    fetch: bool,
+    quiet: bool,
 ) -> tuple[Network, str | None]:
     """(network, file that it came from)"""
+    if constants and not model.endswith(".onnx"):
+        raise SettingError(f"--constant is for inputs of ONNX files, which {model} is not")
     if names_python(model):
         return _from_module(model, shape, opaque), model.rpartition(":")[0] or model
     if weights is not None:
@@ -111,7 +134,8 @@ def _read(
     if not path.exists():
         near = suggestion(model, {**ARCHITECTURES, **PUBLISHED})
         raise SettingError(f"{model}: there is no such file, and no network of that name{near}")
-    return from_onnx(path, {"shape": shape_named(shape)} if shape and ";" not in shape else None), model
+    shapes = [(None, *shape_named(part)) for part in shape.split(";")] if shape else None
+    return from_onnx(path, shapes, constants), model
 
 
 def _from_module(spec: str, shape: str | None, opaque: bool) -> Network:

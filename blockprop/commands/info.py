@@ -113,6 +113,7 @@ def _facts(network: Network, path: str, inputs: list[Tensor], found: list[Cost])
         "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in state}),
         "inputs": [{"name": name, "shape": shapes.get(name), "free": free.get(name)} for name in network.inputs],
         "outputs": [{"name": name, "shape": shapes.get(name)} for name in network.outputs],
+        "notes": meta.get("notes") or [],
         "picture": meta.get("picture"),
         "classes": meta.get("classes") or None,
         "parameters": sum(tensor.numel() for tensor in network.parameters.values()),
@@ -159,6 +160,7 @@ def _show_facts(network: Network, facts: dict[str, Any]) -> None:
             size = f"  {_size(value['shape'])}" if value["shape"] else ""
             free = value.get("free")
             rows.append([kind, value["name"] + size + (f"  free axes: {', '.join(map(str, free))}" if free else "")])
+    rows += [["note", note] for note in facts["notes"]]
     picture = preprocessing_of(network)
     if picture:
         rows.append(["picture", _of_picture(picture)])

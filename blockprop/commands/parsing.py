@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from blockprop import blocks
 from blockprop.engine.block import Block
 from blockprop.errors import BlockpropError, SettingError
@@ -58,6 +60,34 @@ def weighted(targets: Sequence[str]) -> Target:
             raise SettingError(f"expected a name, or name=weight such as {name or 'goose'}=0.5, came {text!r}")
         weights[name] = weights.get(name, 0.0) + number
     return weights
+
+
+def constants_named(texts: Sequence[str]) -> dict[str, Any]:
+    """["training=false", "mean=104,117,123", "k=k.npy"] as values by name: one alone is a number, several a list."""
+    constants: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals or not value:
+            raise SettingError(f"expected name=value such as training=false, came {text!r}")
+        constants[name] = _array_in(value) if value.endswith(".npy") else _numbers_in(value)
+    return constants
+
+
+def _array_in(path: str) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path}: expected a readable .npy file ({error})") from None
+
+
+def _numbers_in(text: str) -> Any:
+    words: dict[str, Any] = {"true": True, "false": False}
+    try:
+        numbers = [words[part] if part in words else float(part) for part in text.lower().split(",") if part]
+    except ValueError:
+        raise SettingError(f"expected numbers, true, false or an .npy file, came {text!r}") from None
+    numbers = [int(n) if isinstance(n, float) and n.is_integer() else n for n in numbers]
+    return numbers if "," in text else numbers[0]
 
 
 def layers_named(texts: Sequence[str] | None) -> Any:

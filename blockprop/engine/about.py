@@ -45,6 +45,8 @@ class About(TypedDict, total=False):
     held_out: HeldOut
     """What was kept back from training."""
 
+    notes: list[str]
+    """Of an import: what is worth knowing before use, each a sentence: a size that is fixed, and by what."""
     parameter_names: dict[str, str]
     """Of an import: what the original calls a parameter that has another name here."""
     computed: list[str]

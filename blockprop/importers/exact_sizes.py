@@ -29,8 +29,13 @@ LONGEST_FORMULA = 1000
 class FreeSizeError(UnsupportedError):
     """Something that must be known at import hangs on a size that was to stay free; it says what."""
 
-    def __init__(self, what: str):
-        super().__init__(f"{what} hangs on a free size")
+    def __init__(self, what: str, where: str = ""):
+        super().__init__(f"{where}{': ' * bool(where)}{what} hangs on a free size")
+        self.what, self.where = what, where
+
+    def at(self, where: str) -> "FreeSizeError":
+        """The same error with the place where it arose, unless it has one."""
+        return self if self.where else FreeSizeError(self.what, where)
 
 
 class Quotient:

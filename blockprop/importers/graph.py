@@ -209,6 +209,14 @@ class Graph:
         names = {leaf: f"{'abcdefghijklmnopqrstuvwxyz'[keys.index(leaf.key)]}{leaf.axis}" for leaf in leaves}
         return tuple(size.formula(names) if isinstance(size, Symbol) else size for size in wanted), tuple(others)
 
+    def origins(self, value: Value) -> tuple[str, ...]:
+        """The network's inputs from which the value is computed."""
+        needed = {value.key} if isinstance(value, Flow) else set()
+        for node in reversed(self.nodes):
+            if not needed.isdisjoint(node.keys):
+                needed.update(node.inputs)
+        return tuple(name for name in self.inputs if name in needed)
+
     def flow(self, key: str) -> Flow:
         """The value of this name; it has been added before."""
         return self._flows[key]

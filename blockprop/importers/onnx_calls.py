@@ -1,7 +1,7 @@
 """What a handler of an ONNX operator gets: the call, its inputs as sizes, numbers or tensors, and nodes to add."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from blockprop.errors import UnsupportedError
 from blockprop.importers import exact_sizes
 from blockprop.importers.calls import Call
 from blockprop.importers.exact_sizes import FreeSizeError, Numbers, Quotient
-from blockprop.importers.graph import Flow, Graph, Known
+from blockprop.importers.graph import Flow, Graph, Known, Value
 from blockprop.importers.symbols import AxisSize, Symbol
 
 Input = Flow | Known | Numbers
@@ -24,6 +24,8 @@ LARGEST_FOLD = 2**26
 """Elements of a constant that is worked out at import; a larger one stays in the network."""
 WITHOUT_KERNELS = (torch.uint16, torch.uint32, torch.uint64)
 """Types that torch can hold, but not compute with."""
+LARGEST_SETTING = 64
+"""Elements of an input that says how the model computes, rather than what from."""
 LARGEST_VALUE = 2**40
 """Elements of a value in the network; no machine holds more."""
 
@@ -55,6 +57,7 @@ class OnnxCall(Call):
     """One node of the model.
 
     version: of the operator   outputs: their names, "" for one that nobody takes
+    titles: what the operator calls its inputs, by their ids
     """
 
     def __init__(
@@ -66,9 +69,11 @@ class OnnxCall(Call):
         version: int = 0,
         outputs: tuple[str, ...] = ("",),
         state: State | None = None,
+        titles: Mapping[int, str] | None = None,
     ):
         super().__init__(graph, name, operator, where)
         self.version, self.outputs, self.state = version, outputs, state or State()
+        self.titles = titles or {}
 
     def add(self, block: Block, *operands: Input, part: str = "") -> Any:
         """A node for the call, or what it computes if that is constant. `part` names one of several nodes."""
@@ -123,6 +128,29 @@ class OnnxCall(Call):
         (start,), others = self.graph.sizes([element])
         block = blocks.Range(start, f"{start}+1", dtype=name_of(dtype))
         return self.graph.add(f"{self.name}.size", block, *others)
+
+    def weight(self, value: Value | None) -> Known | None:
+        """A weight that a block must hold itself; worked out now if it is computed from weights alone."""
+        if isinstance(value, Flow) and value.known is None:
+            raise UnsupportedError(self.unsettled(value))
+        return super().weight(value)
+
+    def constant(self, value: Value) -> Tensor:
+        """A tensor that must be known at import, such as an index."""
+        if isinstance(value, Flow) and value.known is None:
+            raise UnsupportedError(self.unsettled(value))
+        return super().constant(value)
+
+    def unsettled(self, value: Flow) -> str:
+        """Why a value that must be known at import is not, and how the user settles that."""
+        names = self.graph.origins(value)
+        text = f"its {self.titles.get(id(value), 'operand')} must be a constant, and is computed from"
+        text += f" the input{'s' * (len(names) > 1)} {' and '.join(map(repr, names))}"
+        sizes = [max(trial.numel() for trial in self.graph.inputs[name].trials) for name in names]
+        if max(sizes, default=0) <= LARGEST_SETTING and len(names) < len(self.graph.inputs):
+            text += f"; constants={{{', '.join(f'{name!r}: …' for name in names)}}} settles it, on the command line "
+            text += " ".join(f"--constant {name}=…" for name in names)
+        return text
 
     def known_tensor(self, value: Input) -> Tensor:
         """A tensor that must be known at import, such as an index."""

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from blockprop.cli import main
 from blockprop.networks.fetching import cache_folder
 from blockprop.networks.published import PUBLISHED
 from blockprop.saving.storage import load
@@ -114,6 +116,61 @@ def test_the_settings_may_stand_elsewhere(capsys: Output) -> None:
     network = load("net")
     assert network.meta["classes"] == ["red", "blue"]
     torch.testing.assert_close(network(torch.full((1, 3, 8, 8), 0.5)), torch.tensor([[1.0, 1.0]]))
+
+
+def mode_file(name: str = "mode.onnx") -> str:
+    """A batch of one in a reshape, and a flag that says whether to rectify."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[n, 3] x, bool rectify) => (float[1, 3] y) {
+        s = Constant<value = int64[2] {1, 3}>()
+        row = Reshape(x, s)
+        y = If(rectify) <
+            then_branch = t () => (float[1, 3] u) { u = Relu(row) },
+            else_branch = e () => (float[1, 3] o) { o = Identity(row) }
+        >
+    }"""
+    onnx.save(onnx.parser.parse_model(text), name)
+    return name
+
+
+def test_an_input_of_an_onnx_file_becomes_a_constant(capsys: Output) -> None:
+    assert main(["import", mode_file(), "-o", "net.safetensors"]) == 1
+    assert "from the input 'rectify'; constants={'rectify': …} settles it, on the command line --constant rec" in (
+        capsys.readouterr().err
+    )
+    run_json(capsys, "import", "mode.onnx", "-o", "net.safetensors", "--constant", "rectify=true")
+    network = load("net.safetensors")
+    assert network(torch.tensor([[-1.0, 0.0, 2.0]])).tolist() == [[0.0, 0.0, 2.0]]
+    np.save("flag.npy", np.array(False))
+    run_json(capsys, "import", "mode.onnx", "-o", "net.safetensors", "--constant", "rectify=flag.npy")
+    assert load("net.safetensors")(torch.tensor([[-1.0, 0.0, 2.0]])).tolist() == [[-1.0, 0.0, 2.0]]
+    for text, reason in (
+        ("rectify", "expected name=value"),
+        ("rectify=maybe", "expected numbers, true, false or an .npy file, came 'maybe'"),
+        ("rectify=lost.npy", "expected a readable .npy file"),
+        ("rectifies=true", "no input 'rectifies' to be constant; did you mean 'rectify'"),
+    ):
+        assert reason in sentence(capsys, "import", "mode.onnx", "-o", "net.safetensors", "--constant", text)
+    assert "--constant is for inputs of ONNX files" in sentence(
+        capsys, "import", "nets.py", "--shape", "3,8,8", "-o", "net.safetensors", "--constant", "a=1"
+    )
+
+
+def test_a_size_that_the_network_keeps_to_is_said(capsys: Output) -> None:
+    found = run_json(capsys, "import", mode_file(), "-o", "net.safetensors", "--constant", "rectify=1")
+    (note,) = found["notes"]
+    assert note.startswith("'n' (axis 0 of 'x') is fixed at 1: with other sizes, 'row' (Reshape)")
+    assert run_json(capsys, "info", "net.safetensors")["notes"] == [note]
+
+
+def test_the_shape_of_an_onnx_files_input(capsys: Output) -> None:
+    run_json(capsys, "import", onnx_file(), "-o", "net.safetensors", "--shape", "3,20,30")
+    network = load("net.safetensors")
+    assert network.meta["shape"] == [3, 20, 30]
+    assert network.meta["free"] == {"x": [0, 2, 3]}
+    assert "axis 1 of 'x' is 3 in the file, came 4" in sentence(
+        capsys, "import", "mean.onnx", "-o", "net.safetensors", "--shape", "4,20,30"
+    )
 
 
 def test_published_weights(capsys: Output, data_file: DataFile) -> None:

@@ -14,10 +14,10 @@ from tests.importers.onnx_models import MODELS, chain, model, node, written
 
 def test_everything_unsupported_is_listed_at_once(tmp_path: Path) -> None:
     nodes = [
-        node("NonMaxSuppression", "x", "x", outputs=("a",), name="nms"),
+        node("StringNormalizer", "x", outputs=("a",), name="text"),
         node("Relu", "a", outputs=("b",)),
         node("FusedThing", "x", outputs=("c",), domain="com.example", name="fused"),
-        node("QuantizeLinear", "x", "x", outputs=("d",), name="quantize"),
+        node("RandomNormalLike", "x", outputs=("d",), name="like"),
         node("BatchNormalization", *"xxxxx", outputs=("e",), training_mode=1, name="norm"),
         node("Sum", "b", "c", "d", "e"),
     ]
@@ -25,10 +25,10 @@ def test_everything_unsupported_is_listed_at_once(tmp_path: Path) -> None:
         from_onnx(written(chain(nodes, ["x"], ["y"], domains="com.example"), tmp_path))
     text = str(caught.value)
     for part in (
-        "'nms': NonMaxSuppression (opset 17): no block",
-        "'fused': com.example.FusedThing (opset 1)",
-        "'quantize': QuantizeLinear (opset 17): no block",
-        "'norm': BatchNormalization (opset 17): training mode",
+        "'text' (node 1 of 6): StringNormalizer (opset 17): no block",
+        "'fused' (node 3 of 6): com.example.FusedThing (opset 1)",
+        "'like' (node 4 of 6): RandomNormalLike (opset 17): no block",
+        "'norm' (node 5 of 6): BatchNormalization (opset 17): training mode",
         "CONTRIBUTING.md",
     ):
         assert part in text
@@ -157,10 +157,54 @@ def test_a_condition_that_depends_on_the_input(tmp_path: Path) -> None:
             else_branch = e () => (float[N, 4] o) { o = Identity(x) }
         >
     }"""
-    with pytest.raises(UnsupportedError, match=r"If \(opset 17\): an operand that must be constant"):
+    match = r"its condition must be a constant, and is computed from the input 'c'; constants=\{'c': …\} settles it"
+    with pytest.raises(UnsupportedError, match=match):
         from_onnx(written(model(text), tmp_path))
     network = from_onnx(written(model(text), tmp_path), constants={"c": np.array(True)})
     assert [type(block).__name__ for block in network.blocks.values()] == ["ReLU"]
+
+
+SETTINGS = {
+    "TopK": ("k", "g (float[N, 4] x, int64[1] k) => (float[N, k] y) { y, i = TopK(x, k) }", "K"),
+    "Reshape": ("to", "g (float[N, 4] x, int64[2] to) => (float[N, 4] y) { y = Reshape(x, to) }", "shape"),
+    "Pad": ("by", "g (float[N, 4] x, int64[4] by) => (float[N, M] y) { y = Pad(x, by) }", "pads"),
+    "Slice": ("a", "g (float[N, 4] x, int64[1] a) => (float[N, M] y) { y = Slice(x, a, a) }", "starts"),
+    "Tile": ("r", "g (float[N, 4] x, int64[2] r) => (float[N, M] y) { y = Tile(x, r) }", "repeats"),
+    "CumSum": ("along", "g (float[N, 4] x, int64 along) => (float[N, 4] y) { y = CumSum(x, along) }", "axis"),
+}
+
+
+@pytest.mark.parametrize("operator", SETTINGS)
+def test_an_input_that_says_how_to_compute_is_named(operator: str, tmp_path: Path) -> None:
+    """What a constant settles is said with the input's name, and with the operator's own word for it."""
+    name, text, title = SETTINGS[operator]
+    with pytest.raises(UnsupportedError) as caught:
+        from_onnx(written(model(text), tmp_path))
+    assert f"{operator} (opset 17): its {title} must be a constant, and is computed from the input {name!r}" in str(
+        caught.value
+    )
+    assert f"constants={{{name!r}: …}} settles it" in str(caught.value)
+
+
+def test_a_decision_about_the_data_is_not_to_be_settled(tmp_path: Path) -> None:
+    text = """g (float[N, 4] x) => (float[N, 4] y) {
+        largest = ReduceMax<keepdims = 0>(x)
+        zero = Constant<value = float {0.0}>()
+        c = Greater(largest, zero)
+        y = If(c) <
+            then_branch = t () => (float[N, 4] u) { u = Relu(x) },
+            else_branch = e () => (float[N, 4] o) { o = Identity(x) }
+        >
+    }"""
+    with pytest.raises(UnsupportedError, match=r"\(node 4 of 4\): If .* computed from the input 'x'\n"):
+        from_onnx(written(model(text), tmp_path))
+
+
+def test_the_place_of_a_node_in_a_branch(tmp_path: Path) -> None:
+    proto = MODELS["branching"]()
+    proto.graph.node[5].attribute[0].g.node[0].op_type = "StringNormalizer"
+    with pytest.raises(UnsupportedError, match=r"'u' \(node 1 of 1 in 'r' \(If\)\): StringNormalizer"):
+        from_onnx(written(proto, tmp_path))
 
 
 def test_loops_and_sequences_are_refused_by_name(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Free sizes: which axes stay free, those that a model fixes, and shapes that become formulas."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,14 @@ def test_the_user_says_the_size(tmp_path: Path) -> None:
     with pytest.raises(BlockpropError, match=r"sizes=\{'N': …, 'height': …\} says which sizes to start with"):
         from_onnx(path)
     assert from_onnx(path, sizes={"height": 70}).meta["shape"] == [3, 70, 50]
-    assert from_onnx(path, sizes={"x": (2, 3, 70, 50)}).meta["shape"] == [3, 70, 50]
+    network = from_onnx(path, sizes={"x": (2, 3, 70, 50)})
+    assert network.meta["shape"] == [3, 70, 50]
+    assert network.meta["free"] == {"x": [0]}  # where to start, not what to keep to
+    assert from_onnx(path, sizes=[(None, 3, 70, 50)]).meta["free"] == {"x": [0]}
+    with pytest.raises(SettingError, match="axis 3 of 'x' is 50 in the file, came 60"):
+        from_onnx(path, sizes={"x": (2, 3, 70, 60)})
+    with pytest.raises(SettingError, match=r"a shape for each input \(x\), came 2"):
+        from_onnx(path, sizes=[(2, 3, 70, 60), (1,)])
     with pytest.raises(SettingError, match="no free size 'heigth'; did you mean 'height'"):
         from_onnx(path, sizes={"heigth": 70})
     with pytest.raises(SettingError, match="has 4 axes"):
@@ -48,7 +56,60 @@ def test_an_input_without_a_shape(tmp_path: Path) -> None:
 
 def test_a_batch_that_is_baked_in_becomes_fixed(tmp_path: Path) -> None:
     text = "g (float[N, 4] x) => (float[2, 2, 4] y) { s = Constant<value = int64[3] {2, 2, 4}>()  y = Reshape(x, s) }"
-    assert from_onnx(written(model(text), tmp_path)).meta["free"] == {"x": []}
+    network = from_onnx(written(model(text), tmp_path))
+    assert network.meta["free"] == {"x": []}
+    (note,) = network.meta["notes"]
+    assert note.startswith("'N' (axis 0 of 'x') is fixed at 4: with other sizes, 'y' (Reshape): expected elements")
+
+
+NODES_THAT_FIX = {
+    "a reshape to one row": (
+        """g (float[N, 3, 7] x) => (float[1, 2] y) {
+            s = Constant<value = int64[2] {1, -1}>()
+            rows = Reshape(x, s)
+            y = Gemm(rows, m)
+        }""",
+        {"m": (21, 2)},
+        r"'N' \(axis 0 of 'x'\) is fixed at 1: with other sizes, 'rows' fixes it, Reshape\(\(1, -1\), .*'y' \(Gemm\)",
+    ),
+    "a size that a branch hangs on": (
+        """g (float[N, L] x) => (float[N, L] y) {
+            s = Shape(x)
+            one = Constant<value = int64 {1}>()
+            length = Gather(s, one)
+            most = Constant<value = int64 {20}>()
+            longer = Greater(length, most)
+            y = If(longer) <
+                then_branch = t () => (float[N, L] u) { u = Relu(x) },
+                else_branch = e () => (float[N, L] o) { o = Identity(x) }
+            >
+        }""",
+        {},
+        r"'L' \(axis 1 of 'x'\) is fixed at 16: with other sizes, 'longer' \(Greater\): a comparison hangs on",
+    ),
+    "a matrix behind a flattened picture": (
+        """g (float[1, 3, H, 32] x) => (float[1, 2] y) { f = Flatten(x)  y = Gemm(f, m) }""",
+        {"m": (3 * 64 * 32, 2)},
+        r"'H' \(axis 2 of 'x'\) is fixed at 64: .* 'y' \(Gemm\).*\naxis 0 of 'x' is fixed at 1 by the file itself",
+    ),
+    "a weight of two rows, which takes a batch of one": (
+        "g (float[N, 4] x) => (float[2, 4] y) { y = Add(x, two) }",
+        {"two": (2, 4)},
+        r"'N' \(axis 0 of 'x'\) is fixed at 1: with other sizes, 'y' \(Add\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "weights", "expected"), NODES_THAT_FIX.values(), ids=NODES_THAT_FIX)
+def test_the_node_that_fixes_a_size_is_named(
+    text: str, weights: dict[str, tuple[int, ...]], expected: str, tmp_path: Path
+) -> None:
+    notes = "\n".join(from_onnx(written(model(text, **weights), tmp_path)).meta["notes"])
+    assert re.match(expected, notes), notes
+
+
+def test_nothing_is_noted_where_all_stays_free(tmp_path: Path) -> None:
+    assert "notes" not in from_onnx(written(MODELS["cnn"](), tmp_path)).meta
 
 
 def test_a_largest_size_leaves_the_axis_free(tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ class OnnxInterpreter:
                 return self._branch(node, inputs, values)
             assert not isinstance(operator, str)
             outputs = self._called(node, operator, inputs)
-        except FreeSizeError:
-            raise
+        except FreeSizeError as error:
+            raise error.at(describe(node)) from None
         except (UnsupportedError, SettingError) as error:  # a setting that the block does not take
             self._report(node, domain, str(error))
             return missing
@@ -96,7 +96,10 @@ class OnnxInterpreter:
         operator = f"{domain}.{node.op_type}" if domain else node.op_type
         opset = self.model.opsets.get(domain, 0)
         name = node.name or next((output for output in node.output if output), "")
-        self.problems.append(Problem(repr(name), f"{operator} (opset {opset})", why))
+        where = self.model.places.get(next((output for output in node.output if output), ""), "")
+        self.problems.append(
+            Problem(f"{name!r} ({where})" if where else repr(name), f"{operator} (opset {opset})", why)
+        )
 
     def _called(self, node: NodeProto, operator: Operator, inputs: list[Any]) -> tuple[Any, ...]:
         schema = operator.schema
@@ -112,13 +115,15 @@ class OnnxInterpreter:
             return computed if isinstance(computed, tuple) else (computed,)
         for unknown in attributes.keys() - operator.takes:
             raise UnsupportedError(f"the attribute {unknown!r}")
-        call = OnnxCall(self.graph, name, node.op_type, "", operator.version, outputs, self.state)
+        titles = _titles(operator, inputs)
+        call = OnnxCall(self.graph, name, node.op_type, "", operator.version, outputs, self.state, titles)
         result = operator.handler(call, *inputs, **attributes)
         return result if isinstance(result, tuple) else (result,)
 
     def _branch(self, node: NodeProto, inputs: list[Any], values: dict[str, Any]) -> tuple[Any, ...]:
         """The outputs of the branch that a constant condition chooses."""
-        call = OnnxCall(self.graph, clean(node.name), node.op_type, state=self.state)
+        titles = {id(inputs[0]): "condition"}
+        call = OnnxCall(self.graph, clean(node.name), node.op_type, state=self.state, titles=titles)
         chosen = bool(call.number_in(inputs[0]))
         wanted = "then_branch" if chosen else "else_branch"
         graphs = {a.name: a.g for a in node.attribute if a.HasField("g")}
@@ -129,6 +134,13 @@ class OnnxInterpreter:
         inside = {**values, **local_tensors(graph, self.model.folder)}
         self._walk(needed_nodes(graph.node, names, set(inside)), inside)
         return tuple(inside[name] for name in names)
+
+
+def _titles(operator: Operator, inputs: list[Any]) -> dict[int, str]:
+    """What the operator calls its inputs, by their ids."""
+    names = [value.name for value in operator.schema.inputs] if operator.schema else []
+    pairs = list(zip(inputs, names, strict=False))
+    return {id(value): name for value, name in reversed(pairs)}  # of one that stands twice the first
 
 
 def clean(name: str) -> str:

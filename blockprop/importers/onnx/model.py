@@ -1,6 +1,6 @@
 """An ONNX file, read and checked: what a walk over its operators starts from. Nothing in the file is believed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -37,6 +37,7 @@ class Model:
 
     nodes: those that the outputs depend on, in an order in which they can run   tensors: weights and constants
     opsets: version of each domain   shared: values that differently used operators take
+    places: where in the file the node stands that makes a value, by the value's name
     """
 
     nodes: list[NodeProto]
@@ -47,6 +48,7 @@ class Model:
     shared: set[str]
     folder: Path
     source: dict[str, Any]
+    places: dict[str, str]
 
 
 def read_model(path: StrPath, constants: Mapping[str, Any] | None = None) -> Model:
@@ -70,7 +72,20 @@ def read_model(path: StrPath, constants: Mapping[str, Any] | None = None) -> Mod
     for name, tensor in tensors.items():
         tensor.tied = tensor.trained and name in shared
     source = {"format": "onnx", "opset": opsets[""], "producer": proto.producer_name}
-    return Model(nodes, tensors, inputs, [o.name for o in graph.output], opsets, shared, Path(path).parent, source)
+    places = _places(graph.node)
+    outputs = [value.name for value in graph.output]
+    return Model(nodes, tensors, inputs, outputs, opsets, shared, Path(path).parent, source, places)
+
+
+def _places(nodes: Sequence[NodeProto], around: str = "") -> dict[str, str]:
+    """ "node 3 of 12" for each value that a node makes, those in branches included."""
+    places: dict[str, str] = {}
+    for i, node in enumerate(nodes, 1):
+        where = f"node {i} of {len(nodes)}{around}"
+        places.update(dict.fromkeys(node.output, where))
+        for inner in branches(node):
+            places.update(_places(inner.node, f" in {describe(node)}"))
+    return places
 
 
 def _parsed(path: Path) -> ModelProto:

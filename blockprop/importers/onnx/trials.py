@@ -13,10 +13,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from blockprop.blocks import Reshape
+from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, GraphError, SettingError, UnsupportedError, suggestion
+from blockprop.importers.graph import Graph
 from blockprop.importers.onnx.interpret import OnnxInterpreter
 from blockprop.importers.onnx.model import Given, Model
-from blockprop.importers.symbols import BATCH_TRIALS
+from blockprop.importers.symbols import BATCH_TRIALS, Symbol
 
 FACTORS = (2, 3, 5, 7, 11, 13, 17, 19)
 """By how much the second trial enlarges the other free axes."""
@@ -57,6 +60,7 @@ class FinishedWalk(NamedTuple):
 
     trials: the two shapes of each input   free: names of the sizes that may vary   start, batch: where it began
     smaller: sizes that the second trial reduced, because the model has a largest one
+    fixed: for each size that the file leaves free and the model does not, its places, and what fixes it
     """
 
     interpreter: OnnxInterpreter
@@ -66,6 +70,7 @@ class FinishedWalk(NamedTuple):
     start: int
     batch: int
     smaller: AbstractSet[str]
+    fixed: Mapping[str, tuple[Sequence[Place], str]] = {}
 
 
 def search(model: Model, sizes: Mapping[str, Any]) -> FinishedWalk:
@@ -98,11 +103,14 @@ def _starts(free: Mapping[str, Free]) -> Iterable[int]:
 
 def _loosened(tried: "_Tries", free: Mapping[str, Free], walk: FinishedWalk) -> FinishedWalk:
     """Let one axis after the other vary, as long as the walk succeeds."""
+    reasons = dict.fromkeys(free, "")
     for name in list(free)[:16]:
         names = (*walk.free, name)
         larger = tried.walk(free, names, walk.start, walk.batch, walk.smaller)
+        reasons[name] = tried.why_not(free[name])
         walk = larger or tried.walk(free, names, walk.start, walk.batch, {*walk.smaller, name}) or walk
-    return walk
+    fixed = {name: (free[name].places, reason) for name, reason in reasons.items() if name not in walk.free}
+    return walk._replace(fixed=fixed)
 
 
 class _Tries:
@@ -111,8 +119,16 @@ class _Tries:
     def __init__(self, model: Model, givens: Mapping[str, Given]):
         self.model, self.givens = model, givens
         self.furthest: BlockpropError | None = None
+        self.last: BlockpropError | None = None
+        self.graph: Graph | None = None
         self._texts: list[str] = []
         self._steps, self._most = 0, -1
+
+    def why_not(self, size: Free) -> str:
+        """What the last walk failed at; for a batch, what took it for a fixed one before that."""
+        if size.is_batch and self.graph and (node := _reshaped_batch(self.graph)):
+            return f"{node.name!r} fixes it, {node.block!r}, so that {self.last}"
+        return str(self.last)
 
     @property
     def is_hopeless(self) -> bool:
@@ -136,12 +152,14 @@ class _Tries:
         except BlockpropError as error:
             if interpreter and interpreter.problems:
                 return FinishedWalk(interpreter, [], shapes, names, start, batch, smaller)
+            self.graph = interpreter.graph if interpreter else None
             self._note(error, interpreter.steps if interpreter else 0, fixed=not names)
             return None
         return FinishedWalk(interpreter, outputs, shapes, names, start, batch, smaller)
 
     def _note(self, error: BlockpropError, steps: int, fixed: bool) -> None:
         self._steps += steps + 1
+        self.last = error
         if fixed:
             self._texts.append(str(error))
         if steps > self._most:
@@ -174,6 +192,16 @@ class _Tries:
         return first, first * next(factors) if varies else first
 
 
+def _reshaped_batch(graph: Graph) -> Node | None:
+    """The first node that gives a free batch a number of its own: a Reshape to (1, -1)."""
+    for node in graph.nodes:
+        if isinstance(node.block, Reshape) and node.block.start_axis == 0:
+            before, after = graph.flow(node.inputs[0]).shape[0], node.block.shape[0]
+            if isinstance(before, Symbol) and isinstance(after, int) and after > 0:
+                return node
+    return None
+
+
 def _meta(
     givens: Mapping[str, Given], shapes: Mapping[str, tuple[tuple[int, ...], ...]]
 ) -> dict[str, tuple[Tensor, ...]]:
@@ -191,16 +219,19 @@ def _with_shapes(model: Model, sizes: Mapping[str, Any]) -> dict[str, Given]:
     inputs = dict(model.inputs)
     for name, input in model.inputs.items():
         wanted = sizes.get(name)
-        if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        if wanted is not None and _is_shape(wanted):
             if input.sizes is not None and len(wanted) != len(input.sizes):
                 raise SettingError(f"the input {name!r} has {len(input.sizes)} axes, came {tuple(wanted)}")
-            pairs = zip(input.sizes or (None,) * len(wanted), wanted, strict=True)
-            inputs[name] = Given(
-                input.dtype, tuple([fixed if isinstance(fixed, int) else size for fixed, size in pairs])
-            )
+            axes = input.sizes or (None,) * len(wanted)
+            names = [f"axis {axis} of {name!r}" if size is None else size for axis, size in enumerate(axes)]
+            inputs[name] = Given(input.dtype, tuple(names))
         elif input.sizes is None:
             inputs[name] = Given(input.dtype, _guessed(model, name))
     return inputs
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _guessed(model: Model, name: str) -> tuple[int | str | None, ...]:
@@ -222,11 +253,27 @@ def _free_sizes(givens: Mapping[str, Given], sizes: Mapping[str, Any]) -> dict[s
                 key = size or f"axis {axis}"
                 free.setdefault(key, Free()).places.append(Place(name, axis))
     for key, value in sizes.items():
-        if key in givens and not isinstance(value, int):
-            continue
-        if key not in free:
+        if key in givens and _is_shape(value):
+            _start_at(free, key, givens[key].sizes or (), value)
+        elif key not in free:
             raise SettingError(f"the model has no free size {key!r}{suggestion(key, [*free, *givens])}")
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise SettingError(f"expected a size of at least 1 for {key!r}, came {value!r}")
-        free[key].size = value
+        else:
+            free[key].size = _checked(key, value)
     return free
+
+
+def _start_at(
+    free: Mapping[str, Free], input: str, sizes: Sequence[int | str | None], wanted: Sequence[int | None]
+) -> None:
+    """Take over the shape that the user says for an input; None for an axis of which it says nothing."""
+    for axis, (size, value) in enumerate(zip(sizes, wanted, strict=True)):
+        if isinstance(size, int) and value not in (None, size):
+            raise SettingError(f"axis {axis} of {input!r} is {size} in the file, came {value!r}")
+        if isinstance(size, str) and value is not None:
+            free[size].size = _checked(size, value)
+
+
+def _checked(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise SettingError(f"expected a size of at least 1 for {name!r}, came {value!r}")
+    return value
