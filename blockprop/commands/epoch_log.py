@@ -14,25 +14,22 @@ HEADS = ("epoch", "steps", "seconds", "rate", "training_loss", "validation_loss"
 def logged(records: Iterable[Record], path: Path | None, resume: bool = False) -> Iterator[Record]:
     """The records, while the file gets a line at the end of each epoch.
 
-    training_loss: the mean over the epoch's steps, of those made since the run went on. rate: of its last step.
+    training_loss: that of the whole epoch, see Record. rate: of its last step.
     resume: the lines of epochs that lie before the first record stay.
     """
     lines: list[list[str]] | None = None
-    values: list[float] = []
     for record in records:
         if path is not None:
             if lines is None:
                 lines = _lines_before(path, record.epoch) if resume else []
-            values.append(record.value)
             if record.ends_epoch:
-                _write(path, lines, record, values)
-                values = []
+                _write(path, lines, record)
         yield record
 
 
-def _write(path: Path, lines: list[list[str]], last: Record, values: list[float]) -> None:
+def _write(path: Path, lines: list[list[str]], last: Record) -> None:
     validation = (last.validation_value, last.validation_accuracy)
-    numbers = (last.seconds, last.rate, sum(values) / len(values), *validation)
+    numbers = (last.seconds, last.rate, last.training_value, *validation)
     lines.append([str(last.epoch), str(last.step), *("" if number is None else f"{number:.6g}" for number in numbers)])
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([HEADS, *lines])

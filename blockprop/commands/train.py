@@ -56,6 +56,9 @@ def train(
     target: TargetOption = None,
     epochs: Annotated[int, typer.Option(min=1, help="How often to go through the data.")] = 20,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 64,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Batches that make one step together: as one so much larger, in less memory.")
+    ] = 1,
     optimizer: Annotated[
         str,
         typer.Option(
@@ -115,11 +118,12 @@ def train(
         objective,
         epochs=epochs,
         batch_size=batch_size,
+        accumulate=accumulate,
         rate=0.05 if rate is None else rate,
         momentum=momentum,
         weight_decay=weight_decay,
         optimizer=optimizer_named(optimizer, rate, weight_decay),
-        scheduler=scheduler_named(schedule, epochs * len(batch_sizes(len(training), batch_size))),
+        scheduler=scheduler_named(schedule, epochs * len(batch_sizes(len(training), batch_size * accumulate))),
         schedule="step",
         validation=in_units(validation, units) if validation else None,
         patience=patience,
@@ -171,9 +175,8 @@ def _result(
         "training_examples": count,
     }
     if done:
-        last = [record.value for record in done if record.epoch == done[-1].epoch]
         result |= {"steps": done[-1].step, "seconds": done[-1].seconds}
-        result["training_loss_last_epoch"] = sum(last) / len(last)
+        result["training_loss_last_epoch"] = done[-1].training_value
     if test is not None:
         evaluation = evaluate(net, test, objective)
         result |= {"test_examples": len(test), "test_loss": evaluation.value} | r_squared(net, test)

@@ -3,13 +3,13 @@
     value, seeds = objective.evaluate({"output": logits}, target)      seeds = {"output": ∂L/∂logits}
 
 Objectives add, subtract and scale. They know nothing of optimizers and never see a network. With n examples in the
-batch, every loss below is the mean over the examples (with class weights: the weighted mean, as in torch).
+batch, every loss below is the mean over the examples (with class weights: the weighted mean, as in torch). `means.py`
+puts the values of several batches together, as if they had been one.
 
 An objective that people call by name is a class with the name of a function, so that it prints as it is written.
 """
 
-import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.engine.targets import class_shares, matching, require_smoothing, target_error
+from blockprop.engine.plain_cross_entropy import plain_cross_entropy
+from blockprop.engine.targets import class_shares, class_weight, matching, require_smoothing
 from blockprop.errors import GraphError, SettingError, ShapeError
 
 Seeds = dict[str, Tensor]
@@ -30,6 +31,12 @@ class Objective:
 
     nodes: tuple[str, ...] = ()
     """The outputs it reads; empty: the network's only output, whatever its name."""
+    adds_up: ClassVar[bool] = False
+    """Whether its value is a sum over the examples of a batch, and not a mean."""
+
+    def weight(self, target: Any) -> float:
+        """What a batch with this target counts in a mean over several: the number that its own mean was divided by."""
+        return float(len(target))
 
     def evaluate(self, outputs: Mapping[str, Tensor], target: Any = None) -> tuple[Tensor, Seeds]:
         """Return the value, one number, and {name: ∂value/∂outputs[name]}."""
@@ -43,13 +50,23 @@ class Objective:
     def parts(self, outputs: Mapping[str, Tensor], target: Any = None) -> tuple[dict[str, float], Seeds]:
         """Return factor · value of each term by its title, and the seeds of their sum."""
         parts: dict[str, float] = {}
-        seeds: Seeds = {}
-        for factor, term in self.terms:
-            value, term_seeds = term.evaluate({name: outputs[name] for name in term.nodes or outputs}, target)
+        values, seeds = self.by_term(outputs, target)
+        for (factor, term), value in zip(self.terms, values, strict=True):
             title = _title(factor, term)
             parts[title] = parts.get(title, 0.0) + factor * float(value)
-            _add(seeds, factor, term_seeds)
         return parts, seeds
+
+    def by_term(
+        self, outputs: Mapping[str, Tensor], target: Any, factors: Sequence[float] | None = None
+    ) -> tuple[list[Tensor], Seeds]:
+        """Return each term's value, and the seeds of Σ factor · term. factors: other ones than those of `terms`."""
+        values: list[Tensor] = []
+        seeds: Seeds = {}
+        for i, (factor, term) in enumerate(self.terms):
+            value, term_seeds = term.evaluate({name: outputs[name] for name in term.nodes or outputs}, target)
+            values.append(value)
+            _add(seeds, factor if factors is None else factors[i], term_seeds)
+        return values, seeds
 
     def __add__(self, other: "Objective") -> "Objective":
         return WeightedSum([(1.0, self), (1.0, other)])
@@ -85,12 +102,10 @@ class WeightedSum(Objective):
         return self._terms
 
     def evaluate(self, outputs: Mapping[str, Tensor], target: Any = None) -> tuple[Tensor, Seeds]:
+        values, seeds = self.by_term(outputs, target)
         total: Any = 0.0
-        seeds: Seeds = {}
-        for factor, term in self.terms:
-            value, term_seeds = term.evaluate(outputs, target)
+        for (factor, _), value in zip(self.terms, values, strict=True):
             total = total + factor * value
-            _add(seeds, factor, term_seeds)
         return total, seeds
 
     def __repr__(self) -> str:
@@ -172,9 +187,12 @@ class cross_entropy(Loss):
     def __post_init__(self) -> None:
         require_smoothing(self.label_smoothing)
 
+    def weight(self, target: Tensor) -> float:
+        return class_weight(target, self.class_weights)
+
     def of(self, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if self.is_plain and target.dtype is torch.int64 and y.dim() == 2 and target.dim() == 1:
-            return _plain_cross_entropy(y, target)
+            return plain_cross_entropy(y, target)
         t = class_shares(y, target, self.class_weights, self.label_smoothing)
         log_p = y.log_softmax(1)
         return -(t * log_p).sum(), log_p.exp() * t.sum(1, keepdim=True) - t
@@ -202,6 +220,9 @@ class negative_log_likelihood(Loss):
 
     def __post_init__(self) -> None:
         require_smoothing(self.label_smoothing)
+
+    def weight(self, target: Tensor) -> float:
+        return class_weight(target, self.class_weights)
 
     def of(self, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         t = class_shares(y, target, self.class_weights, self.label_smoothing)
@@ -271,23 +292,3 @@ class binary_cross_entropy(Loss):
 
 LOSSES: dict[str, type[Loss]] = {loss.__name__: loss for loss in Loss.__subclasses__()}
 """All losses of this file by name."""
-
-
-def _plain_cross_entropy(y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """`cross_entropy` with all as usual, for y (n, classes) and class numbers (n,): the same formula, faster."""
-    n = y.shape[0]
-    log_p = y.log_softmax(1)
-    try:
-        value = F.nll_loss(log_p, target)
-        one_nth, minus = _shares_of_mean(n, y.dtype, y.device)
-        return value, log_p.exp_().mul_(one_nth).scatter_add_(1, target.unsqueeze(1), minus)
-    except (IndexError, RuntimeError, ValueError) as error:
-        raise target_error(y, target) from error
-
-
-@functools.lru_cache(maxsize=64)
-def _shares_of_mean(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """1 / n, and −1 / n in each of n rows; made once, because that takes as long as a small matrix product."""
-    with torch.inference_mode(False):
-        one_nth = torch.tensor(1 / max(n, 1), dtype=dtype, device=device)
-        return one_nth, (-one_nth).expand(n, 1).contiguous()

@@ -32,6 +32,13 @@ def class_shares(y: Tensor, target: Tensor, class_weights: Tensor | None, label_
     return (t / total.clamp_min(torch.finfo(torch.float32).tiny)).to(y.dtype)
 
 
+def class_weight(target: Tensor, class_weights: Tensor | None) -> float:
+    """The weights of the examples' classes added up; their number without weights, and for distributions as targets."""
+    if class_weights is None or target.is_floating_point():
+        return float(len(target))
+    return float(class_weights.to(target.device).double()[target.long()].sum())
+
+
 def matching(y: Tensor, target: Tensor) -> Tensor:
     """The target as y's type of number, in y's shape; (n,) stands for (n, 1). Nothing is broadcast."""
     if target.shape == y.shape:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from blockprop.engine.fitting import fitting
+from blockprop.engine.means import BatchMean
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.errors import ShapeError
@@ -26,7 +27,7 @@ LabeledExamples = Examples | tuple[Tensor, Tensor]
 
 
 class Evaluation(NamedTuple):
-    """value: mean of the objective; accuracy: share of right classes, None unless the targets are class numbers."""
+    """value: the objective on all examples; accuracy: share of right classes, None unless the targets are classes."""
 
     value: float
     accuracy: float | None
@@ -55,21 +56,24 @@ def predict(network: Network, x: Tensor, batch_size: int = 256) -> Tensor:
 
 @torch.no_grad()
 def evaluate(network: Network, data: LabeledExamples, objective: Objective, batch_size: int = 256) -> Evaluation:
-    """The mean of the objective over the data, and the share of right classes if the targets are class numbers."""
+    """The objective on all the data, and the share of right classes if the targets are class numbers.
+
+    batch_size: examples that are computed at once; the value is that of one batch of them all, whatever it is.
+    """
     x, y = pair(data)
     keep = objective.nodes or network.outputs
     head = objective.nodes[0] if len(objective.nodes) == 1 else network.outputs[0]
-    total, right, count = 0.0, 0, 0
+    mean, right, count = BatchMean(objective), 0, 0
     for rows, targets in zip(x.split(batch_size), y.split(batch_size), strict=True):
         trace = network.forward(fitting(rows, network), keep=dict.fromkeys((*keep, *network.outputs)))
         targets = targets.to(trace[keep[0]].device)
-        value, _ = objective.evaluate({name: trace[name] for name in keep}, targets)
-        total += float(value) * len(rows)
+        values, _ = objective.by_term({name: trace[name] for name in keep}, targets)
+        mean.add([float(value) for value in values], targets)
         scores = trace[head]
         if _are_classes(scores, targets):
             right += int((scores.argmax(1) == targets).sum())
             count += targets.numel()
-    return Evaluation(total / len(x), right / count if count else None)
+    return Evaluation(mean.value, right / count if count else None)
 
 
 def _are_classes(scores: Tensor, targets: Tensor) -> bool:

@@ -33,6 +33,7 @@ def fit(
     *,
     epochs: int = 10,
     batch_size: int = 64,
+    accumulate: int = 1,
     rate: float = 0.1,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
@@ -58,6 +59,8 @@ def fit(
 
     data, validation: a Dataset, or (x, y) with one example a row. Each epoch takes the examples in a new order, which
         depends on the seed alone. A last batch of a single example joins the one before it.
+    accumulate: make each step from so many batches: the step that a batch of batch_size · accumulate examples gives, in
+        the memory of one of batch_size. Batch normalization alone sees each by itself.
     rate, momentum, weight_decay: of the gradient descent W ← W − μ V, see GradientDescent.
     optimizer: another one in its place: any of torch.optim over `network.parameters.values()`, or a function that
         makes one from the list of parameters.
@@ -86,6 +89,7 @@ def fit(
     settings = Settings(
         epochs=epochs,
         batch_size=batch_size,
+        accumulate=accumulate,
         scheduler=scheduler,
         schedule=schedule,
         validation=None if validation is None else pair(validation),

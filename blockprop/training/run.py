@@ -8,19 +8,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from blockprop.engine.block import Block
 from blockprop.engine.fitting import first_not_finite, fitting
+from blockprop.engine.means import BatchMean
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
-from blockprop.engine.trace import Trace
-from blockprop.errors import FormatError, GraphError, NotFiniteError
+from blockprop.errors import FormatError, NotFiniteError
 from blockprop.saving.resumable import Keeping, Resumable
 from blockprop.training.augmentation import augmented
 from blockprop.training.averaging import Averages, copy_into
 from blockprop.training.batches import Batches
-from blockprop.training.descent import GradientDescent, clipped
 from blockprop.training.evaluation import evaluate, first_bad_row
 from blockprop.training.settings import Settings
+from blockprop.training.step import TrainingStep
 from blockprop.training.threads import OneThread, is_small
 
 
@@ -30,6 +29,8 @@ class Record(NamedTuple):
     step, epoch: from 1 on; steps: how many there will be at most.
     value: the objective on this step's batch, before the update.   rate: the learning rate of the update.
     seconds: since the first step began.
+    training_value: at an epoch's end, the objective on all that it took, each batch before its own update: what one
+        batch of them all would give, so that a small batch counts less.
     """
 
     step: int
@@ -41,6 +42,7 @@ class Record(NamedTuple):
     validation_value: float | None = None
     validation_accuracy: float | None = None
     ends_epoch: bool = False
+    training_value: float | None = None
 
 
 @dataclass
@@ -82,26 +84,16 @@ class TrainingRun(Resumable[Record]):
         self.scheduler = settings.made_scheduler(optimizer)
         self.averages = None if settings.average is None else Averages(network.state, settings.average)
         self.stopping = Stopping(settings.patience)
-        self.batches = Batches(*data, settings.batch_size, settings.seed)
+        self.batches = Batches(*data, settings.batch_size * settings.accumulate, settings.seed)
         self.epoch, self.position, self.steps = 1, 0, settings.epochs * len(self.batches.sizes)
-        self.value_sum = 0.0
+        self.mean = BatchMean(objective)
         self.best: dict[str, Tensor] | None = None
         self._generator_states: dict[str, Tensor] = {}
 
-        self.parameters, self.trained = network.parameters, settings.trainable(network, optimizer)
-        self.nodes = objective.nodes or network.outputs
-        blocks = [(node.name, node.block) for node in network.nodes]
-        self.remembering = [(name, block) for name, block in blocks if type(block).remember is not Block.remember]
-        small = is_small(self.parameters.values(), settings.batch_size)
-        self.one_thread = OneThread(small)
+        self.stepper = TrainingStep(network, objective, optimizer, settings)
+        self.one_thread = OneThread(is_small(network.parameters.values(), settings.batch_size))
         first, there = data[0][:1], fitting(data[0][:1], network)
         self.moves = (there.dtype, there.device) != (first.dtype, first.device)
-        self.is_descent = isinstance(optimizer, GradientDescent)
-        # Inference mode saves a tenth of a small step; torch's own optimizers want to keep what they make in it.
-        self.mode: Any = torch.inference_mode() if self.is_descent else torch.no_grad()
-        self.immediate = settings.immediate
-        if settings.immediate is None:
-            self.immediate = self.is_descent and settings.clip is None and not small
         self._try_out(data[0])
         super().__init__(keep)
 
@@ -132,63 +124,32 @@ class TrainingRun(Resumable[Record]):
         with self.one_thread:
             value = self._step()
         ends_epoch = self.position == len(self.batches.sizes)
-        validation = self._end_epoch() if ends_epoch else (None, None)
-        return Record(self.step, self.steps, epoch, value, rate, self.seconds, *validation, ends_epoch)
+        training, validation, accuracy = self._end_epoch() if ends_epoch else (None, None, None)
+        return Record(
+            self.step, self.steps, epoch, value, rate, self.seconds, validation, accuracy, ends_epoch, training
+        )
 
     def _step(self) -> float:
-        """Forward, objective, backward, update on the next batch; return the objective's value."""
+        """Learn from the next batch; return the objective's value on it, before."""
         x, y = self.batches.get(self.epoch, self.position)
-        with self.mode:
+        with self.stepper.mode:
             if self.settings.augment:
                 x = augmented(x, self.settings.augment, self.settings.seed, self.step)
             if self.moves:
                 x = fitting(x, self.network)
                 y = y.to(x.device)
-            trace = self.network.record((x,), self.nodes, True)
-            objective, seeds = self.objective.evaluate(trace.values, y)
-            value = float(objective)
+            values = self.stepper.learn(x, y)
+            value = self.stepper.total(values)
             if not math.isfinite(value):
                 raise NotFiniteError(f"step {self.step + 1}: the objective became {value}: {self._culprit(x)}")
-            for name, block in self.remembering:
-                if name in trace.saved:
-                    block.remember(trace.saved[name])
-            self._descend(trace, seeds)
+            self.mean.add(values, y)
             if self.averages is not None:
                 self.averages.update()
         self.step += 1
-        self.value_sum += value * self.batches.sizes[self.position]
         self.position += 1
         if self.scheduler and self.settings.schedule == "step":
             self.scheduler.step()
         return value
-
-    def _descend(self, trace: Trace, seeds: dict[str, Tensor]) -> None:
-        sweep, name = self.network.sweep(trace, seeds, self.trained), None
-        parameters, gradients = [], []
-        for name, gradient in sweep:
-            if self.immediate:
-                self._update([self.parameters[name]], [gradient])
-                del gradient  # before the next block's is computed
-            else:
-                parameters.append(self.parameters[name])
-                gradients.append(gradient)
-        if name is None:
-            raise GraphError(f"{self.objective!r} depends on none of the parameters that are to be trained")
-        if self.immediate:
-            return
-        if self.settings.clip is not None:
-            gradients = clipped(gradients, self.settings.clip)
-        self._update(parameters, gradients)
-
-    def _update(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
-        if self.is_descent:
-            self.optimizer.update(parameters, gradients)
-            return
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        self.optimizer.step()
-        for parameter in parameters:
-            parameter.grad = None
 
     def _culprit(self, x: Tensor) -> str:
         row = first_bad_row(x) if x.is_floating_point() else None
@@ -197,10 +158,10 @@ class TrainingRun(Resumable[Record]):
             return f"row {number} of the data (counted from 0) is not finite"
         return first_not_finite(self.network, x, training=True, updated=self.step > 0)
 
-    def _end_epoch(self) -> tuple[float | None, float | None]:
-        """Validate and step the scheduler; return the validation's value and accuracy."""
+    def _end_epoch(self) -> tuple[float, float | None, float | None]:
+        """Validate and step the scheduler; return the objective on the epoch, the validation's value and accuracy."""
         value, accuracy = None, None
-        mean, self.value_sum = self.value_sum / len(self.batches), 0.0
+        training, self.mean = self.mean.value, BatchMean(self.objective)
         if self.settings.validation is not None:
             with self.averages.applied() if self.averages is not None else nullcontext():
                 value, accuracy = evaluate(self.network, self.settings.validation, self.objective)
@@ -208,9 +169,9 @@ class TrainingRun(Resumable[Record]):
                     self.best = {name: tensor.clone() for name, tensor in self.network.state.items()}
         if self.scheduler and self.settings.schedule == "epoch":
             plateau = isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-            self.scheduler.step(mean if value is None else value) if plateau else self.scheduler.step()
+            self.scheduler.step(training if value is None else value) if plateau else self.scheduler.step()
         self.epoch, self.position = self.epoch + 1, 0
-        return value, accuracy
+        return training, value, accuracy
 
     def end(self) -> None:
         self._require_finite_parameters()
@@ -222,7 +183,7 @@ class TrainingRun(Resumable[Record]):
             self.averages.apply()
 
     def _require_finite_parameters(self) -> None:
-        if not all(torch.isfinite(parameter).all() for parameter in self.parameters.values()):
+        if not all(torch.isfinite(parameter).all() for parameter in self.network.parameters.values()):
             where = first_not_finite(self.network, self.batches.x[:1], training=False)
             raise NotFiniteError(f"step {self.step}: {where}")
 
@@ -251,7 +212,8 @@ class TrainingRun(Resumable[Record]):
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
             "generators": {name: generator.get_state() for name, generator in self.network.generators.items()},
-            "progress": [self.step, self.epoch, self.position, self.value_sum, self.seconds],
+            "progress": [self.step, self.epoch, self.position, self.seconds],
+            "mean": [self.mean.sums, self.mean.weights],
             "stopping": [self.stopping.best, self.stopping.since],
         }
 
@@ -259,7 +221,8 @@ class TrainingRun(Resumable[Record]):
     def restore(self, state: dict[str, Any]) -> None:
         copy_into(self.network.state, state["network"])
         self.best, self._generator_states = state["best"], state["generators"]
-        self.step, self.epoch, self.position, self.value_sum, self.seconds = state["progress"]
+        self.step, self.epoch, self.position, self.seconds = state["progress"]
+        self.mean.sums, self.mean.weights = state["mean"]
         self.stopping.best, self.stopping.since = state["stopping"]
         if self.averages is not None:
             self.averages.steps = self.step

@@ -20,6 +20,7 @@ class Settings:
 
     epochs: int = 10
     batch_size: int = 64
+    accumulate: int = 1
     scheduler: Callable[[torch.optim.Optimizer], Any] | None = None
     schedule: str = "epoch"
     validation: tuple[Tensor, Tensor] | None = None
@@ -32,18 +33,24 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        counts = {"epochs": self.epochs, "batch_size": self.batch_size, "patience": self.patience}
+        counts = {name: getattr(self, name) for name in ("epochs", "batch_size", "accumulate", "patience")}
         for name, count in counts.items():
             if count is not None and (not isinstance(count, int) or count < 1):
                 raise SettingError(f"{name} must be a whole number of at least 1, came {count!r}")
         if self.clip is not None and not self.clip > 0:
             raise SettingError(f"clip must be above 0, came {self.clip}")
-        if self.clip is not None and self.immediate:
-            raise SettingError("clip needs all gradients at once, so it does not go with immediate")
+        if self.immediate and not self.gradients_may_go:
+            name = "accumulate" if self.clip is None else "clip"
+            raise SettingError(f"{name} needs all gradients at once, so it does not go with immediate")
         if self.patience is not None and self.validation is None:
             raise SettingError("patience needs validation data")
         if self.schedule not in SCHEDULES:
             raise SettingError(f"schedule must be 'epoch' or 'step', not {self.schedule!r}")
+
+    @property
+    def gradients_may_go(self) -> bool:
+        """Whether a gradient is not needed any more as soon as its parameter is updated."""
+        return self.clip is None and self.accumulate == 1
 
     def made_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
         """The scheduler of this optimizer, or None."""

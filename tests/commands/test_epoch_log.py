@@ -19,7 +19,8 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def record(step: int, value: float, validation: float | None = None, ends: bool = False) -> Record:
     accuracy = None if validation is None else 0.25
-    return Record(step, 6, (step + 1) // 2, value, 0.1 / step, 0.5 * step, validation, accuracy, ends)
+    training = value + 1 if ends else None
+    return Record(step, 6, (step + 1) // 2, value, 0.1 / step, 0.5 * step, validation, accuracy, ends, training)
 
 
 RECORDS = [record(1, 4.0), record(2, 2.0, 1.5, True), record(3, 1.0), record(4, 0.5, 0.7, True)]
@@ -38,14 +39,14 @@ def test_a_line_for_each_epoch_as_soon_as_it_is_over() -> None:
     assert tuple(first) == HEADS
     assert list(first.values()) == ["1", "2", "1", "0.05", "3", "1.5", "0.25"]
     assert list(records) == RECORDS[2:]
-    assert [line["training_loss"] for line in lines()] == ["3", "0.75", "0.15"]
+    assert [line["training_loss"] for line in lines()] == ["3", "1.5", "1.1"]
     assert lines()[2]["validation_loss"] == ""
 
 
 def test_resumed_runs_go_on_and_others_begin_anew() -> None:
     list(logged(RECORDS, Path("log.csv")))
     list(logged(RECORDS[3:], Path("log.csv"), resume=True))
-    assert [(line["epoch"], line["training_loss"]) for line in lines()] == [("1", "3"), ("2", "0.5"), ("3", "0.15")]
+    assert [(line["epoch"], line["training_loss"]) for line in lines()] == [("1", "3"), ("2", "1.5"), ("3", "1.1")]
     list(logged(RECORDS[3:], Path("log.csv")))
     assert [line["epoch"] for line in lines()] == ["2", "3"]
     Path("log.csv").write_text("something else\n")
@@ -70,6 +71,17 @@ def test_train_augments_averages_and_logs(capsys: Output) -> None:
     assert json.loads(json.dumps(found))["training_loss_last_epoch"] == pytest.approx(
         float(lines()[5]["training_loss"]), rel=1e-4
     )
+
+
+def test_the_training_loss_is_that_of_all_examples_whatever_the_batches(capsys: Output) -> None:
+    """With the rate 0 nothing changes: all batch sizes give one number, also with a last batch of another size."""
+    losses = set()
+    for size, accumulate in (("7", "1"), ("100", "1"), ("50", "2"), ("1000", "1")):
+        command = ["train", "iris", "--epochs", "1", "--rate", "0", "--batch-size", size, "--accumulate", accumulate]
+        trained = run_json(capsys, *command, "--log", "log.csv")
+        losses.add(f"{trained['training_loss_last_epoch']:.5f}")
+        assert float(lines()[0]["training_loss"]) == pytest.approx(trained["training_loss_last_epoch"], rel=1e-4)
+    assert len(losses) == 1
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,8 @@ def test_nan_in_the_data_names_the_row() -> None:
         ({"rate": float("nan")}, "rate >= 0"),
         ({"batch_size": 0}, "at least 1"),
         ({"clip": 1.0, "immediate": True}, "does not go with immediate"),
+        ({"accumulate": 0}, "at least 1"),
+        ({"accumulate": 2, "immediate": True}, "accumulate needs all gradients at once"),
         ({"patience": 3}, "needs validation"),
         ({"schedule": "never"}, "'epoch' or 'step'"),
         ({"resume": True}, "path of a checkpoint"),

@@ -29,6 +29,7 @@ class PlaceSum(OfNode):
     numbers: of one example's whole output, so that L does not grow with the picture; with a channel, of that alone.
     """
 
+    adds_up = True
     node: str
     channel: int | None
     places: int | None

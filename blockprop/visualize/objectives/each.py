@@ -25,6 +25,8 @@ class Each(Objective):
     Its seeds are theirs, each at its run. The batch is a multiple of the number of objectives.
     """
 
+    adds_up = True
+
     def __init__(self, objectives: Sequence[Objective]):
         self.objectives = tuple(objectives)
         self.nodes = tuple(dict.fromkeys(name for objective in self.objectives for name in objective.nodes))

@@ -29,6 +29,7 @@ class l2(OfNode):
     Source: Simonyan, Vedaldi and Zisserman 2013, eq. 1, whose pictures have the mean color 0.
     """
 
+    adds_up = True
     node: str = "image"
     center: float = 0.5
 
@@ -50,6 +51,7 @@ class total_variation(OfNode):
     Source: Mahendran and Vedaldi 2015, eq. 4.
     """
 
+    adds_up = True
     node: str = "image"
     power: float = 2.0
 
@@ -128,6 +130,7 @@ class doubt(OfNode):
     Raises ShapeError if the examples do not fit, SettingError for numbers outside of the classes.
     """
 
+    adds_up = True
     node: str
     numbers: Sequence[int | None]
 

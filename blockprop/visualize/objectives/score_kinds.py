@@ -20,6 +20,7 @@ class Score(OfNode):
     d_y = seed
     """
 
+    adds_up = True
     node: str
     title: str
 

@@ -1,0 +1,51 @@
+"""Means over batches: the value that one batch of all the examples would have, whatever batches they came in."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from blockprop.engine.objectives import Objective
+
+_TINY = 1e-300
+
+
+def shares(objective: Objective, target: Any, whole: Any) -> list[float]:
+    """What each term of an objective counts on some of a batch's examples, so that the parts add up to the whole.
+
+    target, whole: of these examples, and of all. Returns factor · weight / whole weight of each term.
+    """
+    return [
+        factor if term.adds_up else factor * term.weight(target) / max(term.weight(whole), _TINY)
+        for factor, term in objective.terms
+    ]
+
+
+class BatchMean:
+    """An objective's value on all examples, from its values on batches of them.
+
+    Each term is Σ weight · value / Σ weight, or Σ value where it is a sum. sums, weights: so far, for each term.
+    """
+
+    def __init__(self, objective: Objective):
+        self.terms = objective.terms
+        self.sums, self.weights = [0.0] * len(self.terms), [0.0] * len(self.terms)
+
+    def add(self, values: Sequence[float], target: Any) -> None:
+        """Take in a batch: each term's value on it, and its target."""
+        for i, (value, (_, term)) in enumerate(zip(values, self.terms, strict=True)):
+            weight = 1.0 if term.adds_up else term.weight(target)
+            if weight:  # the mean of nothing says nothing, not even NaN
+                self.sums[i] += weight * value
+                self.weights[i] += weight
+
+    @property
+    def values(self) -> list[float]:
+        """Each term's value so far, 0 where no example counts."""
+        return [
+            total if term.adds_up else total / max(weight, _TINY)
+            for (_, term), total, weight in zip(self.terms, self.sums, self.weights, strict=True)
+        ]
+
+    @property
+    def value(self) -> float:
+        """Σ factor · term."""
+        return sum(factor * value for (factor, _), value in zip(self.terms, self.values, strict=True))
