@@ -1,8 +1,6 @@
 """What an import leaves untouched: the module, and the state of torch."""
 
 import logging
-import random
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -19,23 +17,8 @@ from tests.importers.against_torch import (
     inputs_of,
     rows,
 )
+from tests.importers.module_state import SEEN, same, state_of
 from tests.importers.small_modules import Unsupported, X, small
-
-
-def state_of(module: nn.Module) -> list[Any]:
-    """All that an import could change: of the module, and of torch."""
-    found: list[Any] = []
-    for name, part in module.named_modules():
-        hooks = [list(value.items()) for key, value in vars(part).items() if key.endswith("_hooks")]
-        plain = {key: value for key, value in vars(part).items() if isinstance(value, bool | int | float | str)}
-        found.append((name, id(part), list(vars(part)), hooks, plain))
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        gradient = None if tensor.grad is None else (id(tensor.grad), tensor.grad.clone())
-        found.append((name, id(tensor), tensor.data_ptr(), tensor.requires_grad, tensor.clone(), gradient))
-    found += [torch.get_rng_state(), random.getstate(), torch.is_grad_enabled(), torch.is_inference_mode_enabled()]
-    found += [torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled(), logging.getLogger("torch").level]
-    found += [torch.is_autocast_enabled("cpu"), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()]
-    return [*found, logging.root.level, list(warnings.filters)]
 
 
 @pytest.fixture(autouse=True)
@@ -50,14 +33,6 @@ def _known_settings() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor):
-        return isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, list | tuple):
-        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
-
-
 def prepared(module: nn.Module) -> nn.Module:
     """With gradients, hooks, frozen weights, and parts in different modes, so that there is something to lose."""
     parameters = list(module.parameters())
@@ -66,13 +41,18 @@ def prepared(module: nn.Module) -> nn.Module:
         if i % 3 == 1:
             parameter.grad = torch.full_like(parameter, 0.5)
 
-    def forbidden(*_: Any) -> None:
-        raise AssertionError("a hook was called")
+    seen: list[Any] = []
+
+    def noting(part: nn.Module, *values: Any) -> None:
+        seen.append(values)
+        SEEN.append(values)
+        part.last = values
 
     for part in list(module.modules())[::2]:
-        part.register_forward_hook(forbidden)
-        part.register_forward_pre_hook(forbidden)
-        part.register_full_backward_hook(forbidden)
+        part.register_forward_hook(noting)
+        part.register_forward_pre_hook(noting)
+        part.register_full_backward_hook(noting)
+    module.seen = seen
     for part in list(module.modules())[1::3]:
         part.training = True
     return module

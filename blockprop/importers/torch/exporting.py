@@ -9,7 +9,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from blockprop.errors import SettingError
+from blockprop.importers.torch.twin import Twin
 
 Program = torch.export.ExportedProgram
 
@@ -28,10 +31,13 @@ def _(input: Tensor, *_: Any, **__: Any) -> Tensor:
 
 
 class Exporter:
-    """Exports of one module at different sizes of its inputs. names: of the last inputs, which it takes as keywords."""
+    """Exports of one module at different sizes of its inputs.
 
-    def __init__(self, module: nn.Module, inputs: Sequence[Tensor], names: Sequence[str]):
-        self.module, self.inputs, self.names = module, inputs, list(names)
+    names: of the last inputs, which it takes as keywords   output_count: how many tensors it gives when it is called
+    """
+
+    def __init__(self, twin: Twin, inputs: Sequence[Tensor], names: Sequence[str], output_count: int):
+        self.twin, self.inputs, self.names, self.output_count = twin, inputs, list(names), output_count
 
     def static(self, sizes: Sequence[tuple[int, ...]]) -> Program:
         """The graph for inputs of exactly these sizes."""
@@ -58,21 +64,34 @@ class Exporter:
             return False
         examples = self._given(sizes)
         try:
-            with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad(), _undisturbed():
+            with (
+                self.twin.fresh() as module,
+                FakeTensorMode(allow_non_fake_inputs=True) as mode,
+                torch.no_grad(),
+                _undisturbed(),
+            ):
                 arguments, keywords = self._parted([mode.from_tensor(x) for x in examples])
-                self.module(*arguments, **keywords)
+                module(*arguments, **keywords)
         except Exception:  # the module refuses a size in whatever way it likes
             return False
         return True
 
     def _export(self, sizes: Sequence[tuple[int, ...]], axes: list[dict[int, Any]] | None) -> Program:
         arguments, keywords = self._parted(self._given(sizes))
-        shapes: Any = None
-        if axes is not None:
-            positional = list(inspect.signature(self.module.forward).parameters)[: len(arguments)]
-            shapes = dict(zip([*positional, *self.names], axes, strict=True)) if self.names else tuple(axes)
-        with _undisturbed():
-            return torch.export.export(self.module, arguments, keywords, dynamic_shapes=shapes, strict=False)
+        with self.twin.fresh() as module, _undisturbed():
+            shapes: Any = None
+            if axes is not None:
+                positional = list(inspect.signature(module.forward).parameters)[: len(arguments)]
+                shapes = dict(zip([*positional, *self.names], axes, strict=True)) if self.names else tuple(axes)
+            program = torch.export.export(module, arguments, keywords, dynamic_shapes=shapes, strict=False)
+        count = sum(isinstance(value, Tensor) for value in output_values(program))
+        if count != self.output_count:
+            hooks = f" It calls hooks: {', '.join(self.twin.hooks[:5])}." if self.twin.hooks else ""
+            raise SettingError(
+                f"{self.twin.title} gives {self.output_count} tensors when it is called, and {count} when torch.export "
+                f"reads it: what it collects on the side cannot be followed.{hooks} Let its forward return them itself"
+            )
+        return program
 
     def _given(self, sizes: Sequence[tuple[int, ...]]) -> list[Tensor]:
         """The inputs, or zeros in another size: while a module is exported, no number is computed with."""
@@ -91,6 +110,13 @@ def input_values(program: Program) -> list[Tensor]:
     names = set(program.graph_signature.user_inputs)
     values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     return [value for value in values if isinstance(value, Tensor)]
+
+
+def output_values(program: Program) -> list[Any]:
+    """What the graph says of its outputs: tensors without numbers, or plain values."""
+    (last,) = [node for node in program.graph.nodes if node.op == "output"]
+    outputs = last.args[0][-len(program.graph_signature.user_outputs) :] if program.graph_signature.user_outputs else []
+    return [node.meta.get("val") if hasattr(node, "meta") else node for node in outputs]
 
 
 def _is_free(size: Any) -> bool:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from blockprop.importers.symbols import BATCH_TRIALS
 from blockprop.importers.torch.explaining import Explanations, Reference, differing, explain
@@ -100,14 +100,9 @@ class _Varied(NamedTuple):
     differing: int
 
 
-def export(
-    module: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], freedom: Freedom = Freedom.EXPLAINED
-) -> Exported:
-    """Export with as many free axes as the module allows, and no more than `freedom` says.
-
-    inputs: the tensors among arguments and keywords   names: of the keywords
-    """
-    exporter, formulas = Exporter(module, inputs, names), freedom is Freedom.FORMULAS
+def export(exporter: Exporter, freedom: Freedom = Freedom.EXPLAINED) -> Exported:
+    """Export with as many free axes as the module allows, and no more than `freedom` says."""
+    inputs, formulas = exporter.inputs, freedom is Freedom.FORMULAS
     sizes: TrialSizes = tuple(tuple(x.shape) for x in inputs)
     groups = _groups(inputs) if freedom is not Freedom.NOTHING else []
     if freedom is Freedom.BATCH:

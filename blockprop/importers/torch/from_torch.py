@@ -14,9 +14,10 @@ from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError, UnsupportedError, shape
 from blockprop.importers.graph import Flow, Graph, Known
 from blockprop.importers.problems import unsupported
+from blockprop.importers.torch.exporting import Exporter
 from blockprop.importers.torch.free_axes import Exported, Freedom, export
 from blockprop.importers.torch.interpret import TorchInterpreter
-from blockprop.importers.torch.twin import inputs_of, outputs_of, twin_of
+from blockprop.importers.torch.twin import Twin, inputs_of, settled
 from blockprop.interop.modules import frozen
 
 HINT = "CONTRIBUTING.md says how to add one; with opaque=True torch's own backward pass is taken for them."
@@ -40,7 +41,9 @@ def from_torch(
     Outputs are those of the module in their order, taken out of whatever tuples and dicts it puts them in.
 
     Weights are copied; all of them are parameters of the network, frozen ones, too. What is computed from weights alone
-    and then held by a block, as by weight_norm, is worked out now. Hooks are not called. network.meta says more:
+    and then held by a block, as by weight_norm, is worked out now. Forward hooks are followed where they change what
+    the module gives; they see nothing of the import. What the module keeps from earlier calls is computed anew, where
+    it gives the same. network.meta says more:
     "free": which axes of which input may have any size   "parameter_names": what the module calls a parameter that has
     another name here   "computed": parameters that the module computes from others   "frozen": those that it does not
     train   "untied": its parameters that became several, because blocks of different kinds hold them
@@ -58,10 +61,11 @@ def from_torch(
         inputs = inputs_of(module, example, keywords or {})
     used = {x.device for x in inputs if x.is_cuda}
     with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng([device.index for device in used]):
-        twin = twin_of(module, training)
-        expected = outputs_of(twin, inputs, names)
+        twin, expected, words = settled(Twin(module, training), inputs, names)
         importer = _Importer(module, twin, inputs, expected, names, opaque)
         network, opaque_names = importer.run(free)
+    if words:
+        warnings.warn(words, stacklevel=2)
     if opaque_names:
         warnings.warn(f"opaque, with torch's own backward pass: {', '.join(opaque_names)}", stacklevel=2)
     return network
@@ -73,7 +77,7 @@ class _Importer:
     def __init__(
         self,
         module: nn.Module,
-        twin: nn.Module,
+        twin: Twin,
         inputs: list[Tensor],
         expected: list[Tensor],
         names: list[str],
@@ -81,7 +85,9 @@ class _Importer:
     ):
         self.module, self.twin, self.inputs, self.expected = module, twin, inputs, expected
         self.names, self.opaque = names, opaque
-        self.training = any(part.training for part in twin.modules())
+        self.parts = twin.parts()
+        self.training = any(part.training for part in self.parts.values())
+        self.exporter = Exporter(twin, inputs, names, len(expected))
 
     def run(self, free: bool) -> tuple[Network, list[str]]:
         """(network, names of its opaque nodes); with fewer free axes if that proves wrong, or cannot be had."""
@@ -105,15 +111,19 @@ class _Importer:
 
     def _export(self, freedom: Freedom) -> Exported:
         try:
-            return export(self.twin, self.inputs, self.names, freedom)
+            return export(self.exporter, freedom)
         except BlockpropError:
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             raise SettingError(
-                f"{type(self.module).__name__}: torch.export cannot read it ({reason}); control flow that depends on "
-                "values has to be written with torch.where"
+                f"{type(self.module).__name__}: torch.export cannot read it ({reason}){self._about_hooks()}; "
+                "control flow that depends on values has to be written with torch.where"
             ) from error
+
+    def _about_hooks(self) -> str:
+        hooks = self.twin.hooks
+        return f"; it gives something else without the hooks of {', '.join(hooks[:5])}" if hooks else ""
 
     def _network(self, exported: Exported) -> tuple[Network, list[str]]:
         program, signature = exported.program, exported.program.graph_signature
@@ -130,7 +140,7 @@ class _Importer:
         arguments = [node for node in placeholders if node.name in signature.user_inputs]
         inputs = {node.name: next(flows) for node in arguments if isinstance(node.meta.get("val"), Tensor)}
         values = [weights.get(node.name) or inputs.get(node.name) for node in placeholders]
-        leaves = {name for name, part in self.twin.named_modules() if _is_leaf(part)}
+        leaves = {name for name, part in self.parts.items() if _is_leaf(part)}
         interpreter = TorchInterpreter(graph, leaves, self.opaque, exported.explanations, self.training)
         results = interpreter.run(program.graph, values)
         if interpreter.problems:
@@ -148,7 +158,7 @@ class _Importer:
         for sizes in exported.others:
             others = [_resized(x, size) for x, size in zip(self.inputs, sizes, strict=True)]
             try:
-                expected = outputs_of(self.twin, others, self.names)
+                expected = self.twin.outputs(others, self.names)
             except ShapeError:
                 continue
             try:

@@ -2,14 +2,19 @@
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils import _pytree as pytree
 
 from blockprop.errors import SettingError, ShapeError, shape
+from blockprop.importers.torch.copying import emptied, independent, stores_of
+from blockprop.importers.torch.outside import StateOutside
 
 
 def inputs_of(module: nn.Module, example: Tensor | Sequence[Tensor], keywords: Mapping[str, Tensor]) -> list[Tensor]:
@@ -27,39 +32,162 @@ def inputs_of(module: nn.Module, example: Tensor | Sequence[Tensor], keywords: M
     return [x.detach().clone() for x in (*positional, *keywords.values())]
 
 
-def twin_of(module: nn.Module, training: bool | None) -> nn.Module:
-    """Another module with the same parameters, in the wanted mode, which calls none of the user's hooks."""
+class Twin:
+    """The user's module as it is imported, which itself is never run: each run and each export has a copy of its own.
+
+    training: whether in training mode; where that is not said and matters, SettingError
+    """
+
+    def __init__(self, module: nn.Module, training: bool | None):
+        if training is None:
+            _require_evaluation(module)
+        self.title = type(module).__name__
+        self._parameters = list(module.parameters())
+        self._outside, self._is_emptied = StateOutside(module), False
+        try:
+            self._module = independent(module, self._parameters)
+        except Exception as error:
+            raise SettingError(f"{self.title} cannot be copied ({error})") from error
+        for part in self._module.modules():
+            part._backward_hooks.clear()
+            part._backward_pre_hooks.clear()
+        if not (training and any(part.training for part in module.modules())):  # else parts in evaluation stay so
+            self._module.train(bool(training))
+        self.hooks = _hooks_of(self._module)
+        """Names of the parts that call hooks of the user's, or of a library's."""
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The parts by name."""
+        return dict(self._module.named_modules())
+
+    @contextmanager
+    def fresh(self) -> Iterator[nn.Module]:
+        """A copy as the module was in the beginning, to run or export; it has the user's own parameters, not to be
+        written to. What it leaves outside of itself is put back.
+        """
+        with self._outside.restored(self._is_emptied):
+            copied = independent(self._module, self._parameters)
+            for part in copied.modules():
+                _registering_plainly(part)
+            yield copied
+
+    def without_hooks(self) -> "Twin":
+        """The same, but that no hooks are called."""
+        other = copy.copy(self)
+        other._module, other.hooks = independent(self._module, self._parameters), []
+        _drop_hooks(other._module)
+        return other
+
+    def emptied(self) -> "Twin | None":
+        """The same with what it may keep from earlier calls taken out; None if it keeps nothing."""
+        other = copy.copy(self)
+        other._module, other._is_emptied = independent(self._module, self._parameters), True
+        stores = stores_of(other._module)
+        emptied(stores)
+        return other if stores or self._outside.holds_tensors else None
+
+    def outputs(self, inputs: Sequence[Tensor], names: Sequence[str]) -> list[Tensor]:
+        """What the module gives, all tensors of it in order; ShapeError if it refuses the inputs, or gives none.
+
+        names: of the last inputs, which it takes as keywords. Copies run, since a module may write into what it has.
+        """
+        count = len(inputs) - len(names)
+        copies = [x.clone() for x in inputs]
+        try:
+            with self._outside.restored(self._is_emptied):
+                module = independent(self._module)
+                result = module(*copies[:count], **dict(zip(names, copies[count:], strict=True)))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            shapes = " and ".join(f"{shape(x)} {str(x.dtype).removeprefix('torch.')}" for x in inputs)
+            raise ShapeError(f"{self.title} refuses the example of {shapes} ({reason})") from error
+        outputs = [y for y in pytree.tree_leaves(result) if isinstance(y, Tensor)]
+        if not outputs:
+            raise SettingError(f"{self.title} gives no tensor, but a {type(result).__name__}")
+        return outputs
+
+
+def settled(twin: Twin, inputs: Sequence[Tensor], names: Sequence[str]) -> tuple[Twin, list[Tensor], str]:
+    """(the twin to import, what the module gives for the inputs, what has to be said about it).
+
+    Hooks are followed where they change what the module gives. What the module keeps from earlier calls is taken out
+    where it gives the same without: it may be computed from weights, or hold for one size alone.
+    """
+    words = ""
+    if twin.hooks:
+        bare = twin.without_hooks()
+        try:
+            expected = twin.outputs(inputs, names)
+        except ShapeError as error:
+            expected = bare.outputs(inputs, names)
+            words = f"imported without the hooks of {', '.join(twin.hooks[:5])}: with them {error}"
+        if words or _gives(bare, inputs, names, expected):
+            twin = bare
+    else:
+        expected = twin.outputs(inputs, names)
+    emptied = twin.emptied()
+    if emptied is not None and _gives(emptied, inputs, names, expected):
+        twin = emptied
+    return twin, expected, words
+
+
+def _gives(twin: Twin, inputs: Sequence[Tensor], names: Sequence[str], expected: Sequence[Tensor]) -> bool:
+    try:
+        outputs = twin.outputs(inputs, names)
+    except (ShapeError, SettingError):
+        return False
+    return len(outputs) == len(expected) and all(
+        a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, equal_nan=True)
+        for a, b in zip(outputs, expected, strict=True)
+    )
+
+
+def _require_evaluation(module: nn.Module) -> None:
     parts = module.named_modules()
     in_training = [name or type(part).__name__ for name, part in parts if part.training and _has_mode(part)]
-    if training is None and in_training:
+    if in_training:
         some = ", ".join(in_training[:3]) + ", …" * (len(in_training) > 3)
         raise SettingError(
             f"{type(module).__name__} is in training mode ({some}): call its eval() first or pass training=False to "
             "import it as it is in evaluation; pass training=True to import what it does in training"
         )
-    try:
-        twin = copy.deepcopy(module, _shared(module))
-    except Exception as error:
-        raise SettingError(f"{type(module).__name__} cannot be copied ({error})") from error
-    for part in twin.modules():
-        for hooks in (part._forward_hooks, part._backward_hooks, part._backward_pre_hooks):
-            hooks.clear()
-        for key, hook in list(part._forward_pre_hooks.items()):
-            if not type(hook).__module__.startswith("torch.nn.utils"):  # those compute weights: weight_norm, pruning
-                del part._forward_pre_hooks[key]
-    if training and any(part.training for part in module.modules()):
-        return twin  # parts that stay in evaluation mode do so
-    return twin.train(bool(training))
 
 
-def _shared(module: nn.Module) -> dict[int, object]:
-    """What the copy shall have, for deepcopy: the parameters themselves, since they may be large, and are only read."""
-    kept: dict[int, object] = {id(parameter): parameter for parameter in module.parameters()}
+def _registering_plainly(part: nn.Module) -> None:
+    """Make buffers that the part registers while it runs plain ones: torch.export would write them into an input."""
+    for name in [name for name, buffer in part._buffers.items() if buffer is None]:
+        del part._buffers[name]
+        vars(part)[name] = None
+    register = part.register_buffer
+
+    def plainly(name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        if name in part._buffers:
+            register(name, tensor, persistent)
+        else:
+            vars(part)[name] = tensor
+
+    vars(part)["register_buffer"] = plainly
+
+
+def _hooks_of(module: nn.Module) -> list[str]:
+    return [
+        name or type(part).__name__
+        for name, part in module.named_modules()
+        if part._forward_hooks or any(not _computes_weights(hook) for hook in part._forward_pre_hooks.values())
+    ]
+
+
+def _drop_hooks(module: nn.Module) -> None:
     for part in module.modules():
-        for value in vars(part).values():
-            if isinstance(value, Tensor) and not value.is_leaf:  # which deepcopy refuses
-                kept[id(value)] = value.detach().clone()
-    return kept
+        part._forward_hooks.clear()
+        for key, hook in list(part._forward_pre_hooks.items()):
+            if not _computes_weights(hook):
+                del part._forward_pre_hooks[key]
+
+
+def _computes_weights(hook: Any) -> bool:
+    """Whether it is one of torch's own, which compute weights: weight_norm, pruning."""
+    return type(hook).__module__.startswith("torch.nn.utils")
 
 
 def _has_mode(part: nn.Module) -> bool:
@@ -73,22 +201,3 @@ def _has_mode(part: nn.Module) -> bool:
     kinds = [kind for kind in type(part).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module]
     methods = [method for kind in kinds for method in vars(kind).values() if inspect.isfunction(method)]
     return any("training" in method.__code__.co_names for method in methods)
-
-
-def outputs_of(twin: nn.Module, inputs: Sequence[Tensor], names: Sequence[str]) -> list[Tensor]:
-    """What the module gives, all tensors of it in order; ShapeError if it refuses the inputs, or gives none.
-
-    names: of the last inputs, which it takes as keywords. Copies run, since a module may write into what it has.
-    """
-    count = len(inputs) - len(names)
-    copies = [x.clone() for x in inputs]
-    try:
-        result = copy.deepcopy(twin)(*copies[:count], **dict(zip(names, copies[count:], strict=True)))
-    except Exception as error:
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        shapes = " and ".join(f"{shape(x)} {str(x.dtype).removeprefix('torch.')}" for x in inputs)
-        raise ShapeError(f"{type(twin).__name__} refuses the example of {shapes} ({reason})") from error
-    outputs = [y for y in torch.utils._pytree.tree_leaves(result) if isinstance(y, Tensor)]
-    if not outputs:
-        raise SettingError(f"{type(twin).__name__} gives no tensor, but a {type(result).__name__}")
-    return outputs
