@@ -1,4 +1,5 @@
-"""The command line. Results go to standard output, progress to standard error; `--json` prints one JSON object.
+"""The command line. Results go to standard output, progress to standard error; `--json` prints one JSON object,
+`--quiet` says nothing besides results and errors, `--verbose` what was decided, too.
 
 Exit codes: 0 done, 1 something went wrong (one sentence says what), 2 wrong usage, 3 a gradient is wrong, 130 Ctrl-C.
 """
@@ -6,6 +7,7 @@ Exit codes: 0 done, 1 something went wrong (one sentence says what), 2 wrong usa
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Annotated
 
@@ -24,19 +26,21 @@ from blockprop.commands import (
     replay,
     train,
 )
-from blockprop.commands.console import INTERRUPTED, printable
+from blockprop.commands.console import INTERRUPTED, Loudness, is_verbose, printable, set_loudness
+from blockprop.commands.habits import Quiet, Verbose, with_habits
+from blockprop.commands.mistyped import in_words
 from blockprop.commands.picture_commands import PICTURE_COMMANDS, as_function
 from blockprop.errors import BlockpropError
 from blockprop.version import __version__
 
 NO_MEMORY = "not enough memory; try something smaller: --batch-size, --size or --tile, as far as the command has them"
+WRONG_USAGE = 2
 ALLOCATION = "can't allocate memory"
 """What torch says then."""
 
 app = typer.Typer(
     name="blockprop",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -57,7 +61,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 }
 """By name: (the function, what its help ends with), in the order of the help."""
 for name, (function, epilog) in COMMANDS.items():
-    app.command(name, epilog=epilog)(function)
+    app.command(name, epilog=epilog)(with_habits(function))
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,24 +72,32 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", "-V", metavar="", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Back-propagation that people can read, check, change, and run all the way to the input."""
+    if context.invoked_subcommand is None:
+        print(context.get_help(), end="")
+        raise typer.Exit(WRONG_USAGE)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; print any error as one sentence and return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    set_loudness(Loudness.NORMAL)
     try:
         code = app(arguments, prog_name="blockprop", standalone_mode=False) or 0
         return _failed("interrupted", INTERRUPTED, arguments) if code == INTERRUPTED else code
     except TyperException as error:
-        context = getattr(error, "ctx", None)
-        place = f" (see {context.command_path} --help)" if context else ""
-        return _failed(f"{error.format_message().rstrip('.')}{place}", error.exit_code, arguments)
+        return _failed(in_words(error), error.exit_code, arguments)
     except BlockpropError as error:
+        if is_verbose():
+            traceback.print_exc()
         return _failed(str(error), 1, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted", INTERRUPTED, arguments)
@@ -97,11 +109,13 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("BLOCKPROP_TRACEBACK"):
             raise
+        if is_verbose():
+            traceback.print_exc()
         first = (str(error).splitlines() or [""])[0]
         if isinstance(error, RuntimeError) and ALLOCATION in first:
             return _failed(NO_MEMORY, 1, arguments)
-        hint = "BLOCKPROP_TRACEBACK=1 shows where"
-        return _failed(f"this should not have happened: {type(error).__name__}: {first} ({hint})", 1, arguments)
+        hint = "" if is_verbose() else " (--verbose shows where)"
+        return _failed(f"this should not have happened: {type(error).__name__}: {first}{hint}", 1, arguments)
 
 
 def _failed(sentence: str, code: int, arguments: list[str]) -> int:

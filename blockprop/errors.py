@@ -11,13 +11,16 @@ BlockpropError
 ├── UnsupportedError  a model from elsewhere has an operator without a block, or the other way round
 └── FetchError        a file could not be fetched from the network
 
-The two functions at the end put shapes and near names into words, the same for all messages.
+The functions at the end put shapes and near names into words, the same for all messages.
 """
 
 import difflib
 from collections.abc import Iterable
 
 from torch import Tensor
+
+NEARLY = 0.15
+"""So much less alike than the nearest name may another one be that is suggested, too."""
 
 
 class BlockpropError(Exception):
@@ -65,10 +68,25 @@ def shape(tensor: Tensor) -> str:
     return " x ".join(str(n) for n in tensor.shape) or "one number"
 
 
+def near(name: str, names: Iterable[str], most: int = 3) -> list[str]:
+    """The names that may have been meant, the likeliest first: nearly as written, else those that begin so.
+
+    Case does not matter. One that is nearly right leaves out those that are much farther away.
+    """
+    folded: dict[str, str] = {}
+    for other in names:
+        folded.setdefault(other.casefold(), other)
+    wanted = name.casefold()
+    close = difflib.get_close_matches(wanted, folded, n=most)
+    alike = {other: difflib.SequenceMatcher(None, other, wanted).ratio() for other in close}
+    meant = [other for other in close if alike[other] > max(alike.values()) - NEARLY]
+    begun = [other for other in folded if wanted and other.startswith(wanted)][:most]
+    return [folded[other] for other in meant or begun]
+
+
 def suggestion(name: str, names: Iterable[str]) -> str:
     """What to add to a message about an unknown name: near names, or all if there are few, or nothing."""
     names = list(names)
-    near = difflib.get_close_matches(name, names, n=3)
-    if near:
-        return f"; did you mean {' or '.join(map(repr, near))}?"
+    if meant := near(name, names):
+        return f"; did you mean {' or '.join(map(repr, meant))}?"
     return f"; there are {', '.join(sorted(names))}" if len(names) <= 20 else ""

@@ -7,7 +7,7 @@ import typer
 
 from blockprop.commands.console import WRONG_GRADIENT, say, show
 from blockprop.commands.inputs import loss_for, network_and_examples
-from blockprop.commands.options import Blocks, Json, Seed, TargetOption
+from blockprop.commands.options import Blocks, Json, NetworkOption, Seed, TargetOption, one_network
 from blockprop.commands.parsing import block_named, shape_named
 from blockprop.data.dataset import Dataset
 from blockprop.engine.check import CheckReport, check_block, check_network
@@ -24,13 +24,15 @@ EPILOG = (
 
 def check(
     network: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="[NETWORK]",
             help="A saved network; pictures or digits, which come with blockprop; mlp:128,64, lenet, cnn, "
-            "stages:32,64, my_net.py:build; or one block with its settings, such as 'Conv2d(3, 8, 3)'.",
+            "stages:32,64, my_net.py:build; by default digits; "
+            "or one block with its settings, such as 'Conv2d(3, 8, 3)'.",
         ),
-    ] = "digits",
+    ] = None,
+    named: NetworkOption = None,
     data: Annotated[str, typer.Option(help="Examples for a network.")] = "digits",
     target: TargetOption = None,
     own_blocks: Blocks = None,
@@ -43,6 +45,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Compare backward passes with finite differences; exit with 3 if one is wrong."""
+    network = one_network(network, named) or "digits"
     block = block_named(network)
     if block is None:
         net, some = network_and_examples(network, data, target, own_blocks, seed)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
@@ -25,6 +26,33 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it; typer returns it where it has caught the interruption itself."""
 WRONG_GRADIENT = 3
 """Exit code if a backward pass is wrong."""
+
+
+class Loudness(IntEnum):
+    """How much a command says besides its result and errors: nothing, what people want to know, or all it decided."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
+
+
+_loudness = Loudness.NORMAL
+
+
+def set_loudness(loudness: Loudness) -> None:
+    """For all that is said from now on."""
+    global _loudness
+    _loudness = loudness
+
+
+def is_quiet() -> bool:
+    """Whether only results and errors are wanted."""
+    return _loudness is Loudness.QUIET
+
+
+def is_verbose() -> bool:
+    """Whether everything that was decided is wanted, too."""
+    return _loudness is Loudness.VERBOSE
 
 
 class Timed(Protocol):
@@ -59,7 +87,7 @@ def watched(
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[now]}", markup=False),
         )
-        with Progress(*columns, console=progress_console, disable=quiet) as bar:
+        with Progress(*columns, console=progress_console, disable=quiet or is_quiet()) as bar:
             task = bar.add_task(title, total=None, speed="", now="")
             shown = -1.0
             for record in records:
@@ -84,7 +112,7 @@ def counted(title: str, total: int, quiet: bool = False) -> Iterator[Callable[[s
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[now]}", markup=False),
     )
-    with Progress(*columns, console=progress_console, disable=quiet) as bar:
+    with Progress(*columns, console=progress_console, disable=quiet or is_quiet()) as bar:
         task = bar.add_task(title, total=total, now="")
         yield lambda now: bar.update(task, advance=1, now=_cut(now, title))
 
@@ -99,7 +127,7 @@ def watched_bytes(title: str, quiet: bool = False) -> Iterator[Callable[[int, in
         TransferSpeedColumn(),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=progress_console, disable=quiet) as bar:
+    with Progress(*columns, console=progress_console, disable=quiet or is_quiet()) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -118,9 +146,15 @@ def _now(record: Record) -> str:
 
 
 def say(text: str, quiet: bool = False) -> None:
-    """A line about what happens now, on standard error."""
-    if not quiet:
-        progress_console.print(text, style="dim")
+    """A line about what happens now, on standard error; not with --quiet."""
+    if not (quiet or is_quiet()):
+        progress_console.print(printable(text), style="dim", markup=False, soft_wrap=True)
+
+
+def explain(text: str, quiet: bool = False) -> None:
+    """A line about what was decided, which is said with --verbose alone."""
+    if is_verbose():
+        say(text, quiet)
 
 
 def say_all(notes: Iterable[str], quiet: bool = False) -> None:

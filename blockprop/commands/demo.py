@@ -15,7 +15,9 @@ EPILOG = "Example:\n\nblockprop demo --out my-demo"
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="The folder for the page and the network.")] = Path("blockprop-demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the page and the network.")] = Path(
+        "blockprop-demo"
+    ),
     seed: Seed = 0,
     device: Device = "cpu",
     as_json: Json = False,

@@ -8,7 +8,7 @@ import typer
 
 from blockprop.commands.console import show
 from blockprop.commands.inputs import is_saved_network, load_network, loss_for, network_and_examples
-from blockprop.commands.options import VARIABLE, Blocks, Json, Seed, TargetOption
+from blockprop.commands.options import VARIABLE, Blocks, Json, NetworkOption, Seed, TargetOption, one_network
 from blockprop.commands.parsing import shape_named
 from blockprop.errors import SettingError
 from blockprop.networks.build import build_network
@@ -21,15 +21,16 @@ EPILOG = "Example:\n\nblockprop diagram lenet.safetensors --data mnist.npz --out
 
 def diagram(
     network: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="[NETWORK]",
             envvar=VARIABLE,
-            help="A saved network; pictures or digits, which come with blockprop; mlp:128,64, lenet, cnn, "
-            "stages:32,64, my_net.py:build.",
+            help="A saved network; pictures (the default) or digits, which come with blockprop; mlp:128,64, lenet, "
+            "cnn, stages:32,64, my_net.py:build.",
         ),
-    ] = "pictures",
-    out: Annotated[Path, typer.Option(help="The SVG file to write.")] = Path("diagram.svg"),
+    ] = None,
+    named: NetworkOption = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The SVG file to write.")] = Path("diagram.svg"),
     data: Annotated[str | None, typer.Option(help="Show the mean size of values and gradients on these data.")] = None,
     target: TargetOption = None,
     own_blocks: Blocks = None,
@@ -43,6 +44,7 @@ def diagram(
         raise SettingError(
             f"the diagram is an SVG picture: expected a name such as {out.with_suffix('.svg')}, came {out}"
         )
+    network = one_network(network, named) or "pictures"
     if data is not None:
         net, examples = network_and_examples(network, data, target, own_blocks, seed)
         text = diagram_with_sizes(net, examples, loss_for(examples))

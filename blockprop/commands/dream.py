@@ -11,6 +11,7 @@ import typer
 from PIL import Image
 
 from blockprop.commands.making import run_sections, run_with_previews
+from blockprop.commands.options import RATE
 from blockprop.commands.parsing import layers_named, size_named
 from blockprop.commands.photos import in_colors_of, is_made, picture_file
 from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
@@ -69,7 +70,8 @@ class DreamSettings(PictureSettings):
     octaves: Annotated[int | None, typer.Option(min=1, help="Sizes; by default 4, from noise 6.")] = None
     octave_scale: Annotated[float, typer.Option(help="How much larger each is than the one before.")] = 1.4
     rate: Annotated[
-        float | None, typer.Option(help="Mean change of the picture in a step; by default 0.006, from noise 0.008.")
+        float | None,
+        typer.Option(*RATE, help="Mean change of the picture in a step; by default 0.006, from noise 0.008."),
     ] = None
     jitter: Annotated[int, typer.Option(min=0, help="The picture is shifted by up to so many pixels.")] = 32
     frames: Annotated[int, typer.Option(min=1, help="So many dreams, each on the one before.")] = 1

@@ -6,7 +6,7 @@ import typer
 
 from blockprop.commands.console import say_all, show, show_table
 from blockprop.commands.inputs import examples_for, is_network, load_network, loss_for, network_for_data
-from blockprop.commands.options import SHIPPED, Blocks, Device, Json, LossName, TargetOption
+from blockprop.commands.options import SHIPPED, Blocks, Device, Json, LossName, NetworkOption, TargetOption, one_network
 from blockprop.commands.units import r_squared
 from blockprop.data.reading import NAMES as DATA_NAMES
 from blockprop.errors import SettingError
@@ -24,6 +24,7 @@ def evaluate(
             help=f"A saved network, by default {SHIPPED}, which come with blockprop; and data as for `train`.",
         ),
     ],
+    named: NetworkOption = None,
     target: TargetOption = None,
     loss: LossName = None,
     own_blocks: Blocks = None,
@@ -33,10 +34,11 @@ def evaluate(
     """Test a saved network: on the data's test part, or what was held out in training, or else on all."""
     if len(arguments) > 2:
         raise SettingError(f"expected a network and data, or data alone, came {' '.join(arguments)}")
-    if len(arguments) == 1 and is_network(arguments[0]) and arguments[0] not in DATA_NAMES:
+    first = arguments[0] if len(arguments) == 2 else None
+    if named is None and first is None and is_network(arguments[0]) and arguments[0] not in DATA_NAMES:
         raise SettingError(f"expected data after the network {arguments[0]}")
     data = arguments[-1]
-    network = arguments[0] if len(arguments) == 2 else network_for_data(data)
+    network = one_network(first, named) or network_for_data(data)
     net = load_network(network, own_blocks, device)
     examples, part, notes = examples_for(net, data, target=target)
     say_all(notes, as_json)

@@ -8,7 +8,7 @@ import typer
 
 from blockprop.commands.console import show
 from blockprop.commands.inputs import load_network
-from blockprop.commands.options import Blocks, Json, SavedNetwork
+from blockprop.commands.options import Blocks, Json, NetworkOption, SavedNetwork, one_network
 from blockprop.commands.parsing import shape_named
 from blockprop.errors import SettingError
 from blockprop.exporters import to_onnx
@@ -25,7 +25,8 @@ EPILOG = (
 
 def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")],
-    network: SavedNetwork = "pictures",
+    network: SavedNetwork = None,
+    named: NetworkOption = None,
     opset: Annotated[int, typer.Option(help="The version of ONNX' operators, 17 to 21.")] = 18,
     shape: Annotated[
         str | None,
@@ -39,7 +40,7 @@ def export(
         raise SettingError(f"--out: expected a name that ends in .onnx, came {str(out)!r}")
     require_writable(out)
     start = time.perf_counter()
-    net = load_network(network, own_blocks)
+    net = load_network(one_network(network, named) or "pictures", own_blocks)
     sizes = None if shape is None else [shape_named(part) for part in shape.split(";")]
     if sizes is not None and len(sizes) != len(net.inputs):
         names = ", ".join(net.inputs)

@@ -12,7 +12,7 @@ from torch import Tensor
 from blockprop.blocks import Embedding
 from blockprop.commands.console import say, show, show_table
 from blockprop.commands.inputs import load_network
-from blockprop.commands.options import Blocks, Json, SavedNetwork
+from blockprop.commands.options import BATCH_SIZE, Blocks, Json, NetworkOption, SavedNetwork, one_network
 from blockprop.commands.parsing import shape_named
 from blockprop.engine.about import About
 from blockprop.engine.block import Block
@@ -48,16 +48,18 @@ OPAQUE = "! "
 
 
 def info(
-    network: SavedNetwork = "pictures",
+    network: SavedNetwork = None,
+    named: NetworkOption = None,
     shape: Annotated[
         str | None,
         typer.Option(help="One example's shape, such as 3,224,224; those of several inputs between semicolons."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="How many examples run at once.")] = 1,
+    batch_size: Annotated[int, typer.Option(*BATCH_SIZE, min=1, help="How many examples run at once.")] = 1,
     own_blocks: Blocks = None,
     as_json: Json = False,
 ) -> None:
     """Say what a saved network takes and gives, and what its nodes cost: parameters, multiply-adds, memory."""
+    network = one_network(network, named) or "pictures"
     net = load_network(network, own_blocks)
     inputs = _inputs(net, shape, batch_size)
     node_costs = costs(net, *inputs) if inputs else []

@@ -1,16 +1,37 @@
 """Options and arguments that several commands take."""
 
+import os
 from typing import Annotated
 
 import typer
 
 from blockprop.engine.objectives import LOSSES
+from blockprop.errors import SettingError
 from blockprop.networks.shipped import NAMES
 
+LARGEST = 2**31 - 1
+"""Of the whole numbers among settings."""
+
+
+def checked_seed(seed: int) -> int:
+    """Not larger than LARGEST."""
+    if seed > LARGEST:
+        raise typer.BadParameter(f"expected at most {LARGEST}, came {seed}")
+    return seed
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Decides everything random: weights, order, dropout.")]
+Seed = Annotated[
+    int,
+    typer.Option(min=0, callback=checked_seed, help="Decides everything random: weights, order, dropout."),
+]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, …")]
-TargetOption = Annotated[str | None, typer.Option(help="The column of a table to predict; by default the last.")]
+TargetOption = Annotated[
+    str | None, typer.Option("--target", "-t", help="The column of a table to predict; by default the last.")
+]
+RATE = ("--rate", "--lr", "--learning-rate")
+BATCH_SIZE = ("--batch-size", "--batch")
+"""The spellings of options that have several."""
 LossName = Annotated[str | None, typer.Option("--loss", help=f"{', '.join(LOSSES)}; by default what suits the target.")]
 Blocks = Annotated[
     str | None,
@@ -20,10 +41,16 @@ VARIABLE = "BLOCKPROP_NETWORK"
 """Of the environment: the network to use where none is named."""
 SHIPPED = " or ".join(NAMES)
 SavedNetwork = Annotated[
-    str,
+    str | None,
     typer.Argument(
-        metavar="[NETWORK]", envvar=VARIABLE, help=f"A saved network, or {SHIPPED}, which come with blockprop."
+        metavar="[NETWORK]",
+        envvar=VARIABLE,
+        help=f"A saved network, or {SHIPPED}, which come with blockprop; by default pictures.",
     ),
+]
+NetworkOption = Annotated[
+    str | None,
+    typer.Option("--network", "-n", help="The same as NETWORK, spelled as for the commands that make pictures."),
 ]
 Source = Annotated[
     str,
@@ -33,3 +60,13 @@ Source = Annotated[
         "MNIST's IDX files; or by name: digits, iris, wine, breast_cancer, diabetes.",
     ),
 ]
+
+
+def one_network(argument: str | None, option: str | None) -> str | None:
+    """The network that is named as an argument or by --network; SettingError if both name one.
+
+    That of the environment, which stands in for the argument, gives way.
+    """
+    if option is not None and argument not in (None, option, os.environ.get(VARIABLE)):
+        raise SettingError(f"two networks are named, {argument} and --network {option}; expected one")
+    return argument if option is None else option

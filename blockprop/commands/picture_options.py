@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blockprop.commands.options import VARIABLE
+from blockprop.commands.options import RATE, VARIABLE, checked_seed
 from blockprop.visualize.attribution.methods import METHODS
 from blockprop.visualize.pipeline import CANVASES
 
@@ -58,7 +58,7 @@ SizeOption = Annotated[
     ),
 ]
 Steps = Annotated[int, typer.Option(min=1, help="Steps up the gradient.")]
-Rate = Annotated[float, typer.Option(help="Step size.")]
+Rate = Annotated[float, typer.Option(*RATE, help="Step size.")]
 CanvasName = Annotated[str, typer.Option(help=f"What the picture is made from: {', '.join(CANVASES)}.")]
 L2 = Annotated[
     float | None, typer.Option("--l2", help="How strongly gray is preferred; by default 100, or as suits the network.")
@@ -79,7 +79,7 @@ Transforms = Annotated[
 TileSide = Annotated[
     int, typer.Option(min=0, help="Pixels of the pieces in which large pictures are computed; 0: at once.")
 ]
-PictureSeed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Decides everything random.")]
+PictureSeed = Annotated[int, typer.Option("--seed", min=0, callback=checked_seed, help="Decides everything random.")]
 PreviewEvery = Annotated[
     int | None,
     typer.Option(min=1, help="Write a preview beside --out every so many steps; it vanishes in the end."),

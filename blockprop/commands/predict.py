@@ -18,7 +18,7 @@ from blockprop.commands.inputs import (
     network_for_data,
     network_for_photos,
 )
-from blockprop.commands.options import SHIPPED, Blocks, Device, Json
+from blockprop.commands.options import SHIPPED, Blocks, Device, Json, NetworkOption, one_network
 from blockprop.commands.photos import seeing
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
@@ -52,6 +52,7 @@ def predict(
             "or data as for `train`.",
         ),
     ],
+    named: NetworkOption = None,
     top: Annotated[
         int | None, typer.Option(min=1, help="How many classes to name; by default 5 for photographs, or else 3.")
     ] = None,
@@ -64,13 +65,14 @@ def predict(
             "size, range, mean, scale, channels, shorter_side, classes.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A .csv file for all predictions.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv file for all predictions.")] = None,
     own_blocks: Blocks = None,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Say what a saved network makes of photographs or of the rows of a table."""
-    network, data = (data[0], data[1:]) if is_network(data[0]) else (None, data)
+    first, data = (data[0], data[1:]) if is_network(data[0]) else (None, data)
+    network = one_network(first, named)
     if not data:
         raise SettingError(f"expected photographs or other data after the network {network}")
     sources = [file for path in data for file in _files(path)]

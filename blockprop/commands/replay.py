@@ -13,7 +13,7 @@ import typer
 
 from blockprop.commands.console import show
 from blockprop.commands.making import make_and_write, print_made
-from blockprop.commands.options import VARIABLE, Blocks, Device, Json
+from blockprop.commands.options import LARGEST, VARIABLE, Blocks, Device, Json
 from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_commands import PICTURE_COMMANDS
 from blockprop.commands.picture_settings import Surroundings, option_of, required, settings_in_file
@@ -27,8 +27,6 @@ from blockprop.version import __version__
 
 EPILOG = "Example:\n\nblockprop replay goose.png --out goose_again.png"
 
-LARGEST = 2**31 - 1
-"""Of the whole numbers among the settings."""
 LONGEST_SETTING = 10_000
 """Characters of a setting."""
 

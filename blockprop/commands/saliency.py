@@ -54,9 +54,10 @@ class SaliencySettings(PictureSettings):
     ] = "sheet"
     samples: Samples = 50
     sigma: Annotated[float, typer.Option(help="Noise of smooth_grad, as a share of the picture's range.")] = 0.15
-    node: Annotated[str | None, typer.Option("--node", help="Where grad_cam looks; by default the last such node.")] = (
-        None
-    )
+    node: Annotated[
+        str | None,
+        typer.Option("--layer", "-l", "--node", help="The node where grad_cam looks; by default the last such."),
+    ] = None
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse if guided or deconvnet cannot reach all that rectifies.")
     ] = False

@@ -8,6 +8,7 @@ import typer
 from torch import Tensor
 
 from blockprop.commands.making import run_sections, run_with_previews
+from blockprop.commands.options import RATE
 from blockprop.commands.parsing import layers_named, style_weight_of
 from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
@@ -78,7 +79,7 @@ class StylizeSettings(PictureSettings):
     start: Annotated[str, typer.Option(help="content, noise, or the file of a picture.")] = "content"
     colors: Annotated[str, typer.Option(help=f"{', '.join(COLORS)}: whose colors, and how.")] = "style"
     optimizer: Annotated[str, typer.Option(help=f"lbfgs, {', '.join(OPTIMIZERS)}.")] = "lbfgs"
-    rate: Annotated[float, typer.Option(help="Step size of those but lbfgs.")] = 0.02
+    rate: Annotated[float, typer.Option(*RATE, help="Step size of those but lbfgs.")] = 0.02
     details: Annotated[float, typer.Option(help="How much of the content's finer details each size gets.")] = 0.5
     tile: TileSide = TILE
     preview_every: PreviewEvery = None

@@ -11,7 +11,7 @@ from torch import Tensor
 from blockprop.commands.console import readable, say, say_all, show, watched
 from blockprop.commands.epoch_log import logged
 from blockprop.commands.inputs import device_named, identity, loss_for, task_of
-from blockprop.commands.options import Blocks, Device, Json, LossName, Seed, Source, TargetOption
+from blockprop.commands.options import BATCH_SIZE, RATE, Blocks, Device, Json, LossName, Seed, Source, TargetOption
 from blockprop.commands.units import in_units, r_squared, with_units, without_units
 from blockprop.data.dataset import Data, Dataset
 from blockprop.data.reading import read_data
@@ -50,12 +50,18 @@ def train(
     data: Source,
     network: Annotated[
         str,
-        typer.Option(help="mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build, or a saved network to go on from."),
+        typer.Option(
+            "--network",
+            "-n",
+            help="mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build, or a saved network to go on from.",
+        ),
     ] = "mlp:64",
-    out: Annotated[Path, typer.Option(help="Where to save the trained network.")] = Path("network.safetensors"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to save the trained network.")] = Path(
+        "network.safetensors"
+    ),
     target: TargetOption = None,
     epochs: Annotated[int, typer.Option(min=1, help="How often to go through the data.")] = 20,
-    batch_size: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 64,
+    batch_size: Annotated[int, typer.Option(*BATCH_SIZE, min=1, help="Examples per step.")] = 64,
     accumulate: Annotated[
         int, typer.Option(min=1, help="Batches that make one step together: as one so much larger, in less memory.")
     ] = 1,
@@ -66,7 +72,7 @@ def train(
         ),
     ] = "descent",
     rate: Annotated[
-        float | None, typer.Option(help="Learning rate; by default 0.05, or what the other optimizer has.")
+        float | None, typer.Option(*RATE, help="Learning rate; by default 0.05, or what the other optimizer has.")
     ] = None,
     momentum: Annotated[float, typer.Option(help="Of our own gradient descent.")] = 0.9,
     weight_decay: Annotated[float, typer.Option(help="Pulls the weights toward 0.")] = 0.0,

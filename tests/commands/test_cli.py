@@ -18,8 +18,8 @@ from tests.commands.running import Output, sentence
     ("arguments", "code", "said"),
     [
         (["train", "nothing.csv"], 1, r"nothing\.csv: there is no such file .* digits"),
-        (["train", "digits", "--networ", "mlp"], 2, r"No such option: --networ .*blockprop train --help"),
-        (["trane"], 2, r"No such command 'trane'"),
+        (["train", "digits", "--networ", "mlp"], 2, r"did you mean --network\? .*blockprop train --help"),
+        (["trane"], 2, r"there is no command 'trane'; did you mean train"),
         (["train"], 2, r"[Mm]issing argument"),
         (["train", "digits", "--epochs", "many"], 2, r"--epochs"),
         (["train", "digits", "--epochs", "0"], 2, r"--epochs"),

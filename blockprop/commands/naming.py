@@ -1,0 +1,43 @@
+"""The library's errors name arguments (`rate=0.1`), which on the command line are options (--rate 0.1)."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+CALL = r"\b[A-Za-z_]\w*\((?:[^()]|\([^()]*\))*\)"
+"""Code, such as a block's repr, which stays as it is."""
+ARGUMENT = r"(?<![\w.\-])(?P<name>[a-z_]\w*)=(?P<value>…|\([^()]*\)|\{.*?\}|\[[^\]]*\]|'[^']*'|\"[^\"]*\"|[\w.\-+]*\w)?"
+ALSO = {
+    "blocks": "own_blocks",
+    "layers": "layer",
+    "method": "methods",
+    "target": "targets",
+    "lr": "rate",
+    "validation": "validation_fraction",
+    "node": "layer",
+}
+"""Arguments of the library whose option has another name."""
+
+
+def in_options(message: str, params: Iterable[Any]) -> str:
+    """The message with options for the arguments that this command has as options."""
+    options = {str(param.name): param for param in params if param.param_type_name == "option"}
+
+    def option(match: re.Match[str]) -> str:
+        param = _option_of(match["name"], options) if match["name"] else None
+        return match[0] if param is None else _written(param, match["value"] or "")
+
+    return re.sub(f"{CALL}|{ARGUMENT}", option, message)
+
+
+def _option_of(name: str, options: Mapping[str, Any]) -> Any:
+    return options.get(name) or options.get(ALSO.get(name, "")) or None
+
+
+def _written(param: Any, value: str) -> str:
+    """The option with the value as a shell has it: True is a flag alone, (2, 3) is 2,3; a mapping is left out."""
+    spelled = next(text for text in param.opts if text.startswith("--"))
+    if value.startswith("{") or (param.is_flag and value == "True"):
+        return spelled
+    plain = value.strip("()[]\"'").replace(", ", ",")
+    return f"{spelled} {plain}" if plain else spelled

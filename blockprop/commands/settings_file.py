@@ -1,0 +1,123 @@
+"""Settings files: TOML whose keys are a command's long options and arguments, read by --config, written by `replay`.
+
+    command = "maximize"
+    target = ["goose"]
+    steps = 64
+
+What the command line itself says wins over the file.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.models import ArgumentInfo, ParameterInfo
+
+from blockprop.commands.console import explain, say
+from blockprop.errors import FormatError, suggestion
+
+FILE = "blockprop settings file"
+"""Under this key the context of a command keeps its path."""
+COMMAND = "command"
+"""The key that says of which command the settings are."""
+WITHOUT = ("config", "help")
+"""Options that no file can set."""
+
+
+def read_into(context: typer.Context, path: Path | None) -> Path | None:
+    """Take the file's settings for what the command line leaves open. FormatError naming the key that is wrong."""
+    if path is None or context.resilient_parsing:
+        return path
+    document = _document(path)
+    command = document.pop(COMMAND, context.info_name)
+    if command != context.info_name:
+        raise FormatError(f"{path} holds settings of {command!r}, this is {context.info_name!r}")
+    settings: dict[str, Any] = {}
+    by_key = {key: param for param in context.command.params for key in _keys(param)}
+    for key, value in document.items():
+        param = by_key.get(key.replace("_", "-"))
+        if param is None:
+            raise FormatError(f"{path}: {context.info_name} has no setting {key!r}{suggestion(key, by_key)}")
+        if param.name in settings:
+            raise FormatError(f"{path}: {key!r} is set twice, under two of its names")
+        settings[param.name] = _as_typed(path, key, value, param)
+        param.envvar = None  # the file is nearer than the environment
+    context.default_map = settings
+    context.meta[FILE] = path
+    explain(f"settings from {path}: {', '.join(document) or 'none'}")
+    return path
+
+
+def say_overruled(context: typer.Context) -> None:
+    """Say which of the file's settings give way to the command line."""
+    for param in context.command.params:
+        name, source = str(param.name), context.get_parameter_source(str(param.name))
+        if name in (context.default_map or {}) and source is not None and source.name == "COMMANDLINE":
+            say(f"{_shown(param)} of the command line takes the place of the one in {context.meta[FILE]}")
+
+
+def as_toml(settings: Mapping[str, Any], comments: Iterable[str] = ()) -> str:
+    """The settings as a file's text, without those that are None; values are text, numbers, booleans and lists."""
+    lines = [f"# {comment}" for comment in comments]
+    return "\n".join([*lines, *(f"{key} = {_value(value)}" for key, value in settings.items() if value is not None)])
+
+
+def key_of(name: str, option: ParameterInfo | None) -> str:
+    """The key of a parameter: its long option, or the word that stands for an argument in the help."""
+    if isinstance(option, ArgumentInfo):
+        return _word(option.metavar, name)
+    spellings = [text for text in getattr(option, "param_decls", None) or () if text.startswith("--")]
+    return spellings[0].removeprefix("--") if spellings else name.replace("_", "-")
+
+
+def _keys(param: Any) -> list[str]:
+    """The keys that a parameter goes by: each long spelling of an option, the word of an argument."""
+    if param.param_type_name == "argument":
+        return [_word(param.metavar, param.name)]
+    return [text.removeprefix("--") for text in param.opts if text.startswith("--") and text[2:] not in WITHOUT]
+
+
+def _word(metavar: str | None, name: str) -> str:
+    word = (metavar or name).strip("[]{}.").lower()
+    return word if word.isidentifier() else name.replace("_", "-")
+
+
+def _shown(param: Any) -> str:
+    return str(param.metavar or param.name) if param.param_type_name == "argument" else param.opts[0]
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise FormatError(f"{path}: the settings file could not be read ({error.strerror or error})") from None
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: expected TOML, such as epochs = 20 on a line of its own ({error})") from None
+
+
+def _as_typed(path: Path, key: str, value: Any, param: Any) -> Any:
+    """A value of the file as the command line would have it: text, several of it, or whether a flag is set."""
+    if isinstance(value, dict):
+        raise FormatError(f"{path}: {key!r} is a table; expected settings alone")
+    flag = bool(getattr(param, "is_flag", False))
+    if flag != isinstance(value, bool):
+        raise FormatError(f"{path}: {key}: expected {'true or false' if flag else 'no truth value'}, came {value!r}")
+    if flag:
+        return value
+    many = param.nargs == -1 or bool(getattr(param, "multiple", False))
+    texts = [str(part) for part in value] if isinstance(value, list) else [str(value)]
+    return texts if many else ",".join(texts)
+
+
+def _value(value: Any) -> str:
+    """A value as TOML, whose texts are written as those of JSON."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
