@@ -7,6 +7,8 @@ from typing import Any
 CALL = r"\b[A-Za-z_]\w*\((?:[^()]|\([^()]*\))*\)"
 """Code, such as a block's repr, which stays as it is."""
 ARGUMENT = r"(?<![\w.\-])(?P<name>[a-z_]\w*)=(?P<value>…|\([^()]*\)|\{.*?\}|\[[^\]]*\]|'[^']*'|\"[^\"]*\"|[\w.\-+]*\w)?"
+ENTRY = r"'([^']*)': (\([^()]*\)|[^,}]*)"
+"""Of a mapping."""
 ALSO = {
     "blocks": "own_blocks",
     "layers": "layer",
@@ -15,6 +17,7 @@ ALSO = {
     "lr": "rate",
     "validation": "validation_fraction",
     "node": "layer",
+    "sizes": "shape",
 }
 """Arguments of the library whose option has another name."""
 
@@ -35,9 +38,14 @@ def _option_of(name: str, options: Mapping[str, Any]) -> Any:
 
 
 def _written(param: Any, value: str) -> str:
-    """The option with the value as a shell has it: True is a flag alone, (2, 3) is 2,3; a mapping is left out."""
+    """The option with the value as a shell has it: True is a flag alone, (2, 3) is 2,3, and a mapping one option for each."""
     spelled = next(text for text in param.opts if text.startswith("--"))
-    if value.startswith("{") or (param.is_flag and value == "True"):
+    if param.is_flag and value == "True":
         return spelled
-    plain = value.strip("()[]\"'").replace(", ", ",")
-    return f"{spelled} {plain}" if plain else spelled
+    if value.startswith("{"):
+        return " ".join(f"{spelled} {name}={_plain(part)}" for name, part in re.findall(ENTRY, value)) or spelled
+    return f"{spelled} {_plain(value)}".rstrip()
+
+
+def _plain(value: str) -> str:
+    return value.strip("()[]\"'").replace(", ", ",")

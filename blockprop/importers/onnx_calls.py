@@ -148,8 +148,7 @@ class OnnxCall(Call):
         text += f" the input{'s' * (len(names) > 1)} {' and '.join(map(repr, names))}"
         sizes = [max(trial.numel() for trial in self.graph.inputs[name].trials) for name in names]
         if max(sizes, default=0) <= LARGEST_SETTING and len(names) < len(self.graph.inputs):
-            text += f"; constants={{{', '.join(f'{name!r}: …' for name in names)}}} settles it, on the command line "
-            text += " ".join(f"--constant {name}=…" for name in names)
+            text += f"; constants={{{', '.join(f'{name!r}: …' for name in names)}}} settles it"
         return text
 
     def known_tensor(self, value: Input) -> Tensor:

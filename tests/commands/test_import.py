@@ -135,9 +135,7 @@ def mode_file(name: str = "mode.onnx") -> str:
 
 def test_an_input_of_an_onnx_file_becomes_a_constant(capsys: Output) -> None:
     assert main(["import", mode_file(), "-o", "net.safetensors"]) == 1
-    assert "from the input 'rectify'; constants={'rectify': …} settles it, on the command line --constant rec" in (
-        capsys.readouterr().err
-    )
+    assert "from the input 'rectify'; --constant rectify=… settles it" in (capsys.readouterr().err)
     run_json(capsys, "import", "mode.onnx", "-o", "net.safetensors", "--constant", "rectify=true")
     network = load("net.safetensors")
     assert network(torch.tensor([[-1.0, 0.0, 2.0]])).tolist() == [[0.0, 0.0, 2.0]]

@@ -1,0 +1,32 @@
+"""Errors name arguments in Python and options on the command line."""
+
+from typing import Any
+
+import pytest
+import typer
+
+from blockprop.cli import app
+from blockprop.commands.naming import in_options
+
+CLICK: Any = typer.main.get_command(app)
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "said"),
+    [
+        ("train", "try a smaller rate= or clip=", "try a smaller --rate or --clip"),
+        ("train", "expected rate >= 0, came rate=-1.5", "expected rate >= 0, came --rate -1.5"),
+        ("train", "pass channels=1 or channels=3 to", "pass --channels 1 or --channels 3 to"),
+        ("train", "clip=1.0 does not go with immediate=True", "--clip 1.0 does not go with --immediate"),
+        ("info", "pass shape=(3, 224, 224).", "pass --shape 3,224,224."),
+        ("import", "constants={'a': …, 'b': 2} settles it", "--constant a=… --constant b=2 settles it"),
+        ("dream", "say which layers dream, layers=…: it has none", "say which layers dream, --layer …: it has none"),
+        ("maximize", "diversity needs count=2 or more", "diversity needs --count 2 or more"),
+        ("saliency", "pass load(path, blocks={'A': A}), or", "pass load(path, blocks={'A': A}), or"),
+        ("sheet", "block 'a' (Resize(size=(3, 4), steps=2)) is odd", "block 'a' (Resize(size=(3, 4), steps=2)) is odd"),
+        ("train", "expected name=value such as lion=0.5", "expected name=value such as lion=0.5"),
+        ("evaluate", "a smaller rate= would do", "a smaller rate= would do"),
+    ],
+)
+def test_arguments_that_are_options_are_named_so(command: str, message: str, said: str) -> None:
+    assert in_options(message, CLICK.commands[command].params) == said
