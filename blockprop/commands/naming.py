@@ -38,7 +38,7 @@ def _option_of(name: str, options: Mapping[str, Any]) -> Any:
 
 
 def _written(param: Any, value: str) -> str:
-    """The option with the value as a shell has it: True is a flag alone, (2, 3) is 2,3, and a mapping one option for each."""
+    """The option with the value as a shell has it: True is a flag alone, (2, 3) is 2,3, a mapping several options."""
     spelled = next(text for text in param.opts if text.startswith("--"))
     if param.is_flag and value == "True":
         return spelled
