@@ -106,7 +106,7 @@ def _described(parameter: inspect.Parameter) -> inspect.Parameter:
     """The parameter with a short word for its value in the help."""
     hint, *extras = get_args(parameter.annotation) if get_origin(parameter.annotation) is Annotated else [None]
     described = [_with_metavar(hint, extra) if isinstance(extra, OptionInfo) else extra for extra in extras]
-    annotation = Annotated[hint, *described] if extras else parameter.annotation  # type: ignore[valid-type]
+    annotation = Annotated[hint, *described] if extras else parameter.annotation
     return parameter.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY)
 
 
