@@ -26,6 +26,7 @@ from blockprop.blocks.convolution import Conv3d as Conv3d
 from blockprop.blocks.convolution import ConvTranspose1d as ConvTranspose1d
 from blockprop.blocks.convolution import ConvTranspose2d as ConvTranspose2d
 from blockprop.blocks.convolution import ConvTranspose3d as ConvTranspose3d
+from blockprop.blocks.convolving import Convolve as Convolve
 from blockprop.blocks.dropout import Dropout as Dropout
 from blockprop.blocks.einsum import Einsum as Einsum
 from blockprop.blocks.elementary import Function as Function

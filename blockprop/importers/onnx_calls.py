@@ -141,6 +141,10 @@ class OnnxCall(Call):
             raise UnsupportedError(self.unsettled(value))
         return super().constant(value)
 
+    def is_computed(self, value: Input | None) -> bool:
+        """Whether it depends on the network's inputs, so that no block can hold it as a weight."""
+        return isinstance(value, Flow) and value.known is None
+
     def unsettled(self, value: Flow) -> str:
         """Why a value that must be known at import is not, and how the user settles that."""
         names = self.graph.origins(value)

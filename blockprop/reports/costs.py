@@ -22,6 +22,7 @@ from blockprop.blocks import (
     Conv1d,
     Conv2d,
     Conv3d,
+    Convolve,
     ConvTranspose1d,
     ConvTranspose2d,
     ConvTranspose3d,
@@ -201,6 +202,11 @@ def _transposed(call: _Call) -> int:
     return math.prod(call.inputs[0]) * math.prod(call.block.weight.shape[1:])
 
 
+def _computed_convolution(call: _Call) -> int:
+    places = call.inputs[0] if call.block.transposed else call.outputs[0]
+    return math.prod(places) * math.prod(call.inputs[1][1:])
+
+
 def _product(call: _Call) -> int:
     return math.prod(call.outputs[0]) * call.inputs[0][-1]
 
@@ -240,6 +246,7 @@ FORMULAS: dict[type[Block], Callable[[_Call], int | None]] = {
     ConvTranspose1d: _transposed,
     ConvTranspose2d: _transposed,
     ConvTranspose3d: _transposed,
+    Convolve: _computed_convolution,
     Einsum: _einsum,
     GRU: _recurrent,
     LSTM: _recurrent,

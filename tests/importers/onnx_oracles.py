@@ -87,9 +87,14 @@ def _beside(x: Tensor, shift: float) -> Tensor:
 
 
 def check(network: Network, inputs: dict[str, Tensor], case: Case) -> None:
+    verify_backward(network, inputs, WITHOUT_DERIVATIVE.get(case.operator), case.name)
+
+
+def verify_backward(network: Network, inputs: dict[str, Tensor], without: str | None = None, title: str = "") -> None:
+    """The backward pass agrees with finite differences, for all inputs but one, and all parameters."""
     given = {name: x.double() if x.is_floating_point() else x for name, x in inputs.items()}
     outputs = dict(zip(network.outputs, run(network.copy().to(dtype=torch.float64), given), strict=True))
     objective = Projection({name: y for name, y in outputs.items() if y.is_floating_point()})
-    wanted = [name for name in network.inputs if name != WITHOUT_DERIVATIVE.get(case.operator)]
+    wanted = [name for name in network.inputs if name != without]
     report = check_network(network, *given.values(), objective=objective, wrt=("parameters", *wanted), tolerance=1e-5)
-    assert report.passed, f"{case.name}: {report}"
+    assert report.passed, f"{title}: {report}"

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from blockprop import blocks
+from blockprop.errors import UnsupportedError
 from blockprop.exporters.onnx_operators.table import exports
 from blockprop.exporters.operand import Operand
 from blockprop.exporters.writing import Writing
@@ -43,6 +44,17 @@ def transposed_convolution(writing: Writing, block: Any, x: Operand) -> Any:
     longer = writing.add("Pad", x, writing.whole(*[0] * (block.axes + 4), *zeros)) if any(zeros) else x
     options["pads"] = [*block._padding, *behind]
     return writing.add("ConvTranspose", longer, *_weights(writing, block), **options)
+
+
+@exports(blocks.Convolve)
+def computed_convolution(writing: Writing, block: blocks.Convolve, x: Operand, kernel: Operand, *bias: Operand) -> Any:
+    stride, padding, dilation, transposed, extra = block._windows(x.axes - 2)
+    options: dict[str, Any] = {"strides": list(stride), "pads": list(padding) * 2, "dilations": list(dilation)}
+    if not transposed:
+        return writing.add("Conv", x, kernel, *bias, **options, group=block.groups)
+    if any(e >= s for e, s in zip(extra, stride, strict=True)):
+        raise UnsupportedError(f"an output padding of {extra} with a stride of {stride}")
+    return writing.add("ConvTranspose", x, kernel, *bias, **options, group=block.groups, output_padding=list(extra))
 
 
 def _weights(writing: Writing, block: Any) -> list[str]:

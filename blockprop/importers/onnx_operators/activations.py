@@ -114,6 +114,9 @@ def shrink(call: OnnxCall, x: Input, *, bias: float, lambd: float) -> Any:
 
 @operator("PRelu", 7, 9, 16)
 def prelu(call: OnnxCall, x: Input, slope: Input) -> Any:
+    if isinstance(slope, Flow) and slope.known is None:  # max(x, 0) + slope min(x, 0)
+        negative = call.add(blocks.Mul(), call.add(blocks.Clamp(high=0.0), x, part="negative"), slope, part="scaled")
+        return call.add(blocks.Add(), call.add(blocks.ReLU(), x, part="positive"), negative)
     weight = slope if isinstance(slope, Known) else call.weight(slope) if isinstance(slope, Flow) else None
     if weight is None:
         raise UnsupportedError("a slope that is computed from sizes")

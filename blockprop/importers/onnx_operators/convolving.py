@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from blockprop import blocks
 from blockprop.errors import GraphError, UnsupportedError
+from blockprop.importers import exact_sizes
 from blockprop.importers.exact_sizes import FreeSizeError
 from blockprop.importers.graph import Known
 from blockprop.importers.onnx_calls import Input, OnnxCall
@@ -105,6 +106,10 @@ def conv(
     group: int = 1,
     auto_pad: str = "NOTSET",
 ) -> Any:
+    if any(map(call.is_computed, (w, b))):
+        return _by_computed_kernel(
+            call, x, w, b, windows(call, x, _kernel(w), strides, pads, dilations, auto_pad), group
+        )
     weight, bias = _weights(call, w, b, kernel_shape)
     seen = windows(call, x, weight.shape[2:], strides, pads, dilations, auto_pad)
     settings = {
@@ -123,6 +128,25 @@ def conv(
         x = padded(call, x, seen)
     block = call.block(CONVOLUTIONS[len(seen.kernel)], settings | {"padding": plain(padding)}, weight=weight, bias=bias)
     return call.add(block, x)
+
+
+def _kernel(w: Input) -> tuple[int, ...]:
+    """The size of a kernel that is computed."""
+    if w.axes - 2 not in CONVOLUTIONS:
+        raise UnsupportedError(f"a kernel of {w.axes} axes")
+    return tuple(exact_sizes.whole(w.shape[2:]))
+
+
+def _by_computed_kernel(
+    call: OnnxCall, x: Input, w: Input, b: Input | None, seen: OnnxWindows, group: int, **transposed: Any
+) -> Any:
+    """The convolution with a kernel that the network computes."""
+    if seen.is_even:
+        padding = tuple(size for size in seen.before if isinstance(size, int))
+    else:
+        x, padding = padded(call, x, seen), (0,) * len(seen.kernel)
+    block = blocks.Convolve(plain(seen.stride), plain(padding), plain(seen.dilation), group, **transposed)
+    return call.add(block, x, w, *(() if b is None else (b,)))
 
 
 def _weights(call: OnnxCall, w: Input, b: Input | None, kernel_shape: list[int] | None) -> tuple[Known, Known | None]:
@@ -151,6 +175,12 @@ def conv_transpose(
     output_padding: list[int] | None = None,
     output_shape: list[int] | None = None,
 ) -> Any:
+    if any(map(call.is_computed, (w, b))):
+        seen = windows(call, x, _kernel(w), strides, pads, dilations, auto_pad)
+        if output_shape is not None or not seen.is_even or auto_pad not in ("NOTSET", "VALID"):
+            raise UnsupportedError("a computed kernel with an output_shape, or uneven padding")
+        more = {"transposed": True, "output_padding": plain(output_padding or [0] * len(seen.kernel))}
+        return _by_computed_kernel(call, x, w, b, seen, group, **more)
     weight, bias = _weights(call, w, b, kernel_shape)
     seen = windows(call, x, weight.shape[2:], strides, pads, dilations, "NOTSET")
     extra = tuple(output_padding or [0] * len(seen.kernel))

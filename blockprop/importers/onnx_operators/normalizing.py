@@ -6,6 +6,7 @@ import torch
 
 from blockprop import blocks
 from blockprop.errors import GraphError, UnsupportedError
+from blockprop.importers import exact_sizes
 from blockprop.importers.exact_sizes import FreeSizeError
 from blockprop.importers.graph import Known
 from blockprop.importers.onnx_calls import Input, OnnxCall
@@ -35,10 +36,10 @@ def batch_normalization(
 ) -> Any:
     if training_mode or sum(map(bool, call.outputs)) > 1:
         raise UnsupportedError("training mode; blockprop's batch normalization acts in training by itself")
-    if not spatial:
-        raise UnsupportedError("one mean for each place (spatial = 0)")
     if x.axes not in _BATCH_NORMS:
         raise UnsupportedError(f"an input of {x.axes} axes")
+    if not spatial or any(map(call.is_computed, (scale, bias, mean, variance))):
+        return _by_computed_statistics(call, x, scale, bias, mean, variance, epsilon)
     weight, shift = call.held(scale), call.held(bias)
     settings = {"channels": weight.shape[0], "epsilon": epsilon, "momentum": round(1 - momentum, 6)}
     buffers = {"running_mean": call.held(mean), "running_variance": call.held(variance)}
@@ -46,8 +47,47 @@ def batch_normalization(
     return call.add(block, x)
 
 
+def _by_computed_statistics(
+    call: OnnxCall, x: Input, scale: Input, bias: Input, mean: Input, variance: Input, epsilon: float
+) -> Any:
+    """scale · (x − mean) / √(variance + epsilon) + bias, spelled out: so it is in training, too."""
+    mean, variance = (Known(v.tensor, v.name) if isinstance(v, Known) else v for v in (mean, variance))
+    column = [
+        _along_channels(call, value, x, part)
+        for value, part in ((mean, "mean"), (variance, "variance"), (scale, "scale"), (bias, "bias"))
+    ]
+    shifted = call.add(blocks.Affine(shift=epsilon), column[1], part="shifted")
+    factor = call.add(
+        blocks.Mul(), call.add(blocks.Function("rsqrt"), shifted, part="inverse"), column[2], part="factor"
+    )
+    centered = call.add(blocks.Sub(), x, column[0], part="centered")
+    return call.add(blocks.Add(), call.add(blocks.Mul(), centered, factor, part="scaled"), column[3])
+
+
+def _along_channels(call: OnnxCall, value: Input, x: Input, part: str) -> Any:
+    """A value for each channel, in a shape that is broadcast over x: (channels, 1, ...); one for each place as is."""
+    if value.axes == x.axes - 1:
+        return value
+    if value.axes != 1:
+        raise GraphError(f"its {part} has {value.axes} axes, not one")
+    axes = tuple(range(1, x.axes - 1))
+    return call.add(blocks.Unsqueeze(axes), value, part=part) if axes else value
+
+
+def _scaled_and_shifted(call: OnnxCall, normalized: Input, x: Input, scale: Input, bias: Input | None) -> Any:
+    """scale · normalized + bias, with a computed scale or bias for each channel."""
+    y = call.add(
+        blocks.Mul(), normalized, _along_channels(call, scale, x, "scale"), part="" if bias is None else "scaled"
+    )
+    return y if bias is None else call.add(blocks.Add(), y, _along_channels(call, bias, x, "bias"))
+
+
 @operator("InstanceNormalization", 6, 22)
 def instance_normalization(call: OnnxCall, x: Input, scale: Input, bias: Input, *, epsilon: float) -> Any:
+    if any(map(call.is_computed, (scale, bias))):
+        (channels,) = exact_sizes.whole(scale.shape)
+        normalized = call.add(blocks.InstanceNorm(channels, epsilon), x, part="normalized")
+        return _scaled_and_shifted(call, normalized, x, scale, bias)
     weight, shift = call.held(scale), call.held(bias)
     settings = {"channels": weight.shape[0], "epsilon": epsilon, "affine": True}
     return call.add(call.block(blocks.InstanceNorm, settings, weight=weight, bias=shift), x)
@@ -61,6 +101,10 @@ def group_normalization_by_groups(
     channels = x.shape[1]
     if not isinstance(channels, int):
         raise FreeSizeError("the number of channels")
+    if any(map(call.is_computed, (scale, bias))):
+        repeat = blocks.RepeatInterleave(channels // num_groups, 0)
+        computed = [call.add(repeat, w, part=part) for w, part in ((scale, "scales"), (bias, "biases"))]
+        return group_normalization(call, x, *computed, num_groups=num_groups, epsilon=epsilon)
     by_channel = [
         Known(call.held(w).tensor.repeat_interleave(channels // num_groups), trained=True) for w in (scale, bias)
     ]
@@ -71,6 +115,10 @@ def group_normalization_by_groups(
 def group_normalization(
     call: OnnxCall, x: Input, scale: Input, bias: Input, *, num_groups: int, epsilon: float, stash_type: int = 1
 ) -> Any:
+    if any(map(call.is_computed, (scale, bias))):
+        (channels,) = exact_sizes.whole(x.shape[1:2])
+        block = blocks.GroupNorm(num_groups, channels, epsilon, affine=False)
+        return _scaled_and_shifted(call, call.add(block, x, part="normalized"), x, scale, bias)
     weight, shift = call.held(scale), call.held(bias)
     settings = {"groups": num_groups, "channels": weight.shape[0], "epsilon": epsilon}
     return call.add(call.block(blocks.GroupNorm, settings, weight=weight, bias=shift), x)
@@ -87,6 +135,12 @@ def layer_normalization(
     epsilon: float,
     stash_type: int = 1,
 ) -> Any:
+    if any(map(call.is_computed, (scale, bias))):
+        if any(call.outputs[1:]):
+            raise UnsupportedError("its mean as an output, with a computed scale")
+        normalized = call.add(blocks.LayerNorm(_row(call, x, axis), epsilon, affine=False), x, part="normalized")
+        y = call.add(blocks.Mul(), normalized, scale, part="" if bias is None else "scaled")
+        return y if bias is None else call.add(blocks.Add(), y, bias)
     weight, shape = call.held(scale), _row(call, x, axis)
     zeros = Known(torch.zeros(shape, dtype=weight.dtype))
     held = {"weight": _whole(weight, shape), "bias": _whole(call.held(bias), shape) if bias is not None else zeros}
@@ -103,6 +157,8 @@ def layer_normalization(
 @operator("RMSNormalization", 23)
 def rms_normalization(call: OnnxCall, x: Input, scale: Input, *, axis: int, epsilon: float, stash_type: int = 1) -> Any:
     shape = _row(call, x, axis)
+    if call.is_computed(scale):
+        return call.add(blocks.Mul(), call.add(blocks.RMSNorm(shape, epsilon, False), x, part="normalized"), scale)
     settings = {"shape": shape, "epsilon": epsilon}
     return call.add(call.block(blocks.RMSNorm, settings, weight=_whole(call.held(scale), shape)), x)
 
