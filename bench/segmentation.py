@@ -19,8 +19,9 @@ from torch import Tensor
 
 from blockprop.engine.network import Network
 from blockprop.networks.weights import pretrained
+from blockprop.pictures.framing import preprocessing_of
 from blockprop.pictures.image_files import read_image
-from blockprop.pictures.photos import preprocessing_of, read_photo, with_preprocessing
+from blockprop.pictures.photos import read_photo, with_preprocessing
 from blockprop.visualize.attribution.methods import METHODS
 from blockprop.visualize.attribution.saliency import Saliency, saliency
 from blockprop.visualize.attribution.segmentation import (

@@ -26,7 +26,7 @@ from blockprop.commands import (
     replay,
     train,
 )
-from blockprop.commands.console import INTERRUPTED, Loudness, is_verbose, printable, set_loudness
+from blockprop.commands.console import INTERRUPTED, Loudness, is_verbose, printable, saying_warnings, set_loudness
 from blockprop.commands.habits import Quiet, Verbose, with_habits
 from blockprop.commands.mistyped import in_words
 from blockprop.commands.picture_commands import PICTURE_COMMANDS, as_function
@@ -91,7 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     set_loudness(Loudness.NORMAL)
     try:
-        code = app(arguments, prog_name="blockprop", standalone_mode=False) or 0
+        with saying_warnings():
+            code = app(arguments, prog_name="blockprop", standalone_mode=False) or 0
         return _failed("interrupted", INTERRUPTED, arguments) if code == INTERRUPTED else code
     except TyperException as error:
         return _failed(in_words(error), error.exit_code, arguments)

@@ -11,6 +11,7 @@ BlockpropError
 ├── UnsupportedError  a model from elsewhere has an operator without a block, or the other way round
 └── FetchError        a file could not be fetched from the network
 
+BlockpropWarning is for what people want to know, and what stops nothing; the command line says it in a line.
 The functions at the end put shapes and near names into words, the same for all messages.
 """
 
@@ -61,6 +62,10 @@ class UnsupportedError(BlockpropError):
 
 class FetchError(BlockpropError, OSError):
     """A file could not be fetched: no connection, another file than expected, or no place to put it."""
+
+
+class BlockpropWarning(UserWarning):
+    """A guess about somebody's data, or something that was left out of them."""
 
 
 def shape(tensor: Tensor) -> str:

@@ -1,6 +1,7 @@
 """How the commands talk: results on standard output, progress on standard error, errors in one sentence."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
@@ -17,6 +18,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from blockprop.errors import BlockpropWarning
 from blockprop.training.run import Record
 
 progress_console = Console(stderr=True, highlight=False)
@@ -161,6 +163,25 @@ def say_all(notes: Iterable[str], quiet: bool = False) -> None:
     """What was guessed, left out or odd in the data, a line each, on standard error."""
     for note in notes:
         say(note, quiet)
+
+
+@contextmanager
+def saying_warnings() -> Iterator[None]:
+    """What is found odd about data on the way is said in a line, once."""
+    said: set[str] = set()
+
+    def say_once(message: Warning | str, *_: Any) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            say(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", BlockpropWarning)
+        earlier = warnings.showwarning
+        warnings.showwarning = lambda message, kind, *rest: (
+            say_once(message) if issubclass(kind, BlockpropWarning) else earlier(message, kind, *rest)
+        )
+        yield
 
 
 def show(result: Mapping[str, Any], as_json: bool) -> None:

@@ -5,11 +5,23 @@ from typing import Annotated, Any
 import typer
 
 from blockprop.commands.console import say_all, show, show_table
-from blockprop.commands.inputs import examples_for, is_network, load_network, loss_for, network_for_data
+from blockprop.commands.inputs import (
+    examples_for,
+    is_network,
+    load_network,
+    loss_for,
+    network_for_data,
+    photos_of,
+    sight_for,
+)
 from blockprop.commands.options import SHIPPED, Blocks, Device, Json, LossName, NetworkOption, TargetOption, one_network
+from blockprop.commands.photos import seeing
+from blockprop.commands.picture_options import Crop
 from blockprop.commands.units import r_squared
 from blockprop.data.reading import NAMES as DATA_NAMES
 from blockprop.errors import SettingError
+from blockprop.pictures.framing import rule_in_words
+from blockprop.pictures.preprocessing import beside
 from blockprop.training.evaluation import evaluate as measure
 from blockprop.training.evaluation import predict as outputs_for
 
@@ -27,6 +39,7 @@ def evaluate(
     named: NetworkOption = None,
     target: TargetOption = None,
     loss: LossName = None,
+    crop: Crop = None,
     own_blocks: Blocks = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -40,10 +53,14 @@ def evaluate(
     data = arguments[-1]
     network = one_network(first, named) or network_for_data(data)
     net = load_network(network, own_blocks, device)
-    examples, part, notes = examples_for(net, data, target=target)
+    if photos_of(data) and (net.meta.get("preprocessing") or beside(network)):
+        net = seeing(net, network)
+    seen = sight_for(net, data, crop)
+    examples, part, notes = examples_for(net, data, target=target, crop=crop)
     say_all(notes, as_json)
     evaluation = measure(net, examples, loss_for(examples, loss))
     result: dict[str, Any] = {"network": network, "data": examples.name, "examples": len(examples), "part": part}
+    result |= {"seen": rule_in_words(seen)} if seen else {}
     result |= {"loss": evaluation.value} | r_squared(net, examples)
     by_class: dict[str, float] = {}
     if evaluation.accuracy is not None and examples.y is not None:

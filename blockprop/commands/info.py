@@ -20,7 +20,7 @@ from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
 from blockprop.interop.opaque import Opaque
-from blockprop.pictures.photos import preprocessing_of
+from blockprop.pictures.framing import preprocessing_of
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.reports.costs import Cost, costs, parameter_counts, total
 

@@ -19,7 +19,9 @@ from blockprop.engine.objectives import LOSSES, Loss, Task, cross_entropy, mean_
 from blockprop.errors import SettingError, suggestion
 from blockprop.networks.build import blocks_in, build_network
 from blockprop.networks.shipped import is_shipped, shipped
-from blockprop.pictures.image_files import is_image
+from blockprop.pictures.framing import sight
+from blockprop.pictures.image_kinds import RECOGNIZED, files_in, is_image
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.storage import load
 
 DIGIT = 32
@@ -70,9 +72,9 @@ def network_for_data(source: str) -> str:
     """Which of the networks that come with the package suits these data."""
     if os.environ.get(VARIABLE):
         return os.environ[VARIABLE]
-    first = next((path for path in sorted(Path(source).rglob("*")) if is_image(path)), None)
-    if first is not None:
-        return network_for_photos([str(first)])
+    photos = photos_of(source)
+    if photos:
+        return network_for_photos([str(photos[0])])
     is_table = Path(source).suffix.lower() in TABLES
     shape = () if is_table else read_data(source, need_labels=False, warn=False).train.shape
     if len(shape) != 3:
@@ -80,6 +82,11 @@ def network_for_data(source: str) -> str:
             f"{source}: its examples are no pictures; say which network, {SHIPPED} are for pictures alone"
         )
     return "digits" if shape[0] == 1 and max(shape) <= DIGIT else "pictures"
+
+
+def photos_of(source: str) -> list[Path]:
+    """The pictures in a folder; none if it is something else."""
+    return files_in(Path(source)).pictures if Path(source).is_dir() else []
 
 
 def network_for_photos(pictures: Sequence[str] = ()) -> str:
@@ -91,7 +98,7 @@ def network_for_photos(pictures: Sequence[str] = ()) -> str:
 
 def _is_small_and_gray(path: str) -> bool:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=RECOGNIZED) as image:
             return image.mode in ("1", "L", "LA", "I;16") and max(image.size) <= DIGIT
     except OSError:
         return False
@@ -107,15 +114,15 @@ def is_network(argument: str) -> bool:
 
 
 def examples_for(
-    network: Network, source: str, *, target: str | None = None, need_labels: bool = True
+    network: Network, source: str, *, target: str | None = None, need_labels: bool = True, crop: str | None = None
 ) -> tuple[Dataset, str, tuple[str, ...]]:
     """(data, which part, notes): in the shape and with the classes and columns that the network was trained with.
+
+    crop: of pictures, see `sight`.
 
     The data's own test part; or, if the network was trained on these data, what was held out then; or all.
     """
     meta = network.meta
-    size = meta.get("shape") or []
-    pictures = len(size) == 3
     held_out = meta.get("held_out")
     if held_out is not None and held_out.get("source") != identity(source):
         held_out = None
@@ -126,8 +133,7 @@ def examples_for(
         need_labels=need_labels,
         test_fraction=held_out["fraction"] if held_out and need_labels else 0.0,
         seed=held_out["seed"] if held_out else 0,
-        size=(size[1], size[2]) if pictures else None,
-        channels=size[0] if pictures else None,
+        sight=sight_for(network, source, crop),
         classes=meta.get("classes") or None,
         task="classify" if meta.get("classes") else None,
         warn=False,
@@ -135,6 +141,12 @@ def examples_for(
     if data.test is None:
         return data.train, "all", data.notes
     return data.test, "held out in training" if held_out else "test part", data.notes
+
+
+def sight_for(network: Network, source: str, crop: str | None = None) -> Preprocessing | None:
+    """What the network sees of each picture of a source; None for other data, and if the network says nothing of it."""
+    of_photos = is_image(Path(source)) or bool(photos_of(source))
+    return sight(network, crop) if of_photos and (network.meta.get("shape") or network.meta.get("picture")) else None
 
 
 def identity(source: str) -> str:

@@ -1,6 +1,7 @@
 """What the commands that look into a network share: the network, and photographs as it sees them and as people do."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,16 +13,20 @@ from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.importers import from_onnx
 from blockprop.pictures.colors import luminance
-from blockprop.pictures.photos import picture_channels, preprocessing_of, read_photo, reading_frame, with_preprocessing
+from blockprop.pictures.framing import WIDEST, in_words, reading_frame, sight
+from blockprop.pictures.photos import picture_channels, read_photo, with_preprocessing
 from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, read_picture, read_settings
 from blockprop.pictures.preprocessing import Preprocessing, beside, read_classes, read_preprocessing
+from blockprop.pictures.scaling import scaled
 
-SIDE = 256
-"""Pixels of the shorter side of a photograph, for a network that takes any size and names none."""
 SHOWN = 1024
 """Pixels of the longer side of a photograph that is shown."""
 FINER = 3
-"""So many times finer than the network sees it is a photograph shown whose center was cut out."""
+"""So many times finer than the network sees it was a photograph shown whose center was cut out."""
+PARTS_SHOWN = 4
+"""Photographs of which it is said what was seen."""
+SEEN_BEFORE: Mapping[str, Any] = {"crop": WIDEST}
+"""What commands saw of a photograph before there was a choice."""
 
 FOR_PHOTOS = (
     "{network} does not say what it expects of a photograph; say it with --preprocessing FILE, or in a file {beside} "
@@ -34,6 +39,7 @@ class Seen(NamedTuple):
     """A photograph: x as the network takes it, (1, c, h, w), and finer as people see it, (3, h, w); equally framed.
 
     size: (h, w) of the file.   frame: (top, left, h, w) of the part of it that x and shown are, in its pixels.
+    part: which part that is, in words.
     """
 
     name: str
@@ -41,6 +47,7 @@ class Seen(NamedTuple):
     shown: Tensor
     size: tuple[int, int]
     frame: tuple[float, float, float, float]
+    part: str = ""
 
 
 def open_network(path: str, own_blocks: str | None = None, device: str = "cpu") -> Network:
@@ -60,22 +67,26 @@ def open_network(path: str, own_blocks: str | None = None, device: str = "cpu") 
     return seeing(network, path)
 
 
-def read_seen(path: str, network: Network, side: int | None = None) -> Seen:
-    """A photograph as the network sees it: whole, if it takes any size; else its center.
+def read_seen(path: str, network: Network, crop: str | None = None, side: int | None = None) -> Seen:
+    """A photograph as the network sees it; crop, side: see `sight`."""
+    settings, picture = sight(network, crop, side), read_picture(path)
+    height, width = picture.shape[2:]
+    frame, words = reading_frame(settings, height, width), in_words(settings, height, width)
+    shown = _as_before(path, settings) if crop == WIDEST else _cut_out(picture, frame)
+    return Seen(os.path.basename(path), read_photo(path, settings), shown, (height, width), frame, words)
 
-    side: pixels of its shorter side; SettingError if the network takes only one size.
-    """
-    picture = read_picture(path)[0]
-    height, width = picture.shape[1:]
-    name, sight = os.path.basename(path), _sight(network)
-    if not takes_any_size(network):
-        if side is not None:
-            raise SettingError(f"the network takes pictures of {sight.size} pixels alone; leave out --side")
-        frame = reading_frame(sight, height, width)
-        return Seen(name, read_photo(path, sight), _finer(path, sight), (height, width), frame)
-    whole = replace(sight, size=None, shorter_side=side or sight.reading_side or SIDE)
-    shown = read_picture(path, longest=SHOWN)[0]
-    return Seen(name, read_photo(path, whole), shown, (height, width), (0, 0, height, width))
+
+def seen_notes(seen: Sequence[Seen]) -> list[str]:
+    """What the network saw of photographs, in lines."""
+    return notes_of_parts({photo.name: photo.part for photo in seen})
+
+
+def notes_of_parts(parts: Mapping[str, str]) -> list[str]:
+    """{photograph: which part of it was seen} in lines: one if it is the same of all, and otherwise not too many."""
+    if len(set(parts.values())) <= 1:
+        return [f"seen: {part}" for part in set(parts.values())]
+    lines = [f"seen of {name}: {part}" for name, part in list(parts.items())[:PARTS_SHOWN]]
+    return lines + ([f"… and of {len(parts) - PARTS_SHOWN} more in the same way"] if len(parts) > PARTS_SHOWN else [])
 
 
 def seeing(network: Network, path: str, settings: Path | None = None, photos: bool = True) -> Network:
@@ -105,37 +116,26 @@ def with_picture(network: Network, file: str | None, given: str | None = None, c
     return with_preprocessing(network, preprocessing, names)
 
 
-def takes_any_size(network: Network) -> bool:
-    """Whether pictures of any height and width go in, without being brought to one size by the network itself."""
-    meta = network.meta
-    if not meta.get("picture"):
-        return False
-    free = meta.get("free")
-    resized = any(node.name == "picture.size" for node in network.nodes)
-    return not resized and (free is None or {2, 3} <= set(free.get(network.inputs[0], ())))
-
-
-def _sight(network: Network) -> Preprocessing:
-    """What the network wants of a picture; one that was trained here takes its training examples' shape, in 0…1."""
-    preprocessing = preprocessing_of(network)
-    if preprocessing is not None:
-        return preprocessing
-    size = network.meta.get("shape") or []
-    if len(size) != 3 or size[0] not in (1, 3):
-        raise SettingError(f"the network takes no pictures: its examples are {tuple(size) or 'of unknown shape'}")
-    return Preprocessing((size[1], size[2]), channels="gray" if size[0] == 1 else "RGB", shorter_side=min(size[1:]))
-
-
 def in_colors_of(network: Network, picture: Tensor) -> Tensor:
     """The picture (1, 3, h, w), or its luminance for a network that takes gray ones."""
     return luminance(picture) if picture_channels(network) == 1 else picture
 
 
-def _finer(path: str, known: Preprocessing) -> Tensor:
-    height, width = known.height_width or (SIDE, SIDE)
-    side = known.reading_side or min(height, width)
-    finer = replace(known, size=(FINER * height, FINER * width), shorter_side=FINER * side)
-    return read_photo(path, finer)[0]
+def _cut_out(picture: Tensor, frame: tuple[float, float, float, float]) -> Tensor:
+    """A part of a picture (1, 3, h, w) in its own pixels, (3, h, w), if these are not too many."""
+    top, left, height, width = (round(number) for number in frame)
+    part = picture[:, :, top : top + height, left : left + width]
+    ratio = min(1.0, SHOWN / max(part.shape[2:]))
+    return scaled(part, *(max(1, round(side * ratio)) for side in part.shape[2:]))[0].clamp(0, 1)
+
+
+def _as_before(path: str, settings: Preprocessing) -> Tensor:
+    """The same part, finer than the network sees it, as in pictures that were made before there was a choice."""
+    if settings.height_width is None:
+        return read_picture(path, longest=SHOWN)[0]
+    height, width = settings.height_width
+    side = settings.reading_side or min(height, width)
+    return read_photo(path, replace(settings, size=(FINER * height, FINER * width), shorter_side=FINER * side))[0]
 
 
 def picture_file(path: Path | None, name: str) -> Path:

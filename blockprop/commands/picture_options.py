@@ -39,6 +39,16 @@ LookedAt = Annotated[
 Output = Annotated[
     str | None, typer.Option(help="Which output holds the scores of the classes, if the network has several.")
 ]
+Crop = Annotated[
+    str | None,
+    typer.Option(
+        "--crop",
+        help="What the network sees of a photograph: center: the middle, scaled and cut out as for published accuracy; "
+        "whole: all of it, if the network takes any size; stretch: all of it, in the network's proportions. By default "
+        "as the network was made, which is the center.",
+        show_default=False,
+    ),
+]
 Side = Annotated[
     int | None,
     typer.Option(

@@ -7,7 +7,7 @@ stand in its file. Those without an option are worked out by `completed`; SETTIN
 
 import inspect
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -62,7 +62,7 @@ class PictureSettings:
 
     command: its name.   epilog: of its help.   least_pictures: so many are read at least.   keeps_state: whether Ctrl-C
     leaves a state to go on from.   pictures_choose_network: whether the network that comes with the package is chosen
-    by the pictures that are read.
+    by the pictures that are read.   before: settings that older files lack, and what they were when these were made.
     """
 
     command: ClassVar[str]
@@ -70,6 +70,7 @@ class PictureSettings:
     least_pictures: ClassVar[int] = 0
     keeps_state: ClassVar[bool] = False
     pictures_choose_network: ClassVar[bool] = True
+    before: ClassVar[Mapping[str, Any]] = {}
 
     network: NetworkFile = None
     out: Annotated[Path | None, OPTION_ONLY] = None

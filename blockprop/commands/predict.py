@@ -19,11 +19,14 @@ from blockprop.commands.inputs import (
     network_for_photos,
 )
 from blockprop.commands.options import SHIPPED, Blocks, Device, Json, NetworkOption, one_network
-from blockprop.commands.photos import seeing
+from blockprop.commands.photos import notes_of_parts, seeing
+from blockprop.commands.picture_options import Crop
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.errors import NotFiniteError, SettingError, shape, suggestion
-from blockprop.pictures.image_files import is_image
+from blockprop.pictures.framing import in_words, sight
+from blockprop.pictures.image_files import read_image
+from blockprop.pictures.image_kinds import files_in, is_image, left_out
 from blockprop.pictures.photos import read_photo
 from blockprop.saving.files import require_writable, write_file
 from blockprop.training.evaluation import predict as outputs_for
@@ -65,6 +68,7 @@ def predict(
             "size, range, mean, scale, channels, shorter_side, classes.",
         ),
     ] = None,
+    crop: Crop = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv file for all predictions.")] = None,
     own_blocks: Blocks = None,
     device: Device = "cpu",
@@ -75,17 +79,19 @@ def predict(
     network = one_network(first, named)
     if not data:
         raise SettingError(f"expected photographs or other data after the network {network}")
-    sources = [file for path in data for file in _files(path)]
+    notes: list[str] = []
+    sources = [file for path in data for file in _files(path, notes)]
+    photos = [source for source in sources if is_image(Path(source))]
     if network is None:
-        network = _default_for(sources)
+        network = network_for_photos(photos) if photos else network_for_data(sources[0])
         say(f"the network is {network}; one before the data takes its place", as_json)
     net = with_one_output(load_network(network, own_blocks, device), output)
-    net = seeing(net, network, preprocessing, any(is_image(Path(source)) for source in sources))
+    net = seeing(net, network, preprocessing, bool(photos))
     if out is not None:
         require_writable(out)
     count = top or (5 if net.meta.get("picture") else 3)
-    notes: list[str] = []
-    rows = [row for source in sources for row in _predictions(source, net, count, notes)]
+    rows = [row for source in sources for row in _predictions(source, net, count, crop, notes)]
+    notes += notes_of_parts({row["example"]: row["seen"] for row in rows if "seen" in row})
     say_all(notes, as_json)
     if out is not None:
         write_file(out, _csv(rows))
@@ -113,32 +119,34 @@ def with_one_output(network: Network, name: str | None) -> Network:
     return Network(network.nodes, network.inputs, (name,), network.meta)
 
 
-def _default_for(sources: list[str]) -> str:
-    photos = [source for source in sources if is_image(Path(source))]
-    return network_for_photos(photos) if photos else network_for_data(sources[0])
-
-
-def _files(given: str) -> list[str]:
+def _files(given: str, notes: list[str]) -> list[str]:
     """The pictures of a folder one by one, so that each prediction says which it is for; else what was given."""
-    if not Path(given).is_dir():
+    folder = Path(given)
+    if not folder.is_dir():
         return [given]
-    pictures = sorted(str(file) for file in Path(given).rglob("*") if is_image(file))
-    return pictures or [given]
+    pictures, others = files_in(folder)
+    notes += left_out(others, folder) if pictures else []
+    return [str(file) for file in pictures] or [given]
 
 
-def _predictions(source: str, network: Network, top: int, notes: list[str]) -> list[dict[str, Any]]:
+def _predictions(source: str, network: Network, top: int, crop: str | None, notes: list[str]) -> list[dict[str, Any]]:
     """One row for each example of a source; what was odd in it goes to the notes."""
-    if network.meta.get("picture") and is_image(Path(source)):
-        output = network(fitting(read_photo(source, network), network)).cpu()
-        if output.numel() != max(output.shape, default=1):
-            name = network.outputs[0]
-            raise SettingError(f"the output {name!r} is {shape(output)}, not one score for each class")
-        return [_prediction(source, output.flatten(), network, top)]
+    if is_image(Path(source)):
+        return [_of_photo(source, network, top, crop)]
     examples, _, told = examples_for(network, source, need_labels=False)
     notes += told
     names = [source] if len(examples) == 1 else [f"{source}:{i + 1}" for i in range(len(examples))]
     outputs = outputs_for(network, examples.x)
     return [_prediction(name, output, network, top) for name, output in zip(names, outputs, strict=True)]
+
+
+def _of_photo(source: str, network: Network, top: int, crop: str | None) -> dict[str, Any]:
+    settings, (height, width) = sight(network, crop), read_image(Path(source)).shape[:2]
+    output = network(fitting(read_photo(source, settings), network)).cpu()
+    if output.numel() != max(output.shape, default=1):
+        name = network.outputs[0]
+        raise SettingError(f"the output {name!r} is {shape(output)}, not one score for each class")
+    return _prediction(source, output.flatten(), network, top) | {"seen": in_words(settings, height, width)}
 
 
 def _prediction(name: str, output: Tensor, network: Network, top: int) -> dict[str, Any]:

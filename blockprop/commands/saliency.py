@@ -12,8 +12,8 @@ from torch import Tensor
 
 from blockprop.commands.captions import percent, sureness, titled
 from blockprop.commands.making import require_one
-from blockprop.commands.photos import Seen, picture_file, read_seen
-from blockprop.commands.picture_options import OPTION_ONLY, LookedAt, MethodNames, Output, Photos, Samples, Side
+from blockprop.commands.photos import SEEN_BEFORE, Seen, picture_file, read_seen, seen_notes
+from blockprop.commands.picture_options import OPTION_ONLY, Crop, LookedAt, MethodNames, Output, Photos, Samples, Side
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.saliency_maps import MAP_CELL, look, method_names
 from blockprop.engine.network import Network
@@ -41,6 +41,7 @@ class SaliencySettings(PictureSettings):
         "blockprop saliency goose.jpg --target 'Egyptian cat' --as overlay --out why_cat.png"
     )
     least_pictures = 1
+    before = SEEN_BEFORE
 
     pictures: Photos
     target: LookedAt = "top"
@@ -61,6 +62,7 @@ class SaliencySettings(PictureSettings):
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse if guided or deconvnet cannot reach all that rectifies.")
     ] = False
+    crop: Crop = None
     side: Side = None
     output: Output = None
     raw: Annotated[
@@ -82,7 +84,7 @@ class SaliencySettings(PictureSettings):
         """Photographs beside what speaks for the target in them, a row each."""
         methods = method_names(self.methods or ["gradient"])
         self._require_one_map(methods)
-        seen = [read_seen(path, network, self.side) for path in self.pictures]
+        seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures]
         choice = (self.target, self.output, self.samples, self.sigma, self.node, self.strict)
         looked = look(network, seen, methods, *choice, self.seed, around.quiet)
         shares = [sureness(network, photo.x, self.target, self.output) for photo in seen]
@@ -114,10 +116,12 @@ def _with_facts(
         for one in maps:
             target, method = one.targets[0], one.method
             rows.append([photo.name, target, percent(share), method])
-            facts.append({"picture": photo.name, "target": target, "probability": share, "method": method})
+            facts.append(
+                {"picture": photo.name, "target": target, "probability": share, "method": method, "seen": photo.part}
+            )
         notes += [f"{photo.name}, {one.coverage}" for one in maps if one.coverage and not one.coverage.complete]
     coverage = sorted({str(one.coverage).splitlines()[0] for maps in looked for one in maps if one.coverage})
-    return Made(picture, {"saliency": facts, "coverage": coverage}, rows, notes=[*coverage, *notes])
+    return Made(picture, {"saliency": facts, "coverage": coverage}, rows, notes=[*seen_notes(seen), *coverage, *notes])
 
 
 def _saliency_sheet(

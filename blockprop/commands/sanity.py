@@ -11,8 +11,8 @@ import typer
 from PIL import Image
 
 from blockprop.commands.console import counted
-from blockprop.commands.photos import picture_file, read_seen
-from blockprop.commands.picture_options import OPTION_ONLY, LookedAt, MethodNames, Output, Photos, Samples, Side
+from blockprop.commands.photos import SEEN_BEFORE, picture_file, read_seen, seen_notes
+from blockprop.commands.picture_options import OPTION_ONLY, Crop, LookedAt, MethodNames, Output, Photos, Samples, Side
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.saliency_maps import method_names
 from blockprop.engine.network import Network
@@ -38,6 +38,7 @@ class SanitySettings(PictureSettings):
     command = "sanity"
     epilog = "Example:\n\nblockprop sanity goose.jpg --network squeezenet.safetensors -m gradient -m guided"
     least_pictures = 1
+    before = SEEN_BEFORE
 
     pictures: Photos
     target: LookedAt = "top"
@@ -46,6 +47,7 @@ class SanitySettings(PictureSettings):
         Path | None, typer.Option("--out", "-o", help="The picture; by default PHOTO_sanity.png."), OPTION_ONLY
     ] = None
     samples: Samples = 20
+    crop: Crop = None
     side: Side = None
     output: Output = None
 
@@ -56,7 +58,7 @@ class SanitySettings(PictureSettings):
     def make(self, network: Network, around: Surroundings) -> Made:
         """A curve for each method: how alike its map stays to the original while layer after layer forgets."""
         methods = method_names(self.methods or list(COMPARED))
-        seen = [read_seen(path, network, self.side) for path in self.pictures]
+        seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures]
         curves: dict[str, list[SanityRecord]] = {}
         for method in methods:
             samples = {passes: self.samples} if (passes := METHODS[method].passes) else {}
@@ -69,11 +71,13 @@ class SanitySettings(PictureSettings):
         for method, done in curves.items():
             rows.append([method, *(f"{done[i].absolute:.2f}" for i in (0, (len(done) - 1) // 2, -1))])
         facts = {
+            "seen": {photo.name: photo.part for photo in seen},
             "layers": len(curves[methods[0]]),
             "correlations": {method: [row.absolute for row in done] for method, done in curves.items()},
         }
         picture = from_pixels(decoded(png(sanity_curves(curves))))
-        return Made(picture, facts, rows, [Section("What is measured", MEASURED, [svg(sanity_curves(curves))])])
+        sections = [Section("What is measured", MEASURED, [svg(sanity_curves(curves))])]
+        return Made(picture, facts, rows, sections, notes=seen_notes(seen))
 
 
 def _watched(records: Iterator[SanityRecord], title: str, quiet: bool) -> list[SanityRecord]:

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from blockprop.commands.captions import percent, sureness, titled
 from blockprop.commands.making import require_one
-from blockprop.commands.photos import Seen, picture_file, read_seen
-from blockprop.commands.picture_options import OPTION_ONLY, LookedAt, Output, Photos, Samples, Side
+from blockprop.commands.photos import SEEN_BEFORE, Seen, picture_file, read_seen, seen_notes
+from blockprop.commands.picture_options import OPTION_ONLY, Crop, LookedAt, Output, Photos, Samples, Side
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.saliency_maps import MAP_CELL, look, method_names
 from blockprop.engine.network import Network
@@ -36,6 +36,7 @@ class SegmentSettings(PictureSettings):
     command = "segment"
     epilog = "Example:\n\nblockprop segment goose.jpg --network squeezenet.safetensors --mask goose_mask.png"
     least_pictures = 1
+    before = SEEN_BEFORE
 
     pictures: Photos
     target: LookedAt = "top"
@@ -54,6 +55,7 @@ class SegmentSettings(PictureSettings):
     smooth: Annotated[float, typer.Option(help="Blur of the map before, as a share of the shorter side.")] = 0.0
     hold: Annotated[bool, typer.Option("--hold", help="Seeds stay what they are.")] = False
     samples: Samples = 50
+    crop: Crop = None
     side: Side = None
     output: Output = None
 
@@ -71,7 +73,7 @@ class SegmentSettings(PictureSettings):
         (method,) = method_names([self.method])
         if self.mask is not None:
             require_one("photograph", self.pictures, "--mask")
-        seen = [read_seen(path, network, self.side) for path in self.pictures]
+        seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures]
         choice = (self.target, self.output, self.samples)
         looked = look(network, seen, [method], *choice, seed=self.seed, quiet=around.quiet)
         tiles, rows, boxes, notes = [], [["picture", "target", "probability", "box", "of the picture"]], [], []
@@ -89,12 +91,12 @@ class SegmentSettings(PictureSettings):
             ]
             rows.append([photo.name, target, percent(share), "{},{} to {},{}".format(*box), part])
             height, width = photo.size
-            facts = {"picture": photo.name, "target": target, "probability": share}
+            facts = {"picture": photo.name, "target": target, "probability": share, "seen": photo.part}
             boxes.append(facts | {"box": list(box), "width": width, "height": height})
             notes += [f"{photo.name}: {cut.note}"] if cut.note else []
             if self.mask is not None:
                 write_picture(self.mask, mask[None].float())
-        return Made(sheet(tiles, 3, side=MAP_CELL), {"boxes": boxes}, rows, notes=notes)
+        return Made(sheet(tiles, 3, side=MAP_CELL), {"boxes": boxes}, rows, notes=[*seen_notes(seen), *notes])
 
     def _cut(self, photo: Seen, strength: Tensor) -> Segmentation:
         seeds = (self.foreground, self.background)

@@ -88,7 +88,9 @@ def train(
         float | None, typer.Option(help="Keep a running average of the weights with this decay, such as 0.999.")
     ] = None,
     test_fraction: Annotated[float, typer.Option(help="Share held out to test, if DATA has no test part.")] = 0.2,
-    validation_fraction: Annotated[float, typer.Option(help="Share of the rest to validate on.")] = 0.1,
+    validation_fraction: Annotated[
+        float, typer.Option(help="Share of the rest to validate on, if DATA has no such part.")
+    ] = 0.1,
     patience: Annotated[int | None, typer.Option(help="Stop when so many epochs brought nothing better.")] = None,
     channels: Annotated[int | None, typer.Option(help="Take all pictures as gray (1) or in color (3).")] = None,
     own_blocks: Blocks = None,
@@ -113,7 +115,9 @@ def train(
     )
     say_all(parts.notes, as_json)
     check_parts(parts, test_fraction)
-    training, validation = parts.train.split(validation_fraction, seed) if validation_fraction else (parts.train, None)
+    training, validation = parts.train, parts.validation
+    if validation is None and validation_fraction:
+        training, validation = parts.train.split(validation_fraction, seed)
     classes = blocks_in(own_blocks) if own_blocks else None
     start = build_network(network, training.shape, training.output_count, seed, classes).to(device_named(device))
     net, units = without_units(start, training, loss)

@@ -93,12 +93,14 @@ class Data:
 
     notes: what was guessed, left out or odd in the source, a sentence each, with the row or the file.
     train, test = data    the two parts; test is None if there is none
+    validation: a part of its own to validate on, if the source has one beside its test part
     """
 
     train: Dataset
     test: Dataset | None = None
     encoder: "TableEncoder | None" = None
     notes: tuple[str, ...] = ()
+    validation: Dataset | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.train, self.test))

@@ -1,104 +1,166 @@
 """Data sets of pictures: a folder of folders, one for each class."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from blockprop.data.arrays import LARGEST_SET
 from blockprop.data.dataset import Data, Dataset
+from blockprop.data.folder_parts import files_of_class, folders_in, parts_of
 from blockprop.errors import DataError, SettingError
-from blockprop.pictures.image_files import MOST_PIXELS, SUFFIXES, is_image, read_image
+from blockprop.pictures.image_files import MOST_PIXELS, read_frames
+from blockprop.pictures.image_kinds import files_in, left_out, some_of
+from blockprop.pictures.photos import framed
+from blockprop.pictures.preprocessing import Preprocessing
+
+MANY = 8
+"""Classes that an error names."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How all pictures of a data set are read.
+
+    sight: the part of each, and its size; None for that of the first.   channels: None to leave gray ones gray.
+    """
+
+    sight: Preprocessing | None = None
+    channels: int | None = None
+
+
+def reading_of(size: int | tuple[int, int] | None, channels: int | None, sight: Preprocessing | None) -> Reading:
+    """From what `read_data` is told. SettingError for a size that no picture has."""
+    if sight is not None:
+        return Reading(sight, sight.count)
+    if size is None:
+        return Reading(None, channels)
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1 or height * width > MOST_PIXELS:
+        raise SettingError(f"expected a size of at least 1 x 1 pixels, got {size}")
+    return Reading(centered(height, width), channels)
+
+
+def centered(height: int, width: int) -> Preprocessing:
+    """As much of a picture as goes into a size."""
+    return Preprocessing((height, width), shorter_side=min(height, width))
 
 
 def read_image_folder(
-    folder: Path,
-    need_labels: bool = True,
-    size: int | tuple[int, int] | None = None,
-    channels: int | None = None,
-    classes: Sequence[str] | None = None,
+    folder: Path, reading: Reading, need_labels: bool = True, classes: Sequence[str] | None = None
 ) -> Data:
     """Pictures in folder/CLASS/, or in folder/train/CLASS/ and folder/test/CLASS/; without labels just in folder.
 
-    size: one side or (h, w) of all; by default the first picture's.
-    Raises DataError for an empty class folder, a damaged picture, and gray and colored ones mixed.
+    A validation part may stand beside these (`parts_of`). Folders inside a class folder belong to it.
+    Its notes say what is left out, and that pictures have other sizes than the first. Raises DataError for an empty
+    class folder, a damaged picture, and gray and colored ones mixed.
     """
-    inner = {path.name.lower(): path for path in _folders(folder)}
-    if "train" not in inner or "test" not in inner:
-        return Data(_labeled(folder, need_labels, size, channels, classes))
-    train = _labeled(inner["train"], need_labels, size, channels, classes)
-    count, *same = train.shape
-    return Data(train, _labeled(inner["test"], need_labels, (same[0], same[1]), count, train.classes))
+    notes: list[str] = []
+    parts = parts_of(folder, notes)
+    if parts is None:
+        train = _labeled(folder, reading, need_labels, classes, notes)
+        return Data(train, notes=tuple(notes))
+    train = _labeled(parts.train, reading, need_labels, classes, notes)
+    count, height, width = train.shape
+    same = Reading(reading.sight or centered(height, width), count)
+    test, validation = (
+        None if path is None else _labeled(path, same, need_labels, train.classes, notes)
+        for path in (parts.test, parts.validation)
+    )
+    return Data(train, test, validation=validation, notes=tuple(notes))
 
 
-def read_image_file(path: Path, size: int | tuple[int, int] | None = None, channels: int | None = None) -> Dataset:
+def read_image_file(path: Path, reading: Reading) -> Data:
     """One picture, without a label."""
-    return Dataset(_read_all([path], size, channels), name=str(path))
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-
-
-def _images(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if is_image(path) and path.is_file()]
+    notes: list[str] = []
+    return Data(Dataset(_read_all([path], reading, path.parent, notes), name=str(path)), notes=tuple(notes))
 
 
 def _labeled(
-    folder: Path,
-    need_labels: bool,
-    size: int | tuple[int, int] | None,
-    channels: int | None,
-    classes: Sequence[str] | None,
+    folder: Path, reading: Reading, need_labels: bool, classes: Sequence[str] | None, notes: list[str]
 ) -> Dataset:
-    folders = _folders(folder)
+    folders = folders_in(folder)
     if not folders:
-        files = _images(folder)
+        files, others = files_in(folder)
         if need_labels or not files:
             raise DataError(f"{folder}: expected one folder for each class with pictures in it, found none")
-        return Dataset(_read_all(files, size, channels), None, None, str(folder))
+        notes += left_out(others, folder)
+        return Dataset(_read_all(files, reading, folder, notes), None, None, str(folder))
     names = tuple(path.name for path in folders) if classes is None else tuple(classes)
-    files, y = [], []
+    loose = files_in(folder, deeply=False)
+    pictures, y, others = [], [], loose.others
     for path in folders:
         if path.name not in names:
-            raise DataError(f"{path}: {path.name!r} is not one of the known classes {', '.join(names)}")
-        inside = _images(path)
-        if not inside:
-            raise DataError(f"{path}: expected pictures of this class ({', '.join(sorted(SUFFIXES))}), found none")
-        files += inside
-        y += [names.index(path.name)] * len(inside)
-    return Dataset(_read_all(files, size, channels), torch.tensor(y), names, str(folder))
+            some = ", ".join(names[:MANY]) + (f" … ({len(names)} in all)" if len(names) > MANY else "")
+            raise DataError(f"{path}: {path.name!r} is not one of the known classes {some}")
+        inside = files_of_class(path, notes)
+        if not inside.pictures:
+            raise DataError(f"{path}: expected pictures of this class, found none")
+        pictures += inside.pictures
+        others += inside.others
+        y += [names.index(path.name)] * len(inside.pictures)
+    if loose.pictures:
+        beside = some_of(loose.pictures, folder)
+        notes.append(f"{folder}: what lies beside the folders of the classes is left out: {beside}")
+    notes += left_out(others, folder)
+    return Dataset(_read_all(pictures, reading, folder, notes), torch.tensor(y), names, str(folder))
 
 
-def _read_all(files: Sequence[Path], size: int | tuple[int, int] | None, channels: int | None) -> Tensor:
+def _read_all(files: Sequence[Path], reading: Reading, folder: Path, notes: list[str]) -> Tensor:
     """(n, c, h, w) in 0…1."""
-    first = read_image(files[0], _height_width(size), channels)
+    first = _pixels(files[0], reading)
     total = len(files) * first.size
     if total > LARGEST_SET:
         raise DataError(
-            f"{files[0].parent}: {len(files)} pictures of {first.shape[1]} x {first.shape[0]} need too much memory; "
+            f"{folder}: {len(files)} pictures of {first.shape[1]} x {first.shape[0]} need too much memory; "
             "pass a smaller size="
         )
+    sight = reading.sight or centered(*first.shape[:2])
     pixels = np.empty((len(files), *first.shape), np.uint8)
+    of_other_size, moving = 0, []
     for i, path in enumerate(files):
-        picture = read_image(path, first.shape[:2], channels)
-        if picture.ndim != first.ndim:
-            color = {2: "gray", 3: "colored"}
-            raise DataError(
-                f"{path} is {color[picture.ndim]}, but {files[0]} is {color[first.ndim]}; "
-                "pass channels=1 or channels=3 to bring all to one kind"
-            )
-        pixels[i] = picture
+        picture, frames = read_frames(path, reading.channels)
+        of_other_size += picture.shape[:2] != first.shape[:2]
+        moving += [path] if frames > 1 else []
+        part = _framed(picture, sight, path)
+        _require_alike(part, path, first, files[0])
+        pixels[i] = part
+    if of_other_size and reading.sight is None:
+        height, width = first.shape[:2]
+        notes.append(
+            f"{folder}: pictures are brought to {width} x {height}, the size of the first; {of_other_size} of "
+            f"{len(files)} are scaled, and cut to their center"
+        )
+    if moving:
+        notes.append(f"{folder}: of several frames or pages the first is read: {some_of(moving, folder)}")
     x = torch.from_numpy(pixels).float().div_(255)
     return x[:, None] if x.dim() == 3 else x.permute(0, 3, 1, 2).contiguous()
 
 
-def _height_width(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1 or height * width > MOST_PIXELS:
-        raise SettingError(f"expected a size of at least 1 x 1 pixels, got {size}")
-    return height, width
+def _pixels(path: Path, reading: Reading) -> np.ndarray:
+    picture, _ = read_frames(path, reading.channels)
+    return picture if reading.sight is None else _framed(picture, reading.sight, path)
+
+
+def _framed(picture: np.ndarray, sight: Preprocessing, path: Path) -> np.ndarray:
+    return np.asarray(framed(Image.fromarray(picture), sight, path))
+
+
+def _require_alike(picture: np.ndarray, path: Path, first: np.ndarray, first_path: Path) -> None:
+    """DataError if two pictures do not go into one batch."""
+    if picture.ndim != first.ndim:
+        color = {2: "gray", 3: "colored"}
+        raise DataError(
+            f"{path} is {color[picture.ndim]}, but {first_path} is {color[first.ndim]}; "
+            "pass channels=1 or channels=3 to bring all to one kind"
+        )
+    if picture.shape != first.shape:
+        sizes = " and ".join(f"{one.shape[1]} x {one.shape[0]}" for one in (picture, first))
+        raise DataError(
+            f"{path} and {first_path} as a whole are {sizes}, and do not go into one batch; take their center, or "
+            "stretch them"
+        )

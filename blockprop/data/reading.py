@@ -6,6 +6,7 @@ read_data("mnist.npz")      read_data("folder/of/folders/of/pictures")      read
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import numpy as np
 from blockprop.data.arrays import examples, find_idx, is_idx, read_idx, read_npz
 from blockprop.data.dataset import Data, Dataset
 from blockprop.data.encoding import TableEncoder
-from blockprop.data.image_folders import read_image_file, read_image_folder
+from blockprop.data.image_folders import Reading, read_image_file, read_image_folder, reading_of
 from blockprop.data.labels import labels
 from blockprop.data.tables import read_table, table_data
-from blockprop.errors import DataError, SettingError, suggestion
-from blockprop.pictures.image_files import is_image
+from blockprop.errors import BlockpropWarning, DataError, SettingError, suggestion
+from blockprop.pictures.image_kinds import is_image
+from blockprop.pictures.preprocessing import Preprocessing
 
 TABLES = (".csv", ".tsv", ".parquet")
 NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
@@ -35,18 +37,20 @@ def read_data(
     seed: int = 0,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
+    sight: Preprocessing | None = None,
     classes: Sequence[str] | None = None,
     task: str | None = None,
     warn: bool = True,
 ) -> Data:
     """Read examples and labels from a file, a folder, or by name.
 
-    source: .npz; .csv, .tsv or .parquet; a folder with one folder of pictures per class, or with train and test
+    source: .npz; .csv, .tsv or .parquet; a folder with one folder of pictures per class, or with train and val or test
         folders of such; a picture; MNIST's IDX files or their folder; or one of NAMES.
     target: a table's column to predict, by default the last. encoder: how to encode a table, if that is settled.
     need_labels: False to accept data without labels (for predicting).
     test_fraction, seed: how much to split off as a test part, if the source has none; 0 for nothing.
-    size, channels: what all pictures are brought to; by default the first one's.
+    size, channels: what all pictures are brought to; by default the first one's.   sight: which part of a picture a
+        network sees, and how (`pictures.sight`), in place of both.
     classes: the classes' names in order, if that is settled. task: "classify" or "regress" instead of deciding.
     warn: whether to give a warning for each of the data's notes: what was guessed, left out or odd.
     Raises DataError naming the file and the row, SettingError for an argument outside its range.
@@ -66,28 +70,22 @@ def read_data(
     elif path.suffix.lower() in TABLES and not path.is_dir():
         data = table_data(read_table(_checked(path)), name, **tabular)
     else:
-        data = _arrays(path, need_labels, size, channels, classes, task)
+        data = _arrays(path, need_labels, reading_of(size, channels, sight), classes, task)
         if data.test is None and test_fraction:
-            data = Data(*data.train.split(test_fraction, seed), notes=data.notes)
+            train, test = data.train.split(test_fraction, seed)
+            data = replace(data, train=train, test=test)
     for note in data.notes if warn else ():
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, BlockpropWarning, 2)
     return data
 
 
-def _arrays(
-    path: Path,
-    need_labels: bool,
-    size: int | tuple[int, int] | None,
-    channels: int | None,
-    classes: Sequence[str] | None,
-    task: str | None,
-) -> Data:
+def _arrays(path: Path, need_labels: bool, reading: Reading, classes: Sequence[str] | None, task: str | None) -> Data:
     """What is no table: pictures and arrays of numbers."""
     if str(path) == "digits":
         return Data(_digits())
     if path.is_dir():
-        return _read_folder(path, need_labels, size, channels, classes)
-    return _read_file(_checked(path), need_labels, size, channels, classes, task)
+        return _read_folder(path, need_labels, reading, classes)
+    return _read_file(_checked(path), need_labels, reading, classes, task)
 
 
 def _check_settings(test_fraction: float, channels: int | None, task: str | None) -> None:
@@ -110,34 +108,23 @@ def _checked(path: Path) -> Path:
     return path
 
 
-def _read_folder(
-    folder: Path,
-    need_labels: bool,
-    size: int | tuple[int, int] | None,
-    channels: int | None,
-    classes: Sequence[str] | None,
-) -> Data:
+def _read_folder(folder: Path, need_labels: bool, reading: Reading, classes: Sequence[str] | None) -> Data:
     train, test = find_idx(folder, "train"), find_idx(folder, "t10k", "test")
     if train is None:
-        return read_image_folder(folder, need_labels, size, channels, classes)
+        return read_image_folder(folder, reading, need_labels, classes)
     data = read_idx(train, need_labels, classes)
     return Data(data, None if test is None else read_idx(test, need_labels, data.classes))
 
 
 def _read_file(
-    path: Path,
-    need_labels: bool,
-    size: int | tuple[int, int] | None,
-    channels: int | None,
-    classes: Sequence[str] | None,
-    task: str | None,
+    path: Path, need_labels: bool, reading: Reading, classes: Sequence[str] | None, task: str | None
 ) -> Data:
     if path.suffix.lower() == ".npz":
         return read_npz(path, need_labels, classes, task)
     if is_idx(path):
         return Data(read_idx(path, need_labels, classes))
     if is_image(path) and not need_labels:
-        return Data(read_image_file(path, size, channels))
+        return read_image_file(path, reading)
     if is_image(path):
         raise DataError(f"{path}: a single picture has no label; expected a folder with one folder for each class")
     raise DataError(

@@ -1,53 +1,70 @@
-"""Pictures from files: one, a folder of them, or a folder with one folder for each class."""
+"""One picture from a file, whatever its format and its kind of pixels."""
 
+import contextlib
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from blockprop.errors import DataError
+from blockprop.errors import BlockpropWarning, DataError
+from blockprop.pictures.image_kinds import formats_of
+from blockprop.pictures.pixels import in_8_bits
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TGA", "TIFF", "WEBP")
-"""Formats that Pillow decodes by itself; others (EPS) would start another program."""
 MOST_PIXELS = 100_000_000
-SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"))
+MOVING = frozenset(("AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"))
+"""Formats in which further pictures are frames or pages; in others they are layers, sizes or what a camera adds."""
+TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def is_image(path: Path) -> bool:
-    """Whether the file's name says that it is a picture."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def read_image(path: Path, size: tuple[int, int] | None = None, channels: int | None = None) -> np.ndarray:
+def read_image(path: Path, channels: int | None = None) -> np.ndarray:
     """A picture as uint8 (h, w) or (h, w, 3), the right way up, with what is transparent shown on white.
 
-    size: (h, w) to bring it to, by scaling and cutting off what sticks out evenly.
     channels: 1 turns it gray, 3 colored; by default it stays what it is.
-    Raises DataError for a damaged or too large file.
+    Warns where it is the first of several frames or pages. Raises DataError for a damaged or too large file.
     """
+    pixels, frames = read_frames(path, channels)
+    if frames > 1:
+        warnings.warn(f"{path} holds {frames} pictures, frames or pages; the first is read", BlockpropWarning, 2)
+    return pixels
+
+
+def read_frames(path: Path, channels: int | None = None) -> tuple[np.ndarray, int]:
+    """(the first picture in a file, as `read_image` gives it; how many frames or pages there are)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about meta data
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path, formats=formats_of(path)) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise DataError(f"{image.width} x {image.height} pixels; {MOST_PIXELS} are allowed")
-                picture = _flat(ImageOps.exif_transpose(image), channels)
+                _keep_raw_mode(image)
+                image.load()
+                _turn_upright(image)
+                pixels = np.asarray(in_8_bits(image, channels))
+                return pixels, getattr(image, "n_frames", 1) if image.format in MOVING else 1
     except Exception as error:  # a damaged picture can fail in many ways, with one meaning
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: cannot be read as a picture ({reason})") from None
-    if size is not None and (picture.height, picture.width) != size:
-        picture = ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(picture)
+        raise DataError(f"{path}: cannot be read as a picture ({_reason(error, path)})") from None
 
 
-def _flat(image: Image.Image, channels: int | None) -> Image.Image:
-    """The picture in mode L or RGB."""
-    if image.mode.startswith("I"):
-        return _flat(Image.fromarray((np.asarray(image, np.float32) / 257).clip(0, 255).astype(np.uint8)), channels)
-    mode = {1: "L", 3: "RGB"}[channels] if channels else ("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert(mode)
+def _keep_raw_mode(image: Image.Image) -> None:
+    """Note how a PNG file stores its pixels, which Pillow forgets once they are loaded."""
+    if isinstance(image, PngImagePlugin.PngImageFile) and image.tile:
+        image.info["raw"] = str(image.tile[0][3])
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Turn the picture as its file says, if what it says there can be read at all."""
+    with contextlib.suppress(Exception):  # meta data are spoiled in many ways, and the pixels are there already
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    if isinstance(error, UnidentifiedImageError) and _is_tiff(path):
+        return "a TIFF with pixels of a kind that is not known; save it with 8 or 16 bits per channel"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in TIFF_HEADS

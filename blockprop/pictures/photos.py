@@ -21,9 +21,10 @@ from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, DataError, SettingError, ShapeError, shape
+from blockprop.pictures.framing import preprocessing_of, reading_size, sight
 from blockprop.pictures.image_files import MOST_PIXELS, read_image
 from blockprop.pictures.preprocessing import Preprocessing
-from blockprop.saving.files import StrPath, naming
+from blockprop.saving.files import StrPath
 
 OTHER_SIZE = 64
 """So many more pixels per side does the second size have with which a network is tried out."""
@@ -61,15 +62,6 @@ def with_preprocessing(
     return Network([*front, *nodes], network.inputs, _moved(network.outputs, first, source), meta)
 
 
-def preprocessing_of(network: Network) -> Preprocessing | None:
-    """The preprocessing that a network brings with it, if it has any. Raises FormatError if a file spoiled it."""
-    settings = network.meta.get("picture")
-    if settings is None:
-        return None
-    with naming(Path("the network's meta data, picture")):
-        return Preprocessing.from_dict(settings)
-
-
 def picture_channels(network: Network) -> int:
     """How many channels the pictures have that a network takes: 1 for gray, else 3."""
     settings, size = preprocessing_of(network), network.meta.get("shape") or []
@@ -79,23 +71,34 @@ def picture_channels(network: Network) -> int:
 
 
 def read_photo(path: StrPath, preprocessing: Preprocessing | Network) -> Tensor:
-    """A photograph as the network expects it, (1, 3, h, w) or gray (1, 1, h, w) in 0…1; without a size, as it is.
+    """A photograph as the network expects it, (1, 3, h, w) or gray (1, 1, h, w) in 0…1.
 
+    preprocessing: of a network, what `sight` says; of settings without a size, all of the photograph.
     Scaled bilinearly (smoothed where it shrinks) and cut as by torchvision's Resize and CenterCrop.
     Raises DataError for a file that is no picture, SettingError for a network that has no preprocessing.
     """
-    settings = preprocessing_of(preprocessing) if isinstance(preprocessing, Network) else preprocessing
-    if settings is None:
-        raise SettingError("the network does not say what it expects of a picture; with_preprocessing(…) tells it")
-    image = Image.fromarray(read_image(Path(path), channels=settings.count))
-    if settings.height_width != (image.height, image.width) or settings.shorter_side is not None:
-        image = _scaled(image, settings, path)
-    if settings.height_width:
-        height, width = settings.height_width
-        top, left = round((image.height - height) / 2), round((image.width - width) / 2)
-        image = image.crop((left, top, left + width, top + height))
+    settings = preprocessing
+    if isinstance(settings, Network):
+        if not (settings.meta.get("picture") or settings.meta.get("shape")):
+            raise SettingError("the network does not say what it expects of a picture; with_preprocessing(…) tells it")
+        settings = sight(settings)
+    image = framed(Image.fromarray(read_image(Path(path), channels=settings.count)), settings, path)
     x = torch.from_numpy(np.asarray(image).copy()).float().div_(255)
     return x[None, None] if settings.count == 1 else x.permute(2, 0, 1).contiguous()[None]
+
+
+def framed(image: Image.Image, settings: Preprocessing, path: StrPath) -> Image.Image:
+    """The part of a picture that the settings want, in their size. DataError, naming the path, if it is too long."""
+    size = settings.height_width
+    if size == (image.height, image.width) and settings.shorter_side is None:
+        return image
+    if size and settings.crop == "stretch":
+        return image.resize(size[::-1], Image.Resampling.BILINEAR)
+    image = _scaled(image, settings, path)
+    if size is None:
+        return image
+    top, left = round((image.height - size[0]) / 2), round((image.width - size[1]) / 2)
+    return image.crop((left, top, left + size[1], top + size[0]))
 
 
 def _for_network(network: Network, preprocessing: Preprocessing | None) -> Preprocessing:
@@ -153,32 +156,11 @@ def _moved(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
     return tuple(new if name == old else name for name in names)
 
 
-def reading_frame(settings: Preprocessing, height: int, width: int) -> tuple[float, float, float, float]:
-    """(top, left, h, w): which part of a photograph of this size `read_photo` gives, in its own pixels."""
-    size = settings.height_width
-    if size is None or (size == (height, width) and settings.shorter_side is None):
-        return 0.0, 0.0, float(height), float(width)
-    scaled = _reading_size(settings, height, width) if settings.reading_side is not None else (height, width)
-    rows, columns = height / scaled[0], width / scaled[1]
-    top, left = round((scaled[0] - size[0]) / 2), round((scaled[1] - size[1]) / 2)
-    return top * rows, left * columns, size[0] * rows, size[1] * columns
-
-
-def _reading_size(settings: Preprocessing, height: int, width: int) -> tuple[int, int]:
-    """The size that a photograph of this size is brought to, before its center is cut out."""
-    side = settings.reading_side or min(height, width)
-    least_h, least_w = settings.height_width or (1, 1)
-    least_h, least_w = least_h * side // min(least_h, least_w), least_w * side // min(least_h, least_w)
-    if least_h * width >= least_w * height:  # the height decides, the width follows, rounded down
-        return least_h, max(least_w, least_h * width // height)
-    return max(least_h, least_w * height // width), least_w
-
-
 def _scaled(image: Image.Image, settings: Preprocessing, path: StrPath) -> Image.Image:
     """The image just large enough to cover the box whose shorter side is settings.shorter_side."""
     if settings.reading_side is None:
         return image
-    height, width = _reading_size(settings, image.height, image.width)
+    height, width = reading_size(settings, image.height, image.width)
     if height * width > MOST_PIXELS:
         raise DataError(f"{path}: {image.width} x {image.height} pixels are too long and thin for this network")
     return image.resize((width, height), Image.Resampling.BILINEAR)

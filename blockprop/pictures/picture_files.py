@@ -20,7 +20,8 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from blockprop.errors import DataError, FormatError, NotFiniteError, SettingError, ShapeError, shape
-from blockprop.pictures.image_files import FORMATS, MOST_PIXELS, read_image
+from blockprop.pictures.image_files import MOST_PIXELS, read_image
+from blockprop.pictures.image_kinds import formats_of
 from blockprop.saving.files import StrPath, dump, naming, parse, write_file
 from blockprop.version import __version__
 
@@ -38,8 +39,8 @@ LONGEST_IN_JPEG = 65_000
 def read_picture(path: StrPath, longest: int | None = None) -> Tensor:
     """A picture from a file as (1, 3, h, w), RGB, 0…1: the right way up, what is transparent on white, gray in RGB.
 
-    PNG, JPEG, TIFF, WebP and what else image_files.FORMATS lists; CMYK and palettes are converted, and finer gradations
-    rounded to 8 bits.
+    PNG, JPEG, TIFF, WebP, AVIF, HEIC and what else image_kinds.FORMATS lists; CMYK and palettes are converted, and
+    finer gradations brought to 8 bits.
     longest: pixels of the longer side; larger pictures are scaled down (Lanczos), smaller ones stay as they are.
     Raises DataError for what is no picture, damaged, too large (before memory is used) or less than 2 pixels wide.
     """
@@ -68,7 +69,7 @@ def read_settings(path: StrPath) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about meta data and size: nothing is decoded here
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path, formats=formats_of(Path(path))) as image:
                 text = _text_in(image)
     except Exception as error:  # a damaged picture can fail in many ways, with one meaning
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

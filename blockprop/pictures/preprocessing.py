@@ -22,6 +22,9 @@ LARGEST_NUMBER = 1e30
 CHANNELS = {"RGB": 3, "BGR": 3, "gray": 1}
 """The orders of channels that a network may want, and how many they are."""
 
+CROPS = ("center", "stretch")
+"""How a photograph of another shape is brought to the size."""
+
 PerChannel = float | Sequence[float]
 
 
@@ -35,6 +38,7 @@ class Preprocessing:
     channels: that order, "RGB" or "BGR", or "gray".
     shorter_side: a photograph is scaled so that its shorter side (for an oblong size: the size's) has so many pixels,
         then its center is cut out. By default size · 256/224, and a photograph that has the size already stays.
+    crop: "center", or "stretch" for all of a photograph in the size, whatever its proportions.
     Raises SettingError for anything else.
     """
 
@@ -44,10 +48,13 @@ class Preprocessing:
     scale: PerChannel = 1.0
     channels: str = "RGB"
     shorter_side: int | None = None
+    crop: str = "center"
 
     def __post_init__(self) -> None:
         if not isinstance(self.channels, str) or self.channels not in CHANNELS:
             raise SettingError(f"channels: expected one of {', '.join(CHANNELS)}, came {self.channels!r}")
+        if self.crop not in CROPS:
+            raise SettingError(f"crop: expected one of {', '.join(CROPS)}, came {self.crop!r}")
         object.__setattr__(self, "size", _checked_size(self.size))
         for name in ("mean", "scale"):
             object.__setattr__(self, name, _checked_numbers(name, getattr(self, name), self.count))
@@ -76,8 +83,9 @@ class Preprocessing:
         return cls(**{name: value for name, value in settings.items() if name not in others})
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain data."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        """The settings as plain data; older versions know no crop, and need none if it is the usual one."""
+        settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        return {name: v for name, v in settings.items() if (name, v) != ("crop", CROPS[0])}
 
     @property
     def count(self) -> int:

@@ -12,8 +12,8 @@ from torch import Tensor
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
+from blockprop.pictures.framing import preprocessing_of
 from blockprop.pictures.photos import picture as checked
-from blockprop.pictures.photos import preprocessing_of
 from blockprop.saving.files import StrPath
 from blockprop.visualize.ascent import Ascent, ascend
 from blockprop.visualize.objectives import penalties

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("network_and_photo")
 
 ASCENT = {"network", "targets", "size", "steps", "rate", "canvas", "transforms", "l2", "total_variation", "doubt"}
 ASCENT |= {"output", "seed", "stop"}
-MAPS = {"network", "pictures", "target", "samples", "side", "output", "seed"}
+MAPS = {"network", "pictures", "target", "samples", "crop", "side", "output", "seed"}
 IN_FILES = {
     "saliency": MAPS | {"methods", "kind", "sigma", "node", "strict"},
     "segment": MAPS | {"method", "foreground", "background", "rounds", "smooth", "hold"},

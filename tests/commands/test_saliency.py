@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from blockprop.pictures.photos import read_photo
 from blockprop.pictures.picture_files import read_picture
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.visualize import saliency
@@ -22,13 +23,21 @@ def test_saliency_writes_the_map_that_python_gives(capsys: Output) -> None:
     assert (row["picture"], row["target"], row["method"]) == ("photo.png", "green frog", "gradient")
     assert 0 < row["probability"] < 1
     raw = np.load("map.npy")
-    assert raw.shape == (3, 27, 40)  # 24 · 256/224 for the shorter side, and the whole photograph
+    assert raw.shape == (3, 24, 24)
     assert raw.dtype == np.float32
-    from blockprop.pictures.photos import read_photo
-
-    x = read_photo(PHOTO, Preprocessing(None, shorter_side=27))
-    expected = saliency(small(), x, "green frog").attribution[0]
+    expected = saliency(small(), read_photo(PHOTO, small()), "green frog").attribution[0]
     torch.testing.assert_close(torch.from_numpy(raw), expected)
+    assert row["seen"] == "the center 24 x 24 of 60 x 40 scaled to 40 x 27"
+    assert read_picture(found["picture"]).shape == (1, 3, 36, 36)  # of 40 pixels, 27 of which 24 are seen
+
+
+def test_saliency_of_the_whole_photograph(capsys: Output) -> None:
+    found = run_json(capsys, "saliency", PHOTO, "--crop", "whole", "--as", "overlay", "--raw", "map.npy")
+    raw = np.load("map.npy")
+    assert raw.shape == (3, 27, 40)  # 24 · 256/224 for the shorter side
+    x = read_photo(PHOTO, Preprocessing(None, shorter_side=27))
+    torch.testing.assert_close(torch.from_numpy(raw), saliency(small(), x).attribution[0])
+    assert found["saliency"][0]["seen"] == "the whole 60 x 40 scaled to 40 x 27"
     assert read_picture(found["picture"]).shape == (1, 3, 40, 60)
 
 

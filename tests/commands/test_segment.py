@@ -6,7 +6,7 @@ from PIL import Image
 
 from blockprop.commands.photos import Seen
 from blockprop.commands.segment import _in_file
-from blockprop.pictures.photos import reading_frame
+from blockprop.pictures.framing import reading_frame
 from blockprop.pictures.picture_files import read_picture
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.visualize.attribution.segmentation import bounding_box

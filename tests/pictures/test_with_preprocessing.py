@@ -11,7 +11,8 @@ from blockprop.engine.network import Network, Sequential
 from blockprop.engine.objectives import mean_squared_error
 from blockprop.engine.plan import Node
 from blockprop.errors import FormatError, SettingError
-from blockprop.pictures.photos import preprocessing_of, with_preprocessing
+from blockprop.pictures.framing import preprocessing_of
+from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.storage import load, save
 from tests.pictures.examples import classifier
