@@ -4,6 +4,7 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -133,7 +134,7 @@ def examples_for(
         need_labels=need_labels,
         test_fraction=held_out["fraction"] if held_out and need_labels else 0.0,
         seed=held_out["seed"] if held_out else 0,
-        sight=sight_for(network, source, crop),
+        **pictures_for(network, source, crop),
         classes=meta.get("classes") or None,
         task="classify" if meta.get("classes") else None,
         warn=False,
@@ -141,6 +142,14 @@ def examples_for(
     if data.test is None:
         return data.train, "all", data.notes
     return data.test, "held out in training" if held_out else "test part", data.notes
+
+
+def pictures_for(network: Network, source: str, crop: str | None = None) -> dict[str, Any]:
+    """How pictures are read for a network that takes some: arguments of `read_data`."""
+    shape = network.meta.get("shape") or []
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        return {"sight": sight_for(network, source, crop)}
+    return {"sight": sight_for(network, source, crop), "size": (shape[1], shape[2]), "channels": shape[0]}
 
 
 def sight_for(network: Network, source: str, crop: str | None = None) -> Preprocessing | None:

@@ -4,21 +4,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
-from torch import Tensor
 
 from blockprop.commands.console import readable, say, say_all, show, watched
 from blockprop.commands.epoch_log import logged
 from blockprop.commands.inputs import device_named, identity, loss_for, task_of
+from blockprop.commands.optimizers import SCHEDULES, TORCH_OPTIMIZERS, optimizer_named, scheduler_named
 from blockprop.commands.options import BATCH_SIZE, RATE, Blocks, Device, Json, LossName, Seed, Source, TargetOption
+from blockprop.commands.rates import careful_rate, draw_rates, told_of
+from blockprop.commands.starting import StartingPoint, frozen_layer
 from blockprop.commands.units import in_units, r_squared, with_units, without_units
 from blockprop.data.dataset import Data, Dataset
-from blockprop.data.reading import read_data
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Loss
-from blockprop.errors import DataError, SettingError, suggestion
-from blockprop.networks.build import blocks_in, build_network
+from blockprop.errors import DataError, SettingError
 from blockprop.reports.page import Section, page
 from blockprop.reports.sections import sections
 from blockprop.saving.files import require_writable, write_file
@@ -28,15 +27,6 @@ from blockprop.training.batches import batch_sizes
 from blockprop.training.evaluation import evaluate
 from blockprop.training.fit import fit
 from blockprop.training.run import Record
-
-TORCH_OPTIMIZERS = {
-    name.lower(): kind
-    for name, kind in vars(torch.optim).items()
-    if isinstance(kind, type)
-    and issubclass(kind, torch.optim.Optimizer)
-    and name not in ("Optimizer", "LBFGS", "SparseAdam", "Muon")
-}
-SCHEDULES = ("constant", "linear", "cosine", "one_cycle")
 
 EPILOG = (
     "Examples:\n\n"
@@ -92,6 +82,17 @@ def train(
         float, typer.Option(help="Share of the rest to validate on, if DATA has no such part.")
     ] = 0.1,
     patience: Annotated[int | None, typer.Option(help="Stop when so many epochs brought nothing better.")] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(help="Leave the network as it is up to this layer; all: up to its last layer with weights."),
+    ] = None,
+    finds_rate: Annotated[
+        bool, typer.Option("--find-rate", help="Look for a good learning rate, draw the curve, and train nothing.")
+    ] = False,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Bring all pictures to this size, such as 224 or 320x240 (width x height)."),
+    ] = None,
     channels: Annotated[int | None, typer.Option(help="Take all pictures as gray (1) or in color (3).")] = None,
     own_blocks: Blocks = None,
     clip: Annotated[float | None, typer.Option(help="Largest common norm of the gradients.")] = None,
@@ -110,40 +111,47 @@ def train(
         require_writable(path)
     if resume and not checkpoint_beside(out).exists():
         raise SettingError(f"there is no checkpoint {checkpoint_beside(out)} to go on from; leave out --resume")
-    parts = read_data(
-        data, target=target, test_fraction=test_fraction, seed=seed, task=task_of(loss), channels=channels, warn=False
-    )
+    start = StartingPoint.of(network, own_blocks, size, channels)
+    parts = start.read(data, target, test_fraction=test_fraction, seed=seed, task=task_of(loss), warn=False)
     say_all(parts.notes, as_json)
     check_parts(parts, test_fraction)
     training, validation = parts.train, parts.validation
     if validation is None and validation_fraction:
         training, validation = parts.train.split(validation_fraction, seed)
-    classes = blocks_in(own_blocks) if own_blocks else None
-    start = build_network(network, training.shape, training.output_count, seed, classes).to(device_named(device))
-    net, units = without_units(start, training, loss)
+    begun, new_layer = start.network_for(training, seed)
+    net, units = without_units(begun.to(device_named(device)), training, loss)
     objective = loss_for(training, loss, label_smoothing)
+    ways: dict[str, Any] = {
+        "batch_size": batch_size,
+        "accumulate": accumulate,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "optimizer": optimizer_named(optimizer, rate, weight_decay),
+        "clip": clip,
+        "augment": augmentations(augment),
+        "freeze": frozen_layer(net, freeze),
+        "seed": seed,
+    }
+    if finds_rate:
+        show(draw_rates(net, in_units(training, units), objective, ways, out), as_json)
+        return
+    if rate is None and new_layer is not None and optimizer == "descent":
+        rate = careful_rate(net, in_units(training, units), objective, ways)
     records = fit(
         net,
         in_units(training, units),
         objective,
         epochs=epochs,
-        batch_size=batch_size,
-        accumulate=accumulate,
         rate=0.05 if rate is None else rate,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        optimizer=optimizer_named(optimizer, rate, weight_decay),
         scheduler=scheduler_named(schedule, epochs * len(batch_sizes(len(training), batch_size * accumulate))),
         schedule="step",
         validation=in_units(validation, units) if validation else None,
         patience=patience,
-        clip=clip,
         immediate=immediate or None,
-        augment=augmentations(augment),
         average=average,
-        seed=seed,
         checkpoint=checkpoint_beside(out),
         resume=resume,
+        **ways,
     )
     net.meta |= {"classes": list(training.classes or ()), "data": training.name, "target": target}
     net.meta["held_out"] = {"source": identity(data), "fraction": test_fraction, "seed": seed}
@@ -151,7 +159,7 @@ def train(
         net.meta["encoder"] = parts.encoder.to_dict()
     net = with_units(net, units)  # shares its blocks, so that training changes it, too
     done = _run(records, net, out, log, resume, as_json)
-    result = _result(net, done, parts.test, objective, out, len(training))
+    result = _result(net, done, parts.test, objective, out, len(training)) | told_of(records, new_layer)
     result |= {"notes": parts.notes} if as_json else {}
     if report is not None:
         path = report / "index.html"
@@ -205,42 +213,6 @@ def _run(records: Any, network: Network, out: Path, log: Path | None, resume: bo
         raise
     save(network, out)
     return done
-
-
-def optimizer_named(name: str, rate: float | None, weight_decay: float) -> Any:
-    """A function that makes the optimizer of torch.optim; None for our own gradient descent."""
-    if name == "descent":
-        return None
-    kind = TORCH_OPTIMIZERS.get(name.lower())
-    if kind is None:
-        raise SettingError(f"there is no optimizer {name!r}{suggestion(name, ['descent', *TORCH_OPTIMIZERS])}")
-    settings: dict[str, Any] = {} if rate is None else {"lr": rate}
-    if weight_decay:
-        settings["weight_decay"] = weight_decay
-
-    def make(parameters: list[Tensor]) -> torch.optim.Optimizer:
-        try:
-            return kind(parameters, **settings)
-        except (TypeError, ValueError) as error:
-            raise SettingError(f"{name} does not take {settings}: {error}") from None
-
-    return make
-
-
-def scheduler_named(name: str, steps: int) -> Any:
-    """A function that makes the scheduler, for one `step()` after each of `steps` updates; None for a constant rate."""
-    schedulers = torch.optim.lr_scheduler
-    if name == "constant":
-        return None
-    if name == "linear":
-        return lambda optimizer: schedulers.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
-    if name == "cosine":
-        return lambda optimizer: schedulers.CosineAnnealingLR(optimizer, steps)
-    if name == "one_cycle":  # of torch's optimizers; the momentum stays
-        return lambda optimizer: schedulers.OneCycleLR(
-            optimizer, optimizer.param_groups[0]["lr"], total_steps=steps + 1, cycle_momentum=False
-        )
-    raise SettingError(f"there is no schedule {name!r}{suggestion(name, SCHEDULES)}")
 
 
 def _page(network: Network, parts: list[Section], data: Dataset, result: dict[str, Any]) -> str:

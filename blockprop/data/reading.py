@@ -17,6 +17,7 @@ from blockprop.data.dataset import Data, Dataset
 from blockprop.data.encoding import TableEncoder
 from blockprop.data.image_folders import Reading, read_image_file, read_image_folder, reading_of
 from blockprop.data.labels import labels
+from blockprop.data.sizing import in_size
 from blockprop.data.tables import read_table, table_data
 from blockprop.errors import BlockpropWarning, DataError, SettingError, suggestion
 from blockprop.pictures.image_kinds import is_image
@@ -82,10 +83,12 @@ def read_data(
 def _arrays(path: Path, need_labels: bool, reading: Reading, classes: Sequence[str] | None, task: str | None) -> Data:
     """What is no table: pictures and arrays of numbers."""
     if str(path) == "digits":
-        return Data(_digits())
-    if path.is_dir():
-        return _read_folder(path, need_labels, reading, classes)
-    return _read_file(_checked(path), need_labels, reading, classes, task)
+        data = Data(_digits())
+    elif path.is_dir():
+        data = _read_folder(path, need_labels, reading, classes)
+    else:
+        data = _read_file(_checked(path), need_labels, reading, classes, task)
+    return in_size(data, None if reading.sight is None else reading.sight.height_width, reading.channels)
 
 
 def _check_settings(test_fraction: float, channels: int | None, task: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from blockprop.networks.build import BUILDERS, HIDDEN, MOST_UNITS, STAGES, WIDEST, blocks_in, build_network
 from blockprop.networks.fetching import fetch, fetch_published
+from blockprop.networks.heads import with_outputs
 from blockprop.networks.shipped import shipped
 from blockprop.networks.weights import load_weights, pretrained
 
@@ -18,4 +19,5 @@ __all__ = [
     "load_weights",
     "pretrained",
     "shipped",
+    "with_outputs",
 ]

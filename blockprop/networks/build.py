@@ -62,7 +62,7 @@ def build_network(
                 f"{spec!r} is neither a network's name nor a file{suggestion(name, BUILDERS)}; "
                 "expected mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build, or the path of a saved network"
             )
-    _check_fit(network, spec, shape, outputs)
+    require_fit(network, spec, shape, outputs)
     network.meta = About(spec=spec) | network.meta | About(shape=list(shape))
     return network
 
@@ -215,7 +215,7 @@ def blocks_in(file: str | os.PathLike[str]) -> dict[str, type[Block]]:
     return kinds
 
 
-def _check_fit(network: Network, spec: str, shape: tuple[int, ...], outputs: int) -> None:
+def require_fit(network: Network, spec: str, shape: tuple[int, ...], outputs: int) -> None:
     """Runs one example of zeros, and wants one row of outputs."""
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         ends = f"{len(network.inputs)} inputs and {len(network.outputs)} outputs"

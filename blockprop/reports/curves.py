@@ -14,6 +14,7 @@ from torch import Tensor
 from blockprop.errors import SettingError, ShapeError
 from blockprop.reports.drawing import GRAY
 from blockprop.reports.figures import LEGEND, PALETTE, color_of, styled, titled
+from blockprop.training.rate_finder import RateCurve
 from blockprop.visualize.attribution.sanity import SanityRecord
 from blockprop.visualize.running import PictureRecord
 
@@ -61,6 +62,19 @@ def learning_curves(records: Iterable[StepRecord]) -> Figure:
     titled(axes, "loss", label)
     if rated:
         _accuracy_curve(panels[1], rated, label)
+    return figure
+
+
+def rate_curve(curve: RateCurve) -> Figure:
+    """The loss over the learning rates that were tried, and the one that is suggested."""
+    figure, (axes,) = styled(5.5, 3.4)
+    losses = np.array(curve.losses)
+    axes.plot(curve.rates, losses, color=PALETTE[0])
+    axes.axvline(curve.suggestion, color=PALETTE[3], linewidth=1)
+    axes.set_xscale("log")
+    top = max(losses[0], losses.min())
+    axes.set_ylim(top=top + 0.5 * (top - losses.min()) + 0.1)
+    titled(axes, f"loss: half the way down at a learning rate of {curve.suggestion:.2g}", "learning rate")
     return figure
 
 

@@ -22,6 +22,7 @@ from blockprop.saving.resumable import Keeping
 from blockprop.training.augmentation import Augmentation
 from blockprop.training.descent import GradientDescent
 from blockprop.training.evaluation import LabeledExamples, pair
+from blockprop.training.freezing import frozen
 from blockprop.training.run import TrainingRun
 from blockprop.training.settings import Settings
 
@@ -47,6 +48,7 @@ def fit(
     augment: Sequence[Augmentation] = (),
     average: float | None = None,
     wrt: str | Iterable[str] = "parameters",
+    freeze: str | None = None,
     seed: int = 0,
     checkpoint: StrPath | None = None,
     checkpoint_seconds: float = 60.0,
@@ -75,6 +77,8 @@ def fit(
     average: the decay of a running average of the weights (0.999, say), see Averages. It is what validation sees and
         what the network has in the end.
     wrt: the parameters to train; the others stay fixed, and nothing is computed for them.
+    freeze: a node up to which the network stays as it is, running statistics included: it is computed as in
+        evaluation, once for all examples where nothing changes them at random. See `parted`.
     checkpoint: a file written atomically after every epoch, every `checkpoint_seconds`, at Ctrl-C and at the end.
     resume: go on from the checkpoint if it exists; the weights become bit for bit those of an uninterrupted run.
 
@@ -86,19 +90,25 @@ def fit(
     examples = pair(data)
     if not isinstance(objective, Objective):
         raise SettingError(f"expected an objective such as cross_entropy(), came {objective!r}")
+    judged = None if validation is None else pair(validation)
+    body = None
+    if freeze is not None:
+        network, examples, judged, body = frozen(network, freeze, examples, judged, bool(augment))
     settings = Settings(
         epochs=epochs,
         batch_size=batch_size,
         accumulate=accumulate,
         scheduler=scheduler,
         schedule=schedule,
-        validation=None if validation is None else pair(validation),
+        validation=judged,
         patience=patience,
         clip=clip,
         immediate=immediate,
         augment=tuple(augment),
         average=average,
         wrt=wrt if isinstance(wrt, str) else tuple(wrt),
+        freeze=freeze,
+        body=body,
         seed=seed,
     )
     if optimizer is None:

@@ -135,6 +135,8 @@ class TrainingRun(Resumable[Record]):
         with self.stepper.mode:
             if self.settings.augment:
                 x = augmented(x, self.settings.augment, self.settings.seed, self.step)
+            if self.settings.body is not None:
+                x = self.settings.body(fitting(x, self.network))
             if self.moves:
                 x = fitting(x, self.network)
                 y = y.to(x.device)
@@ -195,6 +197,7 @@ class TrainingRun(Resumable[Record]):
             "optimizer": type(self.optimizer).__name__,
             "scheduler": type(self.scheduler).__name__,
             "average": self.settings.average,
+            "freeze": self.settings.freeze,
             "tensors": {name: [str(tensor.dtype), *tensor.shape] for name, tensor in self.network.state.items()},
         }
 

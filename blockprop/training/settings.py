@@ -30,6 +30,9 @@ class Settings:
     augment: tuple[Augmentation, ...] = ()
     average: float | None = None
     wrt: str | tuple[str, ...] = "parameters"
+    freeze: str | None = None
+    body: Network | None = None
+    """The frozen part, if each batch has to go through it."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -1,0 +1,129 @@
+"""Where training starts: from a new network for the data, or from one that has learned something else."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from blockprop.commands.inputs import is_saved_network, load_network
+from blockprop.commands.parsing import size_named
+from blockprop.commands.photos import seeing, with_picture
+from blockprop.data.dataset import Data, Dataset
+from blockprop.data.encoding import TableEncoder
+from blockprop.data.reading import read_data
+from blockprop.engine.about import About
+from blockprop.engine.network import Network
+from blockprop.errors import SettingError
+from blockprop.importers import from_onnx
+from blockprop.networks.build import blocks_in, build_network, require_fit
+from blockprop.networks.heads import head_of, with_outputs
+from blockprop.pictures.framing import sight, takes_any_size
+from blockprop.pictures.preprocessing import Preprocessing
+
+ALL = "all"
+"""What --freeze calls everything but the last layer with weights."""
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """A network to start from, as its text says; `saved` is None if it is to be made for the data.
+
+    pictures: how they are read, arguments of `read_data`.
+    """
+
+    spec: str
+    own_blocks: str | None
+    saved: Network | None
+    pictures: dict[str, Any]
+
+    @classmethod
+    def of(cls, spec: str, own_blocks: str | None, size: str | None, channels: int | None) -> "StartingPoint":
+        """Read the network, if it is a file's or comes with the package, and see which pictures it takes."""
+        wanted = size_named(size)
+        if not (is_saved_network(spec) or spec.lower().endswith(".onnx")):
+            return cls(spec, own_blocks, None, {"size": wanted, "channels": channels})
+        network = _read(spec, own_blocks)
+        shape = network.meta.get("shape") or []
+        if len(shape) != 3 or shape[0] not in (1, 3):
+            return cls(spec, own_blocks, network, {"size": wanted, "channels": channels})
+        sees = sight(network)
+        if channels not in (None, sees.count):
+            raise SettingError(f"channels: {spec} takes pictures with {sees.count}; leave it out")
+        if wanted not in (None, sees.height_width):
+            sees = _in_other_size(sees, network, wanted)
+        return cls(spec, own_blocks, network, {"sight": sees})
+
+    def read(self, data: str, target: str | None, **settings: Any) -> Data:
+        """The data as the network takes them: pictures of its size, a table with its columns, classes in its order."""
+        meta = self.saved.meta if self.saved is not None else About()
+        parts = read_data(
+            data,
+            target=target or meta.get("target"),
+            encoder=TableEncoder.from_dict(meta["encoder"]) if meta.get("encoder") else None,
+            **self.pictures,
+            **settings,
+        )
+        names = tuple(meta.get("classes") or ())
+        test, validation = (None if part is None else in_order(part, names) for part in (parts.test, parts.validation))
+        return replace(parts, train=in_order(parts.train, names), test=test, validation=validation)
+
+    def network_for(self, data: Dataset, seed: int) -> tuple[Network, str | None]:
+        """(the network for these data, the name of its last layer if that is new)."""
+        if self.saved is None:
+            blocks = blocks_in(self.own_blocks) if self.own_blocks else None
+            return build_network(self.spec, data.shape, data.output_count, seed, blocks), None
+        network, layer = self.saved, None
+        if _says_other_things(network, data):
+            layer = head_of(network).layer.name
+            network = with_outputs(_for_examples(network, self.pictures.get("sight"), data), data.output_count)
+        require_fit(network, self.spec, data.shape, data.output_count)
+        network.meta = About(spec=self.spec) | _for_examples(network, self.pictures.get("sight"), data).meta
+        return network, layer
+
+
+def frozen_layer(network: Network, name: str | None) -> str | None:
+    """The node up to which --freeze leaves the network as it is; "all" is what goes into the last layer."""
+    if name != ALL:
+        return name
+    return head_of(network).layer.inputs[0]
+
+
+def in_order(data: Dataset, names: tuple[str, ...]) -> Dataset:
+    """The data with their classes in this order, if these are their names."""
+    if data.classes is None or data.y is None or data.classes == names or sorted(data.classes) != sorted(names):
+        return data
+    numbers = torch.tensor([names.index(name) for name in data.classes])
+    return replace(data, y=numbers[data.y], classes=names)
+
+
+def _read(spec: str, own_blocks: str | None) -> Network:
+    """A saved or imported network; one for photographs with what it expects of them in front."""
+    network = with_picture(from_onnx(spec), spec) if spec.lower().endswith(".onnx") else load_network(spec, own_blocks)
+    return seeing(network, spec, photos=len(network.meta.get("shape") or []) == 3)
+
+
+def _says_other_things(network: Network, data: Dataset) -> bool:
+    """Whether the network's outputs are not those that the data ask for."""
+    classes = network.meta.get("classes")
+    if data.classes is not None and classes:
+        return sorted(classes) != sorted(data.classes)
+    shape = network.weightless()(torch.zeros(1, *data.shape, device="meta")).shape
+    return bool(classes) != bool(data.classes) or tuple(shape) != (1, data.output_count)
+
+
+def _in_other_size(sees: Preprocessing, network: Network, size: tuple[int, int] | None) -> Preprocessing:
+    """The same part of a picture in another size."""
+    old, new = sees.height_width or (1, 1), size or (1, 1)
+    if not takes_any_size(network):
+        raise SettingError(f"size: the network takes pictures of {old[1]} x {old[0]} pixels alone; leave it out")
+    side = round((sees.reading_side or min(old)) * min(new) / min(old))
+    return replace(sees, size=size, shorter_side=max(side, min(new)))
+
+
+def _for_examples(network: Network, sees: Preprocessing | None, data: Dataset) -> Network:
+    """The network, whose meta says that examples are as the data's: photographs are seen as they were in training."""
+    meta = About(network.meta)  # type: ignore[misc]
+    meta["shape"] = list(data.shape)
+    if sees is not None and meta.get("picture"):
+        meta["picture"] = sees.to_dict()
+    return Network(network.nodes, network.inputs, network.outputs, meta)
