@@ -18,6 +18,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from blockprop.commands.naming import in_options
 from blockprop.errors import BlockpropWarning
 from blockprop.training.run import Record
 
@@ -39,12 +40,19 @@ class Loudness(IntEnum):
 
 
 _loudness = Loudness.NORMAL
+_options: tuple[Any, ...] = ()
 
 
 def set_loudness(loudness: Loudness) -> None:
     """For all that is said from now on."""
     global _loudness
     _loudness = loudness
+
+
+def set_options(params: Iterable[Any]) -> None:
+    """The options of the running command: what is said names them where the library names arguments."""
+    global _options
+    _options = tuple(params)
 
 
 def is_quiet() -> bool:
@@ -162,7 +170,7 @@ def explain(text: str, quiet: bool = False) -> None:
 def say_all(notes: Iterable[str], quiet: bool = False) -> None:
     """What was guessed, left out or odd in the data, a line each, on standard error."""
     for note in notes:
-        say(note, quiet)
+        say(in_options(note, _options), quiet)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from typer.models import OptionInfo
 
-from blockprop.commands.console import Loudness, set_loudness
+from blockprop.commands.console import Loudness, set_loudness, set_options
 from blockprop.commands.naming import in_options
 from blockprop.commands.settings_file import read_into, say_overruled
 from blockprop.errors import BlockpropError, SettingError
@@ -84,6 +84,7 @@ def with_habits(function: Callable[..., None]) -> Callable[..., None]:
 
     def command(context: typer.Context, **words: Any) -> None:
         say_overruled(context)
+        set_options(context.command.params)
         try:
             function(**{name: value for name, value in words.items() if name not in COMMON})
         except BlockpropError as error:

@@ -10,8 +10,9 @@ import typer
 from torch import Tensor
 
 from blockprop.blocks import Embedding
-from blockprop.commands.console import say, show, show_table
-from blockprop.commands.inputs import load_network
+from blockprop.commands.columns import column_facts, show_columns
+from blockprop.commands.console import printable, say, show, show_table
+from blockprop.commands.inputs import load_network, table_encoder
 from blockprop.commands.options import BATCH_SIZE, Blocks, Json, NetworkOption, SavedNetwork, one_network
 from blockprop.commands.parsing import shape_named
 from blockprop.engine.about import About
@@ -64,10 +65,17 @@ def info(
     inputs = _inputs(net, shape, batch_size)
     node_costs = costs(net, *inputs) if inputs else []
     facts = _facts(net, network, inputs, node_costs)
+    encoder = table_encoder(net)
+    facts |= {"columns": column_facts(encoder)} if encoder else {}
     if as_json:
         show(facts | {"nodes": _nodes(net, node_costs)}, as_json)
         return
     _show_facts(net, facts)
+    if encoder is not None:
+        print()
+        show_columns(encoder, most=None)
+        for note in encoder.notes:
+            print(printable(note))
     print()
     if node_costs:
         _show_costs(node_costs, facts)

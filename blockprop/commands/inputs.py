@@ -13,8 +13,8 @@ from blockprop.commands.console import say_all
 from blockprop.commands.options import SHIPPED, VARIABLE
 from blockprop.data.arrays import is_idx
 from blockprop.data.dataset import Data, Dataset
-from blockprop.data.encoding import TableEncoder
 from blockprop.data.reading import TABLES, read_data
+from blockprop.data.tables.encoder import TableEncoder
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import LOSSES, Loss, Task, cross_entropy, mean_squared_error
 from blockprop.errors import SettingError, suggestion
@@ -67,6 +67,12 @@ def load_network(path: str, own_blocks: str | None, device: str = "cpu") -> Netw
     if is_shipped(path):
         return shipped(path).to(device_named(device))
     return load(path, blocks=blocks_in(own_blocks) if own_blocks else None).to(device_named(device))
+
+
+def table_encoder(network: Network) -> TableEncoder | None:
+    """How a network's tables become numbers, if it was trained on one."""
+    saved = network.meta.get("encoder")
+    return TableEncoder.from_dict(saved) if saved else None
 
 
 def network_for_data(source: str) -> str:
@@ -130,7 +136,7 @@ def examples_for(
     data: Data = read_data(
         source,
         target=target or (meta.get("target") if need_labels else None),
-        encoder=TableEncoder.from_dict(meta["encoder"]) if meta.get("encoder") else None,
+        encoder=table_encoder(network),
         need_labels=need_labels,
         test_fraction=held_out["fraction"] if held_out and need_labels else 0.0,
         seed=held_out["seed"] if held_out else 0,

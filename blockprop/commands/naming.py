@@ -40,8 +40,8 @@ def _option_of(name: str, options: Mapping[str, Any]) -> Any:
 def _written(param: Any, value: str) -> str:
     """The option with the value as a shell has it: True is a flag alone, (2, 3) is 2,3, a mapping several options."""
     spelled = next(text for text in param.opts if text.startswith("--"))
-    if param.is_flag and value == "True":
-        return spelled
+    if param.is_flag and value in ("True", "False"):
+        return spelled if value == "True" else next(iter(param.secondary_opts), f"no {spelled}")
     if value.startswith("{"):
         return " ".join(f"{spelled} {name}={_plain(part)}" for name, part in re.findall(ENTRY, value)) or spelled
     return f"{spelled} {_plain(value)}".rstrip()

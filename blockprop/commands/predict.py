@@ -135,7 +135,11 @@ def _predictions(source: str, network: Network, top: int, crop: str | None, note
         return [_of_photo(source, network, top, crop)]
     examples, _, told = examples_for(network, source, need_labels=False)
     notes += told
-    names = [source] if len(examples) == 1 else [f"{source}:{i + 1}" for i in range(len(examples))]
+    names = [source]
+    if examples.rows is not None:
+        names = [f"{source}:{row}" for row in examples.rows.tolist()]
+    elif len(examples) > 1:
+        names = [f"{source}:{i + 1}" for i in range(len(examples))]
     outputs = outputs_for(network, examples.x)
     return [_prediction(name, output, network, top) for name, output in zip(names, outputs, strict=True)]
 

@@ -5,11 +5,10 @@ from typing import Any
 
 import torch
 
-from blockprop.commands.inputs import is_saved_network, load_network
+from blockprop.commands.inputs import is_saved_network, load_network, table_encoder
 from blockprop.commands.parsing import size_named
 from blockprop.commands.photos import seeing, with_picture
 from blockprop.data.dataset import Data, Dataset
-from blockprop.data.encoding import TableEncoder
 from blockprop.data.reading import read_data
 from blockprop.engine.about import About
 from blockprop.engine.network import Network
@@ -59,7 +58,7 @@ class StartingPoint:
         parts = read_data(
             data,
             target=target or meta.get("target"),
-            encoder=TableEncoder.from_dict(meta["encoder"]) if meta.get("encoder") else None,
+            encoder=table_encoder(self.saved) if self.saved is not None else None,
             **self.pictures,
             **settings,
         )

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from blockprop.commands.console import readable, say, say_all, show, watched
+from blockprop.commands.columns import column_facts, show_columns
+from blockprop.commands.console import is_quiet, readable, say, say_all, show, watched
 from blockprop.commands.epoch_log import logged
 from blockprop.commands.inputs import device_named, identity, loss_for, task_of
 from blockprop.commands.optimizers import SCHEDULES, TORCH_OPTIMIZERS, optimizer_named, scheduler_named
@@ -94,6 +95,15 @@ def train(
         typer.Option(help="Bring all pictures to this size, such as 224 or 320x240 (width x height)."),
     ] = None,
     channels: Annotated[int | None, typer.Option(help="Take all pictures as gray (1) or in color (3).")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="A column of the table to leave out.")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="A column of the table to take for words.")] = None,
+    number: Annotated[list[str] | None, typer.Option(help="A column of the table to take for numbers.")] = None,
+    decimal: Annotated[
+        str | None, typer.Option(help='point or comma, where the table does not show what "1,234" is.')
+    ] = None,
+    header: Annotated[
+        bool | None, typer.Option("--header/--no-header", help="Whether the first row of the table holds names.")
+    ] = None,
     own_blocks: Blocks = None,
     clip: Annotated[float | None, typer.Option(help="Largest common norm of the gradients.")] = None,
     immediate: Annotated[
@@ -112,7 +122,11 @@ def train(
     if resume and not checkpoint_beside(out).exists():
         raise SettingError(f"there is no checkpoint {checkpoint_beside(out)} to go on from; leave out --resume")
     start = StartingPoint.of(network, own_blocks, size, channels)
-    parts = start.read(data, target, test_fraction=test_fraction, seed=seed, task=task_of(loss), warn=False)
+    wishes = {"drop": drop or (), "text": text or (), "number": number or (), "decimal": decimal, "header": header}
+    parts = start.read(data, target, test_fraction=test_fraction, seed=seed, task=task_of(loss), warn=False, **wishes)
+    if parts.encoder is not None and not (as_json or is_quiet()):
+        show_columns(parts.encoder)
+        print()
     say_all(parts.notes, as_json)
     check_parts(parts, test_fraction)
     training, validation = parts.train, parts.validation
@@ -160,7 +174,9 @@ def train(
     net = with_units(net, units)  # shares its blocks, so that training changes it, too
     done = _run(records, net, out, log, resume, as_json)
     result = _result(net, done, parts.test, objective, out, len(training)) | told_of(records, new_layer)
-    result |= {"notes": parts.notes} if as_json else {}
+    if as_json:
+        result |= {"columns": column_facts(parts.encoder)} if parts.encoder else {}
+        result["notes"] = parts.notes
     if report is not None:
         path = report / "index.html"
         shown = parts.test or training

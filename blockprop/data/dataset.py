@@ -10,7 +10,7 @@ from torch import Tensor
 from blockprop.errors import DataError, SettingError, shape
 
 if TYPE_CHECKING:
-    from blockprop.data.encoding import TableEncoder
+    from blockprop.data.tables.encoder import TableEncoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +21,7 @@ class Dataset:
     y: int64 class numbers (n,); or float targets (n,) or (n, k) in their own units; or None if unknown.
     classes: the classes' names by number; None for regression.
     features: the names of x's columns, if it comes from a table.
+    rows: what people call the examples, if it comes from a table: the line of the file, int64 (n,).
     Raises DataError if x and y differ in length or a class number has no name.
     """
 
@@ -29,6 +30,7 @@ class Dataset:
     classes: tuple[str, ...] | None = None
     name: str = "data"
     features: tuple[str, ...] | None = None
+    rows: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.y is None:
@@ -54,7 +56,8 @@ class Dataset:
             indices = range(*indices.indices(len(self)))
         rows = torch.as_tensor(list(indices) if isinstance(indices, range) else indices)
         rows = rows if rows.numel() else rows.long()
-        return replace(self, x=self.x[rows], y=None if self.y is None else self.y[rows])
+        y, lines = (None if part is None else part[rows] for part in (self.y, self.rows))
+        return replace(self, x=self.x[rows], y=y, rows=lines)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -14,11 +14,13 @@ import numpy as np
 
 from blockprop.data.arrays import examples, find_idx, is_idx, read_idx, read_npz
 from blockprop.data.dataset import Data, Dataset
-from blockprop.data.encoding import TableEncoder
 from blockprop.data.image_folders import Reading, read_image_file, read_image_folder, reading_of
 from blockprop.data.labels import labels
 from blockprop.data.sizing import in_size
-from blockprop.data.tables import read_table, table_data
+from blockprop.data.tables.deciding import Wishes
+from blockprop.data.tables.encoder import TableEncoder
+from blockprop.data.tables.examples import table_data
+from blockprop.data.tables.files import Table, read_table
 from blockprop.errors import BlockpropWarning, DataError, SettingError, suggestion
 from blockprop.pictures.image_kinds import is_image
 from blockprop.pictures.preprocessing import Preprocessing
@@ -41,6 +43,11 @@ def read_data(
     sight: Preprocessing | None = None,
     classes: Sequence[str] | None = None,
     task: str | None = None,
+    drop: Sequence[str] = (),
+    text: Sequence[str] = (),
+    number: Sequence[str] = (),
+    decimal: str | None = None,
+    header: bool | None = None,
     warn: bool = True,
 ) -> Data:
     """Read examples and labels from a file, a folder, or by name.
@@ -53,6 +60,9 @@ def read_data(
     size, channels: what all pictures are brought to; by default the first one's.   sight: which part of a picture a
         network sees, and how (`pictures.sight`), in place of both.
     classes: the classes' names in order, if that is settled. task: "classify" or "regress" instead of deciding.
+    drop, text, number: columns of a table to leave out, or to take for words or for numbers, instead of deciding.
+    decimal: "point" or "comma", where a table does not show what "1,234" is. header: whether a table's first row holds
+        the columns' names, instead of deciding.
     warn: whether to give a warning for each of the data's notes: what was guessed, left out or odd.
     Raises DataError naming the file and the row, SettingError for an argument outside its range.
     """
@@ -65,11 +75,12 @@ def read_data(
         "task": task,
         "classes": classes,
     }
-    tabular |= {"test_fraction": test_fraction, "seed": seed}
+    wishes = Wishes(tuple(drop), tuple(text), tuple(number), decimal)
+    tabular |= {"test_fraction": test_fraction, "seed": seed, "wishes": wishes}
     if name in NAMES and name != "digits":
         data = _named_table(name, tabular)
     elif path.suffix.lower() in TABLES and not path.is_dir():
-        data = table_data(read_table(_checked(path)), name, **tabular)
+        data = table_data(read_table(_checked(path), header=header, encoder=encoder), name, **tabular)
     else:
         data = _arrays(path, need_labels, reading_of(size, channels, sight), classes, task)
         if data.test is None and test_fraction:
@@ -146,7 +157,7 @@ def _named_table(name: str, tabular: dict[str, Any]) -> Data:
         tabular = tabular | {"classes": tabular["classes"] or [str(n) for n in names]}
     else:
         tabular = tabular | {"task": tabular["task"] or "regress"}
-    return table_data(frame, name, **tabular)
+    return table_data(Table(frame), name, **tabular)
 
 
 def _digits() -> Dataset:

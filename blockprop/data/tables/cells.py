@@ -1,0 +1,119 @@
+"""Cells of a table's column, as they stand there, and what counts as nothing.
+
+What a cell means is decided by the cell and by what a column learned in training, never by the other rows of its file.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from blockprop.data.tables.written import Written, written
+
+Cell: TypeAlias = str | int | float | pd.Timestamp
+"""Text without spaces around it, or what a typed file (parquet, a DataFrame) holds."""
+
+MISSING = {"", "NA", "N/A", "n/a", "N.A.", "n.a.", "NaN", "nan", "NAN", "NULL", "Null", "null", "(null)", "#N/A"} | {
+    *("#NA", "<NA>", "NaT", r"\N")
+}
+"""What stands for nothing in any column."""
+NO_NUMBER = {"-", "--", "---", "–", "—", "−", "?", "??", ".", "..", "...", "*", "None", "none", "NONE", "nil"} | {
+    *("na", "missing", "Missing", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!")
+}
+"""What people write where a number or a time is missing; among words each is a word."""
+INVISIBLE = "\ufeff\u200b\u00ad"
+ROWS_NAMED = 3
+"""Rows that a message names; the others are counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """A column's cells: each different one once, and which of them stands in which row.
+
+    places: (n,) an index into `different` for each row, −1 where nothing stands. rows: what people call the rows.
+    """
+
+    name: str
+    different: tuple[Cell, ...]
+    places: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, column: pd.Series) -> "Cells":
+        """The cells of a column of text, or of numbers, truth values or times; times are those in UTC."""
+        if column.dtype == object and not all(isinstance(value, str) for value in column):
+            column = column.map(plain)
+        places, values = pd.factorize(column)
+        cells = [plain(value) for value in values.tolist()]
+        kept = [i for i, cell in enumerate(cells) if cell not in MISSING]
+        new_place = np.full(len(cells) + 1, -1)
+        new_place[kept] = range(len(kept))
+        return cls(str(column.name), tuple(cells[i] for i in kept), new_place[places], column.index.to_numpy())
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """How often each of the different cells stands in the column."""
+        return np.bincount(self.places[self.places >= 0], minlength=len(self.different))
+
+    @cached_property
+    def numbers(self) -> list[Written | None]:
+        """What each of the different cells can be read as."""
+        return [written(cell) for cell in self.different]
+
+    @property
+    def missing(self) -> np.ndarray:
+        """The rows in which nothing stands."""
+        return self.rows[self.places < 0]
+
+    def rows_of(self, index: int) -> np.ndarray:
+        """The rows in which one of the different cells stands."""
+        return self.rows[self.places == index]
+
+    def named(self, index: int) -> str:
+        """ "'?' (row 57)": one of the different cells, and where it stands."""
+        return f"{text_of(self.different[index])!r} ({rows_named(self.rows_of(index))})"
+
+    def each(self, values: Sequence[Any] | np.ndarray, nothing: Any) -> np.ndarray:
+        """The value of each row's cell, given that of each different one."""
+        return np.concatenate([np.asarray(values).reshape(-1), [nothing]])[self.places]
+
+
+def plain(value: Any) -> Cell:
+    """A cell of a typed file: numbers and times as such, truth values as text, nothing as the empty text."""
+    if isinstance(value, str):
+        return value.strip().strip(INVISIBLE).strip()
+    if value is None or value is pd.NaT or value is pd.NA:
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, pd.Timestamp):
+        return value.tz_convert(None) if value.tz else value
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating | Decimal):
+        return "" if np.isnan(float(value)) else float(value)
+    return plain(pd.Timestamp(value)) if hasattr(value, "isoformat") else str(value)
+
+
+def text_of(cell: Cell) -> str:
+    """A cell as the name of a category; whole numbers without a decimal point."""
+    if isinstance(cell, float):
+        cell = repr(cell)
+    if isinstance(cell, pd.Timestamp):
+        return cell.isoformat()
+    return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", str(cell))
+
+
+def rows_named(rows: Sequence[int] | np.ndarray) -> str:
+    """ "row 3", "rows 3 and 5", "rows 3, 5, 8 and 2 more"."""
+    first = [str(row) for row in rows[:ROWS_NAMED]]
+    if len(rows) == 1:
+        return f"row {first[0]}"
+    if len(rows) > ROWS_NAMED:
+        return f"rows {', '.join(first)} and {len(rows) - ROWS_NAMED} more"
+    return f"rows {', '.join(first[:-1])} and {first[-1]}"
