@@ -30,6 +30,7 @@ from blockprop.commands.console import INTERRUPTED, Loudness, is_verbose, printa
 from blockprop.commands.habits import Quiet, Verbose, with_habits
 from blockprop.commands.mistyped import in_words
 from blockprop.commands.picture_commands import PICTURE_COMMANDS, as_function
+from blockprop.commands.repeated import EachOnce
 from blockprop.errors import BlockpropError
 from blockprop.version import __version__
 
@@ -61,7 +62,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 }
 """By name: (the function, what its help ends with), in the order of the help."""
 for name, (function, epilog) in COMMANDS.items():
-    app.command(name, epilog=epilog)(with_habits(function))
+    app.command(name, cls=EachOnce, epilog=epilog)(with_habits(function))
 
 
 def _print_version(wanted: bool) -> None:

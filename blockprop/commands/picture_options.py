@@ -27,14 +27,13 @@ NetworkFile = Annotated[
     ),
 ]
 Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photographs: PNG, JPEG, TIFF, WebP, …")]
-LookedAt = Annotated[
-    str,
-    typer.Option(
-        "--target",
-        "-t",
-        help="What is looked at: a class by name or number; top, top3: the likeliest; a node; node:channel; "
-        "node:channel,y,x.",
-    ),
+LOOKED_AT = (
+    "What is looked at: a class by name or number; top, top3: the likeliest; a node; node:channel; node:channel,y,x"
+)
+LookedAt = Annotated[str, typer.Option("--target", "-t", help=f"{LOOKED_AT}.")]
+LookedAtEach = Annotated[
+    list[str] | None,
+    typer.Option("--target", "-t", help=f"{LOOKED_AT}; repeat it for several, a map each. By default top."),
 ]
 Output = Annotated[
     str | None, typer.Option(help="Which output holds the scores of the classes, if the network has several.")

@@ -62,7 +62,7 @@ class PictureSettings:
 
     command: its name.   epilog: of its help.   least_pictures: so many are read at least.   keeps_state: whether Ctrl-C
     leaves a state to go on from.   pictures_choose_network: whether the network that comes with the package is chosen
-    by the pictures that are read.   before: settings that older files lack, and what they were when these were made.
+    by the pictures that are read.
     """
 
     command: ClassVar[str]
@@ -70,7 +70,6 @@ class PictureSettings:
     least_pictures: ClassVar[int] = 0
     keeps_state: ClassVar[bool] = False
     pictures_choose_network: ClassVar[bool] = True
-    before: ClassVar[Mapping[str, Any]] = {}
 
     network: NetworkFile = None
     out: Annotated[Path | None, OPTION_ONLY] = None
@@ -81,6 +80,11 @@ class PictureSettings:
     seed: PictureSeed = 0
     device: Annotated[Device, OPTION_ONLY] = "cpu"
     as_json: Annotated[Json, OPTION_ONLY] = False
+
+    @classmethod
+    def of_file(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings in a file, with what older files lack or call otherwise, as it was when these were made."""
+        return dict(settings)
 
     def completed(self) -> Self:
         """With what the words of the command line come to: where the picture goes, which pictures are read.

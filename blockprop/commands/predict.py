@@ -30,7 +30,7 @@ from blockprop.pictures.image_kinds import files_in, is_image, left_out
 from blockprop.pictures.photos import read_photo
 from blockprop.saving.files import require_writable, write_file
 from blockprop.training.evaluation import predict as outputs_for
-from blockprop.visualize.objectives.scores import softmax_at
+from blockprop.visualize.objectives.scores import gives_classes, softmax_at
 
 EPILOG = (
     "Examples:\n\n"
@@ -42,6 +42,12 @@ ROWS_SHOWN = 50
 """Rows of predictions that are printed at most."""
 BAR = 20
 """Characters of a bar that stands for 100 %."""
+NO_CLASSES = (
+    "the network names no classes, so that its numbers are shown as they are; if they are scores of classes, "
+    "`blockprop import --classes FILE` names these"
+)
+VALUES_SHOWN, LARGEST_SHOWN = 10, 3
+"""Numbers of a network without classes that are printed: all if there are not more than so many, else so many."""
 LEAST_NAME = 30
 """Characters of a class name that are always printed."""
 
@@ -91,6 +97,8 @@ def predict(
         require_writable(out)
     count = top or (5 if net.meta.get("picture") else 3)
     rows = [row for source in sources for row in _predictions(source, net, count, crop, notes)]
+    if photos and any("values" in row for row in rows):
+        notes.append(NO_CLASSES)
     notes += notes_of_parts({row["example"]: row["seen"] for row in rows if "seen" in row})
     say_all(notes, as_json)
     if out is not None:
@@ -149,7 +157,7 @@ def _of_photo(source: str, network: Network, top: int, crop: str | None) -> dict
     output = network(fitting(read_photo(source, settings), network)).cpu()
     if output.numel() != max(output.shape, default=1):
         name = network.outputs[0]
-        raise SettingError(f"the output {name!r} is {shape(output)}, not one score for each class")
+        raise SettingError(f"the output {name!r} is {shape(output)}, not one score for each class or number")
     return _prediction(source, output.flatten(), network, top) | {"seen": in_words(settings, height, width)}
 
 
@@ -157,7 +165,7 @@ def _prediction(name: str, output: Tensor, network: Network, top: int) -> dict[s
     if not output.isfinite().all():
         raise NotFiniteError(f"{name}: the network gives numbers that are not finite; is its preprocessing right?")
     classes = network.meta.get("classes") or []
-    if output.numel() == 1 or not (classes or network.meta.get("picture")):
+    if output.numel() == 1 or not gives_classes(network, network.outputs[0], output.numel()):
         return {"example": name, "values": output.flatten().tolist()}
     best = probabilities(output.float(), network).topk(min(top, len(output)))
     ranked = [
@@ -184,8 +192,16 @@ def probabilities(scores: Tensor, network: Network) -> Tensor:
 
 def _answer(row: dict[str, Any]) -> str:
     if "values" in row:
-        return ", ".join(f"{value:.6g}" for value in row["values"])
+        return _numbers(row["values"])
     return ", ".join(f"{guess['class']} {guess['probability']:.1%}" for guess in row["classes"])
+
+
+def _numbers(values: list[float]) -> str:
+    """What a network without classes gives: all of its numbers, or the largest of many."""
+    if len(values) <= VALUES_SHOWN:
+        return ", ".join(f"{value:.6g}" for value in values)
+    largest = sorted(range(len(values)), key=lambda i: -values[i])[:LARGEST_SHOWN]
+    return f"{len(values):,} numbers, the largest " + ", ".join(f"{values[i]:.4g} (output {i})" for i in largest)
 
 
 def _show_bars(rows: list[dict[str, Any]]) -> None:

@@ -84,7 +84,7 @@ def _settings(picture: str, how: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(arguments, dict) or "network" not in arguments:
         raise FormatError(f"{picture}: its settings are spoiled: there is no network among them")
     kind = PICTURE_COMMANDS[command]
-    settings = dict(kind.before) | arguments | {"seed": how.get("seed")}
+    settings = kind.of_file(arguments) | {"seed": how.get("seed")}
     annotations = settings_in_file(kind) | {"network": str}
     for name, value in settings.items():
         if name not in annotations:

@@ -1,19 +1,28 @@
 """`blockprop saliency`: which pixels of photographs speak for what a network sees in them."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import typer
 from torch import Tensor
 
-from blockprop.commands.captions import percent, sureness, titled
+from blockprop.commands.captions import Strength, strength
 from blockprop.commands.making import require_one
 from blockprop.commands.photos import SEEN_BEFORE, Seen, picture_file, read_seen, seen_notes
-from blockprop.commands.picture_options import OPTION_ONLY, Crop, LookedAt, MethodNames, Output, Photos, Samples, Side
+from blockprop.commands.picture_options import (
+    OPTION_ONLY,
+    Crop,
+    LookedAtEach,
+    MethodNames,
+    Output,
+    Photos,
+    Samples,
+    Side,
+)
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.saliency_maps import MAP_CELL, look, method_names
 from blockprop.engine.network import Network
@@ -38,13 +47,13 @@ class SaliencySettings(PictureSettings):
         "Examples:\n\n"
         "blockprop saliency goose.jpg --network squeezenet.safetensors\n\n"
         "blockprop saliency goose.jpg cat.jpg -m gradient -m guided -m grad_cam\n\n"
-        "blockprop saliency goose.jpg --target 'Egyptian cat' --as overlay --out why_cat.png"
+        "blockprop saliency goose.jpg --target 'Egyptian cat' --as overlay --out why_cat.png\n\n"
+        "blockprop saliency zoo.jpg -t lion -t tiger"
     )
     least_pictures = 1
-    before = SEEN_BEFORE
 
     pictures: Photos
-    target: LookedAt = "top"
+    targets: LookedAtEach = None
     methods: MethodNames = None
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The picture; by default PHOTO_saliency.png."), OPTION_ONLY
@@ -69,35 +78,44 @@ class SaliencySettings(PictureSettings):
         Path | None, typer.Option(help="A .npy file for the attribution, (channels, h, w)."), OPTION_ONLY
     ] = None
 
+    @classmethod
+    def of_file(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        called = {"targets" if name == "target" else name: value for name, value in settings.items()}
+        if "target" in settings:
+            called["targets"] = [settings["target"]]
+        return {**SEEN_BEFORE, **called}
+
     def completed(self) -> Self:
         if self.raw is not None:
             if self.raw.suffix != ".npy":
                 raise SettingError(f"--raw writes a .npy file, not {self.raw}")
             require_writable(self.raw)
         out = picture_file(self.out, f"{Path(self.pictures[0]).stem}_saliency.png")
-        return replace(self, out=out, methods=self.methods or ["gradient"])
+        return replace(self, out=out, methods=self.methods or ["gradient"], targets=self.targets or ["top"])
 
     def beside(self) -> list[Path]:
         return [self.raw] if self.raw else []
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """Photographs beside what speaks for the target in them, a row each."""
-        methods = method_names(self.methods or ["gradient"])
-        self._require_one_map(methods)
+        methods, targets = method_names(self.methods or ["gradient"]), list(dict.fromkeys(self.targets or ["top"]))
+        self._require_one_map(methods, targets)
         seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures]
-        choice = (self.target, self.output, self.samples, self.sigma, self.node, self.strict)
+        choice = (targets, self.output, self.samples, self.sigma, self.node, self.strict)
         looked = look(network, seen, methods, *choice, self.seed, around.quiet)
-        shares = [sureness(network, photo.x, self.target, self.output) for photo in seen]
+        strengths = [
+            [strength(network, photo.x, target, self.output) for target in targets for _ in methods] for photo in seen
+        ]
         if self.raw is not None:
             write_file(self.raw, _npy(looked[0][0].attribution[0]))
         if self.kind == "sheet":
-            picture = _saliency_sheet(seen, looked, shares)
+            picture = _saliency_sheet(seen, looked, strengths)
         else:
             map = looked[0][0].map
             picture = overlay(seen[0].shown, map) if self.kind == "overlay" else heat(map)
-        return _with_facts(picture, seen, looked, shares)
+        return _with_facts(picture, seen, looked, strengths)
 
-    def _require_one_map(self, methods: Sequence[str]) -> None:
+    def _require_one_map(self, methods: Sequence[str], targets: Sequence[str]) -> None:
         """SettingError if there are several maps where one is meant."""
         if self.kind not in KINDS:
             raise SettingError(f"there is no kind of picture {self.kind!r}{suggestion(self.kind, KINDS)}")
@@ -105,33 +123,38 @@ class SaliencySettings(PictureSettings):
             what = "--raw" if self.raw else f"--as {self.kind}"
             require_one("photograph", self.pictures, what)
             require_one("method", methods, what)
+            require_one("target", targets, what)
 
 
 def _with_facts(
-    picture: Tensor, seen: Sequence[Seen], looked: Sequence[Sequence[Saliency]], shares: Sequence[float | None]
+    picture: Tensor, seen: Sequence[Seen], looked: Sequence[Sequence[Saliency]], strengths: Sequence[Sequence[Strength]]
 ) -> Made:
     """The picture with what was looked at, by which method, and what each method could not reach."""
-    rows, facts, notes = [["picture", "target", "probability", "method"]], [], []
-    for photo, maps, share in zip(seen, looked, shares, strict=True):
-        for one in maps:
+    rows, facts, notes = [["picture", "target", _heading(strengths), "method"]], [], []
+    for photo, maps, strong in zip(seen, looked, strengths, strict=True):
+        for one, how in zip(maps, strong, strict=True):
             target, method = one.targets[0], one.method
-            rows.append([photo.name, target, percent(share), method])
-            facts.append(
-                {"picture": photo.name, "target": target, "probability": share, "method": method, "seen": photo.part}
-            )
+            rows.append([photo.name, how.named(target), how.words, method])
+            facts.append({"picture": photo.name, "target": target, **how.facts, "method": method, "seen": photo.part})
         notes += [f"{photo.name}, {one.coverage}" for one in maps if one.coverage and not one.coverage.complete]
     coverage = sorted({str(one.coverage).splitlines()[0] for maps in looked for one in maps if one.coverage})
     return Made(picture, {"saliency": facts, "coverage": coverage}, rows, notes=[*seen_notes(seen), *coverage, *notes])
 
 
+def _heading(strengths: Sequence[Sequence[Strength]]) -> str:
+    """What the numbers of a table are called."""
+    kinds = {how.probability is None for strong in strengths for how in strong}
+    return "probability" if kinds == {False} else "value" if kinds == {True} else "probability or value"
+
+
 def _saliency_sheet(
-    seen: Sequence[Seen], looked: Sequence[Sequence[Saliency]], shares: Sequence[float | None]
+    seen: Sequence[Seen], looked: Sequence[Sequence[Saliency]], strengths: Sequence[Sequence[Strength]]
 ) -> Tensor:
     tiles, alone = [], len(seen) == len(looked[0]) == 1
-    for photo, maps, share in zip(seen, looked, shares, strict=True):
+    for photo, maps, strong in zip(seen, looked, strengths, strict=True):
         tiles.append((photo.shown, f"{photo.name}\n"))
-        for one in maps:
-            caption = f"{one.method.replace('_', ' ')}\n{titled(one.targets[0], share)}"
+        for one, how in zip(maps, strong, strict=True):
+            caption = f"{one.method.replace('_', ' ')}\n{how.titled(one.targets[0])}"
             tiles.append((overlay(photo.shown, one.map), caption))
     if alone:
         one = looked[0][0]

@@ -1,5 +1,6 @@
 """Saliency maps of several photographs by several methods, with a progress bar."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ def look(
     network: Network,
     seen: Sequence[Seen],
     methods: Sequence[str],
-    target: str,
+    targets: Sequence[str],
     output: str | None = None,
     samples: int = 50,
     sigma: float = 0.15,
@@ -28,14 +29,15 @@ def look(
     seed: int = 0,
     quiet: bool = False,
 ) -> list[list[Saliency]]:
-    """For each photograph, what each method finds."""
-    score(network, target, output)  # raises before the bar is drawn
+    """For each photograph what each method finds, one target after the other."""
+    for target in targets:
+        score(network, target, output)  # raises before the bar is drawn
     passes = {method: samples if METHODS[method].passes else 1 for method in methods}
     maps: list[list[Saliency]] = []
-    with counted("Looking", len(seen) * sum(passes.values()), quiet) as advance:
+    with counted("Looking", len(seen) * len(targets) * sum(passes.values()), quiet) as advance:
         for photo in seen:
             maps.append([])
-            for method in methods:
+            for target, method in itertools.product(targets, methods):
                 values = {METHODS[method].passes: samples, "sigma": sigma, "node": node}
                 settings: dict[str, Any] = {name: values[name] for name in METHODS[method].settings if name in values}
                 bar = Passes(advance, f"{photo.name}, {method}", passes[method])

@@ -1,10 +1,10 @@
 """`blockprop sanity`: whether a method's map changes when the network forgets what it has learned."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import typer
@@ -38,7 +38,6 @@ class SanitySettings(PictureSettings):
     command = "sanity"
     epilog = "Example:\n\nblockprop sanity goose.jpg --network squeezenet.safetensors -m gradient -m guided"
     least_pictures = 1
-    before = SEEN_BEFORE
 
     pictures: Photos
     target: LookedAt = "top"
@@ -50,6 +49,10 @@ class SanitySettings(PictureSettings):
     crop: Crop = None
     side: Side = None
     output: Output = None
+
+    @classmethod
+    def of_file(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {**SEEN_BEFORE, **settings}
 
     def completed(self) -> Self:
         out = picture_file(self.out, f"{Path(self.pictures[0]).stem}_sanity.png")

@@ -1,16 +1,16 @@
 """`blockprop segment`: the object that a network sees, cut out of photographs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import torch
 import typer
 from torch import Tensor
 from torch.nn import functional
 
-from blockprop.commands.captions import percent, sureness, titled
+from blockprop.commands.captions import strength
 from blockprop.commands.making import require_one
 from blockprop.commands.photos import SEEN_BEFORE, Seen, picture_file, read_seen, seen_notes
 from blockprop.commands.picture_options import OPTION_ONLY, Crop, LookedAt, Output, Photos, Samples, Side
@@ -36,7 +36,6 @@ class SegmentSettings(PictureSettings):
     command = "segment"
     epilog = "Example:\n\nblockprop segment goose.jpg --network squeezenet.safetensors --mask goose_mask.png"
     least_pictures = 1
-    before = SEEN_BEFORE
 
     pictures: Photos
     target: LookedAt = "top"
@@ -59,6 +58,10 @@ class SegmentSettings(PictureSettings):
     side: Side = None
     output: Output = None
 
+    @classmethod
+    def of_file(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {**SEEN_BEFORE, **settings}
+
     def completed(self) -> Self:
         out = picture_file(self.out, f"{Path(self.pictures[0]).stem}_segment.png")
         if self.mask is not None:
@@ -74,36 +77,36 @@ class SegmentSettings(PictureSettings):
         if self.mask is not None:
             require_one("photograph", self.pictures, "--mask")
         seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures]
-        choice = (self.target, self.output, self.samples)
+        choice = ([self.target], self.output, self.samples)
         looked = look(network, seen, [method], *choice, seed=self.seed, quiet=around.quiet)
-        tiles, rows, boxes, notes = [], [["picture", "target", "probability", "box", "of the picture"]], [], []
+        tiles, rows, boxes, notes = [], [["picture", "target", "strength", "box", "of the picture"]], [], []
         for photo, (saliency,) in zip(seen, looked, strict=True):
-            strength = _strength(saliency)
-            cut = self._cut(photo, strength)
+            weights = _weights(saliency)
+            cut = self._cut(photo, weights)
             mask = _in_file(cut.mask, photo)
-            box, share = bounding_box(mask), sureness(network, photo.x, self.target, self.output)
+            box, how = bounding_box(mask), strength(network, photo.x, self.target, self.output)
             target, part = saliency.targets[0], f"{float(mask.float().mean()):.1%}"
             shown = _sized(cut.mask, photo.shown.shape[1:])
             tiles += [
-                (boxed(photo.shown, bounding_box(shown)), f"{photo.name}\n{titled(target, share)}"),
-                (overlay(photo.shown, strength), f"{method.replace('_', ' ')}\n"),
+                (boxed(photo.shown, bounding_box(shown)), f"{photo.name}\n{how.titled(target)}"),
+                (overlay(photo.shown, weights), f"{method.replace('_', ' ')}\n"),
                 (masked(photo.shown, shown), f"the object\n{part} of the picture"),
             ]
-            rows.append([photo.name, target, percent(share), "{},{} to {},{}".format(*box), part])
+            rows.append([photo.name, how.named(target), how.words, "{},{} to {},{}".format(*box), part])
             height, width = photo.size
-            facts = {"picture": photo.name, "target": target, "probability": share, "seen": photo.part}
+            facts = {"picture": photo.name, "target": target, **how.facts, "seen": photo.part}
             boxes.append(facts | {"box": list(box), "width": width, "height": height})
             notes += [f"{photo.name}: {cut.note}"] if cut.note else []
             if self.mask is not None:
                 write_picture(self.mask, mask[None].float())
         return Made(sheet(tiles, 3, side=MAP_CELL), {"boxes": boxes}, rows, notes=[*seen_notes(seen), *notes])
 
-    def _cut(self, photo: Seen, strength: Tensor) -> Segmentation:
+    def _cut(self, photo: Seen, weights: Tensor) -> Segmentation:
         seeds = (self.foreground, self.background)
-        return segment(_at_most(photo.shown, CUT), strength, *seeds, self.rounds, self.smooth, self.hold, self.seed)
+        return segment(_at_most(photo.shown, CUT), weights, *seeds, self.rounds, self.smooth, self.hold, self.seed)
 
 
-def _strength(saliency: Saliency) -> Tensor:
+def _weights(saliency: Saliency) -> Tensor:
     """How strongly each place counts; of maps without colors, only what speaks for the target."""
     attribution = saliency.attribution
     return attribution.abs().amax(1)[0] if attribution.shape[1] > 1 else saliency.map[0].clamp(min=0)

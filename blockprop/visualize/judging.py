@@ -18,7 +18,7 @@ from blockprop.errors import SettingError, ShapeError, shape
 from blockprop.pictures.photos import picture as checked
 from blockprop.pictures.picture_files import from_pixels, to_pixels
 from blockprop.visualize.objectives.score_kinds import ClassScore, TopScore, by_class
-from blockprop.visualize.objectives.scores import Target, score
+from blockprop.visualize.objectives.scores import Target, gives_classes, score
 
 DRAWS = 16
 QUALITY = 75
@@ -28,12 +28,16 @@ QUALITY = 75
 def class_probabilities(network: Network, picture: Tensor, target: Target, output: str | None = None) -> list[float]:
     """The probabilities of the classes that a target stands for, in one picture; empty if it stands for none.
 
+    A network has classes if it names them, or ends with a softmax: other outputs are numbers of any kind.
+
     target: a class, "top", "top3": as in `score`.   Softmax over all classes; the mean over further axes before.
     """
     objective = score(network, target, output)
     if not isinstance(objective, ClassScore | TopScore):
         return []
     y = network.values(checked(picture, network), keep=(objective.node,))[objective.node]
+    if not gives_classes(network, objective.node, by_class(y).shape[1]):
+        return []
     decided = objective.fixed(y)
     assert isinstance(decided, ClassScore)
     numbers = [decided.numbers] if isinstance(decided.numbers, int) else decided.numbers[0].tolist()

@@ -23,11 +23,11 @@ pytestmark = pytest.mark.usefixtures("network_and_photo")
 
 ASCENT = {"network", "targets", "size", "steps", "rate", "canvas", "transforms", "l2", "total_variation", "doubt"}
 ASCENT |= {"output", "seed", "stop"}
-MAPS = {"network", "pictures", "target", "samples", "crop", "side", "output", "seed"}
+MAPS = {"network", "pictures", "samples", "crop", "side", "output", "seed"}
 IN_FILES = {
-    "saliency": MAPS | {"methods", "kind", "sigma", "node", "strict"},
-    "segment": MAPS | {"method", "foreground", "background", "rounds", "smooth", "hold"},
-    "sanity": MAPS | {"methods"},
+    "saliency": MAPS | {"targets", "methods", "kind", "sigma", "node", "strict"},
+    "segment": MAPS | {"target", "method", "foreground", "background", "rounds", "smooth", "hold"},
+    "sanity": MAPS | {"target", "methods"},
     "maximize": ASCENT | {"pictures", "start", "optimizer", "count", "diversity", "diversity_node", "redirect_steps"},
     "sheet": ASCENT | {"most", "at_once", "columns"},
     "dream": {"network", "pictures", "start", "guided", "layers", "size", "steps", "octaves", "octave_scale", "rate"}

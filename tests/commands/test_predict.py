@@ -66,7 +66,7 @@ def test_people_see_bars(capsys: Output) -> None:
 
 
 def test_five_classes_of_many(capsys: Output) -> None:
-    network = Sequential({"pool": GlobalAvgPool(), "fc": Linear(3, 7)})
+    network = Sequential({"pool": GlobalAvgPool(), "fc": Linear(3, 7), "softmax": Softmax(1)})
     path = saved(with_preprocessing(network, Preprocessing(8)))
     (row,) = run_json(capsys, "predict", path, colored("red"))["predictions"]
     assert len(row["classes"]) == 5
@@ -98,7 +98,7 @@ def test_predictions_in_a_table(capsys: Output) -> None:
 )
 def test_probabilities_whatever_the_network_ends_with(capsys: Output, ending: dict) -> None:
     network = Sequential({"pool": GlobalAvgPool(), "scores": Affine(2.0)} | ending)
-    path = saved(with_preprocessing(network, Preprocessing(8)))
+    path = saved(with_preprocessing(network, Preprocessing(8), None if ending else ["a", "b", "c"]))
     (row,) = run_json(capsys, "predict", path, colored("red"))["predictions"]
     shares = torch.tensor([2.0, 0, 0]).softmax(0).tolist()
     assert [found["probability"] for found in row["classes"]] == pytest.approx(shares)
@@ -144,6 +144,26 @@ def test_one_number_is_no_class(capsys: Output) -> None:
     assert capsys.readouterr().out.splitlines()[1].split() == ["red.png", "2"]
 
 
+@pytest.mark.parametrize("count", [4, 12])
+def test_numbers_that_are_no_classes_are_shown_as_they_are(count: int, capsys: Output) -> None:
+    """A network of features, of measurements, or one whose names are of another output: no percent."""
+    network = Sequential({"pool": GlobalAvgPool(), "fc": Linear(3, count)})
+    network.blocks["fc"].weight.copy_(torch.arange(count * 3.0).reshape(count, 3))
+    path = saved(with_preprocessing(network, Preprocessing(8)))
+    found = run_json(capsys, "predict", path, colored("red"))
+    assert found["predictions"][0]["values"] == pytest.approx([3.0 * i for i in range(count)])
+    assert "names no classes" in found["notes"][0]
+    assert main(["predict", path, "red.png"]) == 0
+    shown = capsys.readouterr().out.splitlines()[1]
+    few, many = "red.png  0, 3, 6, 9", "red.png  12 numbers, the largest 33 (output 11), 30 (output 10), 27 (output 9)"
+    assert shown == (few if count == 4 else many)
+    (seen,) = run_json(capsys, "saliency", "red.png", "--network", path)["saliency"]
+    assert seen["probability"] is None
+    assert seen["value"] == pytest.approx(3.0 * (count - 1))
+    assert main(["saliency", "red.png", "--network", path]) == 0
+    assert f"output {count - 1}" in capsys.readouterr().out
+
+
 def test_numbers_that_are_not_finite_are_not_shown(capsys: Output) -> None:
     network = Sequential({"pool": GlobalAvgPool(), "fc": Linear(3, 2)})
     network.blocks["fc"].bias.fill_(float("nan"))
@@ -176,12 +196,12 @@ def test_the_example_in_the_sentence_is_right(capsys: Output) -> None:
     assert json.loads(example)["channels"] == "BGR"
     Path("net.json").write_text(example)
     (row,) = run_json(capsys, "predict", network, photo)["predictions"]
-    assert row["classes"][0]["class"] == "2"
+    assert max(row["values"]) == row["values"][2]
 
 
 def test_published_networks_bring_it_along(capsys: Output) -> None:
     network = of_color()
-    network.meta["preprocessing"] = SEES.to_dict()
+    network.meta |= {"preprocessing": SEES.to_dict(), "classes": ["blue", "green", "red"]}
     (row,) = run_json(capsys, "predict", saved(network), colored("red"))["predictions"]
     assert row["classes"][0]["number"] == 2
 

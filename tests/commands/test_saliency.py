@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from blockprop.pictures.photos import read_photo
-from blockprop.pictures.picture_files import read_picture
+from blockprop.pictures.picture_files import read_picture, read_settings, write_picture
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.visualize import saliency
-from tests.commands.running import PHOTO, Output, run_json, small
+from tests.commands.running import PHOTO, Output, run_json, sentence, small
 
 pytestmark = pytest.mark.usefixtures("network_and_photo")
 
@@ -66,3 +66,27 @@ def test_every_kind_of_picture_is_seen(mode: str, capsys: Output) -> None:
         picture.convert(mode).save("kind.tif" if mode == "CMYK" else "kind.png")
     run_json(capsys, "saliency", "kind.tif" if mode in ("CMYK", "I;16") else "kind.png", "--out", "a.png")
     assert read_picture("a.png").shape[1] == 3
+
+
+def test_each_target_has_its_own_map_side_by_side(capsys: Output) -> None:
+    both = run_json(capsys, "saliency", PHOTO, "-t", "red fox", "-t", "gray wolf", "-m", "gradient", "-m", "guided")
+    rows = [(row["target"], row["method"]) for row in both["saliency"]]
+    assert rows == [(target, method) for target in ("red fox", "gray wolf") for method in ("gradient", "guided")]
+    assert both["saliency"][0]["probability"] != both["saliency"][2]["probability"]
+    width = read_picture("photo_saliency.png").shape[3]
+    assert width > 4 * 384  # the photograph, and a map for each target and method
+    assert sentence(capsys, "saliency", PHOTO, "-t", "0", "-t", "1", "--as", "map").endswith(
+        "--as map is for one target, came 2"
+    )
+
+
+def test_a_picture_from_when_there_was_one_target_is_made_again(capsys: Output) -> None:
+    run_json(capsys, "saliency", PHOTO, "-t", "red fox", "--crop", "whole", "--out", "a.png")
+    how = read_settings("a.png")
+    assert how["arguments"].pop("targets") == ["red fox"]
+    how["arguments"]["target"] = "red fox"
+    write_picture("old.png", read_picture("a.png")[0], how)
+    assert run_json(capsys, "replay", "old.png")["same_pixels"] is True
+    how["arguments"]["target"] = 3
+    write_picture("forged.png", read_picture("a.png")[0], how)
+    assert "its settings are spoiled: targets is [3]" in sentence(capsys, "replay", "forged.png")

@@ -1,5 +1,8 @@
 """What is looked at: every way to say it, its value and its seed, and what is said about names that do not exist."""
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +12,7 @@ from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool, Linear, LogSoftmax,
 from blockprop.engine.objectives import Objective, cross_entropy
 from blockprop.engine.plan import Node
 from blockprop.errors import GraphError, SettingError, ShapeError
+from blockprop.visualize import saliency, sanity
 from blockprop.visualize.objectives.scores import fixed, score, scores_node, titles, values
 
 CLASSES = ["goose", "red fox, Vulpes vulpes", "kit fox", "crane", "crane", "mongoose"]
@@ -55,7 +59,7 @@ def test_top_is_each_examples_own_and_decided_when_evaluated() -> None:
     decided = fixed(objective, {"linear1": SCORES})
     assert titles(decided, 2) == ["crane + crane", "goose + red fox, Vulpes vulpes"]
     assert float(decided.evaluate({"linear1": SCORES.flip(1)})[0]) == (2 + 3) + (4 + 5)
-    with pytest.raises(ShapeError, match="decided for 2 examples, came 1"):
+    with pytest.raises(ShapeError, match="expected a class for each of 1 pictures, came 2"):
         decided.evaluate({"linear1": SCORES[:1]})
 
 
@@ -174,7 +178,7 @@ def test_what_turns_out_not_to_exist() -> None:
     with pytest.raises(SettingError, match="has 2 x 3 places in a channel; there is no place"):
         evaluated("relu1:1,2,0", y)
     unnamed = Network(network().nodes)
-    with pytest.raises(SettingError, match="has 6 classes, so there is no class '6'"):
+    with pytest.raises(SettingError, match="has 6 classes, so there is no class 6"):
         evaluated(6, SCORES, unnamed)
     with pytest.raises(SettingError, match="no names of classes"):
         score(unnamed, "goose")
@@ -193,3 +197,70 @@ def test_infinite_scores_of_others_do_no_harm() -> None:
     y = SCORES.clone()
     y[:, 5] = -torch.inf
     assert evaluated("kit fox", y)[0] == 10
+
+
+LABELS = [torch.tensor([4, 0]), np.array([4, 0]), torch.tensor([4, 0], dtype=torch.int32)]
+
+
+@pytest.mark.parametrize("labels", LABELS, ids=lambda labels: str(labels.dtype))
+def test_labels_are_a_class_for_each_example(labels: Tensor | np.ndarray) -> None:
+    value, seed = evaluated(labels, SCORES)
+    assert value == 5 + 9
+    assert seed.tolist() == [[0, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, 0]]
+    assert titles(score(network(), labels), 2) == ["crane", "goose"]
+    assert values(score(network(), labels), {"linear1": SCORES}).tolist() == [5, 9]
+
+
+@pytest.mark.parametrize("one", [np.int64(2), np.array(2), torch.tensor(2, dtype=torch.uint8)], ids=repr)
+def test_one_number_of_any_type_is_the_class_of_all(one: object) -> None:
+    assert evaluated(one, SCORES)[1].tolist() == [[0, 0, 1, 0, 0, 0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.tensor([1, 2, 3]), "expected a class for each of 2 pictures, came 3"),
+        (torch.tensor([1]), "expected a class for each of 2 pictures, came 1"),
+        (torch.tensor([1, 6]), "so there is no class 6"),
+        (torch.tensor([-1, 1]), "so there is no class -1"),
+        (torch.tensor([1.0, 2.0]), r"\(n,\), a class for each picture; came 2 of torch.float32"),
+        (torch.tensor([True, False]), "came 2 of torch.bool"),
+        (torch.eye(6, dtype=torch.long)[:2], "came 2 x 6 of torch.int64"),
+        (torch.zeros(0, dtype=torch.long), "came 0 of torch.int64"),
+    ],
+    ids=repr,
+)
+def test_labels_that_are_none(labels: Tensor, message: str) -> None:
+    with pytest.raises((ShapeError, SettingError), match=message):
+        evaluated(labels, SCORES)
+
+
+@pytest.mark.parametrize("several", [[3, 4], (3, 4), range(2), ["goose", "crane"], [np.int64(1), 2, 3]], ids=repr)
+@pytest.mark.parametrize("explain", [saliency, lambda *given: list(sanity(*given))], ids=["saliency", "sanity"])
+def test_a_list_that_could_be_labels_is_refused(several: object, explain: Callable) -> None:
+    with pytest.raises(SettingError, match=r"could mean a class for each of them or the sum of these"):
+        explain(network(), torch.rand(2, 3, 8, 8), several)
+
+
+def test_a_list_that_cannot_be_labels_is_a_sum() -> None:
+    x = torch.rand(2, 3, 8, 8)
+    net = network()
+    for several in (["relu1:0", "relu1:1"], ["top", "relu1"], {0: 1, 3: 1}, [3]):
+        saliency(net, x, several)
+    both, (a, b) = saliency(net, x[:1], [0, 3]), (saliency(net, x[:1], one) for one in (0, 3))
+    torch.testing.assert_close(both.attribution, a.attribution + b.attribution)
+
+
+def test_labels_explain_each_picture_by_its_own_class() -> None:
+    net, x = network(), torch.rand(2, 3, 8, 8)
+    both = saliency(net, x, torch.tensor([3, 1]), "smooth_grad", samples=2)
+    for i, number in enumerate((3, 1)):
+        alone = saliency(net, x[i : i + 1], number, "smooth_grad", samples=2)
+        torch.testing.assert_close(both.map[i], alone.map[0])
+        assert both.targets[i] == alone.targets[0]
+
+
+def test_names_of_classes_are_not_lent_to_other_outputs() -> None:
+    inner = Network(network().nodes, outputs=("globalavgpool1", "linear1"), meta={"classes": CLASSES})
+    with pytest.raises(SettingError, match=r"gives 4 numbers, which are none of the network's 6 classes; .*pool1:2'"):
+        saliency(inner, torch.rand(1, 3, 8, 8), 2, output="globalavgpool1")

@@ -23,7 +23,7 @@ from blockprop.rules.coverage import Coverage
 from blockprop.rules.named import NAMED_RULES
 from blockprop.visualize.attribution.methods import METHODS
 from blockprop.visualize.attribution.question import Question
-from blockprop.visualize.objectives.scores import Target, score, titles
+from blockprop.visualize.objectives.scores import Target, require_clear, score, titles
 
 RuleSet = str | RuleMap | None
 """By name, or by type of block and name of node."""
@@ -65,7 +65,9 @@ def saliency(
     METHODS
 
     image: (n, channels, h, w), in 0…1 for a network with preprocessing
-    target: what is looked at, see `score`; "top": each picture's own best class   output: see `score`
+    target: what is looked at, see `score`; "top": each picture's own best class; a tensor of whole numbers (n,): the
+        class of each. A list means the sum of what is in it, and is refused where it could mean the class of each.
+    output: see `score`
     rules: replace error propagation, with any method but grad_cam: "guided", "deconvnet", or what `Network.backward`
         takes; together with those of the method
     strict: raise if named rules do not cover all that rectifies   progress: called after each gradient
@@ -76,6 +78,7 @@ def saliency(
     if method not in METHODS:
         raise SettingError(f"there is no method {method!r}{suggestion(method, METHODS)}")
     x = picture(image, network)
+    require_clear(network, target, len(x))
     question = Question(network, score(network, target, output), progress)
     chosen = METHODS[method]
     combined = _rules(question, chosen.rules, rules, strict)

@@ -15,7 +15,7 @@ from blockprop.errors import SettingError
 from blockprop.pictures.photos import picture
 from blockprop.visualize.attribution.question import Question
 from blockprop.visualize.attribution.saliency import saliency
-from blockprop.visualize.objectives.scores import Target, score
+from blockprop.visualize.objectives.scores import Target, require_clear, score
 
 
 class SanityRecord(NamedTuple):
@@ -52,6 +52,7 @@ def sanity(
     permuted.
     """
     x = picture(image, network)
+    require_clear(network, target, len(x))
     question = Question(network, score(network, target, output))
     question.decide(x)
     settings = {"method": method, "seed": seed, **settings}

@@ -70,9 +70,15 @@ class ClassScore(Score):
         classes = by_class(seed)
         numbers = torch.full((len(y), 1), self.numbers) if isinstance(self.numbers, int) else self.numbers
         if len(numbers) != len(y):
-            raise ShapeError(f"{self!r} was decided for {len(numbers)} examples, came {len(y)}")
-        if numbers.numel() and not 0 <= int(numbers.min()) <= int(numbers.max()) < classes.shape[1]:
-            raise SettingError(f"{self.node!r} has {classes.shape[1]} classes, so there is no class {self.title!r}")
+            raise ShapeError(f"expected a class for each of {len(y)} pictures, came {len(numbers)}")
+        wrong = numbers[(numbers < 0) | (numbers >= classes.shape[1])]
+        if wrong.numel():
+            raise SettingError(f"{self.node!r} has {classes.shape[1]} classes, so there is no class {int(wrong[0])}")
+        if self.names and len(self.names) != classes.shape[1]:
+            raise SettingError(
+                f"{self.node!r} gives {classes.shape[1]} numbers, which are none of the network's {len(self.names)} "
+                f"classes; for one of them say '{self.node}:{int(numbers[0, 0])}'"
+            )
         rows = torch.arange(len(y), device=y.device).unsqueeze(1)
         classes[rows, numbers.to(y.device)] = classes.shape[1] * len(y) / max(y.numel(), 1)
         return seed

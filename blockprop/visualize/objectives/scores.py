@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from blockprop.blocks import LogSoftmax, Softmax
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, WeightedSum
 from blockprop.engine.plan import Node
-from blockprop.errors import GraphError, SettingError, shape, suggestion
+from blockprop.errors import GraphError, SettingError, ShapeError, shape, suggestion
 from blockprop.visualize.objectives.class_names import all_names, find_class
 from blockprop.visualize.objectives.score_kinds import ClassScore, Direction, Score, TopScore, UnitScore
 
@@ -31,6 +32,7 @@ def score(network: Network, target: Target = "top", output: str | None = None) -
     """What is looked at, as an objective: its value is the score, summed over the examples.
 
     target: a class, by number or name (see class_names.py): its score, before softmax if the network ends with one
+        whole numbers (n,), a tensor or array: the class of each of n examples
         "top", "top3": each example's own best class or three classes, decided when evaluated
         "node": the mean of all that a node gives;  "node:channel": of one channel;  "node:channel,y,x": one unit
         (node, direction): the mean over all places of Σ_c direction_c y_c, or with a direction of an example's shape
@@ -42,8 +44,10 @@ def score(network: Network, target: Target = "top", output: str | None = None) -
     """
     if isinstance(target, Objective):
         return target
-    if isinstance(target, Tensor) and target.numel() == 1 and not target.is_floating_point():
-        target = int(target)
+    if isinstance(target, Tensor | np.ndarray | np.generic):
+        target = _labels(torch.as_tensor(target))
+    if isinstance(target, Tensor):
+        return ClassScore(scores_node(network, output), "labels", target, _classes(network))
     if isinstance(target, str):
         return _by_name(network, target, output)
     if isinstance(target, int) and not isinstance(target, bool):
@@ -56,6 +60,33 @@ def score(network: Network, target: Target = "top", output: str | None = None) -
     if isinstance(target, Sequence) and target:
         return WeightedSum([(1.0, score(network, part, output)) for part in target])
     raise SettingError(f"expected a class, a node, (node, direction), or several of these as target, came {target!r}")
+
+
+def _labels(target: Tensor) -> int | Tensor:
+    """One class for all examples, or (n, 1): that of each. ShapeError for what is neither."""
+    is_whole = not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
+    if not is_whole or target.dim() > 1 or not target.numel():
+        came = f"{shape(target)} of {target.dtype}"
+        raise ShapeError(f"expected as target one whole number, or (n,), a class for each picture; came {came}")
+    return int(target) if target.dim() == 0 else target.detach().long().unsqueeze(1)
+
+
+def require_clear(network: Network, target: Target, count: int) -> None:
+    """SettingError for a list of classes with several pictures: their sum, or a class for each picture?"""
+    if count < 2 or not isinstance(target, list | tuple | range) or len(target) < 2:
+        return
+    if all(_may_be_label(part, network) for part in target):
+        weights = ", ".join(f"{part!r}: 1" for part in target)
+        raise SettingError(
+            f"for {count} pictures, {target!r} could mean a class for each of them or the sum of these classes: pass "
+            f"torch.tensor(…) with the number of each picture's class, or {{{weights}}} for the sum"
+        )
+
+
+def _may_be_label(part: Any, network: Network) -> bool:
+    if isinstance(part, str):
+        return part not in network.keys and ":" not in part and not re.fullmatch(r"top\d*", part)
+    return isinstance(part, int | np.integer) or (isinstance(part, Tensor) and part.dim() == 0)
 
 
 def fixed(objective: Objective, outputs: Mapping[str, Tensor]) -> Objective:
@@ -169,3 +200,15 @@ def softmax_at(network: Network, output: str) -> Node | None:
     while node is not None and node.block.arranges:
         node = producers.get(node.inputs[0])
     return node if node is not None and isinstance(node.block, Softmax | LogSoftmax) else None
+
+
+def gives_classes(network: Network, node: str, count: int) -> bool:
+    """Whether the `count` numbers that a node gives for each example are of classes, and no other kind of numbers.
+
+    So they are if as many classes have names, or if a network without names makes them probabilities at its end.
+    """
+    names = _classes(network)
+    if names:
+        return len(names) == count
+    ends = [softmax_at(network, output) for output in network.outputs]
+    return softmax_at(network, node) is not None or any(end is not None and node in end.inputs for end in ends)
