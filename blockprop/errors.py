@@ -65,7 +65,7 @@ class FetchError(BlockpropError, OSError):
 
 
 class BlockpropWarning(UserWarning):
-    """A guess about somebody's data, or something that was left out of them."""
+    """What a person should know: a guess about somebody's data, what was left out of them, a run that is over."""
 
 
 def shape(tensor: Tensor) -> str:

@@ -12,7 +12,8 @@ import torch
 from blockprop.engine.network import Network
 from blockprop.errors import DataError
 from blockprop.pictures.picture_files import _require_picture
-from blockprop.saving.files import StrPath, plain
+from blockprop.saving.files import StrPath
+from blockprop.saving.fingerprints import fingerprint
 from blockprop.version import __version__
 
 
@@ -58,21 +59,3 @@ def file_digest(path: StrPath) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path} could not be read ({error.strerror or error})") from None
-
-
-def fingerprint(network: Network) -> str:
-    """16 hexadecimal digits that two networks share if their graphs, settings, weights and buffers are equal.
-
-    The first of SHA-256 over the graph as JSON, then each tensor's name, dtype, shape and bytes, sorted by name; `meta`
-    and the device do not count. Raises FormatError if a block's settings are not plain data.
-    """
-    keys = {id(block): name for name, block in network.unique_blocks.items()}
-    nodes = [
-        (node.name, keys[id(node.block)], type(node.block).__name__, plain(node.block.settings, node.name), node.inputs)
-        for node in network.nodes
-    ]
-    digest = hashlib.sha256(json.dumps([nodes, network.inputs, network.outputs], sort_keys=True).encode())
-    for name, tensor in sorted(network.state.items()):
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]

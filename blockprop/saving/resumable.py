@@ -15,16 +15,19 @@ A run prints and draws nothing, and saves nothing but the state that it is asked
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from blockprop.errors import FormatError, SettingError
+from blockprop.errors import BlockpropError, BlockpropWarning, FormatError, SettingError
 from blockprop.saving.checkpoints import read_checkpoint, write_checkpoint
-from blockprop.saving.files import StrPath, require_writable, short
+from blockprop.saving.files import StrPath, plain, require_writable, short
 from blockprop.saving.interruption import Interruption
 
 R = TypeVar("R")
+VERSION = 2
+"""Of what a file notes. 1, without a number, compared little of what changes the result."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,13 @@ class Resumable(Iterator[R]):
     """An iterator that makes one step at a time. Ctrl-C takes effect between two steps; then the file holds its state.
 
     A subclass says what a step does (`advance`), when the last one was made (`is_over`), what makes it another run than
-    others (`identity`), and what its next step depends on (`state`, `restore`); if need be what comes before the first
-    step and after the last one (`begin`, `end`, `leave`).
+    others (`identity`), how much of it is made (`progress`), and what its next step depends on (`state`, `restore`);
+    if need be what comes before the first step and after the last one (`begin`, `end`, `leave`).
     step: how many steps were made.   path, save_seconds: of the file, see Keeping.
-    A run that is dropped before its first step warns: nobody makes one for nothing.
+    Whatever changes the result belongs to the identity, and is refused if it is another one in the file; how far a run
+    goes does not, so that more epochs or steps go on. One that is over already says so, and whatever else a person
+    should know is said, too (BlockpropWarning). A run that is dropped before its first step warns, as well: nobody
+    makes one for nothing.
     """
 
     _waits = _is_open = False
@@ -64,17 +70,54 @@ class Resumable(Iterator[R]):
     def __init__(self, keep: Keeping | None = None):
         """To be called last in a subclass's: it goes on from the file if there is one.
 
-        Raises FormatError for the file of another run.
+        Raises FormatError for the file of another run, and for a damaged one.
         """
         keep = keep or Keeping()
         self.path, self.save_seconds = keep.path, keep.seconds
         self.step = 0
         self._seconds_before = 0.0
+        self._is_fresh = True
         if keep.resume and keep.path is not None and os.path.exists(keep.path):
-            state = read_checkpoint(keep.path)
-            self._require_identity(state.get("identity", {}))
-            self.restore(state)
+            self._go_on(read_checkpoint(keep.path))
         self._waits = True
+
+    def _go_on(self, state: dict[str, Any]) -> None:
+        """Take over a file's state, if it is this run's."""
+        if state.get("version") != VERSION:
+            raise FormatError(
+                f"{self.path}: cannot resume, it was written by another version of blockprop, which did not note the "
+                "same of what changes the result; start anew"
+            )
+        with self._fitting():
+            self._require_identity(dict(state["identity"]))
+            progress = self.progress(state)
+            for name, (made, limit) in progress.items():
+                if made > limit:
+                    raise FormatError(
+                        f"{self.path}: cannot resume, it has made {made} {name} already; here are only {limit}"
+                    )
+            self.restore(state)
+        self._is_fresh = False
+        if state["device"] != self.device:
+            self.warn(f"it was made on {state['device']} and goes on on {self.device}: not bit for bit the same")
+        if self.is_over:
+            made_of = ", ".join(f"{made} of {limit} {name}" for name, (made, limit) in progress.items())
+            self.warn(f"the run is over ({made_of}), so nothing is left to do; with more it would go on")
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """FormatError for all that a damaged state sets off, when it is taken over and in the first step from there."""
+        try:
+            yield
+        except (BlockpropError, MemoryError):
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            said = f"{type(error).__name__}: {error}"
+            raise FormatError(f"{self.path}: cannot resume, the state in it does not fit ({short(said)})") from error
+
+    def warn(self, said: str) -> None:
+        """Say something about the file that it goes on from, which a person should know."""
+        warnings.warn(f"{self.path}: {said}", BlockpropWarning, stacklevel=2)
 
     def advance(self) -> R:
         """Make one step, and count it; return its record."""
@@ -91,7 +134,16 @@ class Resumable(Iterator[R]):
         return self.is_over
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a file to fit, as plain data by name."""
+        """What must be equal for a file to fit, as plain data by name (`fingerprints.described`); dicts by key."""
+        raise NotImplementedError
+
+    @property
+    def device(self) -> str:
+        """On what kind of device it computes: other ones round otherwise."""
+        return "cpu"
+
+    def progress(self, state: dict[str, Any]) -> dict[str, tuple[int, int]]:
+        """(how many are made in a file's state, how many there will be here) of all that ends the run, by name."""
         raise NotImplementedError
 
     def state(self) -> dict[str, Any]:
@@ -131,7 +183,7 @@ class Resumable(Iterator[R]):
                 self.end()
                 raise StopIteration
             self._interruption.busy = True
-            record = self.advance()
+            record = self._advance()
             if self.path and (self.is_milestone or time.perf_counter() - self._saved >= self.save_seconds):
                 self._save()
             self._interruption.release()
@@ -142,6 +194,14 @@ class Resumable(Iterator[R]):
         except BaseException:
             self._shut()
             raise
+
+    def _advance(self) -> R:
+        if self._is_fresh:
+            return self.advance()
+        with self._fitting():
+            record = self.advance()
+        self._is_fresh = True
+        return record
 
     def __iter__(self) -> Self:
         return self
@@ -187,13 +247,31 @@ class Resumable(Iterator[R]):
     def _save(self) -> None:
         assert self.path is not None
         self._saved = time.perf_counter()
-        write_checkpoint(self.path, {"identity": self.identity(), **self.state()})
+        write_checkpoint(self.path, {**self._about(), **self.state()})
+
+    def _about(self) -> dict[str, Any]:
+        return {"version": VERSION, "identity": self.identity(), "device": self.device}
 
     def _require_identity(self, theirs: dict[str, Any]) -> None:
-        for name, ours in self.identity().items():
-            if theirs.get(name) != ours:
-                raise FormatError(f"{self.path}: cannot resume, {self.difference(name, theirs.get(name), ours)}")
+        ours = self.identity()
+        for name in {**ours, **theirs}:
+            for place, their_part, our_part in _differences(name, theirs.get(name), ours.get(name)):
+                raise FormatError(f"{self.path}: cannot resume, {self.difference(place, their_part, our_part)}")
 
     def difference(self, name: str, theirs: Any, ours: Any) -> str:
         """In words, that this part of the identity is another one in the file."""
+        if short(theirs) == short(ours):
+            return f"the {name} in the file is another one"
         return f"the {name} in the file is {short(theirs)}, here it is {short(ours)}"
+
+
+def _differences(name: str, theirs: Any, ours: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(where, theirs, ours) of each part that is not equal. What only one has counts if it is not None or False."""
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        if theirs.get("kind") != ours.get("kind"):
+            yield name, theirs.get("kind"), ours.get("kind")
+            return
+        for key in {**theirs, **ours}:
+            yield from _differences(f"{key} of the {name}", theirs.get(key), ours.get(key))
+    elif plain(theirs or None, name) != plain(ours or None, name):
+        yield name, theirs, ours

@@ -22,7 +22,7 @@ from blockprop.saving.resumable import Keeping
 from blockprop.training.augmentation import Augmentation
 from blockprop.training.descent import GradientDescent
 from blockprop.training.evaluation import LabeledExamples, pair
-from blockprop.training.freezing import frozen
+from blockprop.training.freezing import frozen, parted
 from blockprop.training.run import TrainingRun
 from blockprop.training.settings import Settings
 
@@ -91,8 +91,9 @@ def fit(
     if not isinstance(objective, Objective):
         raise SettingError(f"expected an objective such as cross_entropy(), came {objective!r}")
     judged = None if validation is None else pair(validation)
-    body = None
+    body = unfrozen = None
     if freeze is not None:
+        unfrozen = examples, judged, parted(network, freeze).body
         network, examples, judged, body = frozen(network, freeze, examples, judged, bool(augment))
     settings = Settings(
         epochs=epochs,
@@ -109,6 +110,7 @@ def fit(
         wrt=wrt if isinstance(wrt, str) else tuple(wrt),
         freeze=freeze,
         body=body,
+        unfrozen=unfrozen,
         seed=seed,
     )
     if optimizer is None:

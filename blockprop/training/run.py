@@ -12,12 +12,14 @@ from blockprop.engine.fitting import first_not_finite, fitting
 from blockprop.engine.means import BatchMean
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
-from blockprop.errors import FormatError, NotFiniteError
+from blockprop.errors import NotFiniteError
+from blockprop.saving.fingerprints import described
 from blockprop.saving.resumable import Keeping, Resumable
 from blockprop.training.augmentation import augmented
 from blockprop.training.averaging import Averages, copy_into
 from blockprop.training.batches import Batches
 from blockprop.training.evaluation import evaluate, first_bad_row
+from blockprop.training.identity import DATA, described_schedule, identity_of
 from blockprop.training.settings import Settings
 from blockprop.training.step import TrainingStep
 from blockprop.training.threads import OneThread, is_small
@@ -81,7 +83,13 @@ class TrainingRun(Resumable[Record]):
         keep: Keeping | None = None,
     ):
         self.network, self.objective, self.optimizer, self.settings = network, objective, optimizer, settings
+        self.stepper = TrainingStep(network, objective, optimizer, settings)
+        self._identity: dict[str, Any] = {}
+        if keep is not None and keep.path is not None:  # otherwise nobody asks what it is
+            self._identity = identity_of(network, data, objective, optimizer, settings, self.stepper.trained)
         self.scheduler = settings.made_scheduler(optimizer)
+        if self._identity:
+            self._identity["schedule"] = described_schedule(self.scheduler, settings.schedule)
         self.averages = None if settings.average is None else Averages(network.state, settings.average)
         self.stopping = Stopping(settings.patience)
         self.batches = Batches(*data, settings.batch_size * settings.accumulate, settings.seed)
@@ -89,8 +97,8 @@ class TrainingRun(Resumable[Record]):
         self.mean = BatchMean(objective)
         self.best: dict[str, Tensor] | None = None
         self._generator_states: dict[str, Tensor] = {}
+        self._start = described(network.state) if self._identity else None
 
-        self.stepper = TrainingStep(network, objective, optimizer, settings)
         self.one_thread = OneThread(is_small(network.parameters.values(), settings.batch_size))
         first, there = data[0][:1], fitting(data[0][:1], network)
         self.moves = (there.dtype, there.device) != (first.dtype, first.device)
@@ -189,22 +197,31 @@ class TrainingRun(Resumable[Record]):
             where = first_not_finite(self.network, self.batches.x[:1], training=False)
             raise NotFiniteError(f"step {self.step}: {where}")
 
+    @property
+    def device(self) -> str:
+        return next(iter(self.network.parameters.values())).device.type
+
     def identity(self) -> dict[str, Any]:
-        return {
-            "examples": len(self.batches),
-            "batch_size": self.settings.batch_size,
-            "seed": self.settings.seed,
-            "optimizer": type(self.optimizer).__name__,
-            "scheduler": type(self.scheduler).__name__,
-            "average": self.settings.average,
-            "freeze": self.settings.freeze,
-            "tensors": {name: [str(tensor.dtype), *tensor.shape] for name, tensor in self.network.state.items()},
-        }
+        return self._identity
 
     def difference(self, name: str, theirs: Any, ours: Any) -> str:
-        if name == "tensors":
+        place = name.rpartition(" of the ")[2]
+        if place == "tensors":
             return "the tensors in the file are those of another network"
+        if place in DATA and theirs and ours:
+            return f"the {place} are not those of the file"
+        if place == "schedule":
+            functions = "lr_lambdas" in name
+            said = "the schedule in the file has other rates" if functions else super().difference(name, theirs, ours)
+            return f"{said}; a schedule cannot be changed on the way, nor stretched: begin a new run with that network"
         return super().difference(name, theirs, ours)
+
+    def progress(self, state: dict[str, Any]) -> dict[str, tuple[int, int]]:
+        _, epoch, position, _ = state["progress"]
+        progress = {"epochs": (epoch - 1 + (position > 0), self.settings.epochs)}
+        if self.settings.patience is not None:
+            progress["epochs of patience"] = (state["stopping"][1], self.settings.patience)
+        return progress
 
     def state(self) -> dict[str, Any]:
         self._require_finite_parameters()
@@ -215,6 +232,7 @@ class TrainingRun(Resumable[Record]):
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
             "generators": {name: generator.get_state() for name, generator in self.network.generators.items()},
+            "start": self._start,
             "progress": [self.step, self.epoch, self.position, self.seconds],
             "mean": [self.mean.sums, self.mean.weights],
             "stopping": [self.stopping.best, self.stopping.since],
@@ -222,6 +240,8 @@ class TrainingRun(Resumable[Record]):
 
     @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> None:
+        if self._start not in (state["start"], described(state["network"])):
+            self.warn("the network had other weights to begin with; those of the file take their place")
         copy_into(self.network.state, state["network"])
         self.best, self._generator_states = state["best"], state["generators"]
         self.step, self.epoch, self.position, self.seconds = state["progress"]
@@ -232,7 +252,4 @@ class TrainingRun(Resumable[Record]):
             copy_into(self.averages.values, state["averages"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler:
-            ours, theirs = getattr(self.scheduler, "total_steps", None), state["scheduler"].get("total_steps")
-            if ours != theirs:
-                raise FormatError(f"{self.path}: its schedule is made for {theirs} steps, here it is {ours}")
             self.scheduler.load_state_dict(state["scheduler"])

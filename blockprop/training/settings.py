@@ -11,6 +11,8 @@ from blockprop.engine.network import Network
 from blockprop.errors import SettingError
 from blockprop.training.augmentation import Augmentation
 
+Pair = tuple[Tensor, Tensor]
+"""x and y."""
 SCHEDULES = ("epoch", "step")
 
 
@@ -33,6 +35,8 @@ class Settings:
     freeze: str | None = None
     body: Network | None = None
     """The frozen part, if each batch has to go through it."""
+    unfrozen: tuple[Pair, Pair | None, Network] | None = None
+    """Data and validation before they went through the frozen part, and that part."""
     seed: int = 0
 
     def __post_init__(self) -> None:

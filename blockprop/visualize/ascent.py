@@ -19,13 +19,13 @@ from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.engine.plan import plan_backward
 from blockprop.errors import GraphError, NotFiniteError, SettingError, suggestion
-from blockprop.pictures.provenance import fingerprint
 from blockprop.rules.composites import Rules
 from blockprop.rules.named import redirected
 from blockprop.saving.files import StrPath
+from blockprop.saving.fingerprints import described, described_objective, digest, fingerprint
 from blockprop.saving.resumable import Keeping
 from blockprop.visualize.pipeline import IMAGE, beyond_image, with_generators
-from blockprop.visualize.running import PictureRun, digest
+from blockprop.visualize.running import PictureRun
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, torch_update
 
 TRIES = 4
@@ -163,13 +163,17 @@ class Ascent(PictureRun):
             return "the last update overflowed; try a smaller rate"
         return first_not_finite(self.network, self.parameters, training=False, updated=False)
 
+    @property
+    def device(self) -> str:
+        return self.parameters.device.type
+
     def identity(self) -> dict[str, Any]:
         return {
-            "objective": repr(self.objective),
+            "objective": described_objective(self.objective),
             "nodes": list(self.nodes),
             "network and canvas": fingerprint(self.network),
             "numbers": [str(self.parameters.dtype), *self.parameters.shape],
-            "optimizer": self.kind if isinstance(self.kind, str) else type(self.optimizer.inner).__name__,
+            "optimizer": described(self.kind),
             "rate": self.rate,
             "redirect_steps": self.redirect_steps,
             "seed": self.seed,

@@ -9,11 +9,11 @@ from torch import Tensor
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, Seeds
 from blockprop.errors import BlockpropError, NotFiniteError, SettingError, ShapeError
-from blockprop.pictures.provenance import fingerprint
 from blockprop.pictures.scaling import scaled, zoomed
+from blockprop.saving.fingerprints import digest, fingerprint
 from blockprop.saving.resumable import Keeping
 from blockprop.visualize.objectives.activity import Resemblance, for_tiles
-from blockprop.visualize.running import PictureRun, digest
+from blockprop.visualize.running import PictureRun
 from blockprop.visualize.tiling import Outputs, Tile, Tiling
 
 
@@ -119,6 +119,10 @@ class Dream(PictureRun):
         for node, (_, height, width) in sizes.items():
             if not height or not width:
                 raise _too_small(self.sizes[0], f"nothing is left at {node!r}")
+
+    @property
+    def device(self) -> str:
+        return self.begun.device.type
 
     def identity(self) -> dict[str, Any]:
         if self._identity is None:

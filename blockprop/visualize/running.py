@@ -8,14 +8,12 @@
 A run draws, prints and saves nothing but the state that it is asked for.
 """
 
-import hashlib
 import math
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from blockprop.errors import FormatError, SettingError
+from blockprop.errors import SettingError
 from blockprop.saving.resumable import Keeping, Resumable
 
 
@@ -95,20 +93,13 @@ class PictureRun(Resumable[PictureRecord]):
         picture = self.picture() if self.shows(self.step) else None
         return PictureRecord(self.step, self.steps, value, parts, seconds, picture, self.best_value, self.best_step)
 
+    def progress(self, state: dict[str, Any]) -> dict[str, tuple[int, int]]:
+        return {"steps": (state["progress"][0], self.steps)}
+
     def state(self) -> dict[str, Any]:
         progress = [self.step, self.seconds, self.best_value, self.best_step]
         return {"progress": progress, "document": self.document()}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.step, self.seconds, self.best_value, self.best_step = state["progress"]
-        if self.step > self.steps:
-            raise FormatError(
-                f"{self.path}: cannot resume, it is of a run of {self.step} steps; here are only {self.steps}"
-            )
         self.restore_document(state["document"])
-
-
-def digest(numbers: Tensor) -> str:
-    """What tells these numbers from others: their shape, and 16 hexadecimal digits."""
-    content = numbers.detach().cpu().contiguous().view(-1).view(torch.uint8)
-    return f"{list(numbers.shape)} {hashlib.sha256(content.numpy().data).hexdigest()[:16]}"

@@ -1,8 +1,10 @@
 """`blockprop train`: what it learns, keeps and prints; interrupted and resumed."""
 
 import inspect
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -176,8 +178,12 @@ def test_ctrl_c_saves_the_network_and_resume_goes_on() -> None:
     assert "--resume goes on" in " ".join(err.split())
     assert "Traceback" not in err
     load("network.safetensors")
-    again = subprocess.run([*command[:-2], "1", "--resume", "--json"], capture_output=True, text=True, check=True)
-    assert json.loads(again.stdout)["network"] == "network.safetensors"
+    fewer = subprocess.run([*command[:-2], "1", "--resume"], capture_output=True, text=True, check=False)
+    made = re.search(r"it has made (\d+) epochs already; here are only 1", fewer.stderr)
+    assert made is not None
+    one_more = [*command[:-2], str(int(made[1]) + 1), "--resume", "--json"]
+    again = subprocess.run(one_more, capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["steps"] == 21 * (int(made[1]) + 1)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -193,3 +199,27 @@ def test_a_new_loss_for_classes_is_not_taken_for_one_of_numbers(
     monkeypatch.setitem(LOSSES, "own", cross_entropy)
     assert "accuracy" in run_json(capsys, "train", "table.csv", "--epochs", "1", "--loss", "own")
     assert "accuracy" not in run_json(capsys, "train", "table.csv", "--epochs", "1")
+
+
+def test_resuming_with_something_else_is_refused_and_a_finished_run_says_so(capsys: Output) -> None:
+    x, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 3
+    np.savez("a.npz", x=x, y=y)
+    usual_options = {"--epochs": "2", "--schedule": "cosine"}
+    usual = ["train", "a.npz", *itertools.chain(*usual_options.items())]
+    whole = run_json(capsys, *usual)
+    resumed = run_json(capsys, *usual, "--resume")
+    assert "steps" not in resumed
+    assert resumed["test_loss"] == whole["test_loss"]
+    assert main([*usual, "--resume"]) == 0
+    assert "the run is over (2 of 2 epochs)" in " ".join(capsys.readouterr().err.split())
+    for options, told in (
+        ({"--epochs": "4"}, "the T_max of the schedule in the file is"),
+        ({"--schedule": "linear"}, "the schedule in the file is CosineAnnealingLR, here it is LambdaLR"),
+        ({"--rate": "0.2"}, "the lr of the optimizer in the file is 0.05, here it is 0.2"),
+        ({"--batch-size": "16"}, "batch_size in the file is 64, here it is 16"),
+        ({"--loss": "negative_log_likelihood"}, "the objective in the file is cross_entropy()"),
+    ):
+        changed = usual_options | options
+        assert told in sentence(capsys, "train", "a.npz", *itertools.chain(*changed.items()), "--resume")
+    np.savez("a.npz", x=x + 0.001, y=y)
+    assert "the training data are not those of the file" in sentence(capsys, *usual, "--resume")

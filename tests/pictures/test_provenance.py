@@ -14,8 +14,9 @@ from blockprop.pictures.picture_files import (
     read_settings,
     write_picture,
 )
-from blockprop.pictures.provenance import file_digest, fingerprint, how_made
+from blockprop.pictures.provenance import file_digest, how_made
 from blockprop.saving import storage
+from blockprop.saving.fingerprints import fingerprint
 from tests.pictures.examples import colors
 
 

@@ -14,8 +14,9 @@ import torch
 from blockprop.blocks import Conv2d, Linear
 from blockprop.engine.network import Sequential
 from blockprop.engine.objectives import mean_squared_error
-from blockprop.errors import FormatError, SettingError
-from blockprop.saving.resumable import Keeping, Resumable
+from blockprop.errors import BlockpropWarning, FormatError, SettingError
+from blockprop.saving.checkpoints import write_checkpoint
+from blockprop.saving.resumable import VERSION, Keeping, Resumable
 from blockprop.training.fit import fit
 from blockprop.visualize.dream import dream
 from blockprop.visualize.maximize import maximize
@@ -41,6 +42,9 @@ class Counting(Resumable[int]):
 
     def identity(self) -> dict[str, Any]:
         return {"name": self.name}
+
+    def progress(self, state: dict[str, Any]) -> dict[str, tuple[int, int]]:
+        return {"numbers": (state["step"], self.last)}
 
     def state(self) -> dict[str, Any]:
         self.told.append(f"saved at {self.step}")
@@ -73,7 +77,8 @@ def test_finish_makes_what_is_left_and_gives_the_last_record(tmp_path: Path) -> 
     run = Counting(keep=Keeping(tmp_path / "run"))
     next(run)
     assert run.finish() == 3
-    assert Counting(keep=Keeping(tmp_path / "run", resume=True)).finish() is None
+    with pytest.warns(BlockpropWarning, match=r"run: the run is over \(3 of 3 numbers\), so nothing is left to do"):
+        assert Counting(keep=Keeping(tmp_path / "run", resume=True)).finish() is None
 
 
 def test_stopped_it_stays_stopped_and_goes_on_from_its_file(tmp_path: Path) -> None:
@@ -87,6 +92,47 @@ def test_stopped_it_stays_stopped_and_goes_on_from_its_file(tmp_path: Path) -> N
     assert list(Counting(keep=Keeping(keep.path, resume=True))) == [2, 3]
     with pytest.raises(FormatError, match="run: cannot resume, the name in the file is a, here it is b"):
         Counting(name="b", keep=Keeping(keep.path, resume=True))
+
+
+def test_it_may_go_further_than_before_but_not_less_far_than_it_is(tmp_path: Path) -> None:
+    Counting(keep=Keeping(tmp_path / "run")).finish()
+    with pytest.raises(FormatError, match="cannot resume, it has made 3 numbers already; here are only 2"):
+        Counting(2, keep=Keeping(tmp_path / "run", resume=True))
+    assert list(Counting(5, keep=Keeping(tmp_path / "run", resume=True))) == [4, 5]
+
+
+@pytest.mark.parametrize("state", [{}, {"version": 1}, {"identity": {"name": "a"}, "step": 1}])
+def test_files_of_earlier_versions_are_refused_in_a_sentence(state: dict, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "run", state)
+    with pytest.raises(FormatError, match="written by another version of blockprop"):
+        Counting(keep=Keeping(tmp_path / "run", resume=True))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"step": "two"}, {"step": None}, {"identity": 3}, {"identity": None}, {"identity": {}}, {"step": {}}],
+    ids=str,
+)
+def test_damaged_states_are_refused_in_a_sentence(damage: dict, tmp_path: Path) -> None:
+    state = {"version": VERSION, "identity": {"name": "a"}, "device": "cpu", "step": 1}
+    write_checkpoint(tmp_path / "run", state | damage)
+    with pytest.raises(FormatError, match="run: cannot resume"):
+        Counting(keep=Keeping(tmp_path / "run", resume=True)).finish()
+
+
+def test_what_only_the_first_step_finds_out_is_the_files_fault_too(tmp_path: Path) -> None:
+    Counting(100, keep=Keeping(tmp_path / "run")).finish()
+    with pytest.raises(FormatError, match="the state in it does not fit"):
+        Counting(102, keep=Keeping(tmp_path / "run", resume=True)).finish()
+
+
+def test_another_device_is_said(tmp_path: Path) -> None:
+    class Elsewhere(Counting):
+        device = "cuda"
+
+    next(Elsewhere(keep=Keeping(tmp_path / "run")))
+    with pytest.warns(BlockpropWarning, match="made on cuda and goes on on cpu"):
+        assert Counting(keep=Keeping(tmp_path / "run", resume=True)).finish() == 3
 
 
 def test_the_file_is_written_at_the_end_and_when_time_has_passed(tmp_path: Path) -> None:
@@ -153,9 +199,10 @@ def test_started_or_closed_it_does_not_warn(kind: str) -> None:
     assert warned == []
 
 
-def test_one_that_could_not_be_made_or_has_no_step_left_does_not_warn(tmp_path: Path) -> None:
+def test_one_that_could_not_be_made_or_has_no_step_left_does_not_warn_of_being_dropped(tmp_path: Path) -> None:
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", BlockpropWarning)
         Counting(keep=Keeping(tmp_path / "run")).finish()
         Counting(keep=Keeping(tmp_path / "run", resume=True))
         with pytest.raises(FormatError):

@@ -12,7 +12,7 @@ from torch import Tensor
 from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool, ReLU, Sigmoid
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.objectives import Objective
-from blockprop.errors import FormatError, SettingError
+from blockprop.errors import BlockpropWarning, FormatError, SettingError
 from blockprop.visualize import ascent as ascent_module
 from blockprop.visualize.ascent import Ascent, ascend
 from blockprop.visualize.maximize import maximize
@@ -125,7 +125,8 @@ def test_resumed_it_gives_the_same_bits(optimizer: Any, tmp_path: Path) -> None:
     assert early + late == values
     assert torch.equal(resumed, picture)
     assert torch.equal(second.best_picture(), whole.best_picture())
-    over = start(optimizer=optimizer, redirect_steps=4, state=state, resume=True)
+    with pytest.warns(BlockpropWarning, match=r"the run is over \(\d of \d steps\)"):
+        over = start(optimizer=optimizer, redirect_steps=4, state=state, resume=True)
     assert list(over) == []
     assert torch.equal(over.picture(), picture)
 
@@ -144,6 +145,11 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
         with pytest.raises(FormatError, match=told):
             start(state=state, resume=True, **other)
     assert closed(start(state=state, resume=True, steps=9)).step == 6
+    with pytest.raises(FormatError, match="has made 6 steps already; here are only 4"):
+        start(state=state, resume=True, steps=4)
+    list(start(state=state, optimizer=lambda p: torch.optim.RMSprop(p, 0.01)))
+    with pytest.raises(FormatError, match="optimizer in the file"):
+        start(state=state, resume=True, optimizer=lambda p: torch.optim.RMSprop(p, 0.02))
     assert closed(start(state=state)).step == 0
 
 

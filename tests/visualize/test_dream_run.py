@@ -141,6 +141,7 @@ KINDS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*the run is over")
 @pytest.mark.parametrize("kind", KINDS)
 def test_resumed_it_gives_the_same_bits(kind: str, tmp_path: Path) -> None:
     settings = KINDS[kind]

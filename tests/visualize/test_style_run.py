@@ -140,6 +140,7 @@ def test_adam_is_torchs() -> None:
     assert torch.equal(run.point.x, x)
 
 
+@pytest.mark.filterwarnings("ignore:.*the run is over")
 @pytest.mark.parametrize("stop", [1, 4, 5, 8, 9, 12])
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_resumed_equals_uninterrupted(tmp_path: Path, stop: int, optimizer: str) -> None:
@@ -177,6 +178,7 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
         "layers": {"style_layers": "relu1"},
         "sizes": {"scales": 1},
         "colors": {"colors": "matched"},
+        "optimizer": {"optimizer": lambda p: torch.optim.Adam(p, 0.1)},
     }.items():
         with pytest.raises(FormatError, match=f"cannot resume, the {name} in"):
             start(**settings, state=path, resume=True)

@@ -14,11 +14,11 @@ from blockprop.engine.network import Network
 from blockprop.errors import NotFiniteError, SettingError, ShapeError
 from blockprop.pictures.colors import luminance, matched_colors, matched_luminance, with_luminance
 from blockprop.pictures.image_files import MOST_PIXELS
-from blockprop.pictures.provenance import fingerprint
+from blockprop.saving.fingerprints import described, digest, fingerprint
 from blockprop.saving.resumable import Keeping
 from blockprop.visualize.places import sizes
 from blockprop.visualize.prepared import prepared
-from blockprop.visualize.running import PictureRun, digest
+from blockprop.visualize.running import PictureRun
 from blockprop.visualize.style.losses import Aim, StyleLosses, Weights, resized_mask
 from blockprop.visualize.style.quasi_newton import LBFGS, FirstOrder, Point
 from blockprop.visualize.tiling import Tiling
@@ -174,11 +174,16 @@ class Stylization(PictureRun):
             x = with_luminance(resized(self.content, height, width), resized(x, height, width))
         return resized(x, height, width).clamp(0, 1)
 
+    @property
+    def device(self) -> str:
+        return self.content.device.type
+
     def identity(self) -> dict[str, Any]:
         weights = self.weights
         return {
             **self._made_of,
             **self.settings,
+            "optimizer": described(self.kind),
             "layers": [dict(weights.content_layers), dict(weights.style_layers)],
             "weights": [weights.content, weights.style, weights.variation, weights.range],
         }

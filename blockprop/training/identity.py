@@ -1,0 +1,83 @@
+"""What makes one training run another than others: all that changes its result, as a checkpoint notes it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from blockprop.engine.network import Network
+from blockprop.engine.objectives import Objective
+from blockprop.saving.fingerprints import architecture, described, described_objective, digest
+from blockprop.training.settings import Pair, Settings
+
+PASSING = ("_step_count", "last_epoch", "_last_lr", "_is_initial", "_get_lr_called_within_step")
+"""Of a scheduler's state: how far it is."""
+TIMES = sorted({*range(100), *(round(100 * 1.1**power) for power in range(100))})
+"""Steps or epochs at which a rate that a function gives is noted."""
+DATA = ("training data", "validation data")
+
+
+def identity_of(
+    network: Network,
+    data: Pair,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    settings: Settings,
+    trained: tuple[str, ...],
+) -> dict[str, Any]:
+    """All but the schedule, by names as people call it. Not in it: weights, which the file has, and the device."""
+    data, validation, frozen = settings.unfrozen or (data, settings.validation, None)
+    return {
+        "tensors": {name: [str(tensor.dtype), *tensor.shape] for name, tensor in network.state.items()},
+        "network": architecture(network),
+        "freeze": settings.freeze,
+        "frozen part": described(frozen),
+        "trained parameters": list(trained),
+        DATA[0]: described_data(data),
+        DATA[1]: None if validation is None else described_data(validation),
+        "objective": described_objective(objective),
+        "optimizer": described_optimizer(optimizer, network),
+        **{name: getattr(settings, name) for name in ("batch_size", "accumulate", "clip", "average", "seed")},
+        "augment": described(settings.augment),
+        "early stopping": settings.patience is not None,
+    }
+
+
+def described_data(data: Pair) -> dict[str, str]:
+    """The type of number, shape and digest of x and y."""
+    return {name: f"{tensor.dtype} {digest(tensor)}" for name, tensor in zip("xy", data, strict=True)}
+
+
+def described_optimizer(optimizer: torch.optim.Optimizer, network: Network) -> dict[str, Any]:
+    """Its kind and the settings of its groups of parameters, the rate being that from which a schedule starts."""
+    names = {id(parameter): name for name, parameter in network.parameters.items()}
+    groups: dict[str, Any] = {"kind": type(optimizer).__name__}
+    for i, group in enumerate(optimizer.param_groups):
+        settings = {name: described(value) for name, value in group.items() if name not in ("params", "initial_lr")}
+        settings["lr"] = described(group.get("initial_lr", group["lr"]))
+        settings["parameters"] = [names.get(id(parameter)) for parameter in group["params"]]
+        groups |= {f"group {i + 1}": settings} if len(optimizer.param_groups) > 1 else settings
+    return groups
+
+
+def described_schedule(scheduler: Any, every: str) -> dict[str, Any] | None:
+    """The settings of a scheduler that has made no step yet; every: what it is stepped at."""
+    if scheduler is None:
+        return None
+    state = {name: value for name, value in scheduler.state_dict().items() if name not in PASSING}
+    if parts := getattr(scheduler, "_schedulers", None):
+        state["_schedulers"] = [described_schedule(part, every) for part in parts]
+    if functions := getattr(scheduler, "lr_lambdas", None):
+        state["lr_lambdas"] = [_rates(function) for function in functions]
+    return {"kind": type(scheduler).__name__, "every": every, **described(state)}
+
+
+def _rates(function: Callable[[int], float]) -> list[Any]:
+    """What a user's function gives at some steps, as far as it knows them."""
+    rates: list[Any] = []
+    for time in TIMES:
+        try:
+            rates.append(described(function(time)))
+        except Exception:  # it is the user's, and may object in any way to a step that will never come
+            break
+    return rates
