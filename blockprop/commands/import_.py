@@ -10,9 +10,9 @@ import typer
 from torch import nn
 
 from blockprop.commands.console import say, show, watched_bytes
-from blockprop.commands.options import Json
+from blockprop.commands.options import Json, PreprocessingOption
 from blockprop.commands.parsing import constants_named, shape_named
-from blockprop.commands.photos import with_picture
+from blockprop.commands.preprocessing import with_picture
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError, suggestion
 from blockprop.importers import from_onnx, from_torch
@@ -22,7 +22,6 @@ from blockprop.networks.fetching import cache_folder, fetch_published
 from blockprop.networks.published import PUBLISHED
 from blockprop.networks.python_files import call_in, names_python
 from blockprop.networks.weights import pretrained
-from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.files import require_writable
 from blockprop.saving.storage import save
 
@@ -54,9 +53,7 @@ def import_(
         str | None,
         typer.Option(help="One example's shape, such as 3,224,224; those of several inputs between semicolons."),
     ] = None,
-    preprocessing: Annotated[
-        str | None, typer.Option(help="A JSON or TOML file that says what the model expects of a picture.")
-    ] = None,
+    preprocessing: PreprocessingOption = None,
     classes: Annotated[str | None, typer.Option(help="A text file with the name of a class on each line.")] = None,
     constants: Annotated[
         list[str] | None,
@@ -78,7 +75,7 @@ def import_(
     start = time.perf_counter()
     fixed = constants_named(constants or [])
     network, file = _read(model, weights, until, shape, fixed, opaque, fetch, as_json)
-    network = with_picture(network, file, preprocessing, classes)
+    network = with_picture(network, file, preprocessing, classes, as_json)
     save(network, out)
     result = {
         "network": str(out),
@@ -94,7 +91,8 @@ def import_(
         say(note, as_json)
     if not network.meta.get("picture") and len(network.meta.get("shape") or []) == 3:
         say(
-            "what it expects of a picture is not known; --preprocessing FILE says it, for `predict` and its like",
+            "what it expects of a picture is not known; --preprocessing imagenet, caffe or FILE says it, here or for "
+            "`predict` and its like",
             as_json,
         )
 
@@ -163,5 +161,4 @@ def _published(name: str, fetch: bool, quiet: bool) -> tuple[Network, str | None
     with watched_bytes(f"Fetching {published.file}", quiet) as progress:
         path = fetch_published(name, progress=progress)
     network = from_onnx(path)
-    network.meta["preprocessing"] = Preprocessing.from_dict(published.preprocessing).to_dict()
-    return network, None
+    return network, str(path)

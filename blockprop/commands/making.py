@@ -12,8 +12,9 @@ from torch import Tensor
 
 from blockprop.commands.console import readable, say, show, show_table, watched
 from blockprop.commands.inputs import network_for_photos
-from blockprop.commands.photos import is_made, open_network
+from blockprop.commands.photos import is_made
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
+from blockprop.commands.preprocessing import open_network
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
 from blockprop.networks.shipped import is_shipped
@@ -73,7 +74,9 @@ def make_and_write(
 
     settings: with their network.   require: raises if it is not the right network.
     """
-    network = open_network(str(settings.network), settings.own_blocks, settings.device)
+    network = open_network(
+        str(settings.network), settings.own_blocks, settings.device, settings.preprocessing, settings.as_json
+    )
     if require is not None:
         require(network)
     kept = settings.kept()

@@ -40,6 +40,15 @@ Blocks = Annotated[
 VARIABLE = "BLOCKPROP_NETWORK"
 """Of the environment: the network to use where none is named."""
 SHIPPED = " or ".join(NAMES)
+PreprocessingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocessing",
+        metavar="FILE",
+        help="What a network that does not say so itself expects of a picture: a .json or .toml file with size, range, "
+        "mean, scale, channels, shorter_side, classes; or imagenet (as torchvision's networks), or caffe.",
+    ),
+]
 SavedNetwork = Annotated[
     str | None,
     typer.Argument(

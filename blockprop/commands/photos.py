@@ -1,4 +1,4 @@
-"""What the commands that look into a network share: the network, and photographs as it sees them and as people do."""
+"""What the commands that look into a network share: photographs as it sees them and as people do."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,15 +8,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from blockprop.commands.inputs import device_named, load_network
 from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, SettingError
-from blockprop.importers import from_onnx
 from blockprop.pictures.colors import luminance
 from blockprop.pictures.framing import WIDEST, in_words, reading_frame, sight
-from blockprop.pictures.photos import picture_channels, read_photo, with_preprocessing
+from blockprop.pictures.photos import picture_channels, read_photo
 from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, read_picture, read_settings
-from blockprop.pictures.preprocessing import Preprocessing, beside, read_classes, read_preprocessing
+from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.pictures.scaling import scaled
 
 SHOWN = 1024
@@ -27,12 +25,6 @@ PARTS_SHOWN = 4
 """Photographs of which it is said what was seen."""
 SEEN_BEFORE: Mapping[str, Any] = {"crop": WIDEST}
 """What commands saw of a photograph before there was a choice."""
-
-FOR_PHOTOS = (
-    "{network} does not say what it expects of a photograph; say it with --preprocessing FILE, or in a file {beside} "
-    'beside it, such as {{"size": 224, "range": 255, "mean": [104, 117, 123], "channels": "BGR"}} '
-    "(the network's input is (range · picture − mean) / scale, for a picture in 0…1)"
-)
 
 
 class Seen(NamedTuple):
@@ -48,23 +40,6 @@ class Seen(NamedTuple):
     size: tuple[int, int]
     frame: tuple[float, float, float, float]
     part: str = ""
-
-
-def open_network(path: str, own_blocks: str | None = None, device: str = "cpu") -> Network:
-    """The network of a file, with what it expects of pictures in front."""
-    if path.lower().endswith(".onnx"):
-        network = with_picture(from_onnx(path), path).to(device_named(device))
-    else:
-        network = load_network(path, own_blocks, device)
-    meta = network.meta
-    if not any((meta.get("picture"), meta.get("preprocessing"), meta.get("data"), meta.get("spec"))):
-        beside = Path(path).with_suffix(".json").name
-        raise SettingError(
-            f"{path} does not say what it expects of a photograph: say it in a file {beside} beside it, such as "
-            '{"size": 224, "range": 255, "mean": [104, 117, 123], "channels": "BGR", "classes": "names.txt"}, or with '
-            "`blockprop import --preprocessing`"
-        )
-    return seeing(network, path)
 
 
 def read_seen(path: str, network: Network, crop: str | None = None, side: int | None = None) -> Seen:
@@ -87,33 +62,6 @@ def notes_of_parts(parts: Mapping[str, str]) -> list[str]:
         return [f"seen: {part}" for part in set(parts.values())]
     lines = [f"seen of {name}: {part}" for name, part in list(parts.items())[:PARTS_SHOWN]]
     return lines + ([f"… and of {len(parts) - PARTS_SHOWN} more in the same way"] if len(parts) > PARTS_SHOWN else [])
-
-
-def seeing(network: Network, path: str, settings: Path | None = None, photos: bool = True) -> Network:
-    """The network with the preprocessing that a file says, if that is wanted or needed."""
-    meta = network.meta
-    trained_here = meta.get("data") is not None or meta.get("spec") is not None
-    if settings is None and (not photos or trained_here or meta.get("picture")):
-        return network
-    if settings is None and meta.get("preprocessing"):
-        return with_preprocessing(network)
-    file = settings or beside(path)
-    if file is None:
-        name = Path(path).with_suffix(".json").name
-        raise SettingError(FOR_PHOTOS.format(network=path, beside=name))
-    return with_preprocessing(network, *read_preprocessing(file))
-
-
-def with_picture(network: Network, file: str | None, given: str | None = None, classes: str | None = None) -> Network:
-    """The network with what it expects of a picture in front, if that is known."""
-    source: Any = given or (beside(file) if file else None)
-    preprocessing, names = read_preprocessing(source) if source else (None, None)
-    names = read_classes(classes) if classes else names
-    if preprocessing is None and not network.meta.get("preprocessing"):
-        if names is not None:
-            network.meta["classes"] = names
-        return network
-    return with_preprocessing(network, preprocessing, names)
 
 
 def in_colors_of(network: Network, picture: Tensor) -> Tensor:

@@ -15,10 +15,13 @@ from typing import Annotated, Any, ClassVar, Self
 from torch import Tensor
 from typer.models import ArgumentInfo, ParameterInfo
 
-from blockprop.commands.options import Blocks, Device, Json
+from blockprop.commands.options import Blocks, Device, Json, PreprocessingOption
 from blockprop.commands.picture_options import OPTION_ONLY, SETTING_ONLY, NetworkFile, PictureSeed, Report
 from blockprop.engine.network import Network
 from blockprop.reports.page import Section
+
+IF_SAID = ("stop", "preprocessing")
+"""Settings that a picture's file holds only where there is something to say."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class PictureSettings:
     resume: Annotated[bool, OPTION_ONLY] = False
     report: Annotated[Report, OPTION_ONLY] = None
     own_blocks: Annotated[Blocks, OPTION_ONLY] = None
+    preprocessing: PreprocessingOption = None
     seed: PictureSeed = 0
     device: Annotated[Device, OPTION_ONLY] = "cpu"
     as_json: Annotated[Json, OPTION_ONLY] = False
@@ -112,7 +116,7 @@ class PictureSettings:
     def kept(self) -> dict[str, Any]:
         """What the picture's file says of them."""
         values = {name: getattr(self, name) for name in settings_in_file(type(self))}
-        return {name: value for name, value in values.items() if name != "stop" or value is not None}
+        return {name: value for name, value in values.items() if name not in IF_SAID or value is not None}
 
 
 def _annotations(kind: type[PictureSettings]) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from blockprop.commands.inputs import (
     network_for_data,
     network_for_photos,
 )
-from blockprop.commands.options import SHIPPED, Blocks, Device, Json, NetworkOption, one_network
-from blockprop.commands.photos import notes_of_parts, seeing
+from blockprop.commands.options import SHIPPED, Blocks, Device, Json, NetworkOption, PreprocessingOption, one_network
+from blockprop.commands.photos import notes_of_parts
 from blockprop.commands.picture_options import Crop
+from blockprop.commands.preprocessing import seeing
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.errors import NotFiniteError, SettingError, shape, suggestion
@@ -66,14 +67,7 @@ def predict(
         int | None, typer.Option(min=1, help="How many classes to name; by default 5 for photographs, or else 3.")
     ] = None,
     output: Annotated[str | None, typer.Option(help="Whose output to show, if the network has several.")] = None,
-    preprocessing: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A .json or .toml file that says what a network without preprocessing expects of a photograph: "
-            "size, range, mean, scale, channels, shorter_side, classes.",
-        ),
-    ] = None,
+    preprocessing: PreprocessingOption = None,
     crop: Crop = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv file for all predictions.")] = None,
     own_blocks: Blocks = None,
@@ -92,7 +86,7 @@ def predict(
         network = network_for_photos(photos) if photos else network_for_data(sources[0])
         say(f"the network is {network}; one before the data takes its place", as_json)
     net = with_one_output(load_network(network, own_blocks, device), output)
-    net = seeing(net, network, preprocessing, bool(photos))
+    net = seeing(net, network, preprocessing, bool(photos), as_json)
     if out is not None:
         require_writable(out)
     count = top or (5 if net.meta.get("picture") else 3)

@@ -11,6 +11,7 @@ class Published:
 
     kind: of file, "onnx" or "safetensors".
     preprocessing: what the network wants to see of a picture, in the words of architectures.PREPROCESSING.
+    classes: whose classes it tells, "imagenet", or "" if it tells none.
     """
 
     url: str
@@ -20,6 +21,7 @@ class Published:
     license: str
     kind: str
     preprocessing: dict[str, Any]
+    classes: str
 
 
 _ZOO = "https://huggingface.co/onnxmodelzoo/legacy_models/resolve/main/validated/vision/"
@@ -30,7 +32,8 @@ _ANY_SIZE = {"size": None, "shorter_side": None}
 
 
 def _onnx(path: str, sha256: str, size: int, license: str, preprocessing: dict[str, Any]) -> Published:
-    return Published(_ZOO + path, sha256, size, PurePosixPath(path).name, license, "onnx", preprocessing)
+    classes = "imagenet" if path.startswith("classification/") else ""
+    return Published(_ZOO + path, sha256, size, PurePosixPath(path).name, license, "onnx", preprocessing, classes)
 
 
 PUBLISHED: dict[str, Published] = {

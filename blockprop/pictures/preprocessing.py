@@ -213,3 +213,12 @@ def _each(value: PerChannel, count: int) -> tuple[float, ...]:
 
 def _shortest(values: tuple[float, ...]) -> float | tuple[float, ...]:
     return values[0] if len(set(values)) == 1 else values
+
+
+NAMED = {
+    "imagenet": Preprocessing(
+        224, mean=(0.485, 0.456, 0.406), scale=(0.229, 0.224, 0.225), shorter_side=256
+    ),  # torchvision's
+    "caffe": Preprocessing(224, 255.0, (104.0, 117.0, 123.0), channels="BGR", shorter_side=256),
+}
+"""What many networks expect, by name."""

@@ -13,7 +13,7 @@ from tests.networks.site import CONTENT, SHA256, Site
 
 
 def test_published_files_are_fetched_by_name(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = Published(site.url, SHA256, len(CONTENT), "net.onnx", "MIT", "onnx", {})
+    entry = Published(site.url, SHA256, len(CONTENT), "net.onnx", "MIT", "onnx", {}, "")
     monkeypatch.setitem(PUBLISHED, "net", entry)
     assert fetch_published("net", tmp_path) == tmp_path / "net.onnx"
     with pytest.raises(SettingError, match="did you mean 'resnet18'"):
