@@ -7,7 +7,7 @@ import typer
 
 from blockprop.commands.console import WRONG_GRADIENT, say, show
 from blockprop.commands.inputs import loss_for, network_and_examples
-from blockprop.commands.options import Blocks, Json, NetworkOption, Seed, TargetOption, one_network
+from blockprop.commands.options import Blocks, Json, NetworkOption, PreprocessingOption, Seed, TargetOption, one_network
 from blockprop.commands.parsing import block_named, shape_named
 from blockprop.data.dataset import Dataset
 from blockprop.engine.check import CheckReport, check_block, check_network
@@ -35,6 +35,7 @@ def check(
     named: NetworkOption = None,
     data: Annotated[str, typer.Option(help="Examples for a network.")] = "digits",
     target: TargetOption = None,
+    preprocessing: PreprocessingOption = None,
     own_blocks: Blocks = None,
     shape: Annotated[
         str | None, typer.Option(help="For a block: its input's shape, such as 2,3,8,8; several between semicolons.")
@@ -48,7 +49,7 @@ def check(
     network = one_network(network, named) or "digits"
     block = block_named(network)
     if block is None:
-        net, some = network_and_examples(network, data, target, own_blocks, seed)
+        net, some = network_and_examples(network, data, target, own_blocks, seed, preprocessing)
         report = _check_network(net, some, examples, every_element, seed, as_json)
     else:
         if shape is None:

@@ -8,7 +8,16 @@ import typer
 
 from blockprop.commands.console import show
 from blockprop.commands.inputs import is_saved_network, load_network, loss_for, network_and_examples
-from blockprop.commands.options import VARIABLE, Blocks, Json, NetworkOption, Seed, TargetOption, one_network
+from blockprop.commands.options import (
+    VARIABLE,
+    Blocks,
+    Json,
+    NetworkOption,
+    PreprocessingOption,
+    Seed,
+    TargetOption,
+    one_network,
+)
 from blockprop.commands.parsing import shape_named
 from blockprop.errors import SettingError
 from blockprop.networks.build import build_network
@@ -33,6 +42,7 @@ def diagram(
     out: Annotated[Path, typer.Option("--out", "-o", help="The SVG file to write.")] = Path("diagram.svg"),
     data: Annotated[str | None, typer.Option(help="Show the mean size of values and gradients on these data.")] = None,
     target: TargetOption = None,
+    preprocessing: PreprocessingOption = None,
     own_blocks: Blocks = None,
     shape: Annotated[str, typer.Option(help="One example's shape, for a new network without data.")] = "1,28,28",
     outputs: Annotated[int, typer.Option(min=1, help="How many outputs, likewise.")] = 10,
@@ -46,7 +56,7 @@ def diagram(
         )
     network = one_network(network, named) or "pictures"
     if data is not None:
-        net, examples = network_and_examples(network, data, target, own_blocks, seed)
+        net, examples = network_and_examples(network, data, target, own_blocks, seed, preprocessing)
         text = diagram_with_sizes(net, examples, loss_for(examples))
     else:
         new = not is_saved_network(network)

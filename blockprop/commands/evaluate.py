@@ -14,14 +14,23 @@ from blockprop.commands.inputs import (
     photos_of,
     sight_for,
 )
-from blockprop.commands.options import SHIPPED, Blocks, Device, Json, LossName, NetworkOption, TargetOption, one_network
-from blockprop.commands.photos import seeing
+from blockprop.commands.options import (
+    SHIPPED,
+    Blocks,
+    Device,
+    Json,
+    LossName,
+    NetworkOption,
+    PreprocessingOption,
+    TargetOption,
+    one_network,
+)
 from blockprop.commands.picture_options import Crop
+from blockprop.commands.preprocessing import seeing
 from blockprop.commands.units import r_squared
 from blockprop.data.reading import NAMES as DATA_NAMES
 from blockprop.errors import SettingError
 from blockprop.pictures.framing import rule_in_words
-from blockprop.pictures.preprocessing import beside
 from blockprop.training.evaluation import evaluate as measure
 from blockprop.training.evaluation import predict as outputs_for
 
@@ -39,6 +48,7 @@ def evaluate(
     named: NetworkOption = None,
     target: TargetOption = None,
     loss: LossName = None,
+    preprocessing: PreprocessingOption = None,
     crop: Crop = None,
     own_blocks: Blocks = None,
     device: Device = "cpu",
@@ -53,8 +63,7 @@ def evaluate(
     data = arguments[-1]
     network = one_network(first, named) or network_for_data(data)
     net = load_network(network, own_blocks, device)
-    if photos_of(data) and (net.meta.get("preprocessing") or beside(network)):
-        net = seeing(net, network)
+    net = seeing(net, network, preprocessing, bool(photos_of(data)), as_json)
     seen = sight_for(net, data, crop)
     examples, part, notes = examples_for(net, data, target=target, crop=crop)
     say_all(notes, as_json)

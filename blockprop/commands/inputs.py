@@ -11,6 +11,7 @@ from PIL import Image
 
 from blockprop.commands.console import say_all
 from blockprop.commands.options import SHIPPED, VARIABLE
+from blockprop.commands.preprocessing import seeing
 from blockprop.data.arrays import is_idx
 from blockprop.data.dataset import Data, Dataset
 from blockprop.data.reading import TABLES, read_data
@@ -18,6 +19,7 @@ from blockprop.data.tables.encoder import TableEncoder
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import LOSSES, Loss, Task, cross_entropy, mean_squared_error
 from blockprop.errors import SettingError, suggestion
+from blockprop.importers import from_onnx
 from blockprop.networks.build import blocks_in, build_network
 from blockprop.networks.shipped import is_shipped, shipped
 from blockprop.pictures.framing import sight
@@ -73,6 +75,17 @@ def table_encoder(network: Network) -> TableEncoder | None:
     """How a network's tables become numbers, if it was trained on one."""
     saved = network.meta.get("encoder")
     return TableEncoder.from_dict(saved) if saved else None
+
+
+def open_network(
+    path: str, own_blocks: str | None = None, device: str = "cpu", preprocessing: str | None = None, quiet: bool = False
+) -> Network:
+    """The network of a file, with what it expects of pictures in front."""
+    if path.lower().endswith(".onnx"):
+        network = from_onnx(path).to(device_named(device))
+    else:
+        network = load_network(path, own_blocks, device)
+    return seeing(network, path, preprocessing, quiet=quiet)
 
 
 def network_for_data(source: str) -> str:
@@ -170,11 +183,11 @@ def identity(source: str) -> str:
 
 
 def network_and_examples(
-    network: str, source: str, target: str | None, own_blocks: str | None, seed: int
+    network: str, source: str, target: str | None, own_blocks: str | None, seed: int, preprocessing: str | None = None
 ) -> tuple[Network, Dataset]:
     """A saved network with data as it was trained on them, or a new network for the data."""
     if is_saved_network(network):
-        net = load_network(network, own_blocks)
+        net = seeing(load_network(network, own_blocks), network, preprocessing, bool(photos_of(source)))
         data, _, notes = examples_for(net, source, target=target)
     else:
         parts = read_data(source, target=target, seed=seed, warn=False)

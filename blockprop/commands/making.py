@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from blockprop.commands.console import readable, say, show, show_table, watched
-from blockprop.commands.inputs import network_for_photos
+from blockprop.commands.inputs import network_for_photos, open_network
 from blockprop.commands.photos import is_made
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
-from blockprop.commands.preprocessing import open_network
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
 from blockprop.networks.shipped import is_shipped

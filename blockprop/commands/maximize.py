@@ -8,6 +8,7 @@ import typer
 from torch import Tensor
 
 from blockprop.commands.captions import percent, sureness
+from blockprop.commands.inputs import open_network
 from blockprop.commands.making import run_sections, run_with_previews
 from blockprop.commands.parsing import blocks_named, file_name, size_named, weighted
 from blockprop.commands.photos import picture_file
@@ -27,7 +28,6 @@ from blockprop.commands.picture_options import (
     Transforms,
 )
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
-from blockprop.commands.preprocessing import open_network
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
 from blockprop.pictures.picture_files import read_picture

@@ -4,10 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from blockprop.commands.console import explain, say
-from blockprop.commands.inputs import device_named, load_network
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
-from blockprop.importers import from_onnx
 from blockprop.networks.known import Facts, recognized
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.preprocessing import NAMED, Preprocessing, beside, read_classes, read_preprocessing
@@ -18,17 +16,6 @@ UNKNOWN = (
     'or put a file {beside} beside it, such as {{"size": 224, "range": 255, "mean": [104, 117, 123], "channels": '
     '"BGR"}} (the input is (range · picture − mean) / scale, for a picture in 0…1)'
 )
-
-
-def open_network(
-    path: str, own_blocks: str | None = None, device: str = "cpu", preprocessing: str | None = None, quiet: bool = False
-) -> Network:
-    """The network of a file, with what it expects of pictures in front."""
-    if path.lower().endswith(".onnx"):
-        network = from_onnx(path).to(device_named(device))
-    else:
-        network = load_network(path, own_blocks, device)
-    return seeing(network, path, preprocessing, quiet=quiet)
 
 
 def seeing(

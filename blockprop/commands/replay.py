@@ -57,6 +57,8 @@ def replay(
     settings["network"] = network or _where(settings["network"], source)
     if "pictures" in settings:
         settings["pictures"] = [_same_file(picture, how, file) for file in settings["pictures"]]
+    if settings.get("preprocessing"):
+        settings["preprocessing"] = _file_where(settings["preprocessing"], source)
     told = kind(**settings, out=path, own_blocks=own_blocks, device=device, as_json=as_json)
     made, _ = make_and_write(told, Surroundings(path, as_json), partial(_require_same, picture, how, told.network))
     facts = made.facts | {"picture": str(path)} | _compared(source, path)
@@ -141,10 +143,15 @@ def _where(path: str, source: Path) -> str:
     return str(beside) if beside.exists() else os.environ.get(VARIABLE, path)
 
 
+def _file_where(path: str, source: Path) -> str:
+    """Where a file lies: where it was, or beside the picture."""
+    beside = source.parent / path
+    return str(beside) if not Path(path).exists() and beside.exists() else path
+
+
 def _same_file(picture: str, how: Mapping[str, Any], path: str) -> str:
     """Where a file lies that a picture was made from: where it was, or beside the picture. DataError if it changed."""
-    beside = Path(picture).parent / path
-    file = str(beside) if not Path(path).exists() and beside.exists() else path
+    file = _file_where(path, Path(picture))
     if file_digest(file) != how["pictures"][path]:
         raise DataError(f"{file} is another picture than the one that {picture} was made from")
     return file
