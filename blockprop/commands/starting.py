@@ -7,7 +7,7 @@ import torch
 
 from blockprop.commands.inputs import is_saved_network, load_network, table_encoder
 from blockprop.commands.parsing import size_named
-from blockprop.commands.photos import seeing, with_picture
+from blockprop.commands.preprocessing import seeing
 from blockprop.data.dataset import Data, Dataset
 from blockprop.data.reading import read_data
 from blockprop.engine.about import About
@@ -36,12 +36,21 @@ class StartingPoint:
     pictures: dict[str, Any]
 
     @classmethod
-    def of(cls, spec: str, own_blocks: str | None, size: str | None, channels: int | None) -> "StartingPoint":
+    def of(
+        cls,
+        spec: str,
+        own_blocks: str | None,
+        size: str | None,
+        channels: int | None,
+        preprocessing: str | None = None,
+    ) -> "StartingPoint":
         """Read the network, if it is a file's or comes with the package, and see which pictures it takes."""
         wanted = size_named(size)
         if not (is_saved_network(spec) or spec.lower().endswith(".onnx")):
+            if preprocessing is not None:
+                raise SettingError(f"preprocessing= is for a network that has learned; {spec} is new")
             return cls(spec, own_blocks, None, {"size": wanted, "channels": channels})
-        network = _read(spec, own_blocks)
+        network = _read(spec, own_blocks, preprocessing)
         shape = network.meta.get("shape") or []
         if len(shape) != 3 or shape[0] not in (1, 3):
             return cls(spec, own_blocks, network, {"size": wanted, "channels": channels})
@@ -95,10 +104,10 @@ def in_order(data: Dataset, names: tuple[str, ...]) -> Dataset:
     return replace(data, y=numbers[data.y], classes=names)
 
 
-def _read(spec: str, own_blocks: str | None) -> Network:
+def _read(spec: str, own_blocks: str | None, preprocessing: str | None) -> Network:
     """A saved or imported network; one for photographs with what it expects of them in front."""
-    network = with_picture(from_onnx(spec), spec) if spec.lower().endswith(".onnx") else load_network(spec, own_blocks)
-    return seeing(network, spec, photos=len(network.meta.get("shape") or []) == 3)
+    network = from_onnx(spec) if spec.lower().endswith(".onnx") else load_network(spec, own_blocks)
+    return seeing(network, spec, preprocessing, photos=len(network.meta.get("shape") or []) == 3)
 
 
 def _says_other_things(network: Network, data: Dataset) -> bool:

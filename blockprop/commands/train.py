@@ -11,7 +11,18 @@ from blockprop.commands.console import is_quiet, readable, say, say_all, show, w
 from blockprop.commands.epoch_log import logged
 from blockprop.commands.inputs import device_named, identity, loss_for, task_of
 from blockprop.commands.optimizers import SCHEDULES, TORCH_OPTIMIZERS, optimizer_named, scheduler_named
-from blockprop.commands.options import BATCH_SIZE, RATE, Blocks, Device, Json, LossName, Seed, Source, TargetOption
+from blockprop.commands.options import (
+    BATCH_SIZE,
+    RATE,
+    Blocks,
+    Device,
+    Json,
+    LossName,
+    PreprocessingOption,
+    Seed,
+    Source,
+    TargetOption,
+)
 from blockprop.commands.rates import careful_rate, draw_rates, told_of
 from blockprop.commands.starting import StartingPoint, frozen_layer
 from blockprop.commands.units import in_units, r_squared, with_units, without_units
@@ -94,6 +105,7 @@ def train(
         str | None,
         typer.Option(help="Bring all pictures to this size, such as 224 or 320x240 (width x height)."),
     ] = None,
+    preprocessing: PreprocessingOption = None,
     channels: Annotated[int | None, typer.Option(help="Take all pictures as gray (1) or in color (3).")] = None,
     drop: Annotated[list[str] | None, typer.Option(help="A column of the table to leave out.")] = None,
     text: Annotated[list[str] | None, typer.Option(help="A column of the table to take for words.")] = None,
@@ -121,7 +133,7 @@ def train(
         require_writable(path)
     if resume and not checkpoint_beside(out).exists():
         raise SettingError(f"there is no checkpoint {checkpoint_beside(out)} to go on from; leave out --resume")
-    start = StartingPoint.of(network, own_blocks, size, channels)
+    start = StartingPoint.of(network, own_blocks, size, channels, preprocessing)
     wishes = {"drop": drop or (), "text": text or (), "number": number or (), "decimal": decimal, "header": header}
     parts = start.read(data, target, test_fraction=test_fraction, seed=seed, task=task_of(loss), warn=False, **wishes)
     if parts.encoder is not None and not (as_json or is_quiet()):

@@ -19,7 +19,7 @@ from tests.commands.running import CLASSES, SEES, Output, run_json, sentence, sm
 from tests.conftest import DataFile
 
 CLICK: Any = typer.main.get_command(app)
-READ_PICTURES = {"predict", "evaluate", "check", "diagram", "import"}
+READ_PICTURES = {"predict", "evaluate", "check", "diagram", "import", "train"}
 READ_PICTURES |= {"saliency", "segment", "sanity", "maximize", "sheet", "dream", "stylize"}
 LOOK = (
     ["predict", "net.safetensors", "red.png"],
