@@ -136,9 +136,6 @@ def train(
     start = StartingPoint.of(network, own_blocks, size, channels, preprocessing)
     wishes = {"drop": drop or (), "text": text or (), "number": number or (), "decimal": decimal, "header": header}
     parts = start.read(data, target, test_fraction=test_fraction, seed=seed, task=task_of(loss), warn=False, **wishes)
-    if parts.encoder is not None and not (as_json or is_quiet()):
-        show_columns(parts.encoder)
-        print()
     say_all(parts.notes, as_json)
     check_parts(parts, test_fraction)
     training, validation = parts.train, parts.validation
@@ -184,6 +181,9 @@ def train(
     if parts.encoder is not None:
         net.meta["encoder"] = parts.encoder.to_dict()
     net = with_units(net, units)  # shares its blocks, so that training changes it, too
+    if parts.encoder is not None and not (as_json or is_quiet()):
+        show_columns(parts.encoder)
+        print()
     done = _run(records, net, out, log, resume, as_json)
     result = _result(net, done, parts.test, objective, out, len(training)) | told_of(records, new_layer)
     if as_json:
