@@ -11,6 +11,11 @@ from blockprop.blocks.adaptive import AdaptiveMaxPool3d as AdaptiveMaxPool3d
 from blockprop.blocks.adaptive import GlobalAvgPool as GlobalAvgPool
 from blockprop.blocks.adaptive import GlobalMaxPool as GlobalMaxPool
 from blockprop.blocks.attention import Attention as Attention
+from blockprop.blocks.batch_normalizing import BatchNorm1d as BatchNorm1d
+from blockprop.blocks.batch_normalizing import BatchNorm2d as BatchNorm2d
+from blockprop.blocks.batch_normalizing import BatchNorm3d as BatchNorm3d
+from blockprop.blocks.batch_normalizing import InstanceNorm as InstanceNorm
+from blockprop.blocks.batch_normalizing import RunningInstanceNorm as RunningInstanceNorm
 from blockprop.blocks.choosing import ArgMax as ArgMax
 from blockprop.blocks.choosing import ArgMin as ArgMin
 from blockprop.blocks.choosing import Cast as Cast
@@ -75,11 +80,7 @@ from blockprop.blocks.moving import Roll as Roll
 from blockprop.blocks.moving import Squeeze as Squeeze
 from blockprop.blocks.moving import Triangle as Triangle
 from blockprop.blocks.moving import Unsqueeze as Unsqueeze
-from blockprop.blocks.normalizing import BatchNorm1d as BatchNorm1d
-from blockprop.blocks.normalizing import BatchNorm2d as BatchNorm2d
-from blockprop.blocks.normalizing import BatchNorm3d as BatchNorm3d
 from blockprop.blocks.normalizing import GroupNorm as GroupNorm
-from blockprop.blocks.normalizing import InstanceNorm as InstanceNorm
 from blockprop.blocks.normalizing import LayerNorm as LayerNorm
 from blockprop.blocks.norms import LocalResponseNorm as LocalResponseNorm
 from blockprop.blocks.norms import LpNorm as LpNorm
@@ -109,6 +110,7 @@ from blockprop.blocks.reducing import MaxOver as MaxOver
 from blockprop.blocks.reducing import MinOver as MinOver
 from blockprop.blocks.reducing import Norm as Norm
 from blockprop.blocks.reducing import Product as Product
+from blockprop.blocks.reducing import StandardDeviation as StandardDeviation
 from blockprop.blocks.reducing import Variance as Variance
 from blockprop.blocks.regions import RoiAlign as RoiAlign
 from blockprop.blocks.resampling import Resample as Resample

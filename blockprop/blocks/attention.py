@@ -9,6 +9,7 @@ from torch import Tensor
 from blockprop.blocks.functions import Softmax
 from blockprop.blocks.joining import unbroadcast
 from blockprop.engine.block import Block
+from blockprop.engine.precision import wide
 from blockprop.errors import SettingError, ShapeError
 
 _softmax = Softmax(axis=-1)
@@ -27,6 +28,7 @@ class Attention(Block):
     of k; of real numbers, it is added. A row that may look at nothing gives 0, and nothing propagates through it.
     scale: by default 1 / √d   causal: row i looks at the rows 0…i only (besides what the mask says)
     grouped: axis −3 are heads, and several heads of q, one after the other, share one of k and v.
+    Half precision is computed in float32, as q kᵀ soon leaves its range.
     Raises ShapeError for shapes that do not fit, SettingError if the scale is not finite.
     Source: Vaswani et al. 2017, eq. 1; grouped: Ainslie et al. 2023.
     """
@@ -40,26 +42,26 @@ class Attention(Block):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Any]:
         heads = self._checked_heads(q, k, v)
+        kind, (q, k, v) = q.dtype, (wide(x) for x in (q, k, v))
         s = _apart((_together(q, heads) * self._scale(q)) @ k.mT, heads)
         if self.causal:
             s += s.new_full(s.shape[-2:], -math.inf).triu_(1)
-        if mask is None:
-            a = s.softmax(-1)
-        else:
+        if mask is not None:
             s += _to_add(mask, s)
-            a = torch.ops.aten._safe_softmax(s, -1)  # 0 where all of the row is −∞, rather than NaN
+        a = torch.ops.aten._safe_softmax(s, -1)  # 0 where all of the row is −∞, rather than NaN
         y = _apart(_together(a, heads) @ v, heads)
-        return y, (q, k, v, a, mask, heads)
+        return y.to(kind), (q, k, v, a, mask, heads)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, a, mask, heads = saved
-        d_y, rows = _together(d_y, heads), _together(a, heads)
+        kind = d_y.dtype
+        d_y, rows = _together(wide(d_y), heads), _together(a, heads)
         d_v = unbroadcast(rows.mT @ d_y, v.shape)
         d_a = unbroadcast(d_y @ v.mT, rows.shape)
         (d_s,) = _softmax.propagate(rows, d_a)
         d_q = unbroadcast(d_s @ k, _together(q, heads).shape).mul_(self._scale(q))
         d_k = unbroadcast(d_s.mT @ _together(q, heads), k.shape).mul_(self._scale(q))
-        d_inputs = d_q.view(q.shape), d_k, d_v
+        d_inputs = d_q.view(q.shape).to(kind), d_k.to(kind), d_v.to(kind)
         if mask is None:
             return d_inputs
         real = mask.is_floating_point()
@@ -75,7 +77,7 @@ class Attention(Block):
         heads = 1
         if fit and self.grouped:
             of_q, of_k = q.shape[-3], k.shape[-3]
-            fit = of_k == v.shape[-3] > 0 and of_q % of_k == 0
+            fit = of_k == v.shape[-3] > 0 and of_q > 0 and of_q % of_k == 0
             heads = of_q // max(of_k, 1)
         if not fit or _broadcast(q.shape[:-axes], k.shape[:-axes], v.shape[:-axes]) is None:
             wanted = "(..., g·h, l, d), (..., h, m, d)" if self.grouped else "(..., l, d), (..., m, d)"

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from blockprop.engine.precision import anywhere
+
 
 def along(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
     """matrix: (rows, size) times x along one of its axes, counted from the front."""
@@ -48,12 +50,14 @@ class Band(NamedTuple):
     def times(self, x: Tensor, axis: int) -> Tensor:
         """The matrix times x along an axis counted from the front: as a sum of weighted copies where that is faster.
 
-        On one core, a weighted copy costs as much as some 32 products, and a mere copy as 8. A single mere copy is
-        always made as one, so that no product with 0 makes NaN of infinities.
+        On one core, a weighted copy costs as much as some 32 products, and a mere copy as 8. Copies know nothing of
+        the places that are not theirs, where a product with 0 makes NaN of infinities.
         """
         width, only_copies = self.columns.shape[1], bool((self.weights == 1).all())
         if self.size <= (8 if only_copies else 32) * width and not (only_copies and width == 1):
-            return along(self.dense().to(x), x, axis)
+            y = along(self.dense().to(x), x, axis)
+            if not anywhere(~y.sum().isfinite()):  # or infinities times 0 may have made NaN where x has no part
+                return y
         columns = self.columns.to(x.device)
         weights = self.weights.to(x).view(*self.weights.shape, *(1,) * (x.dim() - 1 - axis))
         rows = x.flatten(0, axis - 1) if axis else x[None]  # index_select is several times faster with few axes

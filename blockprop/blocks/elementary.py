@@ -54,6 +54,8 @@ class Function(Block):
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor | None]:
         if saved is None:
             return (None,)
+        if self.name in _LOGARITHMS:
+            return (d_y / _FUNCTIONS[self.name][2](*saved),)  # near 0, f' alone would overflow
         slope = _FUNCTIONS[self.name][2](*saved)
         if isinstance(slope, Tensor):
             return (slope.mul_(d_y),)
@@ -71,8 +73,8 @@ def _bell(x: Tensor) -> Tensor:
 
 
 def _mish_slope(x: Tensor, y: Tensor) -> Tensor:
-    # y / x is t again: a quarter of the time of tanh(log(1 + exp x)). 0 / 0 is tanh(log 2).
-    t = (y / x).nan_to_num_(nan=0.6)
+    # y / x is t again: a quarter of the time of tanh(log(1 + exp x)). Where y has lost digits, t is tanh(log 2).
+    t = (y / x).masked_fill_(x.abs() < 4 * torch.finfo(x.dtype).tiny, 0.6)
     return torch.addcmul(t, torch.addcmul(x, y, t, value=-1), x.sigmoid(), out=t)
 
 
@@ -92,9 +94,9 @@ _FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], str, Callable[..., Tenso
     "erf": (torch.erf, "x", _bell),
     "exp2": (torch.exp2, "y", lambda y: y * math.log(2)),
     "expm1": (torch.expm1, "y", lambda y: y + 1),
-    "log1p": (torch.log1p, "x", lambda x: (x + 1).reciprocal_()),
-    "log2": (torch.log2, "x", lambda x: (x * math.log(2)).reciprocal_()),
-    "log10": (torch.log10, "x", lambda x: (x * math.log(10)).reciprocal_()),
+    "log1p": (torch.log1p, "x", lambda x: x + 1),
+    "log2": (torch.log2, "x", lambda x: x * math.log(2)),
+    "log10": (torch.log10, "x", lambda x: x * math.log(10)),
     "reciprocal": (torch.reciprocal, "y", lambda y: (y * y).neg_()),
     "rsqrt": (torch.rsqrt, "y", lambda y: (y * y).mul_(y).mul_(-0.5)),
     "softsign": (F.softsign, "x", lambda x: x.abs().add_(1).pow_(-2)),
@@ -107,6 +109,8 @@ _FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], str, Callable[..., Tenso
     "round": (torch.round, "", lambda: 0.0),
     "trunc": (torch.trunc, "", lambda: 0.0),
 }
+_LOGARITHMS = ("log1p", "log2", "log10")
+"""The functions among them for which 1 / f' stands there."""
 _GATES = {
     "log_sigmoid": "closes by degrees",
     "mish": "opens by degrees, and lets a little of the negative side through",

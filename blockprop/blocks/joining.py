@@ -8,7 +8,7 @@ from torch import Tensor
 
 from blockprop.blocks.products import product
 from blockprop.engine.block import Block
-from blockprop.errors import ShapeError
+from blockprop.errors import SettingError, ShapeError
 
 
 class Concat(Block):
@@ -109,8 +109,7 @@ class Div(Block):
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
         b, y, shape = saved
-        d = d_y / b
-        return unbroadcast(d, shape), -unbroadcast(d * y, b.shape)
+        return unbroadcast(d_y / b, shape), -unbroadcast((y / b).mul_(d_y), b.shape)
 
 
 class Max(Block):
@@ -118,15 +117,20 @@ class Max(Block):
 
     d_a = d_y where a ≥ b, else 0     d_b = d_y where a < b, else 0     each summed over the axes of repetition
 
-    At a tie the whole derivative goes to a. NaN counts as larger than any number.
-    Raises ShapeError if the shapes cannot be broadcast.
+    ties: "first" gives the whole derivative to a where a = b; "shared" gives each a half, as torch's maximum.
+    NaN counts as larger than any number.
+    Raises ShapeError if the shapes cannot be broadcast, SettingError for other ties.
     """
 
     kind = "joining"
 
+    def __init__(self, ties: str = "first"):
+        require_ties(ties)
+        self.ties = ties
+
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
-        return torch.maximum(a, b), ((a >= b).logical_or_(a.isnan()), a.shape, b.shape)
+        return torch.maximum(a, b), _chosen(self.ties, a, b, a >= b)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
         return _to_chosen(d_y, *saved)
@@ -137,15 +141,20 @@ class Min(Block):
 
     d_a = d_y where a ≤ b, else 0     d_b = d_y where a > b, else 0     each summed over the axes of repetition
 
-    At a tie the whole derivative goes to a. NaN counts as smaller than any number.
-    Raises ShapeError if the shapes cannot be broadcast.
+    ties: "first" gives the whole derivative to a where a = b; "shared" gives each a half, as torch's minimum.
+    NaN counts as smaller than any number.
+    Raises ShapeError if the shapes cannot be broadcast, SettingError for other ties.
     """
 
     kind = "joining"
 
+    def __init__(self, ties: str = "first"):
+        require_ties(ties)
+        self.ties = ties
+
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
-        return torch.minimum(a, b), ((a <= b).logical_or_(a.isnan()), a.shape, b.shape)
+        return torch.minimum(a, b), _chosen(self.ties, a, b, a <= b)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
         return _to_chosen(d_y, *saved)
@@ -168,7 +177,7 @@ class MatMul(Block):
         if a.dim() == b.dim() == 2:
             return product(a, b), (a, b)
         if a.shape[:-2] != b.shape[:-2]:
-            require_broadcast(a[..., 0, 0], b[..., 0, 0])
+            require_broadcast(a.new_empty(a.shape[:-2]), b.new_empty(b.shape[:-2]))
         return a @ b, (a, b)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,9 +199,25 @@ def unbroadcast(d: Tensor, shape: torch.Size) -> Tensor:
     return d.sum((*range(added), *repeated), keepdim=True).reshape(shape)
 
 
-def _to_chosen(d_y: Tensor, chosen: Tensor, shape_a: torch.Size, shape_b: torch.Size) -> tuple[Tensor, Tensor]:
-    d_a = d_y.masked_fill(~chosen, 0)
-    return unbroadcast(d_a, shape_a), unbroadcast(d_y.masked_fill(chosen, 0), shape_b)
+def _chosen(ties: str, a: Tensor, b: Tensor, first: Tensor) -> tuple[Tensor, Tensor | None, torch.Size, torch.Size]:
+    """What goes back to a, where both get a half, and both shapes."""
+    return first.logical_or_(a.isnan()), (a == b) if ties == "shared" else None, a.shape, b.shape
+
+
+def _to_chosen(
+    d_y: Tensor, chosen: Tensor, halved: Tensor | None, shape_a: torch.Size, shape_b: torch.Size
+) -> tuple[Tensor, Tensor]:
+    d_a, d_b = d_y.masked_fill(~chosen, 0), d_y.masked_fill(chosen, 0)
+    if halved is not None:
+        half = (d_y / 2).masked_fill_(~halved, 0)
+        d_a, d_b = d_a - half, d_b + half
+    return unbroadcast(d_a, shape_a), unbroadcast(d_b, shape_b)
+
+
+def require_ties(ties: str) -> None:
+    """Raise SettingError for what is not a rule of ties."""
+    if ties not in ("first", "shared"):
+        raise SettingError(f"ties must be first or shared, came {ties!r}")
 
 
 def require_broadcast(*x: Tensor) -> None:

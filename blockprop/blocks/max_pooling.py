@@ -9,6 +9,7 @@ from torch import Tensor
 
 from blockprop.blocks.convolution import Sizes, untouched
 from blockprop.blocks.windows import Windows
+from blockprop.engine.precision import anywhere
 
 
 class _MaxPool(Windows):
@@ -125,6 +126,8 @@ def _pool_in_lanes(x: Tensor, *windows: Any) -> tuple[Tensor, Tensor]:
         together *= 2
     lanes = x.view(n // together, together * c, *places).contiguous(memory_format=_LANES[x.dim()])
     y, winners = _POOL[x.dim()](lanes, *windows)
+    if x.dim() == 5 and anywhere(y == -math.inf):  # of which torch's kernel for volumes names no place
+        return _POOL[5](x, *windows)
     shape = (n, c, *y.shape[2:])
     return y.contiguous().view(shape), narrow(winners, x).contiguous().view(shape)
 

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.blocks.normalizing import _check_settings
+from blockprop.blocks.normalizing import check_settings
 from blockprop.engine.block import Block
+from blockprop.engine.precision import LEAST, centered, is_held, wide
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -82,16 +83,21 @@ class MeanVarianceNorm(Block):
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         for axis in self.axes:
             _check_axis(x, axis)
-        centered = x - x.mean(self.axes, keepdim=True)
-        sigma = centered.square().mean(self.axes, keepdim=True).sqrt_()
-        y = centered.div_(sigma + self.epsilon)
-        return y, (y, sigma)
+        distance = centered(x, [axis % x.dim() for axis in self.axes])
+        variance = distance.square().mean(self.axes, keepdim=True)
+        if not is_held(variance, LEAST):
+            y, saved = self.forward(x.double())
+            return y.to(x.dtype), saved
+        sigma = variance.sqrt_()
+        y = distance.div_(sigma + self.epsilon)
+        return y.to(x.dtype), (y, sigma)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         y, sigma = saved
-        s = sigma + self.epsilon
-        share = (d_y * y).mean(self.axes, keepdim=True).mul_(s / sigma).masked_fill_(sigma == 0, 0)
-        return ((d_y - d_y.mean(self.axes, keepdim=True)).addcmul_(y, share, value=-1).div_(s),)
+        s, d = sigma + self.epsilon, wide(d_y)
+        share = (d * y).mean(self.axes, keepdim=True).mul_(s / sigma).masked_fill_(sigma == 0, 0)
+        d_x = (d - d.mean(self.axes, keepdim=True)).addcmul_(y, share, value=-1).div_(s)
+        return (d_x.to(d_y.dtype),)
 
 
 class LpNorm(Block):
@@ -116,11 +122,13 @@ class LpNorm(Block):
         norm = torch.linalg.vector_norm(x, self.order, self.axis, keepdim=True)
         norm.masked_fill_(norm == 0, math.inf)  # so that all that is divided by it becomes 0
         y = x / norm
-        return y, (y, norm)
+        return y, (y, norm, x.sign() if self.order == 1 else None)  # of what is so small that y is 0, y has no sign
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        y, norm = saved
-        slope = y if self.order == 2 else y.abs().pow_(self.order - 1).mul_(y.sign())
+        y, norm, sign = saved
+        slope = sign if self.order == 1 else y
+        if self.order not in (1, 2):
+            slope = y.abs().pow_(self.order - 1).mul_(y.sign())
         return (torch.addcmul(d_y, slope, (d_y * y).sum(self.axis, keepdim=True), value=-1).div_(norm),)
 
 
@@ -143,21 +151,22 @@ class LocalResponseNorm(Block):
     kind = "normalization"
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
-        _check_settings(1.0, size=size)
+        check_settings(1.0, size=size)
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         if x.dim() < 2:
             raise ShapeError(f"expected (n, channels, ...), came {tuple(x.shape)}")
-        s = _window_sums(x * x, self.size // 2, (self.size - 1) // 2).mul_(self.alpha / self.size).add_(self.k)
+        square = wide(x) * wide(x)
+        s = _window_sums(square, self.size // 2, (self.size - 1) // 2).mul_(self.alpha / self.size).add_(self.k)
         factor = s.pow(-self.beta)
-        return x * factor, (x, s, factor)
+        return (x * factor).to(x.dtype), (x, s, factor)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         x, s, factor = saved
         d_x = d_y * factor
         reach = _window_sums((d_x * x).div_(s), (self.size - 1) // 2, self.size // 2)
-        return (d_x.addcmul_(x, reach, value=-2 * self.alpha * self.beta / self.size),)
+        return (d_x.addcmul_(wide(x), reach, value=-2 * self.alpha * self.beta / self.size).to(d_y.dtype),)
 
 
 def _window_sums(x: Tensor, before: int, after: int) -> Tensor:

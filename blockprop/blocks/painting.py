@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from blockprop.engine.block import Block
+from blockprop.engine.precision import wide
 from blockprop.errors import SettingError, ShapeError
 
 IMAGENET_COLORS = ((0.26, 0.09, 0.02), (0.27, 0.0, -0.05), (0.27, -0.09, 0.03))
@@ -155,16 +156,18 @@ class Blur(Block):
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         if x.dim() != 4 or min(x.shape[2:]) < 1:
             raise ShapeError(f"expected (n, c, h, w), came {tuple(x.shape)}")
-        return self._spread(self._spread(x, 3), 2).mul_(self._shares(x)), None
+        y = self._spread(self._spread(wide(x), 3), 2)
+        return y.mul_(self._shares(y)).to(x.dtype), None
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (self._spread(self._spread(d_y * self._shares(d_y), 2), 3),)
+        d = wide(d_y)
+        return (self._spread(self._spread(d * self._shares(d), 2), 3).to(d_y.dtype),)
 
     def _spread(self, x: Tensor, axis: int) -> Tensor:
         """T x along an axis, as a sum of shifted copies: a third of the time of a convolution for small sigmas."""
         size = x.shape[axis]
         weights = self._weights(size)
-        y = x.clone(memory_format=torch.contiguous_format)
+        y = x.contiguous() * weights[0]
         for k, weight in enumerate(weights[1:], 1):
             y.narrow(axis, k, size - k).add_(x.narrow(axis, 0, size - k), alpha=weight)
             y.narrow(axis, 0, size - k).add_(x.narrow(axis, k, size - k), alpha=weight)
@@ -179,9 +182,11 @@ class Blur(Block):
         """The sums of T's rows: of what lies before each place, and of what lies behind it."""
         sums = torch.tensor(self._weights(size), dtype=torch.float64, device="cpu").cumsum(0)
         before = torch.cat([sums, sums[-1:].expand(size - len(sums))])
-        return before + before.flip(0) - 1
+        return before + before.flip(0) - sums[0]
 
     def _weights(self, size: int) -> list[float]:
-        """exp(−k² / 2 sigma²) for all distances k that there are."""
+        """exp(−k² / 2 sigma²) for all distances k that there are, over their sum, so that nothing grows beyond x."""
         radius = round(4 * self.sigma) if self.radius is None else self.radius
-        return [math.exp(-0.5 * (k / self.sigma) ** 2) for k in range(min(radius, size - 1) + 1)]
+        weights = [math.exp(-0.5 * (k / self.sigma) ** 2) for k in range(min(radius, size - 1) + 1)]
+        total = 2 * sum(weights) - 1
+        return [weight / total for weight in weights]

@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from blockprop.blocks.joining import require_ties
 from blockprop.blocks.reshaping import Axes, Reduction, axis_of
 from blockprop.engine.block import Block
+from blockprop.engine.precision import LEAST, centered, is_held, wide
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -16,19 +18,30 @@ class _Extreme(Reduction):
     value: ClassVar[Callable[..., Tensor]]
     place: ClassVar[Callable[..., Tensor]]
 
+    def __init__(self, axes: Axes, keep: bool = False, ties: str = "first"):
+        super().__init__(axes, keep)
+        require_ties(ties)
+        self.ties = ties
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         axes = self._checked(x)
         if not all(x.shape[axis] for axis in axes):
             raise ShapeError(f"expected at least one element along axes {self.axes}, came {tuple(x.shape)}")
-        return type(self).value(x, axes, self.keep), x
+        y = type(self).value(x, axes, self.keep)
+        return y, (x, y if self.ties == "shared" else None)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        x, y = saved
+        axes = self._checked(x)
+        if self.ties == "shared":
+            largest = x == self._spread(x.shape, y)
+            shares = d_y / largest.sum(axes, keepdim=self.keep)
+            return (largest.to(d_y.dtype).mul_(self._spread(x.shape, shares)),)
         # The places are looked for only here: forward takes torch ten times as long with them.
-        axes = self._checked(saved)
-        rows = _rows(saved, axes).contiguous()  # the search takes three times as long in strides
+        rows = _rows(x, axes).contiguous()  # the search takes three times as long in strides
         first = type(self).place(rows, -1, True)
         d_rows = d_y.new_zeros(rows.shape).scatter_(-1, first, d_y.reshape(first.shape))
-        return (_from_rows(d_rows, saved.shape, axes),)
+        return (_from_rows(d_rows, x.shape, axes),)
 
 
 class MaxOver(_Extreme):
@@ -36,10 +49,11 @@ class MaxOver(_Extreme):
 
     d_x = d_y at the place of the largest element, 0 elsewhere
 
-    At a tie the whole derivative goes to the first of the largest, in the order of rows (last axis fastest).
+    ties: "first" gives the whole derivative to the first of the largest, in the order of rows (last axis fastest), as
+    torch's max along an axis; "shared" gives all of them the same part, as torch's amax.
     NaN counts as larger than any number.
     axes: one or more; they are left out of y, or stay with size 1 if keep
-    Raises ShapeError if x lacks one of them or has no elements along it.
+    Raises ShapeError if x lacks one of them or has no elements along it, SettingError for other ties.
     """
 
     value, place = torch.amax, torch.argmax
@@ -87,18 +101,38 @@ class LogSumExp(Reduction):
     """
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        y = x.logsumexp(self._checked(x), self.keep)
-        return y, (x, y)
+        y = wide(x).logsumexp(self._checked(x), self.keep)
+        return y.to(x.dtype), (x, y)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         x, y = saved
-        level = self._spread(x.shape, y.masked_fill(y.isinf(), 0))
+        level = self._spread(x.shape, y.masked_fill(y == -math.inf, 0))
         # exp2 takes a quarter of the time of exp, which torch hands to MKL.
         shares = (x - level).mul_(1 / math.log(2)).exp2_()
-        return (shares.mul_(self._spread(x.shape, d_y)),)
+        return (shares.mul_(self._spread(x.shape, d_y)).to(x.dtype),)
 
 
-class Variance(Reduction):
+class _Deviation(Reduction):
+    """What both share: the settings, and the variance."""
+
+    def __init__(self, axes: Axes, correction: float = 1, keep: bool = False):
+        super().__init__(axes, keep)
+        if not 0 <= correction < math.inf:
+            raise SettingError(f"correction must be at least 0, came {correction}")
+        self.correction = correction
+
+    def _variance(self, x: Tensor) -> tuple[Tensor, Tensor, float]:
+        """(the variance in wide numbers, x, count − correction); in float64 where float32 does not hold it."""
+        axes = self._checked(x)
+        count = math.prod(x.shape[axis] for axis in axes) - self.correction
+        if count <= 0:
+            raise ShapeError(f"expected more than {self.correction} elements along {self.axes}, came {tuple(x.shape)}")
+        # torch's var takes more than ten times as long
+        y = centered(x, axes).square_().sum(axes, keepdim=self.keep).div_(count)
+        return (y, x, count) if is_held(y, LEAST) else self._variance(x.double())
+
+
+class Variance(_Deviation):
     """The mean squared distance from the mean over some axes:  y = Σ (x − mean)² / (count − correction).
 
     d_x = 2 (x − mean) / (count − correction) · d_y
@@ -108,23 +142,34 @@ class Variance(Reduction):
     Raises ShapeError if x lacks an axis, or count is not above correction; SettingError for a negative correction.
     """
 
-    def __init__(self, axes: Axes, correction: float = 1, keep: bool = False):
-        super().__init__(axes, keep)
-        if not 0 <= correction < math.inf:
-            raise SettingError(f"correction must be at least 0, came {correction}")
-        self.correction = correction
-
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        axes = self._checked(x)
-        count = math.prod(x.shape[axis] for axis in axes) - self.correction
-        if count <= 0:
-            raise ShapeError(f"expected more than {self.correction} elements along {self.axes}, came {tuple(x.shape)}")
-        mean = x.mean(axes, keepdim=True)
-        return _sum_of_squares(x - mean, axes, self.keep).div_(count).to(x.dtype), (x, mean, count)
+        y, of, count = self._variance(x)
+        return y.to(x.dtype), (of, count)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        x, mean, count = saved
-        return ((x - mean).mul_(self._spread(x.shape, d_y * (2 / count))),)
+        x, count = saved
+        d_x = centered(x, self._checked(x)).mul_(self._spread(x.shape, wide(d_y) * (2 / count)))
+        return (d_x.to(d_y.dtype),)
+
+
+class StandardDeviation(_Deviation):
+    """The root mean squared distance from the mean over some axes:  y = √(Σ (x − mean)² / (count − correction)).
+
+    d_x = (x − mean) / (y (count − correction)) · d_y, and 0 where y is 0, as among equal numbers
+
+    Settings and errors as in Variance.
+    """
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        variance, of, count = self._variance(x)
+        y = variance.sqrt_()
+        return y.to(x.dtype), (of, y, count)
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        x, y, count = saved
+        size = self._spread(x.shape, y.masked_fill(y == 0, math.inf))  # so that all that is divided by it becomes 0
+        d_x = centered(x, self._checked(x)).div_(size).mul_(self._spread(x.shape, wide(d_y) / count))
+        return (d_x.to(d_y.dtype),)
 
 
 class Norm(Reduction):
@@ -146,14 +191,16 @@ class Norm(Reduction):
         axes = self._checked(x)
         if self.order == 1:
             return x.abs().sum(axes, keepdim=self.keep), (x, None)
-        y = _sum_of_squares(x, axes, self.keep).sqrt_().to(x.dtype)
-        return y, (x, y)
+        # torch's vector_norm takes more than ten times as long, save along the last axis
+        y = (wide(x) * wide(x)).sum(axes, keepdim=self.keep).sqrt_()
+        return y.to(x.dtype), (x, y)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         x, y = saved
         if self.order == 1:
             return (x.sign().mul_(self._spread(x.shape, d_y)),)
-        return (x * self._spread(x.shape, (d_y / y).masked_fill_(y == 0, 0)),)
+        size = self._spread(x.shape, y.masked_fill(y == 0, math.inf))  # so that all that is divided by it becomes 0
+        return ((x / size).mul_(self._spread(x.shape, d_y)).to(x.dtype),)
 
 
 class CumSum(Block):
@@ -205,9 +252,3 @@ def _shifted(x: Tensor, axis: int, first: float) -> Tensor:
 def _product_before(rows: Tensor) -> Tensor:
     """Π_{j<i} rows_j along the last axis."""
     return _shifted(rows, -1, 1).cumprod(-1)
-
-
-def _sum_of_squares(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
-    # torch's var and vector_norm take more than ten times as long, save for norms along the last axis.
-    wide = x.float() if x.dtype == torch.float16 else x  # whose squares end at 65504
-    return (wide * wide).sum(axes, keepdim=keep)

@@ -8,6 +8,7 @@ from torch import Tensor
 from blockprop.blocks.convolution import Sizes, per_axis, untouched
 from blockprop.blocks.resampling import one_of
 from blockprop.engine.block import Block
+from blockprop.engine.precision import wide
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -55,7 +56,8 @@ class RoiAlign(Block):
         pictures = batch_index.tolist()
         if pictures and not 0 <= min(pictures) <= max(pictures) < len(x):
             raise ShapeError(f"expected numbers of the {len(x)} pictures, came {pictures}")
-        corners = rois.to(x.dtype) * self.scale - (0.5 if self.coordinates == "half_pixel" else 0.0)
+        # in half precision places would be rounded, and those at the border fall out of the picture
+        corners = wide(rois.to(x.dtype)) * self.scale - (0.5 if self.coordinates == "half_pixel" else 0.0)
         lines = [
             self._bins(corners[:, 1 - axis], corners[:, 3 - axis], self._output_size[axis], x.shape[2 + axis])
             for axis in (0, 1)
@@ -64,7 +66,7 @@ class RoiAlign(Block):
         if self.mode == "avg":
             parts = [bins.averages() for bins in lines]
             for k, (n, (rows, a), (columns, b)) in enumerate(zip(pictures, *parts, strict=True)):
-                y[k] = a @ x[n, :, rows, columns] @ b.t()
+                y[k] = (a @ wide(x[n, :, rows, columns]) @ b.t()).to(x.dtype)
             return y, (x.shape, pictures, *parts)
         places, weights = torch.zeros_like(y, dtype=torch.long), torch.zeros_like(y)
         for k, n in enumerate(pictures):
@@ -76,7 +78,7 @@ class RoiAlign(Block):
         d_x = d_y.new_zeros(shape)
         if self.mode == "avg":
             for n, d, (rows, a), (columns, b) in zip(pictures, d_y, *parts, strict=True):
-                d_x[n, :, rows, columns] += a.t() @ d @ b
+                d_x[n, :, rows, columns] += (a.t() @ wide(d) @ b).to(d.dtype)
             return d_x, None, None
         for n, d, places, weights in zip(pictures, d_y, *parts, strict=True):
             d_x[n].flatten(1).scatter_add_(1, places.flatten(1), (weights * d).flatten(1))

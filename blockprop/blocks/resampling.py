@@ -11,6 +11,7 @@ from torch import Tensor
 from blockprop.blocks.bands import Band
 from blockprop.blocks.sizes import Size, checked, sizes_of
 from blockprop.engine.block import Block
+from blockprop.engine.precision import wide
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -123,21 +124,21 @@ class Resample(Block):
 
     def forward(self, x: Tensor, *others: Tensor) -> tuple[Tensor, Any]:
         steps = [self._step(axis, line) for axis, line in self._lines(x, others) if not _is_identity(line)]
-        y = x
+        y = x if self.mode == "nearest" else wide(x)
         for step in sorted(steps, key=_cost):
             y = step.matrix.times(y, step.axis)
             if step.outside is not None:
                 y.index_fill_(step.axis, step.outside.to(y.device), self.extrapolation_value)
-        return y, (steps, len(others))
+        return y.to(x.dtype), (steps, len(others))
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
         steps, others = saved
-        d_x = d_y
+        d_x = d_y if self.mode == "nearest" else wide(d_y)
         for step in sorted(steps, key=_cost, reverse=True):
             if step.outside is not None:
                 d_x = d_x.index_fill(step.axis, step.outside.to(d_x.device), 0.0)
             d_x = step.matrix.transposed().times(d_x, step.axis)
-        return (d_x, *(None,) * others)
+        return (d_x.to(d_y.dtype), *(None,) * others)
 
     def _lines(self, x: Tensor, others: tuple[Tensor, ...]) -> list[tuple[int, Line]]:
         """(axis, its line) for each axis."""

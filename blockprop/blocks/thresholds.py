@@ -66,22 +66,21 @@ class Shrink(Block):
 class Clamp(Block):
     """What lies between two bounds:  y = min(max(x, low), high); None stands for no bound.
 
-    d_x = d_y where low < y < high, else 0 (also at the bounds, as for ReLU)
+    d_x = d_y where low < y < high, else 0 (also at the bounds, as for ReLU; with inclusive, d_y at the bounds)
 
-    x, y: any shape. Clamp(0, 6) is ReLU6 (Krizhevsky 2010).
+    x, y: any shape. Clamp(0, 6) is ReLU6 (Krizhevsky 2010). torch's relu6 and hardtanh are so, its clamp is inclusive.
     Raises SettingError if low is not below high, or neither is given.
-    Departure: torch.clamp has derivative 1 at the bounds; torch's relu6 and hardtanh have 0, like this.
     """
 
     kind = "activation"
     gate = "cuts elsewhere than at 0 from below"
 
-    def __init__(self, low: float | None = None, high: float | None = None):
+    def __init__(self, low: float | None = None, high: float | None = None, inclusive: bool = False):
         if low is None and high is None:
             raise SettingError("give low, high or both")
         if low is not None and high is not None and not low < high:
             raise SettingError(f"low must be below high, came {low} and {high}")
-        self.low, self.high = low, high
+        self.low, self.high, self.inclusive = low, high, inclusive
         bounds = " and ".join(f"{bound:g}" for bound in (low, high) if bound is not None)
         self.gate = f"cuts at {bounds}, not at 0 from below"
 
@@ -89,9 +88,17 @@ class Clamp(Block):
         return x.clamp(self.low, self.high), x  # x: in half precision y holds the bounds rounded, and looks inside them
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        if self.inclusive:
+            return (self._with_bounds(saved, d_y),)
         if self.low is not None and self.high is not None:
             return (_between(d_y, saved, self.low, self.high),)
         if self.low is not None:
             return (where_above(saved, self.low, d_y),)
         assert self.high is not None
         return (where_above(-saved, -self.high, d_y),)
+
+    def _with_bounds(self, x: Tensor, d_y: Tensor) -> Tensor:
+        d_x = d_y
+        if self.low is not None:
+            d_x = d_x.masked_fill(x < self.low, 0)
+        return d_x if self.high is None else d_x.masked_fill(x > self.high, 0)

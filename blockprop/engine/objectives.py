@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.engine.plain_cross_entropy import plain_cross_entropy
-from blockprop.engine.targets import class_shares, class_weight, matching, require_smoothing
+from blockprop.engine.precision import wide
+from blockprop.engine.targets import class_shares, class_weight, matching, require_smoothing, share_times
 from blockprop.errors import GraphError, SettingError, ShapeError
 
 Seeds = dict[str, Tensor]
@@ -193,9 +194,10 @@ class cross_entropy(Loss):
     def of(self, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if self.is_plain and target.dtype is torch.int64 and y.dim() == 2 and target.dim() == 1:
             return plain_cross_entropy(y, target)
-        t = class_shares(y, target, self.class_weights, self.label_smoothing)
-        log_p = y.log_softmax(1)
-        return -(t * log_p).sum(), log_p.exp() * t.sum(1, keepdim=True) - t
+        t = class_shares(wide(y), target, self.class_weights, self.label_smoothing)
+        log_p = wide(y).log_softmax(1)
+        seed = log_p.exp() * t.sum(1, keepdim=True) - t
+        return -share_times(t, log_p).sum().to(y.dtype), seed.to(y.dtype)
 
     @property
     def is_plain(self) -> bool:
@@ -225,8 +227,9 @@ class negative_log_likelihood(Loss):
         return class_weight(target, self.class_weights)
 
     def of(self, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        t = class_shares(y, target, self.class_weights, self.label_smoothing)
-        return -torch.xlogy(t, y).sum(), torch.where(t == 0, 0.0, -t / y)
+        p = wide(y)
+        t = class_shares(p, target, self.class_weights, self.label_smoothing)
+        return -torch.xlogy(t, p).sum().to(y.dtype), torch.where(t == 0, 0.0, -t / p).to(y.dtype)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -240,8 +243,8 @@ class mean_squared_error(Loss):
     node: str | None = None
 
     def of(self, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        difference = y - matching(y, target)
-        return difference.square().mean(), difference * (2 / max(y.numel(), 1))
+        difference = wide(y) - matching(wide(y), target)
+        return difference.square().mean().to(y.dtype), (difference * (2 / max(y.numel(), 1))).to(y.dtype)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -260,9 +263,9 @@ class huber(Loss):
             raise SettingError(f"delta must be above 0, not {self.delta}")
 
     def of(self, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        error = y - matching(y, target)
+        error = wide(y) - matching(wide(y), target)
         bounded = error.clamp(-self.delta, self.delta)
-        return (bounded * (error - bounded / 2)).mean(), bounded / max(y.numel(), 1)
+        return (bounded * (error - bounded / 2)).mean().to(y.dtype), (bounded / max(y.numel(), 1)).to(y.dtype)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -284,10 +287,12 @@ class binary_cross_entropy(Loss):
         require_smoothing(self.label_smoothing)
 
     def of(self, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        t = matching(y, target) * (1 - self.label_smoothing) + self.label_smoothing / 2
-        weight = 1 + (self.positive_weight - 1) * t
-        value = (1 - t) * y + weight * F.softplus(-y)
-        return value.mean(), (weight * y.sigmoid() - self.positive_weight * t) / max(y.numel(), 1)
+        z = wide(y)
+        t = matching(z, target) * (1 - self.label_smoothing) + self.label_smoothing / 2
+        yes = self.positive_weight * t
+        value = share_times(yes, F.logsigmoid(z)) + share_times(1 - t, F.logsigmoid(-z))
+        seed = ((yes + 1 - t) * z.sigmoid() - yes) / max(y.numel(), 1)
+        return -value.mean().to(y.dtype), seed.to(y.dtype)
 
 
 LOSSES: dict[str, type[Loss]] = {loss.__name__: loss for loss in Loss.__subclasses__()}

@@ -39,6 +39,11 @@ def class_weight(target: Tensor, class_weights: Tensor | None) -> float:
     return float(class_weights.to(target.device).double()[target.long()].sum())
 
 
+def share_times(shares: Tensor, logarithms: Tensor) -> Tensor:
+    """share · logarithm, and 0 where there is no share, even of −∞."""
+    return (shares * logarithms).masked_fill_(shares == 0, 0)
+
+
 def matching(y: Tensor, target: Tensor) -> Tensor:
     """The target as y's type of number, in y's shape; (n,) stands for (n, 1). Nothing is broadcast."""
     if target.shape == y.shape:

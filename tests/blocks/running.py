@@ -51,8 +51,10 @@ def back(block: Block, saved: object, d_outputs: tuple) -> tuple[tuple, dict]:
     return block.propagate(saved, d_output), block.gradients(saved, d_output)
 
 
-def by_autograd(block: Block, case: Case, inputs: tuple) -> tuple[tuple, tuple, tuple, list, dict]:
-    """(outputs, seeds, inputs, d_inputs, d_parameters) of torch's own version under autograd."""
+def by_autograd(
+    block: Block, case: Case, inputs: tuple, seeds: tuple | None = None
+) -> tuple[tuple, tuple, tuple, list, dict]:
+    """(outputs, seeds, inputs, d_inputs, d_parameters) of torch's own version under autograd; seeds as of seeds_for."""
     block = copy.deepcopy(block)
     for name, tensor in block.parameters.items():
         setattr(block, name, tensor.requires_grad_())
@@ -61,8 +63,8 @@ def by_autograd(block: Block, case: Case, inputs: tuple) -> tuple[tuple, tuple, 
         block.generator.manual_seed(1)
     outputs = case.reference(block, *inputs)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    seeds = seeds_for(tuple(y.detach() for y in outputs))
-    roots = [(y, seed) for y, seed in zip(outputs, seeds, strict=True) if y.requires_grad]
+    seeds = seeds_for(tuple(y.detach() for y in outputs)) if seeds is None else seeds
+    roots = [(y, seed.to(y.dtype)) for y, seed in zip(outputs, seeds, strict=True) if y.requires_grad]
     if roots:
         torch.autograd.backward(*zip(*roots, strict=True))
     d_inputs = [x.grad if x.is_floating_point() else None for x in inputs]

@@ -1,6 +1,8 @@
 """Rows of conditions, comparisons, types of number and orders."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +42,13 @@ COMPARISONS = {
 
 
 LOGIC = {"and": torch.bitwise_and, "or": torch.bitwise_or, "xor": torch.bitwise_xor}
+
+
+def place(argument: Callable[..., Tensor], block: Any, x: Tensor) -> Tensor:
+    """torch.argmax or argmin, which name the first of equal elements; from the other end it is the last."""
+    if not block.last:
+        return argument(x, block.axis, block.keep)
+    return x.shape[block.axis] - 1 - argument(x.flip(block.axis), block.axis, block.keep)
 
 
 CASES: list[Case] = [
@@ -138,7 +147,7 @@ CASES: list[Case] = [
         Case(
             lambda block=block, settings=settings: block(*settings),
             ((3, 4, 5),),
-            lambda _, x, reference=reference, settings=settings: reference(x, *settings[:2]),
+            functools.partial(place, reference),
             wrong=((3, 0, 0),),
         )
         for block, reference in ((blocks.ArgMax, torch.argmax), (blocks.ArgMin, torch.argmin))

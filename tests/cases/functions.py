@@ -22,7 +22,7 @@ CASES: list[Case] = [
     Case(
         lambda: blocks.Affine((0.5, 2.0, 3.0), (1.0, 0.0, -1.0)),
         ((2, 3, 4, 2),),
-        of_x(lambda x: x * torch.tensor([0.5, 2, 3]).view(-1, 1, 1) + torch.tensor([1.0, 0, -1]).view(-1, 1, 1)),
+        of_x(lambda x: x * x.new_tensor([0.5, 2, 3]).view(-1, 1, 1) + x.new_tensor([1.0, 0, -1]).view(-1, 1, 1)),
         wrong=((2, 4, 4, 2),),
     ),
     Case(blocks.Detach, ((2, 3),), lambda _, x: x.detach() + 0 * x, differentiable=False),

@@ -1,5 +1,7 @@
 """Rows of blocks of several inputs."""
 
+import functools
+
 import torch
 
 from blockprop import blocks
@@ -17,15 +19,17 @@ CASES: list[Case] = [
             lambda _, *x, reference=reference: reference(*x),
             wrong=((2, 3), (2, 4)),
             batch=0 if len(a) == len(b) and a[0] == b[0] else None,
-            title=f"{block.__name__}, {a} and {b}",
+            title=f"{block()!r}, {a} and {b}".replace("()", "", 1),
         )
         for block, reference in (
             (blocks.Add, torch.add),
             (blocks.Sub, torch.sub),
             (blocks.Mul, torch.mul),
             (blocks.Div, torch.div),
-            (blocks.Max, torch.maximum),
-            (blocks.Min, torch.minimum),
+            (functools.partial(blocks.Max, "shared"), torch.maximum),
+            (functools.partial(blocks.Min, "shared"), torch.minimum),
+            (blocks.Max, lambda a, b: torch.where(a >= b, a, b)),
+            (blocks.Min, lambda a, b: torch.where(a <= b, a, b)),
         )
         for a, b in (
             ((3, 4), (3, 4)),

@@ -1,5 +1,7 @@
 """Rows of many numbers made one."""
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,14 @@ def product(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
     for axis in sorted((axis % x.dim() for axis in axes), reverse=True):
         x = x.prod(axis, keepdim=keep)
     return x
+
+
+def first(name: str, x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
+    """The extreme over some axes as the one along a single axis, which is that of the first place at a tie."""
+    axes = tuple(sorted(axis % x.dim() for axis in axes))
+    rows = x.movedim(axes, tuple(range(-len(axes), 0))).flatten(-len(axes))
+    y = getattr(rows, name)(-1).values
+    return y.view([1 if axis in axes else n for axis, n in enumerate(x.shape)]) if keep else y
 
 
 def with_zeros(generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -38,11 +48,14 @@ CASES: list[Case] = [
             wrong=((),),
         )
         for block, reference in (
-            (blocks.MaxOver, torch.amax),
-            (blocks.MinOver, torch.amin),
+            (blocks.MaxOver, functools.partial(first, "max")),
+            (blocks.MinOver, functools.partial(first, "min")),
+            (functools.partial(blocks.MaxOver, ties="shared"), torch.amax),
+            (functools.partial(blocks.MinOver, ties="shared"), torch.amin),
             (blocks.Product, product),
             (blocks.LogSumExp, torch.logsumexp),
             (blocks.Variance, lambda x, axes, keep: x.var(axes, keepdim=keep)),
+            (blocks.StandardDeviation, lambda x, axes, keep: x.std(axes, keepdim=keep)),
             (blocks.Norm, lambda x, axes, keep: torch.linalg.vector_norm(x, 2, axes, keep)),
         )
         for given in ((1,), (-1,), ((1, 2),), ((3, 1),), ([1, -1, 2],))
@@ -55,26 +68,36 @@ CASES: list[Case] = [
             wrong=((),),
         )
         for block, reference in (
-            (blocks.MaxOver, torch.amax),
-            (blocks.MinOver, torch.amin),
+            (blocks.MaxOver, functools.partial(first, "max")),
+            (blocks.MinOver, functools.partial(first, "min")),
+            (functools.partial(blocks.MaxOver, ties="shared"), torch.amax),
+            (functools.partial(blocks.MinOver, ties="shared"), torch.amin),
             (blocks.Product, product),
             (blocks.LogSumExp, torch.logsumexp),
             (blocks.Variance, lambda x, axes, keep: x.var(axes, keepdim=keep)),
+            (blocks.StandardDeviation, lambda x, axes, keep: x.std(axes, keepdim=keep)),
             (blocks.Norm, lambda x, axes, keep: torch.linalg.vector_norm(x, 2, axes, keep)),
         )
     ],
     *[
         Case(lambda block=block: block(0), ((4, 3),), lambda _, x, reference=reference: reference(x), batch=None)
         for block, reference in (
-            (blocks.MaxOver, lambda x: x.amax(0)),
-            (blocks.MinOver, lambda x: x.amin(0)),
+            (blocks.MaxOver, lambda x: x.max(0).values),
+            (blocks.MinOver, lambda x: x.min(0).values),
             (blocks.Product, lambda x: x.prod(0)),
             (blocks.LogSumExp, lambda x: x.logsumexp(0)),
             (blocks.Variance, lambda x: x.var(0)),
+            (blocks.StandardDeviation, lambda x: x.std(0)),
             (blocks.Norm, lambda x: x.norm(dim=0)),
         )
     ],
-    Case(lambda: blocks.MaxOver(1), ((2, 3),), lambda _, x: x.amax(1), wrong=((2, 0),), title="MaxOver, no elements"),
+    Case(
+        lambda: blocks.MaxOver(1),
+        ((2, 3),),
+        lambda _, x: x.max(1).values,
+        wrong=((2, 0),),
+        title="MaxOver, no elements",
+    ),
     Case(lambda: blocks.Product(1), with_zeros, lambda _, x: x.prod(1), title="Product, zeros"),
     Case(
         lambda: blocks.Variance((1, 2), 0), ((2, 3, 4),), lambda _, x: x.var((1, 2), correction=0), wrong=((2, 0, 4),)
@@ -84,6 +107,12 @@ CASES: list[Case] = [
         ((2, 4),),
         lambda _, x: x.var(1, correction=2, keepdim=True),
         wrong=((3, 2),),
+    ),
+    Case(
+        lambda: blocks.StandardDeviation((1, 2), 0),
+        ((2, 3, 4),),
+        lambda _, x: x.std((1, 2), correction=0),
+        wrong=((2, 0, 4),),
     ),
     Case(lambda: blocks.Norm(1, order=1), ((2, 3, 4),), lambda _, x: x.abs().sum(1), wrong=((2,),)),
     Case(lambda: blocks.Norm((2, 1), True, 1), ((2, 3, 4),), lambda _, x: x.abs().sum((1, 2), keepdim=True)),

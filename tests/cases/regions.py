@@ -28,7 +28,7 @@ def roi_align(block: blocks.RoiAlign, x: Tensor, rois: Tensor, batch_index: Tens
                 for start, size, count in zip(starts, bins, counts, strict=True)
             )
             reads = torch.stack([_around(x[n], v, u) for v in rows for u in columns])  # (reads, 4, c)
-            pooled.append(reads.amax((0, 1)) if block.mode == "max" else reads.sum(1).mean(0))
+            pooled.append(reads.flatten(0, 1).max(0).values if block.mode == "max" else reads.sum(1).mean(0))
     return torch.stack(pooled).view(len(rois), *outputs, -1).permute(0, 3, 1, 2)
 
 

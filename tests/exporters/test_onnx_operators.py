@@ -22,8 +22,9 @@ GELU GRU Gather GatherElements GatherND GlobalAvgPool GlobalMaxPool GridSample G
 InstanceNorm LSTM LayerNorm LeakyReLU Linear LocalResponseNorm Log LogSoftmax LogSumExp Logic LpNorm LpPool1d
 LpPool2d LpPool3d MatMul Max MaxOver MaxPool1d MaxPool2d MaxPool3d Mean MeanVarianceNorm Min MinOver Mul Norm OneHot
 PReLU Pad Parameter PixelShuffle PixelUnshuffle Pow Power Product RMSNorm RNN Range ReLU Remainder Repeat
-RepeatInterleave Resample Reshape Resize RoiAlign Roll SELU ScatterElements ScatterND Select Shrink SiLU Sigmoid
-Slice Softmax Softplus Sort Spectrum Split Sqrt Squeeze Sub Sum Tanh ThresholdedReLU TopK Transpose Triangle Unfold
+RepeatInterleave Resample Reshape Resize RoiAlign Roll RunningInstanceNorm SELU ScatterElements ScatterND Select Shrink
+SiLU Sigmoid Slice Softmax Softplus Sort Spectrum Split Sqrt Squeeze StandardDeviation Sub Sum Tanh
+ThresholdedReLU TopK Transpose Triangle Unfold
 Unsqueeze Variance Where
 """
 """Blocks that have a handler, for good. A new block needs none."""

@@ -11,11 +11,35 @@ from blockprop.exporters.operand import Operand
 from blockprop.exporters.writing import Writing
 
 
-@exports(blocks.BatchNorm1d, blocks.BatchNorm2d, blocks.BatchNorm3d)
+@exports(blocks.BatchNorm1d, blocks.BatchNorm2d, blocks.BatchNorm3d, blocks.RunningInstanceNorm)
 def batch_norm(writing: Writing, block: Any, x: Operand) -> Any:
+    if block.running_mean is None:
+        return _by_batch(writing, block, x)
     statistics = writing.weight("running_mean"), writing.weight("running_variance")
     scale_shift = _scale(writing, block, block.channels), _shift(writing, block, block.channels)
-    return writing.add("BatchNormalization", x, *scale_shift, *statistics, epsilon=float(block.epsilon))
+    options: dict[str, Any] = {"epsilon": float(block.epsilon)}
+    if block.momentum is not None:  # ONNX counts what stays; it has no mean over all batches
+        options["momentum"] = 1.0 - block.momentum
+    return writing.add("BatchNormalization", x, *scale_shift, *statistics, **options)
+
+
+def _by_batch(writing: Writing, block: Any, x: Operand) -> Any:
+    """With the batch's own mean and variance: the operator has these in training alone."""
+    axes = [axis for axis in range(x.axes) if axis != 1]
+    centered = writing.add("Sub", x, writing.reduce("ReduceMean", x, axes, True))
+    variance = writing.reduce("ReduceMean", writing.add("Mul", centered, centered), axes, True)
+    deviation = writing.add("Sqrt", writing.add("Add", variance, writing.number(block.epsilon)))
+    y = writing.add("Div", centered, deviation)
+    return _affine(writing, y, x) if block.affine else y
+
+
+def _affine(writing: Writing, y: Any, x: Operand) -> Any:
+    """weight · y + bias, one of each for each channel."""
+    beside = [1] * (x.axes - 2)
+    weight, bias = writing.weight("weight"), writing.weight("bias")
+    if beside:
+        weight, bias = (writing.add("Reshape", parameter, writing.whole(-1, *beside)) for parameter in (weight, bias))
+    return writing.add("Add", writing.add("Mul", y, weight), bias)
 
 
 @exports(blocks.LayerNorm)
@@ -40,13 +64,7 @@ def group_norm(writing: Writing, block: blocks.GroupNorm, x: Operand) -> Any:
     one, zero = (writing.constant(torch.full((block.groups,), level, dtype=x.dtype)) for level in (1.0, 0.0))
     rows = writing.add("InstanceNormalization", rows, one, zero, epsilon=float(block.epsilon))
     y = writing.reshape(rows, [f"a{i}" for i in range(x.axes)], copies=1)
-    if not block.affine:
-        return y
-    beside = [1] * (x.axes - 2)
-    weight, bias = writing.weight("weight"), writing.weight("bias")
-    if beside:
-        weight, bias = (writing.add("Reshape", parameter, writing.whole(-1, *beside)) for parameter in (weight, bias))
-    return writing.add("Add", writing.add("Mul", y, weight), bias)
+    return _affine(writing, y, x) if block.affine else y
 
 
 def _scale(writing: Writing, block: Any, *shape: int) -> str:

@@ -41,6 +41,11 @@ def variance(writing: Writing, block: blocks.Variance, x: Operand) -> Any:
     return writing.add("Div", total, left)
 
 
+@exports(blocks.StandardDeviation)
+def standard_deviation(writing: Writing, block: Any, x: Operand) -> Any:
+    return writing.add("Sqrt", variance(writing, block, x))
+
+
 @exports(blocks.CumSum)
 def cumulative_sum(writing: Writing, block: blocks.CumSum, x: Operand) -> Any:
     options = {"exclusive": int(block.exclusive), "reverse": int(block.reverse)}

@@ -27,7 +27,8 @@ def clamp(call: Call, self: Value, min: Any = None, max: Any = None, min_val: An
         return y if high is None else call.add(blocks.Min(), y, high)
     if highest is None and lowest == 0:
         return call.add(blocks.ReLU(), self)
-    return call.add(blocks.Clamp(lowest, highest), self)
+    name = call.operator.split(".")[1]
+    return call.add(blocks.Clamp(lowest, highest, inclusive=name.startswith("cl")), self)
 
 
 @aten("threshold")

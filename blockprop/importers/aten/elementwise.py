@@ -79,16 +79,17 @@ def remainder(call: Call, self: Value, other: Any) -> Value:
 
 @aten("maximum", "minimum", "fmax", "fmin")
 def extreme(call: Call, self: Value, other: Value) -> Value:
-    return larger_or_smaller(call, self, other, "max" in call.operator.split(".")[1])
+    name = call.operator.split(".")[1]
+    return larger_or_smaller(call, self, other, "max" in name, "first" if name.startswith("f") else "shared")
 
 
-def larger_or_smaller(call: Call, a: Value, b: Value, larger: bool) -> Value:
+def larger_or_smaller(call: Call, a: Value, b: Value, larger: bool, ties: str) -> Value:
     """The larger of two, or the smaller; ReLU where one of them is 0."""
     if larger and is_zero(b) and covers(a, b):
         return call.add(blocks.ReLU(), a)
     if larger and is_zero(a) and covers(b, a):
         return call.add(blocks.ReLU(), b)
-    return call.add(blocks.Max() if larger else blocks.Min(), a, b)
+    return call.add((blocks.Max if larger else blocks.Min)(ties), a, b)
 
 
 @aten("addcmul", "addcdiv")

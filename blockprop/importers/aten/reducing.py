@@ -1,5 +1,6 @@
 """Handlers of operators that sum, average, choose along axes, and of those that make numbers."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +23,8 @@ def reduction(call: Call, self: Value, dim: Any = None, keepdim: bool = False, d
         "sum": blocks.Sum,
         "mean": blocks.Mean,
         "prod": blocks.Product,
-        "amax": blocks.MaxOver,
-        "amin": blocks.MinOver,
+        "amax": functools.partial(blocks.MaxOver, ties="shared"),
+        "amin": functools.partial(blocks.MinOver, ties="shared"),
         "logsumexp": blocks.LogSumExp,
     }
     name = call.operator.split(".")[1]
@@ -40,9 +41,10 @@ def reduction(call: Call, self: Value, dim: Any = None, keepdim: bool = False, d
 def extreme_over(call: Call, self: Value, dim: Any = None, keepdim: bool = False, other: Value | None = None) -> Any:
     larger = call.operator.startswith("aten.max")
     if other is not None:
-        return larger_or_smaller(call, self, other, larger)
+        return larger_or_smaller(call, self, other, larger, "shared")
     axes = axes_of(dim, self.axes)
-    y = call.add((blocks.MaxOver if larger else blocks.MinOver)(axes, keepdim), self)
+    kind, ties = blocks.MaxOver if larger else blocks.MinOver, "shared" if dim is None else "first"
+    y = call.add(kind(axes, keepdim, ties), self)
     if dim is None:
         return y
     return y, call.add((blocks.ArgMax if larger else blocks.ArgMin)(axes[0], keepdim), self, part="index")
@@ -63,9 +65,8 @@ def variance(
     name, axes = call.operator.split(".")[1], axes_of(dim, self.axes)
     if correction is None:
         correction = 1 if unbiased else 0
-    root = name.startswith("std")
-    y = call.add(blocks.Variance(axes, correction, keepdim), self, part="variance" if root else "")
-    y = call.add(blocks.Sqrt(), y) if root else y
+    kind = blocks.StandardDeviation if name.startswith("std") else blocks.Variance
+    y = call.add(kind(axes, correction, keepdim), self)
     return (y, call.add(blocks.Mean(axes, keepdim), self, part="mean")) if name.endswith("mean") else y
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.engine.objectives import OfNode
+from blockprop.engine.precision import wide
 from blockprop.errors import SettingError, ShapeError, shape
 from blockprop.visualize.objectives.score_kinds import by_class
 
@@ -34,8 +35,8 @@ class l2(OfNode):
     center: float = 0.5
 
     def of(self, y: Tensor, target: None = None) -> tuple[Tensor, Tensor]:
-        difference, count = y - self.center, max(y[:1].numel(), 1)
-        return difference.square().sum() / count, difference * (2 / count)
+        difference, count = wide(y) - self.center, max(y[:1].numel(), 1)
+        return (difference.square().sum() / count).to(y.dtype), (difference * (2 / count)).to(y.dtype)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
