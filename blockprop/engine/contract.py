@@ -3,110 +3,39 @@
 Each check is a generator of faults, in words, over a Subject, and is named after what holds when it finds none.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from blockprop.engine.block import Block
-from blockprop.errors import GradientError, shape
+from blockprop.engine.failures import MethodFailed, place_of
+from blockprop.engine.subject import Subject, kind_of, misfits_of_d_inputs, misfits_of_gradients
 
 METHODS = ("propagate", "gradients")
 """The two backward methods."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A block, and what it is tried on.
-
-    inputs: are never changed; a check runs the block on copies, so that it cannot spoil the next one
-    seed: of the block's generator in each run, if it has one
-    """
-
-    block: Block
-    inputs: tuple[Tensor, ...]
-    training: bool = False
-    seed: int = 0
-
-    def run(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Any]:
-        """The outputs of one forward call, as a tuple even if there is one, and what it saved."""
-        if hasattr(self.block, "generator"):
-            self.block.generator.manual_seed(self.seed)
-        mode = {"training": self.training} if self.block.has_training_mode else {}
-        returned = self.block.forward(*inputs, **mode)
-        if not isinstance(returned, tuple) or len(returned) != 2:
-            raise GradientError(f"{self.block!r}: forward must return (output, saved); it returned {_kind(returned)}")
-        return (returned[0] if self.block.output_count > 1 else returned[:1]), returned[1]
-
-    def copies(self) -> list[Tensor]:
-        return [x.clone() for x in self.inputs]
-
-    def saved(self) -> Any:
-        """What a forward call saves."""
-        return self.run(self.copies())[1]
-
-    @cached_property
-    def outputs(self) -> tuple[Tensor, ...]:
-        """Those of a first forward call."""
-        return tuple([y.clone() for y in self.run(self.copies())[0]])
-
-    def ones(self) -> tuple[Tensor | None, ...]:
-        """A 1 as the derivative by every number of the outputs; nothing comes back from integers and booleans."""
-        return tuple([torch.ones_like(y) if y.is_floating_point() else None for y in self.outputs])
-
-    def d_output(self, d_outputs: tuple[Tensor | None, ...]) -> Any:
-        """The derivatives by the outputs as the backward methods take them."""
-        return d_outputs if self.block.output_count > 1 else d_outputs[0]
-
-    def answer(self, method: str, saved: Any, d_outputs: tuple[Tensor | None, ...]) -> list[Tensor | None]:
-        """What a backward method returns, as a list of copies."""
-        returned = getattr(self.block, method)(saved, self.d_output(d_outputs))
-        tensors = returned.values() if isinstance(returned, dict) else returned
-        return [None if d is None else d.clone() for d in tensors]
-
-
-def float64_subject(block: Block, inputs: Sequence[Tensor], training: bool, seed: int) -> Subject:
-    """A copy of the block, and of the inputs, with float64 in place of other real numbers."""
-    block = copy.deepcopy(block)
-    for name, tensor in (block.parameters | block.buffers).items():
-        setattr(block, name, float64(tensor))
-    if hasattr(block, "generator"):
-        block.generator = torch.Generator().manual_seed(seed)
-    return Subject(block, tuple([float64(x) for x in inputs]), training, seed)
-
-
-def float64(tensor: Tensor) -> Tensor:
-    """A copy, in float64 if it holds real numbers."""
-    return tensor.detach().clone().double() if tensor.is_floating_point() else tensor.detach().clone()
+def forward_returns_numbers(subject: Subject) -> Iterator[str]:
+    """(output, saved), the output a tensor without a NaN."""
+    for y in subject.outputs:
+        if y.isnan().any():
+            place = (y.isnan().nonzero()[0]).tolist()
+            yield f"forward gives a NaN at {place} of its output: nothing can be compared at these inputs, try others"
+            return
 
 
 def propagate_returns_d_inputs(subject: Subject) -> Iterator[str]:
     """A tuple, with a derivative for each input in its shape and type of number, or None."""
-    d_inputs: Any = subject.block.propagate(subject.saved(), subject.d_output(subject.ones()))
-    if not isinstance(d_inputs, tuple | list):
-        yield f"propagate must return a tuple with a derivative for each input; it returned {_kind(d_inputs)}"
-        return
-    if len(d_inputs) != len(subject.inputs):
-        yield f"propagate returns {len(d_inputs)} derivatives for {len(subject.inputs)} inputs"
-        return
-    for i, (x, d) in enumerate(zip(subject.inputs, d_inputs, strict=True)):
-        yield from _misfit(f"input {i}", x, d)
+    d_inputs = subject.back("propagate", subject.saved(), subject.ones())
+    for misfit in misfits_of_d_inputs(d_inputs, subject.inputs):
+        yield f"{misfit} ({place_of(subject.block, 'propagate')})"
 
 
 def gradients_returns_d_parameters(subject: Subject) -> Iterator[str]:
     """A dictionary, with a derivative for each parameter in its shape and type of number."""
-    gradients: Any = subject.block.gradients(subject.saved(), subject.d_output(subject.ones()))
-    parameters = subject.block.parameters
-    if not isinstance(gradients, dict) or set(gradients) != set(parameters):
-        came = sorted(gradients) if isinstance(gradients, dict) else _kind(gradients)
-        yield f"gradients returns {came}, but the parameters (parameter_names) are {sorted(parameters)}"
-        return
-    for name, parameter in parameters.items():
-        yield from _misfit(name, parameter, gradients[name])
+    gradients = subject.back("gradients", subject.saved(), subject.ones())
+    for misfit in misfits_of_gradients(gradients, subject.block.parameters):
+        yield f"{misfit} ({place_of(subject.block, 'gradients')})"
 
 
 def settings_can_be_saved(subject: Subject) -> Iterator[str]:
@@ -174,10 +103,14 @@ def both_agrees(subject: Subject) -> Iterator[str]:
     """A block that finds errors and gradients together finds the same as its two methods, up to rounding."""
     if not subject.block.finds_both:
         return
-    d_inputs, gradients = subject.block.both(subject.saved(), subject.d_output(subject.ones()))
+    both = subject.back("both", subject.saved(), subject.ones())
+    if not isinstance(both, tuple) or len(both) != 2:
+        yield f"both must return what propagate and what gradients return; it returned {kind_of(both)}"
+        return
+    d_inputs, gradients = both
     if not _close(d_inputs, subject.answer("propagate", subject.saved(), subject.ones())):
         yield "both gives other errors than propagate"
-    alone = subject.block.gradients(subject.saved(), subject.d_output(subject.ones()))
+    alone = subject.back("gradients", subject.saved(), subject.ones())
     if set(gradients) != set(alone) or not _close([gradients[name] for name in alone], list(alone.values())):
         yield "both gives other derivatives than gradients"
 
@@ -191,7 +124,7 @@ def missing_errors_are_zeros(subject: Subject) -> Iterator[str]:
         zero = tuple([torch.zeros_like(d) if j == i and d is not None else d for j, d in enumerate(d_outputs)])
         try:
             answer = subject.answer("propagate", subject.saved(), none)
-        except (TypeError, AttributeError, RuntimeError) as error:
+        except MethodFailed as error:
             yield f"propagate must take None in place of any part of d_output ({error})"
             return
         if not _equal(answer, subject.answer("propagate", subject.saved(), zero)):
@@ -199,7 +132,12 @@ def missing_errors_are_zeros(subject: Subject) -> Iterator[str]:
 
 
 Check = Callable[[Subject], Iterator[str]]
-RETURNS: tuple[Check, ...] = (propagate_returns_d_inputs, gradients_returns_d_parameters, settings_can_be_saved)
+RETURNS: tuple[Check, ...] = (
+    forward_returns_numbers,
+    propagate_returns_d_inputs,
+    gradients_returns_d_parameters,
+    settings_can_be_saved,
+)
 """What the others rest on: they are made only where these find nothing."""
 CHECKS: tuple[Check, ...] = (
     *RETURNS,
@@ -222,13 +160,12 @@ def faults_of(subject: Subject) -> tuple[str, ...]:
 
 def _faults(subject: Subject, checks: Sequence[Check]) -> Iterator[str]:
     for check in checks:
-        for fault in check(subject):
-            yield f"{fault} ({check.__name__})"
-
-
-def _misfit(name: str, tensor: Tensor, d: Tensor | None) -> Iterator[str]:
-    if d is not None and (d.shape != tensor.shape or (d.dtype != tensor.dtype and tensor.is_floating_point())):
-        yield f"the derivative of {name} is {shape(d)} {d.dtype}, but it is {shape(tensor)} {tensor.dtype}"
+        try:
+            for fault in check(subject):
+                yield f"{fault} ({check.__name__})"
+        except MethodFailed as error:
+            yield f"{error} ({check.__name__})"
+            return
 
 
 def _equal(a: Sequence[Tensor | None], b: Sequence[Tensor | None]) -> bool:
@@ -246,7 +183,3 @@ def _close(a: Sequence[Tensor | None], b: Sequence[Tensor | None]) -> bool:
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:
     return a is b if a is None or b is None else torch.equal(a.nan_to_num(), b.nan_to_num())
-
-
-def _kind(value: Any) -> str:
-    return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"

@@ -1,17 +1,21 @@
-"""Finite differences: one tensor's derivative beside the slopes of a number. check.py says why it is done so."""
+"""Finite differences: the slope of a number along directions in a tensor, beside what the backward pass says of it."""
 
+import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-STEP = 1e-6
+STEPS = (1e-6, 1e-7, 1e-8)
+"""The usual step, and smaller ones that decide near a kink and where a function bends much."""
+LONG_STEPS = (1e-2, 1e-3)
+"""Where the usual step drowns in rounding; then with four points, so that bending does not show."""
 TOLERANCE = 1e-6
-DIRECTIONS = 3
-ELEMENTS = 2_000
-"""At most so many elements are tried one by one: the largest derivatives and a random rest."""
+ROUNDINGS = 16
+"""By so many times the last place of its terms the number may be off: what a block computes inside rounds, too."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Comparison:
     index: tuple[int, ...] | None = None
     kinks: int = 0
     elements: int = 0
+    """How many elements were tried one by one."""
     resolution: float = 0.0
     """Rounding of the differences, in the same units: smaller errors than this cannot be seen."""
     moved: bool = False
@@ -42,97 +47,95 @@ class Comparison:
         return f"{self.name}: error {self.error:.1e} ({numbers}{place}{kinks})"
 
 
-@dataclass
-class Probe:
-    """A number as a function of tensors that are changed in place, and how to walk along one of them.
+@dataclass(frozen=True)
+class Slopes:
+    """Slopes along a direction: `explicit` by the derivative, `behind` and `ahead` by differences to both sides.
 
-    magnitude: size of the terms that add up to the number; rounding is proportional to it.
+    rounding: by how much the differences may be off.
     """
 
-    value: Callable[[], float]
-    magnitude: float
-    tolerance: float = TOLERANCE
-    every_element: bool = False
-    generator: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
+    explicit: float
+    behind: float
+    ahead: float
+    rounding: float
 
-    def compare(self, name: str, tensor: Tensor, d: Tensor) -> Comparison:
-        """Compare `d`, the backward pass's answer for `tensor`, with finite differences of `value`."""
-        if tensor.numel() == 0:
-            return Comparison(name, 0.0, 0.0, 0.0)
-        if not torch.isfinite(d).all():
-            bad = tuple((~torch.isfinite(d)).nonzero()[0].tolist())
-            return Comparison(name, float("inf"), float(d[bad]), float("nan"), bad)
-        found = self._compare(name, tensor, d, torch.ones_like(tensor))
-        if not found.error <= self.tolerance:  # near a pole (log, division) the step must be small beside x
-            near_zero = torch.where(tensor == 0, 1.0, (300 * tensor.abs()).clamp(max=1.0))
-            again = self._compare(name, tensor, d, near_zero) if (near_zero < 1).any() else found
-            found = again if again.error < found.error else found
-        return found
+    @property
+    def numeric(self) -> float:
+        return (self.behind + self.ahead) / 2
 
-    def _compare(self, name: str, tensor: Tensor, d: Tensor, reach: Tensor) -> Comparison:
-        if self.every_element:
-            return self._elements(name, tensor, d, reach)
-        tried = [self._direction(name, tensor, d, reach) for _ in range(DIRECTIONS)]
-        worst = max(tried, key=lambda c: c.error)
-        clear = worst.error <= self.tolerance and not any(c.kinks for c in tried)
-        return worst if clear else self._elements(name, tensor, d, reach)
+    @property
+    def gap(self) -> float:
+        """|explicit − numeric|, infinite if a NaN was on the way."""
+        gap = abs(self.explicit - self.numeric)
+        return math.inf if math.isnan(gap) else gap
 
-    def _direction(self, name: str, tensor: Tensor, d: Tensor, reach: Tensor) -> Comparison:
-        direction = torch.randn(tensor.shape, dtype=tensor.dtype, generator=self.generator).to(tensor.device)
-        return self._walk(name, tensor, direction * reach, d, float((d * reach).norm()))
+    @property
+    def jump(self) -> float:
+        """By how much the slopes to the two sides differ."""
+        return abs(self.ahead - self.behind)
 
-    def _elements(self, name: str, tensor: Tensor, d: Tensor, reach: Tensor) -> Comparison:
-        size = float(d.norm()) / d.numel() ** 0.5
-        places = self._places(d)
-        worst, kinks = Comparison(name, -1.0, 0.0, 0.0), 0
-        direction = torch.zeros_like(tensor, memory_format=torch.contiguous_format)
-        for place in places:
-            index = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), tensor.shape))
-            direction[index] = step = float(reach[index])
-            found = self._walk(name, tensor, direction, d, size * step)
-            direction[index] = 0.0
-            kinks += found.kinks
-            if not found.error <= worst.error:
-                worst = replace(found, explicit=found.explicit / step, numeric=found.numeric / step, index=index)
-        return replace(worst, kinks=kinks, elements=len(places))
+    def is_between(self, slack: float) -> bool:
+        low, high = min(self.behind, self.ahead), max(self.behind, self.ahead)
+        return low - slack <= self.explicit <= high + slack
 
-    def _places(self, d: Tensor) -> list[int]:
-        if d.numel() <= ELEMENTS or self.every_element:
-            return list(range(d.numel()))
-        largest = d.abs().flatten().topk(ELEMENTS // 2).indices.tolist()
-        others = torch.randperm(d.numel(), generator=self.generator)[: ELEMENTS // 2].tolist()
-        return list(dict.fromkeys(largest + others))
 
-    def _walk(self, name: str, tensor: Tensor, direction: Tensor, d: Tensor, scale: float) -> Comparison:
-        """Walk both ways along a direction; smaller steps are tried before it counts as an error.
+class Ground:
+    """A tensor that is changed in place, the derivative `d` that is claimed for it, and the number that it moves.
 
-        scale: the size that d · direction has on average. A NaN on the way is an infinite error.
+    value: the number, and the size of the terms that add up to it; its rounding is proportional to that.
+    reach: what a step of 1 is for each element.
+    """
+
+    def __init__(self, value: Callable[[], tuple[float, float]], tensor: Tensor, d: Tensor):
+        self.value, self.tensor, self.d = value, tensor, d.flatten()
+        self.start = tensor.detach().clone(memory_format=torch.contiguous_format).flatten()
+        self.reach = usual_reach(self.start)
+        self.middle = value()[0]
+
+    @cached_property
+    def size(self) -> float:
+        """The usual size of a derivative other than 0, for a step of 1.
+
+        Not the mean, which a single large one could decide.
         """
-        best, gaps, between = Comparison(name, math.inf, 0.0, math.nan), [], False
-        rounding = 16 * torch.finfo(torch.float64).eps * self.magnitude / STEP
-        for step in (STEP, STEP / 10, STEP / 100):
-            behind, ahead, moved = self._slopes(tensor, direction, step)
-            explicit, numeric = float((d * moved).sum()), (behind + ahead) / 2
-            unit = max(scale, abs(numeric), abs(explicit), 1e-300)
-            error = abs(explicit - numeric) / max(unit, rounding / self.tolerance)
-            if error < best.error:
-                best = Comparison(name, error, explicit, numeric, resolution=rounding / unit)
-            if best.error <= self.tolerance:
-                return best
-            gaps.append(abs(ahead - behind))
-            slack = max(self.tolerance * unit, rounding)
-            between = min(ahead, behind) - slack <= explicit <= max(ahead, behind) + slack
-        kink = between and gaps[2] > gaps[0] / 2
-        return replace(best, error=0.0, kinks=1) if kink else best
+        sizes = (self.d * self.reach).abs()
+        sizes = sizes[sizes != 0]
+        return float(sizes.median()) if sizes.numel() else 0.0
 
-    def _slopes(self, tensor: Tensor, direction: Tensor, step: float) -> tuple[float, float, Tensor]:
-        """The slopes behind and ahead, and the direction that was really walked: x + step · direction is rounded."""
-        start, middle = tensor.clone(), self.value()
-        there, back = start + step * direction, start - step * direction
-        ahead, behind = (self._at(tensor, there) - middle) / step, (middle - self._at(tensor, back)) / step
-        tensor.copy_(start)
-        return behind, ahead, (there - back) / (2 * step)
+    def near_poles(self) -> "Ground":
+        """The same with steps that are small beside each element, as functions want it near a pole (log, division)."""
+        other = copy.copy(self)
+        other.__dict__.pop("size", None)
+        small = self.reach.minimum(300 * self.start.abs())
+        other.reach = torch.where((self.start == 0) | (self.reach == 0), self.reach, small)
+        return other
 
-    def _at(self, tensor: Tensor, there: Tensor) -> float:
-        tensor.copy_(there)
+    def walk(self, span: slice, way: Tensor, step: float) -> Slopes:
+        """To both sides of a span's elements; what counts is the way really gone, because x + step · way is rounded."""
+        here = self.start[span]
+        ahead, back = here + step * way, here - step * way
+        gone = torch.where(way == 0, 0.0, (ahead - back) / (2 * step))
+        try:
+            (there, terms), (behind, other_terms) = self._at(span, ahead), self._at(span, back)
+        finally:
+            self.tensor.copy_(self.start.view(self.tensor.shape))
+        rounding = ROUNDINGS * torch.finfo(torch.float64).eps * max(terms, other_terms) / step
+        explicit = float(self.d[span] @ gone)
+        return Slopes(explicit, (self.middle - behind) / step, (there - self.middle) / step, rounding)
+
+    def long_walk(self, span: slice, way: Tensor, step: float) -> Slopes:
+        """The slope by four points, which is right up to the fifth derivative, but not where there are kinks."""
+        near, far = self.walk(span, way, step), self.walk(span, way, 2 * step)
+        slope = (4 * near.numeric - far.numeric) / 3
+        return Slopes(near.explicit, slope, slope, 1.5 * near.rounding)
+
+    def _at(self, span: slice, values: Tensor) -> tuple[float, float]:
+        changed = self.start.clone()
+        changed[span] = values
+        self.tensor.copy_(changed.view(self.tensor.shape))
         return self.value()
+
+
+def usual_reach(x: Tensor) -> Tensor:
+    """1; more for large numbers, which a small step would leave as they are, and 0 for infinite ones."""
+    return torch.where(x.isfinite(), (1e-4 * x.abs()).clamp_min(1.0), 0.0)

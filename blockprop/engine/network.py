@@ -150,13 +150,14 @@ class Network:
         """
         plan = None if rules else self._backward_plans.get((wanted, *seeds))
         if plan is None:
-            plan = self._make_backward_plan(seeds, wanted, rules)
+            plan = self.backward_plan(seeds, wanted, rules)
         take = trace.saved.__getitem__ if keep_trace else trace.saved.pop
         return run_backward(plan, take, dict(seeds), [name for name in self.inputs if name in wanted])
 
-    def _make_backward_plan(
-        self, seeds: Iterable[str], wanted: tuple[str, ...], rules: RuleMap | None
+    def backward_plan(
+        self, seeds: Iterable[str], wanted: tuple[str, ...], rules: RuleMap | None = None
     ) -> list[BackwardStep]:
+        """Which node is visited when, going back from the seeds to what is wanted, and what it is asked for."""
         parameters: dict[int, dict[str, str]] = {}
         for title in wanted:
             if title in self._parameter_places:
