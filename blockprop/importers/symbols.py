@@ -79,6 +79,11 @@ class Symbol:
     def __mod__(self, other: Any) -> Any:
         return self._with(other, "%", operator.mod)
 
+    def __floor__(self) -> "Symbol":
+        return self
+
+    __ceil__ = __trunc__ = __floor__
+
     def __neg__(self) -> "Symbol":
         return Symbol(f"(-{self.text})", self.leaves, tuple(-value for value in self.trials))
 

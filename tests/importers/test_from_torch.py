@@ -134,6 +134,7 @@ class Halved(nn.Module):
         return F.interpolate(x, size=(x.shape[2] // 2 * 2, x.shape[3] // 2 * 2))
 
 
+@pytest.mark.filterwarnings("ignore:axes 2, 3 of 'x' are fixed at 8 × 8")
 @pytest.mark.parametrize(
     ("module", "free"),
     [

@@ -142,10 +142,17 @@ def repeat(call: Call, self: Value, repeats: Any = None, dims: Any = None) -> Va
 
 @aten("repeat_interleave")
 def repeat_interleave(call: Call, self: Value, repeats: Any, dim: int | None = None, output_size: Any = None) -> Value:
-    if not isinstance(repeats, int):
+    if not isinstance(repeats, int | Symbol):
         raise UnsupportedError("repetitions that differ from element to element")
     if dim is None:
         self, dim = call.add(blocks.Flatten(0), self, part="flat"), 0
+    if isinstance(repeats, Symbol):
+        axis = axis_from_start(dim, self.axes)
+        shape: list[AxisSize] = list(self.shape)
+        wide = call.add(blocks.Unsqueeze((axis + 1,)), self, part="wide")
+        sizes, others = call.graph.formulas([*shape[: axis + 1], repeats, *shape[axis + 1 :]], wide)
+        copies = call.add(blocks.Expand(sizes), wide, *others, part="copies")
+        return reshape_to(call, copies, [*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]])
     return call.add(blocks.RepeatInterleave(repeats, dim), self)
 
 

@@ -1,6 +1,5 @@
 """Handlers of operators that choose elements by index, and write to places given by index."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,12 +7,12 @@ import torch
 
 from blockprop import blocks
 from blockprop.errors import UnsupportedError
-from blockprop.importers.aten.arranging import reshape_to
-from blockprop.importers.aten.elementwise import constant, rectified
+from blockprop.importers.aten.arranging import expand, permute
+from blockprop.importers.aten.elementwise import cast, constant, rectified
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, axis_from_start, number
 from blockprop.importers.graph import Known, Value
-from blockprop.importers.symbols import AxisSize, Symbol
+from blockprop.importers.symbols import AxisSize
 
 
 @aten("index_select")
@@ -29,21 +28,37 @@ def index(call: Call, self: Value, indices: Sequence[Value | None]) -> Value:
         raise UnsupportedError("choosing elements by a mask gives as many as there happen to be")
     if len(used) == 1:
         return call.add(blocks.Gather(used[0]), self, indices[used[0]])  # type: ignore[arg-type]
-    if used != list(range(used[0], used[-1] + 1)):
-        raise UnsupportedError("indices for axes that are not neighbors")
-    # x[i, j] is the flattened pair of axes at i · size_j + j.
-    sizes = self.shape
-    x = reshape_to(
-        call, self, (*sizes[: used[0]], math.prod(sizes[axis] for axis in used), *sizes[used[-1] + 1 :]), part="flat"
-    )
-    place = _from_start(call, indices[used[0]], sizes[used[0]])
-    for axis in used[1:]:
-        size = sizes[axis]
-        if isinstance(size, Symbol):
-            raise UnsupportedError("several indices into free axes")
-        wide = call.add(blocks.Affine(size), place, part="row")
-        place = call.add(blocks.Add(), wide, _from_start(call, indices[axis], size), part="place")
-    return call.add(blocks.Gather(used[0]), x, place)
+    front = [*used, *(axis for axis in range(self.axes) if axis not in used)]
+    y = call.add(blocks.GatherND(), permute(_part(call, "front"), self, front), _joined(call, indices, used))
+    count = y.axes - (self.axes - len(used))
+    if used != list(range(used[0], used[-1] + 1)):  # torch, too, puts the axes of the indices in front then
+        return y
+    rest = list(range(count, y.axes))
+    return permute(_part(call, "back"), y, [*rest[: used[0]], *range(count), *rest[used[0] :]])
+
+
+def _joined(call: Call, indices: Sequence[Value | None], used: Sequence[int]) -> Value:
+    """The indices, broadcast to one shape, along a last axis."""
+    chosen = [index for axis in used if (index := indices[axis]) is not None]
+    shape = _broadcast([index.shape for index in chosen])
+    columns = []
+    for axis, index in zip(used, chosen, strict=True):
+        long = cast(_part(call, f"index{axis}"), index, torch.int64)
+        wide = expand(_part(call, f"index{axis}.wide"), long, list(shape))
+        columns.append(call.add(blocks.Unsqueeze((len(shape),)), wide, part=f"index{axis}.column"))
+    return call.add(blocks.Concat(-1), *columns, part="places")
+
+
+def _part(call: Call, part: str) -> Call:
+    """The same call, for a node of its own on the way to its output."""
+    return Call(call.graph, f"{call.name}.{part}", call.operator, call.where, training=call.training)
+
+
+def _broadcast(shapes: Sequence[Sequence[AxisSize]]) -> list[AxisSize]:
+    """The shape that all are broadcast to."""
+    axes = max(len(shape) for shape in shapes)
+    padded: list[list[AxisSize]] = [[*(1,) * (axes - len(shape)), *shape] for shape in shapes]
+    return [next((size for size in sizes if size != 1), 1) for sizes in zip(*padded, strict=True)]
 
 
 def _places(index: Value | None) -> Value | None:
@@ -51,15 +66,6 @@ def _places(index: Value | None) -> Value | None:
     if isinstance(index, Known) and index.dtype == torch.bool and index.axes == 1:
         return Known(index.tensor.nonzero().flatten())
     return index
-
-
-def _from_start(call: Call, index: Any, size: AxisSize) -> Value:
-    """The index with −1 and the like counted from the start."""
-    if isinstance(index, Known) and isinstance(size, int):
-        return Known(index.tensor % size)
-    if isinstance(size, Symbol):
-        raise UnsupportedError("several indices into free axes")
-    return call.add(blocks.Remainder(), index, constant(size, index), part="from_start")
 
 
 @aten("gather")
@@ -82,8 +88,10 @@ def scatter(
 def index_put(
     call: Call, self: Value, indices: Sequence[Value | None], values: Value, accumulate: bool = False
 ) -> Value:
-    if len(indices) != 1 or indices[0] is None or indices[0].dtype != torch.bool or accumulate:
-        raise UnsupportedError("writing at places given by numbers")
+    if not any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in indices):
+        return _put(call, self, indices, values, accumulate)
+    if len(indices) != 1 or indices[0] is None or accumulate:
+        raise UnsupportedError("writing at places given by numbers and by a mask")
     filled = number(values)
     if filled is None:
         raise UnsupportedError("writing several values at the places of a mask")
@@ -93,3 +101,14 @@ def index_put(
     if mask.axes < self.axes:
         mask = call.add(blocks.Unsqueeze(tuple(range(mask.axes, self.axes))), mask, part="mask")
     return call.add(blocks.Where(), mask, constant(filled, self), self)
+
+
+def _put(call: Call, x: Value, indices: Sequence[Value | None], values: Value, accumulate: bool) -> Value:
+    """Values written, or added, at places given by numbers for the first axes."""
+    used = [axis for axis, places in enumerate(indices) if places is not None]
+    if used != list(range(len(used))):
+        raise UnsupportedError("writing at places of axes that are not the first ones")
+    places = _joined(call, indices, used)
+    shape = [*places.shape[:-1], *x.shape[len(used) :]]
+    wide = expand(_part(call, "values"), cast(_part(call, "cast"), values, x.dtype), shape)
+    return call.add(blocks.ScatterND("add" if accumulate else "none"), x, places, wide)

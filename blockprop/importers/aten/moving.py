@@ -36,9 +36,28 @@ def pad(
 
 @aten("roll")
 def roll(call: Call, self: Value, shifts: Any, dims: Any = ()) -> Value:
-    if any(isinstance(shift, Symbol) for shift in shifts) or not dims:
-        raise UnsupportedError("rolling by a free number of places, or all axes as one")
+    if any(isinstance(shift, Symbol) for shift in shifts):
+        raise UnsupportedError("rolling by a free number of places")
+    if not dims:
+        flat = call.add(blocks.Flatten(0), self, part="flat")
+        return reshape_to(call, call.add(blocks.Roll(tuple(shifts), (0,)), flat, part="rolled"), self.shape)
     return call.add(blocks.Roll(tuple(shifts), tuple(dims)), self)
+
+
+@aten("meshgrid")
+def meshgrid(call: Call, tensors: Sequence[Value], indexing: str = "ij") -> tuple[Value, ...]:
+    places = list(range(len(tensors)))
+    if indexing == "xy" and len(places) > 1:
+        places[:2] = [1, 0]
+    shape = [tensors[place].shape[0] if tensors[place].axes else 1 for place in places]
+    grids = []
+    for i, tensor in enumerate(tensors):
+        row = [1] * len(places)
+        row[places.index(i)] = -1
+        wide = call.add(blocks.Reshape(tuple(row), start_axis=0), tensor, part=f"row{i}")
+        sizes, others = call.graph.formulas(shape, wide)
+        grids.append(call.add(blocks.Expand(sizes), wide, *others, part=f"grid{i}"))
+    return tuple(grids)
 
 
 @aten("flip")
@@ -78,10 +97,14 @@ def channel_shuffle(call: Call, self: Value, groups: int) -> Value:
 def windows(call: Call, self: Value, dimension: int, size: int, step: int) -> Value:
     axis = axis_from_start(dimension, self.axes)
     whole = self.shape[axis]
-    if not isinstance(whole, int):
-        raise UnsupportedError("windows along a free axis")
-    places = torch.arange(0, whole - size + 1, step)[:, None] + torch.arange(size)
-    y = call.add(blocks.Gather(axis), self, Known(places), part="windows")
+    inside = Known(torch.arange(size))
+    if isinstance(whole, int):
+        places: Value = Known(torch.arange(0, whole - size + 1, step)[:, None] + inside.tensor)
+    else:
+        (stop,), others = call.graph.formulas([whole - (size - 1)], self)
+        starts = call.add(blocks.Range(0, stop, step), self, *others, part="starts")
+        places = call.add(blocks.Add(), call.add(blocks.Unsqueeze((1,)), starts, part="column"), inside, part="places")
+    y = call.add(blocks.Gather(axis), self, places, part="windows")
     order = [other for other in range(self.axes + 1) if other != axis + 1]
     return permute(call, y, [*order, axis + 1])
 

@@ -9,11 +9,15 @@ from torch.utils import _pytree as pytree
 
 from blockprop.errors import UnsupportedError
 from blockprop.importers.graph import Flow, Known, Value
-from blockprop.importers.torch.explaining import same
+from blockprop.importers.torch.explaining import Unexplained, explain_graphs
+from blockprop.importers.torch.formulas import Formula
 
 
-def decomposed(target: Any, given: Mapping[str, Any], node: fx.Node) -> tuple[fx.Graph, list[Value]] | None:
-    """(operators in place of this one, the values that they start with); None if torch has none.
+def decomposed(
+    target: Any, given: Mapping[str, Any], node: fx.Node
+) -> tuple[fx.Graph, list[Value], Mapping[tuple[str, int], Formula]] | None:
+    """(operators in place of this one, the values that they start with, which numbers in them are sizes); None if torch
+    has none.
 
     node: where the operator stands in its own graph: the new ones get its module and source line.
     Raises UnsupportedError if free sizes stand in them.
@@ -33,11 +37,13 @@ def decomposed(target: Any, given: Mapping[str, Any], node: fx.Node) -> tuple[fx
     first, second = (_traced(call, target, [_shape(value, trial) for value in values]) for trial in range(2))
     if first is None or second is None or any(operator.target is target for operator in first.nodes):
         return None
-    if not same(first, second):
-        raise UnsupportedError("it has no block, and a free size stands in its parts")
+    try:
+        formulas = explain_graphs(first, second).formulas
+    except Unexplained as error:
+        raise UnsupportedError("it has no block, and a free size stands in its parts") from error
     for operator in first.nodes:
         operator.meta |= {key: node.meta[key] for key in ("nn_module_stack", "stack_trace") if key in node.meta}
-    return first, values
+    return first, values, formulas
 
 
 _TORCH = torch.dtype | torch.device | torch.layout | torch.memory_format

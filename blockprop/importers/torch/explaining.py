@@ -3,7 +3,7 @@
 import itertools
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,67 +11,151 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from blockprop.importers.torch.exporting import Program, input_values
-
-
-class Reference(NamedTuple):
-    """factor · the product of the sizes of some axes // divisor: axes[i] = (node, axis of its output)."""
-
-    axes: tuple[tuple[str, int], ...]
-    factor: int = 1
-    divisor: int = 1
+from blockprop.importers.torch.formulas import Formula, SizeOf, Worked, as_it_is, evaluated, leaves_of
+from blockprop.importers.torch.naming import place_of
+from blockprop.importers.torch.tracking import FORMULAS, VALUE
 
 
 class _Sizes(NamedTuple):
     """The size of an axis in both graphs."""
 
-    axis: tuple[str, int]
+    axis: SizeOf
     here: int
     there: int
 
 
+class _Pair(NamedTuple):
+    """Two nodes that do the same in both graphs, and the graph they stand in: "" or that of a region, "body."."""
+
+    prefix: str
+    here: fx.Node
+    there: fx.Node
+
+    @property
+    def nodes(self) -> tuple[fx.Node, fx.Node]:
+        """Both."""
+        return self.here, self.there
+
+
 MOST_AXES = 3
 """Axes whose product explains a number: batch · height · width."""
-Explanations = Mapping[tuple[str, int], Reference]
-"""(node, place among its flattened arguments) -> what the number there is."""
+
+
+class Explanations(NamedTuple):
+    """What the numbers are that stand at some places: (node, place among its flattened arguments) -> formula."""
+
+    formulas: dict[tuple[str, int], Formula]
+    unchanged: frozenset[tuple[str, int]] = frozenset()
+    """Those of the places where both graphs have the same number all the same."""
+
+    def changing(self) -> "Explanations":
+        """Those of the other places alone."""
+        kept = {place: formula for place, formula in self.formulas.items() if place not in self.unchanged}
+        return Explanations(kept)
+
+
+class Unexplained(Exception):
+    """Why one graph does not explain the other: the operator, and where it stands."""
+
+    def __init__(self, why: str, place: str = ""):
+        super().__init__(f"{why}{' at ' + place if place else ''}")
 
 
 def differing(a: Program, b: Program) -> int:
     """How many operators have other arguments; a huge number if they are not the same operators at all."""
-    pairs = _pairs(a.graph, b.graph)
-    if pairs is None or not _same_constants(a, b):
+    try:
+        return sum(_changes(pair.here, pair.there) != [] for pair in _paired(a, b))
+    except Unexplained:
         return 1_000_000
-    return sum(_changes(here, there) != [] for here, there in pairs)
 
 
-def explain(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> Explanations | None:
-    """What the numbers that differ are; None if there is one without an explanation.
+def explain(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> Explanations:
+    """What the numbers that differ are, and those that the module computed from sizes that differ.
 
-    changed: the (input, axis) whose sizes differ
+    changed: the (input, axis) whose sizes differ   Raises Unexplained if there is one without an explanation.
     """
-    pairs = _pairs(a.graph, b.graph)
-    if pairs is None or not _same_constants(a, b):
+    return _explained(_paired(a, b), _input_sizes(a, b, changed))
+
+
+def explain_graphs(a: fx.Graph, b: fx.Graph) -> Explanations:
+    """The same for two graphs that are no programs."""
+    return _explained(_pairs(a, b), [])
+
+
+def _explained(pairs: Sequence["_Pair"], inputs: Sequence[_Sizes]) -> Explanations:
+    sizes = _Both(pairs)
+    formulas, unchanged = {}, set()
+    for pair in pairs:
+        changes = {place: (x, y) for place, x, y in _changes(pair.here, pair.there)}
+        for place, (x, y) in changes.items():
+            formula = _explanation(pair, place, x, y, sizes, inputs)
+            if formula is None:
+                raise Unexplained(f"{x!r} in {pair.here.target} follows the size in its own way", place_of(pair.here))
+            formulas[pair.prefix + pair.here.name, place] = formula
+        for place in pair.here.meta.get(FORMULAS, {}).keys() - changes.keys():
+            number = leaves(pair.here)[place]
+            formula = sizes.tracked(pair, place, number, number)
+            if formula is not None and not sizes.is_uncertain(formula):
+                formulas[pair.prefix + pair.here.name, place] = formula
+                unchanged.add((pair.prefix + pair.here.name, place))
+    return Explanations(formulas, frozenset(unchanged))
+
+
+def _explanation(pair: _Pair, place: int, x: Any, y: Any, sizes: "_Both", inputs: Sequence[_Sizes]) -> Formula | None:
+    """The number as the size of an operand, what the module computed it from, or a ratio to a product of sizes."""
+    if type(x) is not int or type(y) is not int:
         return None
-    inputs = _input_sizes(a, b, changed)
-    explanations = {}
-    for here, there in pairs:
-        for place, x, y in _changes(here, there):
-            if type(x) is not int or type(y) is not int or here.graph is not a.graph:
-                return None
-            operands = _operand_sizes(here, there, place)
-            reference = None
-            for most, divided in ((1, False), (MOST_AXES, False), (MOST_AXES, True)):
-                for candidates in (operands, inputs):
-                    reference = reference or _multiple(candidates, x, y, most, divided)
-            if reference is None:
-                return None
-            explanations[here.name, place] = reference
-    return explanations
+    operands = _operand_sizes(pair, place)
+    formula = _multiple(operands, x, y, 1, divided=False) or sizes.tracked(pair, place, x, y)
+    for most, divided in ((1, False), (MOST_AXES, False), (MOST_AXES, True)):
+        for candidates in (operands, inputs):
+            formula = formula or _multiple(candidates, x, y, most, divided)
+    return formula or _shifted([*operands, *inputs], x, y)
 
 
-def same(a: fx.Graph, b: fx.Graph) -> bool:
-    """Whether two graphs have the same operators with the same arguments."""
-    pairs = _pairs(a, b)
-    return pairs is not None and not any(_changes(here, there) for here, there in pairs)
+def _shifted(candidates: Sequence[_Sizes], x: int, y: int) -> Formula | None:
+    """The size of an axis and some more, or less."""
+    for axis in candidates:
+        if x - axis.here == y - axis.there:
+            return Worked(operator.add, (axis.axis, x - axis.here))
+    return None
+
+
+class _Both:
+    """The sizes of values in both graphs, by the names that the module's own formulas have for them."""
+
+    def __init__(self, pairs: Sequence[_Pair]):
+        self._pairs = {pair.here.meta[VALUE]: pair for pair in pairs if VALUE in pair.here.meta}
+
+    def tracked(self, pair: _Pair, place: int, x: int, y: int) -> Formula | None:
+        """What the module computed the number from, if that gives both numbers, and follows a size that differs."""
+        for formula in pair.here.meta.get(FORMULAS, {}).get(place, ()):
+            known = all(leaf.value in self._pairs for leaf in leaves_of(formula))
+            if known and self._follows(formula) and self._value(formula, 0) == x and self._value(formula, 1) == y:
+                return self._named(formula)
+        return None
+
+    def is_uncertain(self, formula: Formula) -> bool:
+        """Whether it has been taken for the number because it is equal, and no more."""
+        return isinstance(formula, Worked) and formula.operator is as_it_is
+
+    def _value(self, formula: Formula, graph: int) -> Any:
+        try:
+            return evaluated(formula, lambda leaf: _shape(self._pairs[leaf.value].nodes[graph])[leaf.axis])
+        except (TypeError, ZeroDivisionError):
+            return None
+
+    def _follows(self, formula: Formula) -> bool:
+        return any(self._value(leaf, 0) != self._value(leaf, 1) for leaf in leaves_of(formula))
+
+    def _named(self, formula: Any) -> Any:
+        """The same formula with the names of nodes."""
+        if isinstance(formula, SizeOf):
+            pair = self._pairs[formula.value]
+            return SizeOf(pair.prefix + pair.here.name, formula.axis)
+        if isinstance(formula, Worked):
+            return Worked(formula.operator, tuple(self._named(part) for part in formula.parts))
+        return formula
 
 
 def leaves(node: fx.Node) -> list[Any]:
@@ -79,20 +163,23 @@ def leaves(node: fx.Node) -> list[Any]:
     return pytree.tree_leaves((node.args, node.kwargs))
 
 
-def _pairs(a: fx.Graph, b: fx.Graph) -> list[tuple[fx.Node, fx.Node]] | None:
-    """The nodes of both that do the same, those of inner graphs included; None if there is a node in one alone."""
+def _paired(a: Program, b: Program) -> list[_Pair]:
+    """The nodes of both that do the same; Unexplained if the graphs have other operators, or other constants."""
+    pairs = _pairs(a.graph, b.graph)
+    if not _same_constants(a, b):
+        raise Unexplained("a table that the module makes has other numbers")
+    return pairs
+
+
+def _pairs(a: fx.Graph, b: fx.Graph, prefix: str = "") -> list[_Pair]:
     here, there = list(a.nodes), list(b.nodes)
-    if len(here) != len(there):
-        return None
-    pairs = list(zip(here, there, strict=True))
-    for x, y in tuple(pairs):
+    pairs = [_Pair(prefix, x, y) for x, y in zip(here, there, strict=False)]
+    for _, x, y in tuple(pairs):
         if x.op != y.op or x.target != y.target:
-            return None
+            counts = f"{len(here)} at one size, {len(there)} at another"
+            raise Unexplained(f"other operators run ({counts}), from {x.target}", place_of(x) or place_of(y))
         if x.op == "get_attr" and isinstance(inner := _attribute(x), fx.GraphModule):
-            inner_pairs = _pairs(inner.graph, _attribute(y).graph)
-            if inner_pairs is None:
-                return None
-            pairs += inner_pairs
+            pairs += _pairs(inner.graph, _attribute(y).graph, f"{prefix}{x.target}.")
     return pairs
 
 
@@ -121,18 +208,18 @@ def _plain(value: Any) -> Any:
     return f"%{value.name}" if isinstance(value, fx.Node) else value
 
 
-def _operand_sizes(a: fx.Node, b: fx.Node, place: int) -> list[_Sizes]:
+def _operand_sizes(pair: _Pair, place: int) -> list[_Sizes]:
     """Axes of the node's operands that differ; those that stand at the same place as the number come first."""
     ranked = []
-    for i, (here, there) in enumerate(zip(leaves(a), leaves(b), strict=True)):
+    for i, (here, there) in enumerate(zip(leaves(pair.here), leaves(pair.there), strict=True)):
         if isinstance(here, fx.Node):
             for axis, (x, y) in enumerate(zip(_shape(here), _shape(there), strict=False)):
                 if x != y:
-                    ranked.append((axis != place - i - 1, _Sizes((here.name, axis), x, y)))
+                    ranked.append((axis != place - i - 1, _Sizes(SizeOf(pair.prefix + here.name, axis), x, y)))
     return [sizes for _, sizes in sorted(ranked, key=lambda pair: pair[0])]
 
 
-def _multiple(candidates: Sequence[_Sizes], x: int, y: int, most: int, divided: bool) -> Reference | None:
+def _multiple(candidates: Sequence[_Sizes], x: int, y: int, most: int, divided: bool) -> Formula | None:
     """The axes, up to `most`, to the product of whose sizes the number has one ratio, here and there: a whole number,
     or any if `divided`.
     """
@@ -142,8 +229,17 @@ def _multiple(candidates: Sequence[_Sizes], x: int, y: int, most: int, divided: 
             product_there = math.prod(axis.there for axis in axes)
             if x and x * product_there == y * product_here and (divided or x % product_here == 0):
                 common = math.gcd(x, product_here)
-                return Reference(tuple(axis.axis for axis in axes), x // common, product_here // common)
+                return _ratio([axis.axis for axis in axes], x // common, product_here // common)
     return None
+
+
+def _ratio(axes: Sequence[SizeOf], factor: int, divisor: int) -> Formula:
+    """factor · the product of the sizes // divisor."""
+    formula: Formula = axes[0]
+    for axis in axes[1:]:
+        formula = Worked(operator.mul, (formula, axis))
+    formula = formula if factor == 1 else Worked(operator.mul, (formula, factor))
+    return formula if divisor == 1 else Worked(operator.floordiv, (formula, divisor))
 
 
 def _input_sizes(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> list[_Sizes]:
@@ -158,7 +254,7 @@ def _input_sizes(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> 
     by_sizes: dict[tuple[int, int], _Sizes] = {}
     for i, axis in changed:
         x, y = int(here[i].shape[axis]), int(there[i].shape[axis])
-        by_sizes.setdefault((x, y), _Sizes((names[i], axis), x, y))
+        by_sizes.setdefault((x, y), _Sizes(SizeOf(names[i], axis), x, y))
     return list(by_sizes.values())
 
 

@@ -2,17 +2,26 @@
 
 import inspect
 import logging
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, fx
+from torch.overrides import TorchFunctionMode
 
 from blockprop.errors import SettingError
+from blockprop.importers.torch.formulas import Decision, deciding, leaves_of, tipping
+from blockprop.importers.torch.tracking import VALUE, tracked
 from blockprop.importers.torch.twin import Twin
+
+MOST_POINTS = 6
+"""Sizes at which a module decides otherwise, to be tried."""
+LEAST_SECONDS, MOST_TIMES = 4.0, 2.0
+"""How long torch.export may look for formulas, at least; in times of an export without."""
 
 Program = torch.export.ExportedProgram
 
@@ -38,10 +47,26 @@ class Exporter:
 
     def __init__(self, twin: Twin, inputs: Sequence[Tensor], names: Sequence[str], output_count: int):
         self.twin, self.inputs, self.names, self.output_count = twin, inputs, list(names), output_count
+        self._programs: dict[Any, Program] = {}
+        self._decisions: dict[Any, list[Decision]] = {}
+        self._accepted: dict[Any, bool] = {}
+        self._seconds = 0.0
 
     def static(self, sizes: Sequence[tuple[int, ...]]) -> Program:
         """The graph for inputs of exactly these sizes."""
-        return self._export(sizes, None)
+        key = tuple(sizes)
+        if key not in self._programs:
+            start = time.perf_counter()
+            self._programs[key] = self._export(sizes, None)
+            self._seconds = self._seconds or time.perf_counter() - start
+        return self._programs[key]
+
+    def deciding(self, sizes: Sequence[tuple[int, ...]], others: Sequence[tuple[int, ...]] = ()) -> str:
+        """The line where the module decides by a size: otherwise at the others, or at all if there are none."""
+        here = self._decisions.get(tuple(sizes), [])
+        if not others:
+            return here[0].place if here else ""
+        return deciding(here, self._decisions.get(tuple(others), []))
 
     def dynamic(
         self, sizes: Sequence[tuple[int, ...]], axes: Iterable[tuple[int, int]]
@@ -50,14 +75,33 @@ class Exporter:
         wanted: list[dict[int, Any]] = [{} for _ in self.inputs]
         for place, axis in axes:
             wanted[place][axis] = torch.export.Dim.AUTO
-        program = self._export(sizes, wanted)
+        with _Deadline(max(LEAST_SECONDS, MOST_TIMES * self._seconds)):
+            program = self._export(sizes, wanted)
         free = set()
         for i, value in enumerate(input_values(program)):
             free |= {(i, axis) for axis in wanted[i] if _is_free(value.shape[axis])}
         return program, free
 
+    def tipping(self, sizes: Sequence[tuple[int, ...]]) -> list[tuple[int, int, int]]:
+        """(input, axis, size): sizes of the inputs with which the module would first decide otherwise."""
+        program, key = self._programs.get(tuple(sizes)), tuple(sizes)
+        if program is None:
+            return []
+        places = {node.meta.get(VALUE): i for i, node in enumerate(input_nodes(program))}
+        points = []
+        for decision in self._decisions[key]:
+            if all(leaf.value in places for leaf in leaves_of(decision.formula)):
+                found = tipping(decision, lambda leaf: key[places[leaf.value]][leaf.axis])
+                points += [(places[leaf.value], leaf.axis, size) for leaf, size in found]
+        return list(dict.fromkeys(points))[:MOST_POINTS]
+
     def accepts(self, sizes: Sequence[tuple[int, ...]]) -> bool:
         """Whether the module runs on inputs of these sizes. Nothing is computed: fake tensors have sizes only."""
+        if tuple(sizes) not in self._accepted:
+            self._accepted[tuple(sizes)] = self._runs(sizes)
+        return self._accepted[tuple(sizes)]
+
+    def _runs(self, sizes: Sequence[tuple[int, ...]]) -> bool:
         from torch._subclasses.fake_tensor import FakeTensorMode  # late, because it takes a second
 
         if any(size < 1 for shape in sizes for size in shape):
@@ -78,12 +122,15 @@ class Exporter:
 
     def _export(self, sizes: Sequence[tuple[int, ...]], axes: list[dict[int, Any]] | None) -> Program:
         arguments, keywords = self._parted(self._given(sizes))
-        with self.twin.fresh() as module, _undisturbed():
+        tracking: Any = tracked if axes is None else nullcontext
+        with self.twin.fresh() as module, tracking(module) as tracker, _undisturbed():
             shapes: Any = None
             if axes is not None:
                 positional = list(inspect.signature(module.forward).parameters)[: len(arguments)]
                 shapes = dict(zip([*positional, *self.names], axes, strict=True)) if self.names else tuple(axes)
             program = torch.export.export(module, arguments, keywords, dynamic_shapes=shapes, strict=False)
+        if axes is None:
+            self._decisions[tuple(sizes)] = tracker.decisions
         count = sum(isinstance(value, Tensor) for value in output_values(program))
         if count != self.output_count:
             hooks = f" It calls hooks: {', '.join(self.twin.hooks[:5])}." if self.twin.hooks else ""
@@ -105,11 +152,29 @@ class Exporter:
         return tuple(tensors[:count]), dict(zip(self.names, tensors[count:], strict=True))
 
 
+class _Deadline(TorchFunctionMode):
+    """Inside, operators are refused after so many seconds: torch's formulas may take hours."""
+
+    def __init__(self, seconds: float):
+        super().__init__()
+        self.end = time.perf_counter() + seconds
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if time.perf_counter() > self.end:
+            raise TimeoutError
+        return func(*args, **(kwargs or {}))
+
+
+def input_nodes(program: Program) -> list[fx.Node]:
+    """The nodes of the inputs in the graph."""
+    names = set(program.graph_signature.user_inputs)
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    return [node for node in nodes if isinstance(node.meta.get("val"), Tensor)]
+
+
 def input_values(program: Program) -> list[Tensor]:
     """The tensors that stand for the inputs in the graph."""
-    names = set(program.graph_signature.user_inputs)
-    values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
-    return [value for value in values if isinstance(value, Tensor)]
+    return [node.meta["val"] for node in input_nodes(program)]
 
 
 def output_values(program: Program) -> list[Any]:

@@ -14,7 +14,9 @@ from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError, UnsupportedError, shape
 from blockprop.importers.graph import Flow, Graph, Known
 from blockprop.importers.problems import unsupported
+from blockprop.importers.torch.axis_groups import Axis, TrialSizes
 from blockprop.importers.torch.exporting import Exporter
+from blockprop.importers.torch.fixed_axes import FixedAxes
 from blockprop.importers.torch.free_axes import Exported, Freedom, export
 from blockprop.importers.torch.interpret import TorchInterpreter
 from blockprop.importers.torch.twin import Twin, inputs_of, settled
@@ -46,7 +48,8 @@ def from_torch(
     it gives the same. network.meta says more:
     "free": which axes of which input may have any size   "parameter_names": what the module calls a parameter that has
     another name here   "computed": parameters that the module computes from others   "frozen": those that it does not
-    train   "untied": its parameters that became several, because blocks of different kinds hold them
+    train   "untied": its parameters that became several, because blocks of different kinds hold them   "notes": axes
+    that the module lets vary, and the network does not, with the operator and the line that fix them; each is warned of
 
     example: an input, or several, as the module takes them; keywords: those that it takes by name.
     training: needed if a part of the module is in training mode. False imports it as in evaluation mode, True as in
@@ -64,8 +67,8 @@ def from_torch(
         twin, expected, words = settled(Twin(module, training), inputs, names)
         importer = _Importer(module, twin, inputs, expected, names, opaque)
         network, opaque_names = importer.run(free)
-    if words:
-        warnings.warn(words, stacklevel=2)
+    for note in [*([words] if words else []), *network.meta.get("notes", [])]:
+        warnings.warn(note, stacklevel=2)
     if opaque_names:
         warnings.warn(f"opaque, with torch's own backward pass: {', '.join(opaque_names)}", stacklevel=2)
     return network
@@ -88,30 +91,40 @@ class _Importer:
         self.parts = twin.parts()
         self.training = any(part.training for part in self.parts.values())
         self.exporter = Exporter(twin, inputs, names, len(expected))
+        self.fixed, self.banned = FixedAxes(), set[Axis]()
 
     def run(self, free: bool) -> tuple[Network, list[str]]:
         """(network, names of its opaque nodes); with fewer free axes if that proves wrong, or cannot be had."""
-        for freedom in Freedom if free else [Freedom.NOTHING]:
-            exported = self._export(freedom)
+        attempts = list(Freedom) if free else [Freedom.NOTHING]
+        while attempts:
+            exported = self._export(attempts[0])
+            self.fixed.note(exported.wanted, exported.reasons)
             try:
                 network, opaque_names = self._network(exported)
-            except (GraphError, UnsupportedError):
-                if exported.has_free_axes:
-                    continue
-                raise
+            except (GraphError, UnsupportedError) as error:
+                if not exported.has_free_axes:
+                    raise
+                self.fixed.note(exported.free, str(error))
+                attempts.pop(0)
+                continue
             difference = "" if self.training else _difference(network, self.inputs, self.expected)
-            if not exported.has_free_axes and difference:
+            if difference and not exported.has_free_axes:
                 name = type(self.module).__name__
                 raise BlockpropError(
                     f"{name}: {difference}; this is an error of the importer, or {name} gives something else each time"
                 )
-            if not exported.has_free_axes or (not difference and self._holds(network, exported)):
+            if not difference and (not exported.has_free_axes or self._holds(network, exported)):
+                if notes := self.fixed.notes(network.inputs, self.inputs, exported.free):
+                    network.meta["notes"] = notes
                 return network, opaque_names
+            if difference or not self.banned.intersection(exported.free):
+                self.fixed.note(exported.free, difference)
+                attempts.pop(0)
         raise AssertionError("the last attempt has no free axes")
 
     def _export(self, freedom: Freedom) -> Exported:
         try:
-            return export(self.exporter, freedom)
+            return export(self.exporter, freedom, self.banned)
         except BlockpropError:
             raise
         except Exception as error:
@@ -141,7 +154,7 @@ class _Importer:
         inputs = {node.name: next(flows) for node in arguments if isinstance(node.meta.get("val"), Tensor)}
         values = [weights.get(node.name) or inputs.get(node.name) for node in placeholders]
         leaves = {name for name, part in self.parts.items() if _is_leaf(part)}
-        interpreter = TorchInterpreter(graph, leaves, self.opaque, exported.explanations, self.training)
+        interpreter = TorchInterpreter(graph, leaves, self.opaque, exported.explanations.formulas, self.training)
         results = interpreter.run(program.graph, values)
         if interpreter.problems:
             raise unsupported(type(self.module).__name__, interpreter.problems, HINT)
@@ -152,20 +165,42 @@ class _Importer:
         return network, interpreter.opaque_names
 
     def _holds(self, network: Network, exported: Exported) -> bool:
-        """Whether the network equals the module at other sizes, too."""
+        """Whether the network equals the module at other sizes, too; axes where it does not are fixed from then on."""
         if self.training:
             return True
         for sizes in exported.others:
-            others = [_resized(x, size) for x, size in zip(self.inputs, sizes, strict=True)]
-            try:
-                expected = self.twin.outputs(others, self.names)
-            except ShapeError:
-                continue
-            try:
-                return not _difference(network, others, expected)
-            except BlockpropError:
+            difference = self._difference_at(network, sizes)
+            if difference:
+                self._fix(exported, exported.free, difference)
+                return False
+            if difference is not None:
+                break
+        for sizes in exported.tipping:
+            difference = self._difference_at(network, sizes)
+            if difference:
+                changed = [axis for axis in exported.free if sizes[axis.input][axis.axis] != exported.at(axis)]
+                self.banned.update(changed)
+                self._fix(exported, changed, difference)
                 return False
         return True
+
+    def _fix(self, exported: Exported, axes: Sequence[Axis], difference: str) -> None:
+        """Note that these axes do not vary, since the network differs from the module at another size."""
+        place = self.exporter.deciding(exported.sizes)
+        decided = f"; the module decides by a size at {place}" if place else ""
+        self.fixed.note(axes, f"at another size {difference}{decided}")
+
+    def _difference_at(self, network: Network, sizes: TrialSizes) -> str | None:
+        """How the network differs from the module at these sizes; None if the module refuses them."""
+        others = [_resized(x, size) for x, size in zip(self.inputs, sizes, strict=True)]
+        try:
+            expected = self.twin.outputs(others, self.names)
+        except ShapeError:
+            return None
+        try:
+            return _difference(network, others, expected)
+        except BlockpropError as error:
+            return str(error)
 
 
 def _input_names(module: nn.Module, inputs: list[Tensor], names: list[str]) -> list[str]:

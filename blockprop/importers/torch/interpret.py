@@ -6,7 +6,6 @@ table. Tried with torch 2.13, it does more than that: dropout in evaluation beco
 run later. It takes 1.5 to 2 times as long as the export. So what is written into is followed here, by Cells (views.py).
 """
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -25,7 +24,7 @@ from blockprop.importers.problems import Problem
 from blockprop.importers.symbols import Symbol, Unrounded, larger, smaller
 from blockprop.importers.torch.arguments import accepted, bound, computed, opaque_block
 from blockprop.importers.torch.decomposing import decomposed
-from blockprop.importers.torch.explaining import Explanations, Reference
+from blockprop.importers.torch.formulas import Formula, evaluated, leaves_of
 from blockprop.importers.torch.naming import IGNORED, Names, operator_name, place_of
 from blockprop.importers.torch.views import VIEWS, Cell, Memory, View, is_harmless, shares_memory
 
@@ -39,7 +38,7 @@ class TorchInterpreter:
     """One walk over the operators of a module.
 
     graph: to which it adds nodes   leaves: names of modules without children   opaque: whether an operator without a
-    block becomes an Opaque block   explanations: which numbers among the arguments are sizes
+    block becomes an Opaque block   formulas: which numbers among the arguments are sizes, by explaining.py
     training: whether the module is imported as it is in training
     """
 
@@ -48,15 +47,15 @@ class TorchInterpreter:
         graph: Graph,
         leaves: set[str],
         opaque: bool,
-        explanations: Explanations | None = None,
+        formulas: Mapping[tuple[str, int], Formula] | None = None,
         training: bool = False,
     ):
         self.graph, self.leaves, self.opaque, self.training = graph, leaves, opaque, training
-        self.explanations = explanations or {}
+        self.formulas, self._prefix = formulas or {}, ""
         self.problems: list[Problem] = []
         self.opaque_names: list[str] = []
         self._cells: dict[str, Cell] = {}
-        """By the name of the node whose output each is."""
+        """By the name of the node whose output each is, in a region with its prefix."""
         self._memory = Memory()
 
     def run(self, program: fx.Graph, values: list[Any]) -> list[Any]:
@@ -76,12 +75,15 @@ class TorchInterpreter:
 
     def _enter(self, node: fx.Node, cell: Cell) -> None:
         """From here on, the cell is the node's output."""
-        self._cells[node.name] = cell
+        self._cells[self._prefix + node.name] = cell
         if node.op == "placeholder" or isinstance(node.target, torch._ops.OpOverload):
             self._memory.owner(node, cell)
 
     def _now(self, argument: Any) -> Any:
-        return self._cells[argument.name].read() if isinstance(argument, fx.Node) else argument
+        return self._cell(argument).read() if isinstance(argument, fx.Node) else argument
+
+    def _cell(self, node: fx.Node) -> Cell:
+        return self._cells[self._prefix + node.name]
 
     def _visited(self, node: fx.Node) -> Cell:
         """The output of one node that calls something."""
@@ -101,16 +103,19 @@ class TorchInterpreter:
         """(arguments, keywords) of the node as they are now."""
         leaves, structure = pytree.tree_flatten((node.args, node.kwargs))
         for place, leaf in enumerate(leaves):
-            reference = self.explanations.get((node.name, place))
-            leaves[place] = self._now(leaf) if reference is None else self._size(reference)
+            formula = self.formulas.get((self._prefix + node.name, place))
+            leaves[place] = self._now(leaf) if formula is None else self._size(node, formula)
         return pytree.tree_unflatten(leaves, structure)
 
-    def _size(self, reference: Reference) -> Any:
-        values = [self._cells[name].read() for name, _ in reference.axes]
-        if any(value is _MISSING for value in values):
+    def _size(self, node: fx.Node, formula: Formula) -> Any:
+        values = {leaf.value: self._cells[leaf.value].read() for leaf in leaves_of(formula)}
+        if any(value is _MISSING for value in values.values()):
             return _MISSING
-        sizes = [value.shape[axis] for value, (_, axis) in zip(values, reference.axes, strict=True)]
-        return math.prod(sizes) * reference.factor // reference.divisor
+        try:
+            return evaluated(formula, lambda leaf: values[leaf.value].shape[leaf.axis])
+        except TypeError:
+            self._note(node, operator_name(node), "arithmetic of this kind with a free size")
+            return _MISSING
 
     def _python(self, node: fx.Node, target: Callable[..., Any], *given: Any) -> Any:
         """Arithmetic with sizes, and taking one of several outputs."""
@@ -135,7 +140,8 @@ class TorchInterpreter:
         else:
             self._note(node, str(target), "control flow inside the network")
             return _MISSING
-        inner = TorchInterpreter(self.graph, self.leaves, self.opaque, training=self.training)
+        inner = TorchInterpreter(self.graph, self.leaves, self.opaque, self.formulas, self.training)
+        inner._cells, inner._prefix = self._cells, f"{self._prefix}{_body_name(node)}."
         cells = [Cell(value) for value in values]
         results = inner.run(body.graph, cells)
         self.problems += inner.problems
@@ -165,7 +171,7 @@ class TorchInterpreter:
 
     def _written(self, node: fx.Node, first: fx.Node, value: Any) -> Cell:
         """The cell of the first argument, into which an in-place operator has written this value."""
-        cell, name = self._cells[first.name], operator_name(node)
+        cell, name = self._cell(first), operator_name(node)
         if self._memory.owner(first, cell) is not cell.root and not is_harmless(name, first):
             self._note(node, str(node.target), "writing through a view of this kind")
         if value is not _MISSING:
@@ -182,7 +188,7 @@ class TorchInterpreter:
         def put(base_value: Any, new: Any) -> Any:
             return VIEWS[operator_name(node)](self._call(node, target, {}), base_value, new, given)
 
-        return View(value, self._cells[first.name], take, put)
+        return View(value, self._cell(first), take, put)
 
     def _converted(self, node: fx.Node, target: Any, given: dict[str, Any], in_place: bool) -> Any:
         """What the operator gives: computed now if it is constant, else by new nodes of the graph."""
@@ -234,8 +240,9 @@ class TorchInterpreter:
         except UnsupportedError as error:
             parts, why = None, str(error)
         if parts is not None:
-            inner = TorchInterpreter(self.graph, self.leaves, opaque=False, training=self.training)
-            outputs = inner.run(*parts)
+            program, values, formulas = parts
+            inner = TorchInterpreter(self.graph, self.leaves, False, formulas, self.training)
+            outputs = inner.run(program, values)
             if not inner.problems:
                 value = outputs if isinstance(node.meta.get("val"), tuple | list) else outputs[0]
                 with suppress(UnsupportedError):
@@ -279,6 +286,12 @@ def _checked(call: Call, value: Any, example: Any, in_place: bool) -> Any:
                 f"its blocks give {value.dtype} with {value.axes} axes in place of {example.dtype} with {example.dim()}"
             )
     return value
+
+
+def _body_name(node: fx.Node) -> str:
+    """The name of the region that the node runs."""
+    bodies = [a for a in node.args if isinstance(a, fx.Node) and a.op == "get_attr"]
+    return str(bodies[0].target) if bodies else node.name
 
 
 def _attribute(module: Any, target: Any) -> Any:
