@@ -95,6 +95,10 @@ class DreamSettings(PictureSettings):
             _require_film(self.film, self.frames, self.resume)
         return replace(self, out=out, start=start, pictures=pictures, guided=self.guide is not None)
 
+    def words(self) -> dict[str, Any]:
+        photo = self.pictures[0] if self.start == "photo" else "noise"
+        return super().words() | {"photo": photo, "guide": self.pictures[-1] if self.guided else None}
+
     def beside(self) -> list[Path]:
         return [self.film, *film_frames(self.film, self.frames)] if self.film else []
 

@@ -99,6 +99,9 @@ class MaximizeSettings(PictureSettings):
             return replace(self, out=out)
         return replace(self, out=out, pictures=[self.start], start="picture")
 
+    def words(self) -> dict[str, Any]:
+        return super().words() | ({"start": self.pictures[0]} if self.pictures else {})
+
     def make(self, network: Network, around: Surroundings) -> Made:
         """One picture of the sum of the targets, or several on a sheet."""
         target = weighted(self.targets)

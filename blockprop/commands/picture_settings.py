@@ -101,6 +101,11 @@ class PictureSettings:
         """The picture, from these settings alone."""
         raise NotImplementedError
 
+    def words(self) -> dict[str, Any]:
+        """What the command line would say for the same picture, by the names of the options' fields."""
+        shown = {parameter.name for parameter in parameters(type(self))}
+        return {name: getattr(self, name) for name in settings_in_file(type(self)) if name in shown}
+
     def beside(self) -> list[Path]:
         """Other files that are written, which are no previews, states or pages."""
         return []

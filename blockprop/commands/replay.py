@@ -16,7 +16,8 @@ from blockprop.commands.making import make_and_write, print_made
 from blockprop.commands.options import LARGEST, VARIABLE, Blocks, Device, Json
 from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_commands import PICTURE_COMMANDS
-from blockprop.commands.picture_settings import Surroundings, option_of, required, settings_in_file
+from blockprop.commands.picture_settings import Surroundings, option_of, parameters, required, settings_in_file
+from blockprop.commands.settings_file import COMMAND, as_toml, key_of
 from blockprop.engine.network import Network
 from blockprop.errors import DataError, FormatError, SettingError, suggestion
 from blockprop.networks.shipped import is_saved, is_shipped
@@ -39,7 +40,7 @@ def replay(
     ] = None,
     own_blocks: Blocks = None,
     device: Device = "cpu",
-    show_settings: Annotated[bool, typer.Option("--show", help="Only print the settings.")] = False,
+    show_settings: Annotated[bool, typer.Option("--show", help="Only print its settings file, for --config.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make a picture again from the settings in its file, and compare the two."""
@@ -174,9 +175,16 @@ def _compared(source: Path, path: Path) -> dict[str, Any]:
 
 
 def _print_settings(how: Mapping[str, Any], settings: Mapping[str, Any], as_json: bool) -> None:
+    """As a settings file, with which the command makes the picture again."""
     if as_json:
         show(how, as_json)
         return
-    packages = how.get("versions")
-    versions = [f"{name} {number}" for name, number in packages.items()] if isinstance(packages, dict) else ["unknown"]
-    show({"command": how["command"], "versions": ", ".join(versions)} | dict(settings), as_json)
+    kind = PICTURE_COMMANDS[how["command"]]
+    options = {parameter.name: option_of(parameter.annotation) for parameter in parameters(kind)}
+    words = {key_of(name, options[name]): value for name, value in kind(**settings).words().items()}
+    versions = how.get("versions")
+    made = [f"{name} {number}" for name, number in versions.items()] if isinstance(versions, dict) else ["unknown"]
+    comments = [f"made with {', '.join(made)}"]
+    if settings.get("stop") is not None:
+        comments.append(f"Ctrl-C stopped it after {settings['stop']} steps; with this file it goes on to the end")
+    print(as_toml({COMMAND: kind.command} | words, comments))

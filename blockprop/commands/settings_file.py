@@ -16,7 +16,7 @@ from typing import Any
 import typer
 from typer.models import ArgumentInfo, ParameterInfo
 
-from blockprop.commands.console import explain, say
+from blockprop.commands.console import explain, printable, say
 from blockprop.errors import FormatError, suggestion
 
 FILE = "blockprop settings file"
@@ -61,7 +61,7 @@ def say_overruled(context: typer.Context) -> None:
 
 def as_toml(settings: Mapping[str, Any], comments: Iterable[str] = ()) -> str:
     """The settings as a file's text, without those that are None; values are text, numbers, booleans and lists."""
-    lines = [f"# {comment}" for comment in comments]
+    lines = [f"# {printable(' '.join(comment.split()))}" for comment in comments]
     return "\n".join([*lines, *(f"{key} = {_value(value)}" for key, value in settings.items() if value is not None)])
 
 
@@ -69,8 +69,9 @@ def key_of(name: str, option: ParameterInfo | None) -> str:
     """The key of a parameter: its long option, or the word that stands for an argument in the help."""
     if isinstance(option, ArgumentInfo):
         return _word(option.metavar, name)
-    spellings = [text for text in getattr(option, "param_decls", None) or () if text.startswith("--")]
-    return spellings[0].removeprefix("--") if spellings else name.replace("_", "-")
+    spellings = [getattr(option, "default", None), *(getattr(option, "param_decls", None) or ())]
+    long = [text for text in spellings if isinstance(text, str) and text.startswith("--")]
+    return long[0].removeprefix("--") if long else name.replace("_", "-")
 
 
 def _keys(param: Any) -> list[str]:

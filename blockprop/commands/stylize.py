@@ -101,6 +101,14 @@ class StylizeSettings(PictureSettings):
             start="picture" if start else self.start,
         )
 
+    def words(self) -> dict[str, Any]:
+        content, *others = self.pictures
+        count = len(self.weights)
+        styles = [f"{path}={weight:g}" for path, weight in zip(others, self.weights, strict=False)]
+        start = others[-1] if self.start == "picture" else self.start
+        mask = others[count : count + self.masks] or None
+        return super().words() | {"content": content, "styles": styles, "mask": mask, "start": start}
+
     def make(self, network: Network, around: Surroundings) -> Made:
         """The photograph in the manner of the paintings."""
         run = self._run(network, around)
