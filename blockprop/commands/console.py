@@ -169,8 +169,13 @@ def explain(text: str, quiet: bool = False) -> None:
 
 def say_all(notes: Iterable[str], quiet: bool = False) -> None:
     """What was guessed, left out or odd in the data, a line each, on standard error."""
-    for note in notes:
-        say(in_options(note, _options), quiet)
+    for note in spoken(notes):
+        say(note, quiet)
+
+
+def spoken(notes: Iterable[str]) -> list[str]:
+    """Notes with the command's options where the library names arguments."""
+    return [in_options(note, _options) for note in notes]
 
 
 @contextmanager

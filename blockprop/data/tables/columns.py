@@ -82,7 +82,7 @@ class TimeColumn:
 
     def encode(self, cells: Cells, source: str) -> Encoded:
         """The column's times, standardized."""
-        return _standardized(self, self.format.days(cells.different), cells, "is no such time")
+        return _standardized(self, self.format.read(cells), cells, "is no such time")
 
 
 def _standardized(column: NumberColumn | TimeColumn, values: np.ndarray, cells: Cells, wrong: str) -> Encoded:

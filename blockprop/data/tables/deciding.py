@@ -17,9 +17,10 @@ from blockprop.data.tables.number_formats import (
     decimal_of,
     number_format,
     odd_cells,
+    require_clear,
     share_of_numbers,
 )
-from blockprop.data.tables.times import TimeFormat, time_format
+from blockprop.data.tables.times import WITH_ZONE, TimeFormat, time_format
 from blockprop.errors import DataError, SettingError, suggestion
 
 MOST_CATEGORIES = 200
@@ -33,9 +34,7 @@ ROWS_OF_IDS = 10
 TRUTHS = frozenset(["true", "false", "yes", "no"])
 """Words that mean the same in any capitals."""
 CODE = re.compile(r"[0-9]+")
-NAMES_ROWS = re.compile(
-    r"(^|[\s_.-])(id|nr|no|num|index|idx|key|uuid|guid|row|number|nummer)$|[a-z]I[Dd]$", re.IGNORECASE
-)
+NAMES_ROWS = re.compile(r"(^|[\s_.-])(?i:id|nr|no|num|index|idx|key|uuid|guid|row|number|nummer)$|[a-z]I[Dd]$")
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,16 @@ class Wishes:
             if name not in names:
                 raise DataError(f"{source}: there is no column {name!r}{suggestion(name, names)}")
 
-    def mark(self, columns: list[Cells]) -> str | None:
-        """The decimal mark that is wanted, or that the columns agree on."""
-        return DECIMALS[self.decimal] if self.decimal else decimal_of(columns)
+    def mark(self, columns: list[Cells], source: str, delimiter: str = "") -> str | None:
+        """The decimal mark that is wanted, or that the columns agree on; None if nothing shows one.
+
+        Raises DataError for "1.234" between semicolons, which is how tables with decimal commas are written.
+        """
+        mark = DECIMALS[self.decimal] if self.decimal else decimal_of(columns)
+        for cells in columns if mark is None and delimiter == ";" else []:
+            if cells.name not in self.drop + self.text and share_of_numbers(cells) >= NEARLY:
+                require_clear(cells, ".", source)
+        return mark
 
 
 def fit_column(cells: Cells, wishes: Wishes, decimal: str | None, source: str) -> Column:
@@ -82,9 +88,14 @@ def fit_column(cells: Cells, wishes: Wishes, decimal: str | None, source: str) -
         return column
     encoded, odd = column.encode(cells, source)
     if (encoded == encoded[:1]).all():
-        always = f"always {text_of(cells.different[0])!r}" if len(cells.different) == 1 else "always the same"
-        return LeftOut(column.name, always, column.missing, tuple(odd))
+        return LeftOut(column.name, _sameness(column, cells), column.missing, tuple(odd))
     return replace(column, notes=(*column.notes, *odd))
+
+
+def _sameness(column: Column, cells: Cells) -> str:
+    if len(cells.different) == 1:
+        return f"always {text_of(cells.different[0])!r}"
+    return "always the same" + ", as far as 15 digits show" * isinstance(column, NumberColumn)
 
 
 def _decided(cells: Cells, wishes: Wishes, decimal: str | None, source: str) -> Column:
@@ -98,8 +109,9 @@ def _decided(cells: Cells, wishes: Wishes, decimal: str | None, source: str) -> 
     number = name in wishes.number
     kind = number_format(cells, decimal, source) if number else kind_of(cells, decimal, source)
     if isinstance(kind, TimeFormat):
-        days = kind.days(cells.different)
-        return TimeColumn(name, *_mean_and_scale(days, cells, source), kind, missing=_missing(days, cells))
+        days = kind.read(cells)
+        notes = _zone_notes(cells)
+        return TimeColumn(name, *_mean_and_scale(days, cells, source), kind, _missing(days, cells), notes)
     if isinstance(kind, NumberFormat):
         values = kind.read(cells, source)
         if not np.isfinite(values).any():
@@ -111,26 +123,33 @@ def _decided(cells: Cells, wishes: Wishes, decimal: str | None, source: str) -> 
 
 def kind_of(cells: Cells, decimal: str | None, source: str) -> NumberFormat | TimeFormat | None:
     """How a column writes its numbers or times; None for words. Raises DataError if it is not clear what it holds."""
-    if len(cells.different) == 1:
+    format_ = _format_of(cells, decimal, source)
+    if format_ is None:
         return None
-    times = time_format(cells, source)
-    if times is not None:
-        return times
-    if share_of_numbers(cells) < SOME or are_codes(cells):
-        return None
-    numbers = number_format(cells, decimal, source)
-    odd = odd_cells(cells, numbers.read(cells, source))
+    odd = odd_cells(cells, format_.read(cells, source))
     count = cells.counts[odd].sum()
     if count <= (1 - NEARLY) * cells.counts.sum() or (count == 1 and len(cells.different) > 3):
-        return numbers
+        return format_
     if few_repeated(cells):
         return None
-    what = "numbers of several units" if share_of_numbers(cells) >= NEARLY else "numbers and words"
+    what = "times" if isinstance(format_, TimeFormat) else "numbers"
+    more = "of several units" if what == "numbers" and share_of_numbers(cells) >= NEARLY else "and words"
     name = [cells.name]
+    say = f"say number={name} if these are to" if what == "numbers" else "empty these cells if they are to"
     raise DataError(
-        f"{source}: {cells.name}: it holds {what}, such as {cells.named(odd[0])}; say number={name} if these are to "
-        f"count as missing, text={name} if all are words, or drop={name}"
+        f"{source}: {cells.name}: it holds {what} {more}, such as {cells.named(odd[0])}; {say} count as missing, "
+        f"text={name} if all are words, or drop={name}"
     )
+
+
+def _format_of(cells: Cells, decimal: str | None, source: str) -> NumberFormat | TimeFormat | None:
+    """How numbers or times are written, if at least half of the cells are such."""
+    if len(cells.different) == 1:
+        return None
+    times = time_format(cells, SOME, source)
+    if times is not None or share_of_numbers(cells) < SOME or are_codes(cells):
+        return times
+    return number_format(cells, decimal, source)
 
 
 def few_repeated(cells: Cells) -> bool:
@@ -161,6 +180,14 @@ def _mean_and_scale(values: np.ndarray, cells: Cells, source: str) -> tuple[floa
     if not np.isfinite([mean, scale]).all():
         raise DataError(f"{source}: the numbers in column {cells.name!r} are too large to be standardized")
     return mean, scale or 1.0
+
+
+def _zone_notes(cells: Cells) -> tuple[str, ...]:
+    with_zone = [WITH_ZONE.search(str(cell)) is not None for cell in cells.different]
+    if all(with_zone) or not any(with_zone):
+        return ()
+    row = cells.rows_of(with_zone.index(False))[0]
+    return (f"{cells.name}: times without a zone (row {row} first) are taken to be in UTC, like the others",)
 
 
 def _missing(values: np.ndarray, cells: Cells) -> int:

@@ -69,7 +69,7 @@ class TableEncoder:
         holds.
         """
         cells = [Cells.of(frame[name]) for name in frame.columns]
-        decimal = decimal or wishes.mark(cells)
+        decimal = decimal or wishes.mark(cells, source)
         told = TargetColumn("", None if classes is None else tuple(classes))
         if target is not None and classes is None:
             told = target_of(Cells.of(frame[target]), None, None, decimal, source)

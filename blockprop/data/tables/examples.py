@@ -36,7 +36,12 @@ def table_data(
         raise SettingError("the network settles what the columns are: drop, text, number, decimal are for training")
     wishes.require(list(table.frame.columns), source)
     name = _target(table.frame, source, target, encoder, need_labels, wishes)
-    decimal = None if encoder else wishes.mark([Cells.of(column) for _, column in table.frame.items()])
+    if need_labels and encoder is None and table.frame.shape[1] == 1:
+        raise DataError(
+            f"{source}: expected columns beside the target {name!r}, there are none; columns end with , ; | or a tab"
+        )
+    columns = [] if encoder else [Cells.of(column) for _, column in table.frame.items()]
+    decimal = wishes.mark(columns, source, table.delimiter)
     told = None if name is None else _told(table.frame[name], encoder, classes, task, wishes, decimal, source)
     frame, y, notes = _labeled(table.frame, told, need_labels, source)
     parts = _parts(frame, y if told and told.classes is not None else None, test_fraction, seed, source)

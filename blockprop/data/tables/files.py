@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 from blockprop.data.tables.cells import plain, rows_named
 from blockprop.data.tables.encoder import TableEncoder
-from blockprop.data.tables.names import first_row_is_names
+from blockprop.data.tables.names import first_row_is_names, same_rows
 from blockprop.data.tables.text import Row, TextRows
 from blockprop.data.tables.written import written
 from blockprop.errors import DataError
@@ -94,14 +94,16 @@ def _read_text(rows: TextRows, header: bool | None, encoder: TableEncoder | None
     line, names = first[0], [str(plain(cell)) for cell in first[1]]
     width = len(second[1]) if second and len(second[1]) == len(names) + 1 else len(names)
     body = _frame(rows.path, chain([second] if second else [], read), width, len(names))
-    body, names = _of_width(body, names, rows.path)
+    body, names, trailing = _of_width(body, names, rows.path)
     commented = [str(plain(cell)) for cell in rows.commented_names([number for number in comments if number < line])]
     commented = commented if len(commented) == len(names) > 1 else []
     with_names, notes = _has_names(names, commented, body, rows.path, header, encoder)
+    notes += trailing
     if with_names:
-        body, repeated = _without_names_again(body, names)
-        if len(repeated):
-            notes.append(f"{rows.path}: the names stand again in {rows_named(repeated)}: left out")
+        again = same_rows(names, body)
+        if again.any():
+            notes.append(f"{rows.path}: the names stand again in {rows_named(body.index[again])}: left out")
+        body = body[~again]
     else:
         body = pd.concat([pd.DataFrame([names], [line], body.columns, dtype=body.dtypes.iloc[0]), body])
         names = commented or _numbered(len(names), rows.path, encoder)
@@ -168,29 +170,21 @@ def _frame(path: Path, rows: Iterator[Row], width: int, names: int) -> pd.DataFr
     return pa.Table.from_batches(chunks, schema).to_pandas().set_axis(lines).set_axis(range(width), axis=1)
 
 
-def _of_width(body: pd.DataFrame, names: list[str], path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """(cells, names) where all rows have one cell more than there are names: an empty last one, or the row's name."""
+def _of_width(body: pd.DataFrame, names: list[str], path: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """(cells, names, notes) where rows have one cell more than there are names: an empty last one, or its name."""
     if body.shape[1] == len(names):
-        return body, names
+        return body, names, []
     if (body.iloc[:, -1].str.strip() == "").all():
-        return body.iloc[:, :-1], names
+        return body.iloc[:, :-1], names, [f"{path}: each row ends with an empty cell that has no name: left out"]
     cells = [str(plain(cell)) for cell in body.iloc[:, 0]]
     if cells == [str(i + 1) for i in range(len(cells))] or (
         len(set(cells)) == len(cells) and not any(written(cell) for cell in cells)
     ):
-        return body, ["", *names]
+        return body, ["", *names], []
     raise DataError(
         f"{path}: expected {len(names)} cells in row {body.index[0]}, as in the first, got {body.shape[1]}; are there "
         "decimal commas in it?"
     )
-
-
-def _without_names_again(body: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Index]:
-    """The rows without those that hold the names once more, as when files are joined; and which these are."""
-    again = pd.Series(len(names) > 1, body.index)
-    for i, name in enumerate(names):
-        again &= body.iloc[:, i].str.strip() == name
-    return body[~again], body.index[again]
 
 
 def _without_row_numbers(table: Table, path: Path) -> Table:

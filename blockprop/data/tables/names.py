@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from blockprop.data.tables.cells import MISSING, NO_NUMBER
+from blockprop.data.tables.cells import MISSING, NO_NUMBER, Cells
 from blockprop.data.tables.number_formats import NEARLY
 from blockprop.data.tables.times import LOOKS_ISO
 from blockprop.data.tables.written import written
@@ -22,32 +22,37 @@ def first_row_is_names(first: Sequence[str], rest: pd.DataFrame, path: Path) -> 
     """(whether the first row holds names, a note if that is a guess), by what stands below it.
 
     Words above numbers are names. Numbers above numbers are not, unless they just count or are years; nor are words
-    that come again in their own column. Raises DataError if both are so.
+    that come again in their own columns. Raises DataError where neither outweighs the other.
     """
-    kinds = [_holds_numbers(rest.iloc[:LOOKED_AT, i]) for i in range(rest.shape[1])]
-    pairs = list(zip(first, kinds, strict=True))
-    above_numbers = [cell for cell, numbers in pairs if numbers and not _is_number(cell) and not _is_nothing(cell)]
+    others = rest[~same_rows(first, rest)]
+    others = others if len(others) else rest
+    pairs = list(zip(first, (_holds_numbers(cells.iloc[:LOOKED_AT]) for _, cells in others.items()), strict=True))
+    names = [cell for cell, numbers in pairs if numbers and not _is_number(cell) and not _is_nothing(cell)]
     numbers = [cell for cell, numbers in pairs if numbers and _is_number(cell)]
-    data = numbers if not _just_count(numbers) else []
-    again = [cell for i, cell in enumerate(first) if not _is_nothing(cell) and not kinds[i] and _recurs(cell, rest, i)]
-    if above_numbers and data:
+    data = [] if _just_count(numbers) else [cell for cell in numbers if not _is_year(cell)]
+    words = [i for i, (cell, numbers) in enumerate(pairs) if not numbers and not _is_nothing(cell)]
+    again = [i for i in words if _recurs(first[i], (others if names else rest).iloc[:, i])]
+    if (names and (data or (again and again == words))) or (not names and not data and 0 < len(again) < len(words) / 2):
         raise DataError(
-            f"{path}: it is not clear whether row 1 holds the columns' names: {above_numbers[0]!r} could be one, "
-            f"{data[0]!r} not; say header=True or header=False"
+            f"{path}: it is not clear whether row 1 holds the columns' names ({_some(first)}); "
+            "say header=True or header=False"
         )
-    if above_numbers:
+    if names:
         return True, ""
     if data or again:
-        text = (
-            f"{path}: row 1 ({', '.join(first[:4])}{', …' * (len(first) > 4)}) is taken for an example, not for names"
-        )
-        return False, f"{text}; header=True takes it for names"
+        said = f"{path}: row 1 ({_some(first)}) is taken for an example, not for names"
+        return False, f"{said}; header=True takes it for names"
     if not numbers:
         return True, ""
-    return (
-        True,
-        f"{path}: row 1 is taken for names, although it holds numbers; header=False says otherwise",
-    )
+    if len(set(numbers)) == 1:
+        raise DataError(
+            f"{path}: it is not clear whether {numbers[0]!r} in row 1 names a column; say header=True or header=False"
+        )
+    return True, f"{path}: row 1 is taken for names, although it holds numbers; header=False says otherwise"
+
+
+def _some(cells: Sequence[str]) -> str:
+    return ", ".join(cells[:4]) + ", …" * (len(cells) > 4)
 
 
 def _is_nothing(cell: str) -> bool:
@@ -59,18 +64,30 @@ def _is_number(cell: str) -> bool:
 
 
 def _holds_numbers(column: pd.Series) -> bool:
-    cells = [cell.strip() for cell in column if not _is_nothing(cell.strip())]
-    return bool(cells) and sum(map(_is_number, cells)) >= NEARLY * len(cells)
+    cells = Cells.of(column)
+    meant = [i for i, cell in enumerate(cells.different) if cell not in NO_NUMBER]
+    numbers = [i for i in meant if _is_number(str(cells.different[i]))]
+    return bool(meant) and cells.counts[numbers].sum() >= NEARLY * cells.counts[meant].sum()
 
 
 def _just_count(cells: Sequence[str]) -> bool:
-    """Whether numbers may be names: 0, 1, 2, … as programs write them, or years."""
-    if not cells or not all(re.fullmatch(r"[0-9]+", cell) for cell in cells):
+    """Whether numbers may be names because they are 0, 1, 2, …, as programs write them."""
+    if len(cells) < 2 or not all(re.fullmatch(r"[0-9]+", cell) for cell in cells):
         return False
-    values = [int(cell) for cell in cells]
-    steps = {after - before for before, after in pairwise(values)}
-    return (len(steps) == 1 and steps == {1}) or (all(value in YEARS for value in values) and len(set(values)) > 1)
+    return all(int(after) == int(before) + 1 for before, after in pairwise(cells))
 
 
-def _recurs(cell: str, rest: pd.DataFrame, index: int) -> bool:
-    return bool((rest.iloc[:, index].str.strip() == cell).any())
+def _is_year(cell: str) -> bool:
+    return re.fullmatch(r"[0-9]{4}", cell) is not None and int(cell) in YEARS
+
+
+def _recurs(cell: str, column: pd.Series) -> bool:
+    return not _is_nothing(cell) and bool((column.str.strip() == cell).any())
+
+
+def same_rows(first: Sequence[str], rest: pd.DataFrame) -> pd.Series:
+    """Which rows hold the same cells as the first, as where files are joined; in a table of several columns."""
+    same = pd.Series(len(first) > 1, rest.index)
+    for i, cell in enumerate(first):
+        same &= rest.iloc[:, i].str.strip() == cell
+    return same

@@ -61,36 +61,47 @@ def number_format(cells: Cells, decimal: str | None, source: str) -> NumberForma
 
     decimal: "." or "," if other columns say which. Raises DataError if nothing says what "1,234" is.
     """
-    counts = Counter[str]()
+    return NumberFormat(_decimal(cells, decimal, source), _usual_unit(units_of(cells)))
+
+
+def units_of(cells: Cells) -> Counter[str]:
+    """How many numbers have each unit, "" for none; without units that few have, as in "12 Main Street"."""
+    counts = Counter({"": 0})
     for number, count in zip(cells.numbers, cells.counts, strict=True):
         if number is not None:
             counts[number.unit] += int(count)
-    return NumberFormat(_decimal(cells, decimal, source), _usual(counts))
+    least = LEAST_UNIT * counts.total()
+    return Counter({unit: count for unit, count in counts.items() if unit == "" or count >= least})
 
 
-def _usual(counts: Counter[str]) -> str:
+def _usual_unit(counts: Counter[str]) -> str:
     """The unit that covers most of the numbers, with those that have none if they may be of it."""
 
     def covered(unit: str) -> int:
         return counts[unit] + (counts[""] if unit and NumberFormat(unit=unit).fits("") else 0)
 
-    often = [unit for unit in counts if unit and counts[unit] >= LEAST_UNIT * counts.total()]
-    return max(["", *often], key=covered)
+    return max(counts, key=covered)
 
 
 def _decimal(cells: Cells, decimal: str | None, source: str) -> str:
     votes = decimal_votes(cells)
     if votes:
         return votes.most_common(1)[0][0]
-    if decimal is not None:
-        return decimal
+    if decimal is None:
+        require_clear(cells, ",", source)
+    return decimal or "."
+
+
+def require_clear(cells: Cells, mark: str, source: str) -> None:
+    """DataError for a number that depends on what this mark means, where no cell of the column shows which it is."""
+    if decimal_votes(cells):
+        return
     for index, number in enumerate(cells.numbers):
-        if number is not None and number.point != number.comma and "," in str(cells.different[index]):
+        if number is not None and number.point != number.comma and mark in str(cells.different[index]):
             raise DataError(
                 f"{source}: {cells.name}: {cells.named(index)} may be {number.point:g} or {number.comma:g}; say which "
                 "with decimal='point' or decimal='comma'"
             )
-    return "."
 
 
 def decimal_votes(cells: Cells) -> Counter[str]:
@@ -110,9 +121,8 @@ def decimal_of(columns: Iterable[Cells]) -> str | None:
 
 def share_of_numbers(cells: Cells) -> float:
     """How many of the cells are numbers, but for those that say that there is none: 0…1."""
-    meant = np.array([cell not in NO_NUMBER for cell in cells.different], dtype=bool)
-    good = np.array([number is not None for number in cells.numbers], dtype=bool)
-    return float(cells.counts[good].sum() / max(cells.counts[meant].sum(), 1))
+    meant = [i for i, cell in enumerate(cells.different) if cell not in NO_NUMBER]
+    return units_of(cells).total() / max(int(cells.counts[meant].sum()), 1)
 
 
 def odd_cells(cells: Cells, values: np.ndarray) -> list[int]:

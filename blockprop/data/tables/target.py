@@ -51,13 +51,10 @@ class TargetColumn:
         if self.classes is None:
             return _in_float32(cells.each(values, np.nan)[labeled], cells.name, source), labeled, notes
         speller = Speller(self.classes)
-        names = [self._class(text_of(cell), speller) for cell in cells.different]
+        names = [speller.category(text) or text for text in _labels(cells, values, self.format)]
         each = cells.each(np.array(names, dtype=object), None)[labeled]
         y, _ = text_labels(each.tolist(), f"{source}: column {self.name!r}", self.classes, cells.rows[labeled].tolist())
-        return y, labeled, notes + speller.notes(cells, cells.name)
-
-    def _class(self, text: str, speller: Speller) -> str:
-        return speller.category(text) or text
+        return y, labeled, notes + ([] if self.format else speller.notes(cells, cells.name))
 
 
 def target_of(
@@ -83,16 +80,27 @@ def target_of(
         _require_numbers(values, cells, source)
     each = cells.each(values, np.nan)
     whole = few_whole_numbers(each[~np.isnan(each)])
-    return TargetColumn(cells.name, _classes(cells, values) if whole and task is None else None, kind)
+    return TargetColumn(cells.name, _classes(cells, values, kind) if whole and task is None else None, kind)
 
 
-def _classes(cells: Cells, values: np.ndarray | None = None) -> tuple[str, ...]:
+def _classes(cells: Cells, values: np.ndarray | None = None, format_: NumberFormat | None = None) -> tuple[str, ...]:
     """The different labels, numbers in their order; values: of the cells if they are numbers, NaN for no label."""
     counts = Counter[str]()
-    for i, cell in enumerate(cells.different):
+    for i, name in enumerate(_labels(cells, values, format_)):
         if values is None or not np.isnan(values[i]):
-            counts[text_of(cell)] += int(cells.counts[i])
+            counts[name] += int(cells.counts[i])
     return tuple(sorted(in_one_spelling(counts), key=_natural))
+
+
+def _labels(cells: Cells, values: np.ndarray | None, format_: NumberFormat | None) -> list[str]:
+    """The names of classes: words as they stand there; whole numbers as such, however they are written."""
+    if values is None or format_ is None:
+        return [text_of(cell) for cell in cells.different]
+    unit = f" {format_.unit}" if format_.unit else ""
+    return [
+        f"{value:.0f}{unit}" if value % 1 == 0 else text_of(cell)
+        for value, cell in zip(values, cells.different, strict=True)
+    ]
 
 
 def _natural(text: str) -> tuple[float, str]:

@@ -1,13 +1,13 @@
 """Dates and times as people write them, in days since 1970; those with a zone in UTC."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from blockprop.data.tables.cells import NO_NUMBER, Cell, Cells
-from blockprop.data.tables.number_formats import NEARLY
 from blockprop.errors import DataError
 
 ISO = "ISO8601"
@@ -17,9 +17,10 @@ HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 PATTERNS = (ISO, "%H:%M", "%H:%M:%S", *(date + hours for date in (*DATES, *NAMED_MONTHS) for hours in HOURS))
 """What a column of times may look like."""
 LOOKS_ISO = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2}([T ].*)?)?")
+WITH_ZONE = re.compile(r":[0-9.]+ ?(Z|UTC|GMT|[-+][0-9]{2}:?([0-9]{2})?)$")
 LOOKS_TIMED = re.compile(r".*[0-9].*[-/.: ].*[0-9].*")
 TRIED = 50
-"""Cells on which all patterns are tried; those that read nearly all of them are tried on the rest."""
+"""Cells on which all patterns are tried; those that read some of them are tried on the rest."""
 MICROSECONDS = 24 * 60 * 60 * 1_000_000
 
 
@@ -29,8 +30,15 @@ class TimeFormat:
 
     pattern: str = ISO
 
-    def days(self, cells: tuple[Cell, ...]) -> np.ndarray:
-        """(n,) days since 1970 in UTC, NaN for what is no time; a time without a zone is taken as it stands."""
+    def read(self, cells: Cells, source: str = "") -> np.ndarray:
+        """What each of the different cells is, in days since 1970 in UTC; NaN for what is no time.
+
+        A time without a zone is taken as it stands.
+        """
+        return self.days(cells.different)
+
+    def days(self, cells: Sequence[Cell]) -> np.ndarray:
+        """The same of some cells."""
         days = np.full(len(cells), np.nan)
         texts = [cell if isinstance(cell, str) else "" for cell in cells]
         if self.pattern == ISO:
@@ -49,35 +57,26 @@ def _days(times: pd.Series) -> np.ndarray:
     return (whole.astype("int64") / MICROSECONDS).where(whole.notna(), np.nan).to_numpy()
 
 
-def time_format(cells: Cells, source: str) -> TimeFormat | None:
-    """How a column's times are written; None if it is no column of times.
+def time_format(cells: Cells, least: float, source: str) -> TimeFormat | None:
+    """How the times among the cells are written; None if the cells that are times are fewer than this share, 0…1.
 
     Raises DataError if days and months could be exchanged.
     """
-    meant = [cell for cell in cells.different if cell not in NO_NUMBER]
-    looking = [cell for cell in meant if isinstance(cell, pd.Timestamp) or LOOKS_TIMED.fullmatch(str(cell))]
-    if not meant or len(looking) < NEARLY * len(meant):
+    meant = [i for i, cell in enumerate(cells.different) if cell not in NO_NUMBER]
+    looking = [i for i in meant if LOOKS_TIMED.fullmatch(str(cells.different[i]))]
+    whole = cells.counts[meant].sum()
+    if not looking or cells.counts[looking].sum() < least * whole:
         return None
-    tried = [pattern for pattern in PATTERNS if _share(pattern, tuple(meant[:TRIED])) >= NEARLY]
-    shares = {pattern: _share(pattern, tuple(meant)) for pattern in tried}
-    best = [pattern for pattern, share in shares.items() if share >= max(NEARLY, *shares.values())]
-    if not best:
-        return None
-    _require_one_reading(best, cells, tuple(meant), source)
-    return TimeFormat(best[0])
-
-
-def _share(pattern: str, cells: tuple[Cell, ...]) -> float:
-    return float(np.isfinite(TimeFormat(pattern).days(cells)).mean())
-
-
-def _require_one_reading(patterns: list[str], cells: Cells, meant: tuple[Cell, ...], source: str) -> None:
-    readings = [TimeFormat(pattern).days(meant) for pattern in patterns]
-    for reading in readings[1:]:
-        differs = np.flatnonzero(~np.isclose(reading, readings[0], equal_nan=True))
+    some = [cells.different[i] for i in looking]
+    tried = [pattern for pattern in PATTERNS if np.isfinite(TimeFormat(pattern).days(some[:TRIED])).any()]
+    readings = {pattern: TimeFormat(pattern).days(some) for pattern in tried}
+    counts = {name: int(cells.counts[looking][np.isfinite(days)].sum()) for name, days in readings.items()}
+    best = [pattern for pattern, count in counts.items() if count == max(counts.values()) and count >= least * whole]
+    for pattern in best[1:]:
+        differs = np.flatnonzero(~np.isclose(readings[best[0]], readings[pattern], equal_nan=True))
         if len(differs):
-            cell = cells.named(cells.different.index(meant[differs[0]]))
             raise DataError(
-                f"{source}: {cells.name}: {cell} may have the day or the month first, and nothing in the column says "
-                f"which; write dates like 2024-03-10, or leave the column out with drop={[cells.name]}"
+                f"{source}: {cells.name}: {cells.named(looking[differs[0]])} may have the day or the month first, and "
+                f"nothing in the column says which; write dates like 2024-03-10, or say drop={[cells.name]}"
             )
+    return TimeFormat(best[0]) if best else None

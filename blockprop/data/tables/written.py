@@ -1,6 +1,7 @@
 """Numbers as people write them: decimal points and commas, thousands marks, percent, currencies and units."""
 
 import re
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,14 +9,19 @@ import numpy as np
 CODES = "USD EUR GBP JPY CHF CAD AUD NZD CNY INR SEK NOK DKK PLN CZK HUF BRL MXN ZAR RUB TRY KRW HKD SGD ILS"
 CURRENCY = rf"(?:(?:US|A|C|NZ|HK|S|R)?\$|[€£¥₹₽₩₺₴₦₱฿₫₪]|Rs\.?|kr\.?|zł|Fr\.|{'|'.join(CODES.split())})"
 SPACES = " \u00a0\u2009\u202f"
+UNIT = (
+    r"""(?= .{1,16}$ | .{1,16}\)$) (?: [^\W\d_] | [%‰°º′″"+$€£¥₹] ) (?: [^()\d.,] | \.(?!\d) | /100 | [23](?!\w) )*"""
+)
+"""A letter or a sign, and then no other digits than those of "m2", "m3" and "l/100km"."""
 NUMBER = re.compile(
     rf"""
     (?P<open>\()?  (?P<sign>[-+−–])?  \s*  (?P<before>{CURRENCY})?  \s*  (?P<sign_after>[-+−–])?  \s*
     (?P<digits> [0-9] (?: [0-9.,'’_{SPACES}]* [0-9] )? [.,]? | [.,][0-9]+ )  (?P<exponent> [eE] [-+−]? [0-9]{{1,3}} )?
-    \s*  (?P<after> (?: [^\W\d_] | [%‰°º′″"+$€£¥₹] ) [^()]{{0,15}} )?  (?P<close>\))?
+    \s*  (?P<after> {UNIT} )?  (?P<close>\))?
     """,
     re.VERBOSE,
 )
+WHOLE = re.compile(r"-?[0-9]{1,15}")
 PLAIN = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 GROUPED = re.compile(
     rf"[1-9][0-9]{{0,2}}(?P<mark>[,'’_{SPACES}])[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*(?:\.[0-9]*)?"
@@ -33,10 +39,13 @@ class Written(NamedTuple):
     unit: str = ""
 
 
+@lru_cache(maxsize=2**16)
 def written(cell: Any) -> Written | None:
     """What a cell can be read as; None if it is no number."""
     if isinstance(cell, int | float):
         return Written(float(cell), float(cell)) if np.isfinite(cell) else None
+    if isinstance(cell, str) and WHOLE.fullmatch(cell):  # three times as fast as what follows
+        return Written(float(cell), float(cell))
     match = NUMBER.fullmatch(cell) if isinstance(cell, str) else None
     if match is None or bool(match["open"]) != bool(match["close"]):
         return None

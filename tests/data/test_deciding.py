@@ -1,0 +1,117 @@
+"""What a column is taken for, and what is said about it."""
+
+import pandas as pd
+import pytest
+
+from blockprop.data.tables.cells import Cells
+from blockprop.data.tables.columns import CategoryColumn, Column, NumberColumn
+from blockprop.data.tables.deciding import Wishes, fit_column
+from blockprop.errors import DataError, SettingError
+
+NO_WISHES = Wishes()
+
+
+def fitted(texts: list[str], wishes: Wishes = NO_WISHES, name: str = "a") -> Column:
+    return fit_column(Cells.of(pd.Series(texts, range(2, len(texts) + 2), name=name)), wishes, None, "t.csv")
+
+
+def many(*texts: str, count: int = 60) -> list[str]:
+    return [texts[i % len(texts)] for i in range(count)]
+
+
+NUMBERS = [str(i * 7 % 100 + 0.5) for i in range(100)]
+KINDS = {
+    "numbers": (NUMBERS, "number"),
+    "one typing error": ([*NUMBERS, "4O.2"], "number"),
+    "one error among four": (["1.5", "2.5", "3.5", "x"], "number"),
+    "marks for nothing do not count": ([*NUMBERS[:10], *["?"] * 30, *["-"] * 30, *["n/a"] * 9], "number"),
+    "codes": (many("01234", "10115", "80331"), "category"),
+    "one number with a zero in front": ([*many("12", "34", "57", "81", count=99), "05"], "number"),
+    "a few words and numbers": (many("1", "2", "3", "ground"), "category"),
+    "ages in groups": (many("10-20", "20-30", "30+"), "category"),
+    "dates": (many("2024-03-01", "2024-05-01", "2024-03-07"), "time"),
+    "a date and a word": ([*many("2024-03-01", "2024-05-01", count=40), "soon"], "time"),
+    "truth": (many("true", "false"), "category"),
+    "plus and minus": (many("+", "-"), "category"),
+    "addresses": ([f"{i} {'abcdefgh'[i % 8]}{i * i} street" for i in range(40)], "left out"),
+    "addresses of telephones": ([f"+49 30 {i * 7919}" for i in range(40)], "left out"),
+    "nothing": (["", "NA", "NaN"], "left out"),
+    "one number": (many("7", "7.0"), "left out"),
+    "one word or nothing": (many("x", ""), "category"),
+    "one number or nothing": (many("7", ""), "category"),
+}
+
+
+@pytest.mark.parametrize(("texts", "kind"), KINDS.values(), ids=KINDS)
+def test_what_a_column_is_taken_for(texts: list[str], kind: str) -> None:
+    assert fitted(texts).kind == kind
+
+
+NOT_CLEAR = {
+    "half words": ([*NUMBERS, *(f"w{i}" for i in range(60))], "it holds numbers and words, such as 'w0' .row 102."),
+    "units": ([f"{i}.5 {'kg' if i % 2 else 'g'}" for i in range(60)], "it holds numbers of several units, such as"),
+    "dates and words": (
+        [f"2024-01-{i % 28 + 1:02d}" if i % 3 else f"w{i}" for i in range(60)],
+        "it holds times and words, such as 'w0' .row 2.; empty these cells",
+    ),
+    "percent and not": ([f"{i}{'%' if i % 3 else ''}" for i in range(60)], "of several units, such as '0' .row 2."),
+    "both marks": (["1,5", "1.5", "2,5"], "has a decimal point, and the numbers in this column have a decimal comma"),
+}
+
+
+@pytest.mark.parametrize(("texts", "message"), NOT_CLEAR.values(), ids=NOT_CLEAR)
+def test_what_is_not_clear_is_refused_and_settled_by_wishes(texts: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=rf"t\.csv: a: .*{message}"):
+        fitted(texts)
+    assert fitted(texts, Wishes(text=("a",))).kind == "category"
+    assert fitted(texts, Wishes(drop=("a",))).kind == "left out"
+    if "decimal" not in message and "times" not in message:
+        assert fitted(texts, Wishes(number=("a",))).kind == "number"
+
+
+def test_wishes_win() -> None:
+    codes = fitted(many("007", "008", "019"), Wishes(number=("a",)))
+    assert isinstance(codes, NumberColumn)
+    assert codes.mean == pytest.approx((7 + 8 + 19) / 3)
+    words = fitted(many("1.10", "1.1", "2"), Wishes(text=("a",)))
+    assert isinstance(words, CategoryColumn)
+    assert words.categories == ("1.1", "1.10", "2")
+    with pytest.raises(DataError, match=r"a: expected numbers, got 'red' \(row 2\)"):
+        fitted(["red", "blue"], Wishes(number=("a",)))
+    with pytest.raises(SettingError, match="the column 'a' can be taken for one thing only"):
+        Wishes(text=("a",), drop=("a",))
+    with pytest.raises(SettingError, match="expected the decimal mark point or comma, got 'dot'"):
+        Wishes(decimal="dot")
+
+
+def test_truth_values_are_one_in_any_capitals_and_other_words_are_not() -> None:
+    column = fitted(many("TRUE", "true", "True", "TRUE", "a", "A"))
+    assert isinstance(column, CategoryColumn)
+    assert column.categories == ("A", "TRUE", "a")
+    assert column.notes == (
+        "a: 'true' is read as 'TRUE' (rows 3, 9, 15 and 7 more)",
+        "a: 'True' is read as 'TRUE' (rows 4, 10, 16 and 7 more)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("a", range(20), True),
+        ("customer_id", [i * i for i in range(20)], True),
+        ("customerId", [i * i for i in range(20)], True),
+        ("squares", [i * i for i in range(20)], False),
+        ("id", [i % 5 for i in range(20)], False),
+        ("covid", [i * i for i in range(20)], False),
+        ("a", range(5), False),
+    ],
+)
+def test_a_column_that_numbers_the_rows_is_pointed_out(name: str, values: list[int], told: bool) -> None:
+    notes = fitted([str(value) for value in values], name=name).notes
+    assert notes == ((f"{name}: it seems to number the rows; drop=['{name}'] leaves it out",) if told else ())
+
+
+def test_numbers_without_a_unit_are_said() -> None:
+    column = fitted(many("5 kg", "7 kg", "9"))
+    assert column.notes == ("a: 20 numbers without a unit (row 4 first) are taken to be in kg",)
+    assert column.becomes.startswith("number in kg, 7 ±")
