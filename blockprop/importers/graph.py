@@ -108,6 +108,8 @@ class Graph:
         self._kept: list[Any] = []
         self.parameter_names: dict[str, str] = {}
         """Name in the network -> name in the model that it came from; complete after `network`."""
+        self.norm_by_input: Callable[[str], bool | None] = lambda _running_mean: None
+        """Whether a normalization with this buffer takes the input's statistics in the mode that is not imported."""
 
     def add(self, name: str, block: Block, *operands: Value, known: Any = None) -> Any:
         """A node at the end of the graph: its output, or a tuple of them. Weights among the operands get a node.

@@ -1,6 +1,8 @@
 """One training run: a step, the end of an epoch, and the state that a checkpoint holds."""
 
 import math
+import warnings
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,7 +14,7 @@ from blockprop.engine.fitting import first_not_finite, fitting
 from blockprop.engine.means import BatchMean
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
-from blockprop.errors import NotFiniteError
+from blockprop.errors import BlockpropWarning, NotFiniteError
 from blockprop.saving.fingerprints import described
 from blockprop.saving.resumable import Keeping, Resumable
 from blockprop.training.augmentation import augmented
@@ -67,6 +69,19 @@ class Stopping:
         return self.patience is not None and self.since >= self.patience
 
 
+def _say_what_was_computed(network: Network, trained: Collection[str]) -> None:
+    """The module that the network came from trains other weights than these: weight_norm's g and v, for instance."""
+    computed = sorted(set(network.meta.get("computed", ())) & set(trained))
+    if computed:
+        some = ", ".join(computed[:5]) + ", …" * (len(computed) > 5)
+        warnings.warn(
+            f"{some}: computed from other weights by the module that was imported; here they are trained themselves, "
+            "which goes another way than training the module",
+            BlockpropWarning,
+            stacklevel=3,
+        )
+
+
 class TrainingRun(Resumable[Record]):
     """What `fit` returns: an iterator of records, one a step.
 
@@ -87,6 +102,7 @@ class TrainingRun(Resumable[Record]):
         self._identity: dict[str, Any] = {}
         if keep is not None and keep.path is not None:  # otherwise nobody asks what it is
             self._identity = identity_of(network, data, objective, optimizer, settings, self.stepper.trained)
+        _say_what_was_computed(network, self.stepper.trained)
         self.scheduler = settings.made_scheduler(optimizer)
         if self._identity:
             self._identity["schedule"] = described_schedule(self.scheduler, settings.schedule)

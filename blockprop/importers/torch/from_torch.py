@@ -19,6 +19,7 @@ from blockprop.importers.torch.exporting import Exporter
 from blockprop.importers.torch.fixed_axes import FixedAxes
 from blockprop.importers.torch.free_axes import Exported, Freedom, export
 from blockprop.importers.torch.interpret import TorchInterpreter
+from blockprop.importers.torch.other_mode import OtherMode
 from blockprop.importers.torch.twin import Twin, inputs_of, settled
 from blockprop.interop.modules import frozen
 
@@ -92,6 +93,7 @@ class _Importer:
         self.training = any(part.training for part in self.parts.values())
         self.exporter = Exporter(twin, inputs, names, len(expected))
         self.fixed, self.banned = FixedAxes(), set[Axis]()
+        self.other_mode = OtherMode(module, self.training, inputs, names)
 
     def run(self, free: bool) -> tuple[Network, list[str]]:
         """(network, names of its opaque nodes); with fewer free axes if that proves wrong, or cannot be had."""
@@ -148,6 +150,7 @@ class _Importer:
                 for name, trials, x in zip(names, exported.trials, self.inputs, strict=True)
             }
         )
+        graph.norm_by_input = self.other_mode.by_input
         weights = _known_tensors(exported, placeholders)
         flows = iter(graph.inputs.values())
         arguments = [node for node in placeholders if node.name in signature.user_inputs]

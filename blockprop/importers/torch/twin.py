@@ -69,6 +69,8 @@ class Twin:
             copied = independent(self._module, self._parameters)
             for part in copied.modules():
                 _registering_plainly(part)
+                if isinstance(part, _BatchNorm) and part.momentum is None:
+                    part.momentum = count_as_momentum(part)
             yield copied
 
     def without_hooks(self) -> "Twin":
@@ -151,6 +153,11 @@ def _require_evaluation(module: nn.Module) -> None:
             f"{type(module).__name__} is in training mode ({some}): call its eval() first or pass training=False to "
             "import it as it is in evaluation; pass training=True to import what it does in training"
         )
+
+
+def count_as_momentum(part: _BatchNorm) -> float:
+    """−1 − how many batches its running statistics are the mean of: torch.export cannot read how it counts them."""
+    return -1.0 - int(part.num_batches_tracked or 0)
 
 
 def _registering_plainly(part: nn.Module) -> None:

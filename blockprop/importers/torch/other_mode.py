@@ -1,0 +1,70 @@
+"""What normalizations do in the mode that is not imported: evaluation of a module in training, and the other way.
+
+torch.export sees one mode. nn.BatchNorm2d is known to change with it; F.batch_norm(…, training=False) never does.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.overrides import TorchFunctionMode
+
+from blockprop.importers.torch.copying import independent
+from blockprop.importers.torch.twin import Twin
+
+_FLAGS: dict[Any, tuple[str, int]] = {F.batch_norm: ("training", 5), F.instance_norm: ("use_input_stats", 5)}
+"""The argument that says whether mean and variance are the input's: its name and its place."""
+_DEFAULTS = {F.batch_norm: False, F.instance_norm: True}
+
+
+class OtherMode:
+    """training: the mode that is imported, so that this is the other one."""
+
+    def __init__(self, module: nn.Module, training: bool, inputs: Sequence[Tensor], names: Sequence[str]):
+        self._module, self._training, self._inputs, self._names = module, training, inputs, names
+
+    def by_input(self, running_mean: str) -> bool | None:
+        """Whether a call that is given this buffer takes the input's own statistics there; None if it is not known."""
+        part = dict(self._module.named_modules()).get(running_mean.rpartition(".")[0])
+        if isinstance(part, _NormBase):
+            return not self._training
+        return self._calls.get(running_mean)
+
+    @cached_property
+    def _calls(self) -> dict[str, bool]:
+        count = len(self._inputs) - len(self._names)
+        copies = [x.clone() for x in self._inputs]
+        try:
+            with Twin(self._module, not self._training).fresh() as shared, torch.no_grad():
+                module = independent(shared)
+                recorder = _Recorder({id(buffer): name for name, buffer in module.named_buffers()})
+                with recorder:
+                    module(*copies[:count], **dict(zip(self._names, copies[count:], strict=True)))
+        except Exception:  # whatever a module does in a mode that nobody asked for
+            return {}
+        return recorder.calls
+
+
+class _Recorder(TorchFunctionMode):
+    """Notes the calls, and hands their input on: numbers do not matter, and some batches are too small to have any."""
+
+    def __init__(self, names: Mapping[int, str]):
+        super().__init__()
+        self.names, self.calls = names, dict[str, bool]()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if func not in _FLAGS:
+            return func(*args, **kwargs)
+        name, place = _FLAGS[func]
+        flag = kwargs.get(name, args[place] if len(args) > place else _DEFAULTS[func])
+        mean = kwargs.get("running_mean", args[1] if len(args) > 1 else None)
+        if isinstance(mean, Tensor) and id(mean) in self.names:
+            self.calls[self.names[id(mean)]] = bool(flag)
+        return (kwargs["input"] if "input" in kwargs else args[0]).clone()
