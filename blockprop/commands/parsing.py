@@ -108,6 +108,16 @@ def size_named(text: str | None) -> tuple[int, int] | None:
     return height, width
 
 
+def grid_named(text: str | None) -> tuple[int, int] | None:
+    """ "14,14" as (14, 14), height first."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise SettingError(f"expected a grid such as 14,14 (height, width in places), came {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
 def blocks_named(texts: Sequence[str] | None) -> tuple[Block, ...] | None:
     """The blocks that the texts describe; none for "none", and None if nothing is said."""
     if not texts:

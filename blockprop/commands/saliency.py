@@ -12,6 +12,7 @@ from torch import Tensor
 
 from blockprop.commands.captions import Strength, strength
 from blockprop.commands.making import require_one
+from blockprop.commands.parsing import grid_named
 from blockprop.commands.photos import SEEN_BEFORE, Seen, picture_file, read_seen, seen_notes
 from blockprop.commands.picture_options import (
     OPTION_ONLY,
@@ -68,6 +69,13 @@ class SaliencySettings(PictureSettings):
         str | None,
         typer.Option("--layer", "-l", "--node", help="The node where grad_cam looks; by default the last such."),
     ] = None
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEIGHT,WIDTH",
+            help="The places of that node, if it gives tokens; by default as the picture was cut.",
+        ),
+    ] = None
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse if guided or deconvnet cannot reach all that rectifies.")
     ] = False
@@ -101,7 +109,7 @@ class SaliencySettings(PictureSettings):
         methods, targets = method_names(self.methods or ["gradient"]), list(dict.fromkeys(self.targets or ["top"]))
         self._require_one_map(methods, targets)
         seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures]
-        choice = (targets, self.output, self.samples, self.sigma, self.node, self.strict)
+        choice = (targets, self.output, self.samples, self.sigma, self.node, grid_named(self.grid), self.strict)
         looked = look(network, seen, methods, *choice, self.seed, around.quiet)
         strengths = [
             [strength(network, photo.x, target, self.output) for target in targets for _ in methods] for photo in seen

@@ -25,6 +25,7 @@ def look(
     samples: int = 50,
     sigma: float = 0.15,
     node: str | None = None,
+    grid: tuple[int, int] | None = None,
     strict: bool = False,
     seed: int = 0,
     quiet: bool = False,
@@ -38,7 +39,7 @@ def look(
         for photo in seen:
             maps.append([])
             for target, method in itertools.product(targets, methods):
-                values = {METHODS[method].passes: samples, "sigma": sigma, "node": node}
+                values = {METHODS[method].passes: samples, "sigma": sigma, "node": node, "grid": grid}
                 settings: dict[str, Any] = {name: values[name] for name in METHODS[method].settings if name in values}
                 bar = Passes(advance, f"{photo.name}, {method}", passes[method])
                 one = saliency(

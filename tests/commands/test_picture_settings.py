@@ -25,7 +25,7 @@ ASCENT = {"network", "targets", "size", "steps", "rate", "canvas", "transforms",
 ASCENT |= {"output", "seed", "stop"}
 MAPS = {"network", "pictures", "samples", "crop", "side", "output", "seed"}
 IN_FILES = {
-    "saliency": MAPS | {"targets", "methods", "kind", "sigma", "node", "strict"},
+    "saliency": MAPS | {"targets", "methods", "kind", "sigma", "node", "grid", "strict"},
     "segment": MAPS | {"target", "method", "foreground", "background", "rounds", "smooth", "hold"},
     "sanity": MAPS | {"target", "methods"},
     "maximize": ASCENT | {"pictures", "start", "optimizer", "count", "diversity", "diversity_node", "redirect_steps"},

@@ -75,7 +75,10 @@ METHODS = {
     ),
     "guided": Method(gradient, "gradient, with the rule `guided`", rules="guided"),
     "deconvnet": Method(gradient, "gradient, with the rule `deconvnet`", rules="deconvnet"),
-    "grad_cam": Method(grad_cam, "node=… (by default the last with height and width); `grad_cam` in cam.py"),
-    "guided_grad_cam": Method(guided_grad_cam, "guided, times the map of grad_cam; node=…", rules="guided"),
+    "grad_cam": Method(
+        grad_cam,
+        "node=… (by default the last with height and width, or whose tokens are places), grid=…; `grad_cam` in cam.py",
+    ),
+    "guided_grad_cam": Method(guided_grad_cam, "guided, times the map of grad_cam; node=…, grid=…", rules="guided"),
 }
 """All methods by name."""
