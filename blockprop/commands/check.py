@@ -1,15 +1,18 @@
 """`blockprop check`: backward passes against finite differences."""
 
+import inspect
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
 import typer
 
 from blockprop.commands.console import WRONG_GRADIENT, say, show
+from blockprop.commands.described_blocks import block_named, inputs_named, no_block
 from blockprop.commands.inputs import loss_for, network_and_examples
 from blockprop.commands.options import Blocks, Json, NetworkOption, PreprocessingOption, Seed, TargetOption, one_network
-from blockprop.commands.parsing import block_named, shape_named
 from blockprop.data.dataset import Dataset
+from blockprop.engine.block import Block
 from blockprop.engine.check import CheckReport, check_block, check_network
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
@@ -18,7 +21,8 @@ EPILOG = (
     "Examples:\n\n"
     "blockprop check mlp:16 --data digits\n\n"
     "blockprop check lenet.safetensors --data mnist.npz\n\n"
-    "blockprop check 'Conv2d(3, 8, 3, padding=1)' --shape 2,3,8,8"
+    "blockprop check 'Conv2d(3, 8, 3, padding=1)' --shape 2,3,8,8\n\n"
+    "blockprop check 'LeakyMaxPool(2)' --blocks pool.py --shape 2,3,8,8"
 )
 
 
@@ -29,7 +33,8 @@ def check(
             metavar="[NETWORK]",
             help="A saved network; pictures or digits, which come with blockprop; mlp:128,64, lenet, cnn, "
             "stages:32,64, my_net.py:build; by default digits; "
-            "or one block with its settings, such as 'Conv2d(3, 8, 3)'.",
+            "or one block with its settings, such as 'Conv2d(3, 8, 3)', also one of your own: my_blocks.py:Mine, or "
+            "'Mine(2)' with --blocks my_blocks.py.",
         ),
     ] = None,
     named: NetworkOption = None,
@@ -38,25 +43,28 @@ def check(
     preprocessing: PreprocessingOption = None,
     own_blocks: Blocks = None,
     shape: Annotated[
-        str | None, typer.Option(help="For a block: its input's shape, such as 2,3,8,8; several between semicolons.")
+        list[str] | None,
+        typer.Option(
+            help="For a block: its input's shape, such as 2,3,8,8; again for a second input. The numbers are normal, "
+            "or as said behind a colon: 2,3:positive, 2,3:bool, or whole numbers 4,7:0..9."
+        ),
     ] = None,
     examples: Annotated[int, typer.Option(min=1, help="How many examples of DATA to use.")] = 4,
     every_element: Annotated[bool, typer.Option("--every-element", help="Try each element by itself; slower.")] = False,
+    training: Annotated[bool, typer.Option("--training", help="Check what it does in training (dropout, …).")] = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Compare backward passes with finite differences; exit with 3 if one is wrong."""
     network = one_network(network, named) or "digits"
-    block = block_named(network)
-    if block is None:
-        net, some = network_and_examples(network, data, target, own_blocks, seed, preprocessing)
-        report = _check_network(net, some, examples, every_element, seed, as_json)
+    block = block_named(network, own_blocks)
+    if block is not None:
+        report = _check_block(block, shape, training, seed)
+    elif shape:
+        raise SettingError(f"--shape is for a block, and {no_block(network)}; a network takes examples from --data")
     else:
-        if shape is None:
-            raise SettingError("to check a block, give the shape of its input: --shape 2,3,8,8")
-        generator = torch.Generator().manual_seed(seed)
-        inputs = [torch.randn(shape_named(part), generator=generator) for part in shape.split(";")]
-        report = check_block(block, *inputs, seed=seed)
+        net, some = network_and_examples(network, data, target, own_blocks, seed, preprocessing)
+        report = _check_network(net, some, examples, every_element, seed, training, as_json)
     if as_json:
         errors = {c.name: c.error for c in report.comparisons}
         result = {"right": report.passed, "worst_gradient_error": report.error, "errors": errors}
@@ -67,13 +75,29 @@ def check(
         raise typer.Exit(WRONG_GRADIENT)
 
 
-def _check_network(net: Network, data: Dataset, count: int, every_element: bool, seed: int, quiet: bool) -> CheckReport:
+def _check_block(block: Block, shapes: Sequence[str] | None, training: bool, seed: int) -> CheckReport:
+    inputs = inputs_named(shapes or (), seed)
+    try:
+        inspect.signature(block.forward).bind(*inputs)
+    except TypeError:
+        names = ", ".join(inspect.signature(block.forward).parameters)
+        raise SettingError(
+            f"{type(block).__name__} takes the inputs {names}, and {len(inputs)} came: "
+            "give the shape of each, as in --shape 2,3,8,8"
+        ) from None
+    return check_block(block, *inputs, training=training, seed=seed)
+
+
+def _check_network(
+    net: Network, data: Dataset, count: int, every_element: bool, seed: int, training: bool, quiet: bool
+) -> CheckReport:
     some = data[torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]]
     return check_network(
         net,
         some.x,
         objective=loss_for(data),
         target=some.y,
+        training=training,
         every_element=every_element,
         progress=lambda name: say(f"checking {name}", quiet),
     )

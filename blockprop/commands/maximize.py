@@ -8,9 +8,10 @@ import typer
 from torch import Tensor
 
 from blockprop.commands.captions import percent, sureness
+from blockprop.commands.described_blocks import blocks_named
 from blockprop.commands.inputs import open_network
 from blockprop.commands.making import run_sections, run_with_previews
-from blockprop.commands.parsing import blocks_named, file_name, size_named, weighted
+from blockprop.commands.parsing import file_name, size_named, weighted
 from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_options import (
     L2,
@@ -125,7 +126,7 @@ class MaximizeSettings(PictureSettings):
             self.steps,
             start=read_picture(self.pictures[0]) if self.pictures else self.start,
             canvas=self.canvas,
-            transforms=blocks_named(self.transforms),
+            transforms=blocks_named(self.transforms, self.own_blocks),
             l2=self.l2,
             total_variation=self.total_variation,
             doubt=self.doubt,

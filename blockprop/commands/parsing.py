@@ -1,6 +1,5 @@
 """Texts of the command line as values: shapes, blocks, sizes, weights."""
 
-import ast
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from blockprop import blocks
-from blockprop.engine.block import Block
-from blockprop.errors import BlockpropError, SettingError
+from blockprop.errors import SettingError
 from blockprop.pictures.image_files import MOST_PIXELS
 from blockprop.visualize.objectives.scores import Target
 
@@ -24,25 +21,6 @@ def shape_named(text: str) -> tuple[int, ...]:
     if not shape or min(shape) < 1:
         raise SettingError(f"expected a shape such as 2,3,8,8, came {text!r}")
     return shape
-
-
-def block_named(text: str) -> Block | None:
-    """The block that "Conv2d(3, 8, 3)" describes; None if the text does not begin with a block's name.
-
-    Only plain numbers, text and tuples are read as settings: nothing in the text is run.
-    """
-    name, bracket, _ = text.partition("(")
-    if name not in blocks.BLOCKS:
-        return None
-    try:
-        call: Any = ast.parse(text if bracket else f"{text}()", mode="eval").body
-        settings = [ast.literal_eval(argument) for argument in call.args]
-        named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-        return blocks.BLOCKS[name](*settings, **named)
-    except BlockpropError:
-        raise
-    except (SyntaxError, ValueError, TypeError, AttributeError) as error:
-        raise SettingError(f"{text!r} does not describe a block: {error}") from None
 
 
 def weighted(targets: Sequence[str]) -> Target:
@@ -116,21 +94,6 @@ def grid_named(text: str | None) -> tuple[int, int] | None:
     if len(parts) != 2 or not all(part.strip().isdecimal() and int(part) for part in parts):
         raise SettingError(f"expected a grid such as 14,14 (height, width in places), came {text!r}")
     return int(parts[0]), int(parts[1])
-
-
-def blocks_named(texts: Sequence[str] | None) -> tuple[Block, ...] | None:
-    """The blocks that the texts describe; none for "none", and None if nothing is said."""
-    if not texts:
-        return None
-    if list(texts) == ["none"]:
-        return ()
-    transforms = []
-    for text in texts:
-        block = block_named(text)
-        if block is None:
-            raise SettingError(f"expected a block such as 'Jitter(8)' as transform, or none, came {text!r}")
-        transforms.append(block)
-    return tuple(transforms)
 
 
 def file_name(targets: Sequence[str]) -> str:

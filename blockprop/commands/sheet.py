@@ -14,8 +14,9 @@ from torch import Tensor
 from blockprop.blocks import Add, Concat, ReLU
 from blockprop.commands.captions import percent, sureness
 from blockprop.commands.console import say
+from blockprop.commands.described_blocks import blocks_named
 from blockprop.commands.making import run_with_previews
-from blockprop.commands.parsing import blocks_named, size_named
+from blockprop.commands.parsing import size_named
 from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_options import (
     L2,
@@ -124,7 +125,7 @@ class SheetSettings(PictureSettings):
             size_named(self.size),
             self.steps,
             canvas=self.canvas,
-            transforms=blocks_named(self.transforms),
+            transforms=blocks_named(self.transforms, self.own_blocks),
             l2=self.l2,
             total_variation=self.total_variation,
             doubt=self.doubt,

@@ -148,7 +148,7 @@ def check_network(
         return CheckReport(title, (), (str(error),), tolerance)
     by_name = whole.compare(wanted, tolerance, every_element, progress)
     failed = [name for name, comparison in by_name.items() if not comparison.error <= tolerance]
-    if failed:
+    if failed and not guilty:
         whole.move()
         beside = whole.compare(failed, tolerance, every_element, progress)
         by_name |= {name: replace(comparison, moved=True) for name, comparison in beside.items()}

@@ -1,5 +1,6 @@
 """Where in people's own code something failed: the method, the file, the line."""
 
+import inspect
 import sysconfig
 import traceback
 from pathlib import Path
@@ -34,9 +35,18 @@ def line_of(error: BaseException) -> str | None:
 
 
 def place_of(block: Block, method: str) -> str:
-    """ "pool.py, line 9": where a block's method is written."""
-    code: Any = getattr(getattr(block, method, None), "__code__", None)
-    return f"{Path(code.co_filename).name}, line {code.co_firstlineno}" if isinstance(code, CodeType) else "its class"
+    """ "pool.py, line 9": where a block's method is written, or its class if that only inherits it from `Block`."""
+    code: Any = getattr(getattr(type(block), method, None), "__code__", None)
+    if getattr(type(block), method, None) is getattr(Block, method, None) or not isinstance(code, CodeType):
+        return _place_of_class(type(block))
+    return f"{Path(code.co_filename).name}, line {code.co_firstlineno}"
+
+
+def _place_of_class(kind: type[Block]) -> str:
+    try:
+        return f"{Path(inspect.getsourcefile(kind) or '').name}, line {inspect.getsourcelines(kind)[1]}"
+    except (OSError, TypeError):  # typed in at a prompt
+        return kind.__name__
 
 
 def failure_in_own_code(error: Exception) -> str:

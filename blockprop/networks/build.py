@@ -225,6 +225,11 @@ def require_fit(network: Network, spec: str, shape: tuple[int, ...], outputs: in
         y = network(torch.zeros(1, *shape, dtype=weight.dtype, device=weight.device))
     except BlockpropError as error:
         raise SettingError(f"{spec}: the network cannot take examples of shape {shape} ({error})") from error
+    except Exception as error:  # whatever the user's blocks raise
+        file = Path(spec.rpartition(":")[0] if ".py:" in spec else spec).absolute()
+        line = f", line {line_of(error, file)}" if line_of(error, file) else ""
+        reason = f"{file.name}{line}: {type(error).__name__}: {error}"
+        raise SettingError(f"{spec}: the network cannot take examples of shape {shape} ({reason})") from error
     if tuple(y.shape) != (1, outputs):
         raise SettingError(
             f"{spec}: expected {outputs} outputs for each example, the network gives {tuple(y.shape[1:])}"
