@@ -19,6 +19,7 @@ from blockprop.commands.options import (
     one_network,
 )
 from blockprop.commands.parsing import shape_named
+from blockprop.commands.results import place
 from blockprop.errors import SettingError
 from blockprop.networks.build import build_network
 from blockprop.reports.diagram import diagram as draw
@@ -54,6 +55,7 @@ def diagram(
         raise SettingError(
             f"the diagram is an SVG picture: expected a name such as {out.with_suffix('.svg')}, came {out}"
         )
+    out = place(out)
     network = one_network(network, named) or "pictures"
     if data is not None:
         net, examples = network_and_examples(network, data, target, own_blocks, seed, preprocessing)

@@ -16,6 +16,7 @@ from blockprop.commands.parsing import layers_named, size_named
 from blockprop.commands.photos import in_colors_of, is_made, picture_file
 from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
+from blockprop.commands.results import place
 from blockprop.engine.network import Network
 from blockprop.errors import FormatError, SettingError
 from blockprop.pictures.picture_files import read_picture, write_picture
@@ -88,12 +89,11 @@ class DreamSettings(PictureSettings):
     stop: Stop = None
 
     def completed(self) -> Self:
-        out = picture_file(self.out, f"{Path(self.photo).stem}_dream.png")
+        out = picture_file(self.out, f"{Path(self.photo).stem}_dream.png", self.resume)
         start = "noise" if self.photo == "noise" and not Path(self.photo).exists() else "photo"
         pictures = [name for name in (self.photo if start == "photo" else None, self.guide) if name is not None]
-        if self.film is not None:
-            _require_film(self.film, self.frames, self.resume)
-        return replace(self, out=out, start=start, pictures=pictures, guided=self.guide is not None)
+        film = None if self.film is None else _film_file(self.film, self.frames, self.resume)
+        return replace(self, out=out, film=film, start=start, pictures=pictures, guided=self.guide is not None)
 
     def words(self) -> dict[str, Any]:
         photo = self.pictures[0] if self.start == "photo" else "noise"
@@ -202,15 +202,17 @@ def film_frames(path: Path, frames: int) -> list[Path]:
     return [folder / f"{number:04}.png" for number in range(1, frames + 1)]
 
 
-def _require_film(path: Path, frames: int, resume: bool) -> None:
-    """SettingError if the film cannot be written, or would take the place of pictures that are there."""
+def _film_file(path: Path, frames: int, resume: bool) -> Path:
+    """Where the film goes. SettingError if it cannot be written, or would take the place of pictures that are there."""
     if frames < 2:
         raise SettingError("--film needs --frames 2 or more")
     if path.suffix and path.suffix.lower() not in FILMS:
         raise SettingError(f"{path}: films are written as {', '.join(FILMS)}, or to a folder, not as {path.suffix!r}")
+    path = path if resume else place(path)
     folder = film_frames(path, 1)[0].parent
     there = [] if resume else sorted(folder.glob("[0-9][0-9][0-9][0-9]*.png"))
     there = [frame for frame in there if not (path.suffix and is_made(frame))]  # those of a film that was stopped go
     if there:
         raise SettingError(f"{there[0]}: the folder holds pictures already; name an empty or a new one with --film")
     require_writable(path if path.suffix else path / "0001.png")
+    return path

@@ -10,6 +10,7 @@ from blockprop.commands.console import show
 from blockprop.commands.inputs import load_network
 from blockprop.commands.options import Blocks, Json, NetworkOption, SavedNetwork, one_network
 from blockprop.commands.parsing import shape_named
+from blockprop.commands.results import place
 from blockprop.errors import SettingError
 from blockprop.exporters import to_onnx
 from blockprop.saving.files import require_writable
@@ -38,6 +39,7 @@ def export(
     """Write a saved network as an ONNX model, which onnxruntime and many other programs run."""
     if out.suffix != ".onnx":
         raise SettingError(f"--out: expected a name that ends in .onnx, came {str(out)!r}")
+    out = place(out)
     require_writable(out)
     start = time.perf_counter()
     net = load_network(one_network(network, named) or "pictures", own_blocks)

@@ -12,6 +12,7 @@ from typer.models import OptionInfo
 
 from blockprop.commands.console import Loudness, set_loudness, set_options
 from blockprop.commands.naming import in_options
+from blockprop.commands.results import say_moved, set_forced
 from blockprop.commands.settings_file import read_into, say_overruled
 from blockprop.errors import BlockpropError, SettingError
 
@@ -23,6 +24,12 @@ METAVARS: dict[type, str] = {bool: "", int: "N", float: "X", Path: "FILE", str: 
 
 def _quiet(context: typer.Context, wanted: bool) -> bool:
     return _loudness(context, Loudness.QUIET, wanted)
+
+
+def _force(context: typer.Context, wanted: bool) -> bool:
+    if not context.resilient_parsing:
+        set_forced(wanted)
+    return wanted
 
 
 def _verbose(context: typer.Context, wanted: bool) -> bool:
@@ -64,6 +71,18 @@ Verbose = Annotated[
         help="Say what was decided, too, and where an unexpected error arose.",
     ),
 ]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        metavar="",
+        callback=_force,
+        is_eager=True,
+        expose_value=False,
+        rich_help_panel=GENERAL,
+        help="Replace files that are there; otherwise results get a number behind their names.",
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -76,7 +95,7 @@ Config = Annotated[
         help="A .toml file with settings, named as the options here; the command line wins over it.",
     ),
 ]
-COMMON = {"quiet": (Quiet, False), "verbose": (Verbose, False), "config": (Config, None)}
+COMMON = {"quiet": (Quiet, False), "verbose": (Verbose, False), "config": (Config, None), "force": (Force, False)}
 
 
 def with_habits(function: Callable[..., None]) -> Callable[..., None]:
@@ -87,15 +106,18 @@ def with_habits(function: Callable[..., None]) -> Callable[..., None]:
         set_options(context.command.params)
         try:
             function(**{name: value for name, value in words.items() if name not in COMMON})
+            say_moved()
         except BlockpropError as error:
             error.args = (in_options(str(error), context.command.params), *error.args[1:])
             raise
 
     shown = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     shown += [_described(parameter) for parameter in inspect.signature(function, eval_str=True).parameters.values()]
+    writes = any(parameter.name == "out" for parameter in shown)
     shown += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
         for name, (annotation, default) in COMMON.items()
+        if writes or name != "force"
     ]
     command.__doc__ = function.__doc__
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}

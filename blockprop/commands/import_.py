@@ -13,6 +13,7 @@ from blockprop.commands.console import say, show, watched_bytes
 from blockprop.commands.options import Json, PreprocessingOption
 from blockprop.commands.parsing import constants_named, shape_named
 from blockprop.commands.preprocessing import with_picture
+from blockprop.commands.results import place
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError, suggestion
 from blockprop.importers import from_onnx, from_torch
@@ -71,6 +72,7 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Turn a torch module, an ONNX file or published weights into a network of blocks."""
+    out = place(out)
     require_writable(out)
     start = time.perf_counter()
     fixed = constants_named(constants or [])

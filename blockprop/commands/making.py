@@ -14,6 +14,7 @@ from blockprop.commands.console import readable, say, show, show_table, watched
 from blockprop.commands.inputs import network_for_photos, open_network
 from blockprop.commands.photos import is_made
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
+from blockprop.commands.results import place
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
 from blockprop.networks.shipped import is_shipped
@@ -40,6 +41,8 @@ def run_command(settings: PictureSettings) -> None:
     if around.resume and not states_of(around):
         raise SettingError(f"there is no state {around.state} to go on from; leave out --resume")
     settings = _with_network(settings)
+    if settings.report is not None:
+        settings = replace(settings, report=place(settings.report))
     require_apart(settings, around)
     for path in filter(None, (around.out, settings.page)):
         require_writable(path)

@@ -95,7 +95,7 @@ class MaximizeSettings(PictureSettings):
     stop: Stop = None
 
     def completed(self) -> Self:
-        out = picture_file(self.out, f"{file_name(self.targets)}.png")
+        out = picture_file(self.out, f"{file_name(self.targets)}.png", self.resume)
         if self.start in STARTS:
             return replace(self, out=out)
         return replace(self, out=out, pictures=[self.start], start="picture")

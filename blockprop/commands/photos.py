@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from blockprop.commands.results import place
 from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.pictures.colors import luminance
@@ -86,18 +87,12 @@ def _as_before(path: str, settings: Preprocessing) -> Tensor:
     return read_photo(path, replace(settings, size=(FINER * height, FINER * width), shorter_side=FINER * side))[0]
 
 
-def picture_file(path: Path | None, name: str) -> Path:
-    """Where the picture goes: `path`, or `name` in this folder.
-
-    Raises SettingError for a kind that is not written, and if a file of that name is there that no command made.
-    """
-    if path is None:
-        path = Path(name)
-        if path.exists() and not is_made(path):
-            raise SettingError(f"{path} is there already, and blockprop did not make it; name the picture with --out")
+def picture_file(path: Path | None, name: str, resume: bool = False) -> Path:
+    """Where the picture goes: `path`, or `name` in this folder, see `place`. SettingError for a kind not written."""
+    path = Path(name) if path is None else path
     if path.suffix.lower() not in FORMAT_OF_SUFFIX:
         raise SettingError(f"{path}: pictures are written as {', '.join(FORMAT_OF_SUFFIX)}, not as {path.suffix!r}")
-    return path
+    return place(path, resume)
 
 
 def is_made(path: Path) -> bool:

@@ -22,6 +22,7 @@ from blockprop.commands.options import SHIPPED, Blocks, Device, Json, NetworkOpt
 from blockprop.commands.photos import notes_of_parts
 from blockprop.commands.picture_options import Crop
 from blockprop.commands.preprocessing import seeing
+from blockprop.commands.results import place
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.errors import NotFiniteError, SettingError, shape, suggestion
@@ -88,6 +89,7 @@ def predict(
     net = with_one_output(load_network(network, own_blocks, device), output)
     net = seeing(net, network, preprocessing, bool(photos), as_json)
     if out is not None:
+        out = place(out)
         require_writable(out)
     count = top or (5 if net.meta.get("picture") else 3)
     rows = [row for source in sources for row in _predictions(source, net, count, crop, notes)]

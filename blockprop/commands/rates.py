@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from blockprop.commands.console import say
+from blockprop.commands.results import place
 from blockprop.data.dataset import Dataset
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Loss
@@ -39,6 +40,6 @@ def careful_rate(network: Network, data: Dataset, objective: Loss, ways: dict[st
 def draw_rates(network: Network, data: Dataset, objective: Loss, ways: dict[str, Any], out: Path) -> dict[str, Any]:
     """Look for a learning rate, and draw the curve beside where the network would be saved."""
     curve = find_rate(network, data, objective, **ways)
-    path = out.with_name(f"{out.stem}.rates.png")
+    path = place(out.with_name(f"{out.stem}.rates.png"))
     write_file(path, png(rate_curve(curve)))
     return {"rate": curve.suggestion, "curve": str(path), "tried": f"{curve.rates[0]:g} to {curve.rates[-1]:.3g}"}

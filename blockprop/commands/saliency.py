@@ -25,6 +25,7 @@ from blockprop.commands.picture_options import (
     Side,
 )
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
+from blockprop.commands.results import place
 from blockprop.commands.saliency_maps import MAP_CELL, look, method_names
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError, suggestion
@@ -94,12 +95,14 @@ class SaliencySettings(PictureSettings):
         return {**SEEN_BEFORE, **called}
 
     def completed(self) -> Self:
-        if self.raw is not None:
-            if self.raw.suffix != ".npy":
-                raise SettingError(f"--raw writes a .npy file, not {self.raw}")
-            require_writable(self.raw)
+        if self.raw is not None and self.raw.suffix != ".npy":
+            raise SettingError(f"--raw writes a .npy file, not {self.raw}")
         out = picture_file(self.out, f"{Path(self.pictures[0]).stem}_saliency.png")
-        return replace(self, out=out, methods=self.methods or ["gradient"], targets=self.targets or ["top"])
+        raw = None if self.raw is None else place(self.raw)
+        if raw is not None:
+            require_writable(raw)
+        methods, targets = self.methods or ["gradient"], self.targets or ["top"]
+        return replace(self, out=out, raw=raw, methods=methods, targets=targets)
 
     def beside(self) -> list[Path]:
         return [self.raw] if self.raw else []

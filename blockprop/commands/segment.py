@@ -64,9 +64,10 @@ class SegmentSettings(PictureSettings):
 
     def completed(self) -> Self:
         out = picture_file(self.out, f"{Path(self.pictures[0]).stem}_segment.png")
-        if self.mask is not None:
-            require_writable(picture_file(self.mask, ""))
-        return replace(self, out=out)
+        mask = None if self.mask is None else picture_file(self.mask, "")
+        if mask is not None:
+            require_writable(mask)
+        return replace(self, out=out, mask=mask)
 
     def beside(self) -> list[Path]:
         return [self.mask] if self.mask else []

@@ -84,7 +84,7 @@ class SheetSettings(PictureSettings):
     stop: Stop = None
 
     def completed(self) -> Self:
-        return replace(self, out=picture_file(self.out, "sheet.png"))
+        return replace(self, out=picture_file(self.out, "sheet.png", self.resume))
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """A picture for each target, made so many at once."""

@@ -94,7 +94,7 @@ class StylizeSettings(PictureSettings):
         start = [] if self.start in STARTS else [self.start]
         return replace(
             self,
-            out=picture_file(self.out, f"{Path(self.content).stem}_{Path(pairs[0][0]).stem}.png"),
+            out=picture_file(self.out, f"{Path(self.content).stem}_{Path(pairs[0][0]).stem}.png", self.resume),
             pictures=[self.content, *(name for name, _ in pairs), *masks, *start],
             weights=[weight for _, weight in pairs],
             masks=len(masks),

@@ -24,6 +24,7 @@ from blockprop.commands.options import (
     TargetOption,
 )
 from blockprop.commands.rates import careful_rate, draw_rates, told_of
+from blockprop.commands.results import place
 from blockprop.commands.starting import StartingPoint, frozen_layer
 from blockprop.commands.units import in_units, r_squared, with_units, without_units
 from blockprop.data.dataset import Data, Dataset
@@ -129,6 +130,9 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on data, test it, and save it."""
+    out = place(out, resume)
+    report = report and place(report)
+    log = log if resume or log is None else place(log)
     for path in (out, report / "index.html" if report else out, log or out):
         require_writable(path)
     if resume and not checkpoint_beside(out).exists():

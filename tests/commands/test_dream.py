@@ -104,7 +104,7 @@ def test_what_a_film_or_a_preview_would_overwrite_is_left_alone(capsys: Output) 
     photo = Path("photo.png").read_bytes()
     Path("frames/0001.png").write_bytes(photo)
     Path("a.preview.png").write_bytes(photo)
-    assert "the folder holds pictures already" in sentence(capsys, *FILM, "frames")
+    assert "the folder holds pictures already" in sentence(capsys, *FILM, "frames", "--force")
     told = sentence(capsys, *FILM, "shots", "--out", "shots/0001.png")
     assert "would be overwritten" in told
     told = sentence(capsys, "dream", "a.preview.png", *DREAM[2:], "-o", "a.png", "--preview-every", "1")

@@ -77,7 +77,9 @@ def test_the_same_classes_go_on_with_the_same_last_layer_in_its_order(kinds: str
             tensor.copy_(tensor.flip(0))
     net.meta["classes"] = net.meta["classes"][::-1]
     save(net, "turned.safetensors")
-    result = run_json(capsys, "train", kinds, "--network", "turned.safetensors", "--epochs", "1", "--rate", "0")
+    result = run_json(
+        capsys, "train", kinds, "--network", "turned.safetensors", "--epochs", "1", "--rate", "0", "--force"
+    )
     assert "new_last_layer" not in result
     assert result["accuracy"] >= 0.85
     assert load("network.safetensors").meta["classes"] == ["upright", "lying"]

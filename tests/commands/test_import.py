@@ -140,7 +140,7 @@ def test_an_input_of_an_onnx_file_becomes_a_constant(capsys: Output) -> None:
     network = load("net.safetensors")
     assert network(torch.tensor([[-1.0, 0.0, 2.0]])).tolist() == [[0.0, 0.0, 2.0]]
     np.save("flag.npy", np.array(False))
-    run_json(capsys, "import", "mode.onnx", "-o", "net.safetensors", "--constant", "rectify=flag.npy")
+    run_json(capsys, "import", "mode.onnx", "-o", "net.safetensors", "--constant", "rectify=flag.npy", "--force")
     assert load("net.safetensors")(torch.tensor([[-1.0, 0.0, 2.0]])).tolist() == [[-1.0, 0.0, 2.0]]
     for text, reason in (
         ("rectify", "expected name=value"),

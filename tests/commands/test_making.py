@@ -77,20 +77,22 @@ def test_if_judging_fails_the_state_stays(monkeypatch: pytest.MonkeyPatch, capsy
     ],
     ids=" ".join,
 )
-def test_what_is_read_is_not_overwritten(arguments: list[str], capsys: Output) -> None:
+def test_what_is_read_is_not_overwritten_even_by_force(arguments: list[str], capsys: Output) -> None:
     before = Path(PHOTO).read_bytes()
-    assert main(arguments) == 1
+    assert main([*arguments, "--force"]) == 1
     assert Path(PHOTO).read_bytes() == before
     assert sorted(os.listdir()) == ["net.safetensors", PHOTO]
     capsys.readouterr()
 
 
-def test_a_file_that_blockprop_did_not_make_is_not_overwritten_by_default(capsys: Output) -> None:
+def test_no_result_is_overwritten_without_force(capsys: Output) -> None:
     Image.new("RGB", (9, 9)).save("gray_wolf.png")
-    assert "is there already, and blockprop did not make it" in sentence(capsys, *WOLF)
-    os.remove("gray_wolf.png")
-    for _ in range(2):
-        run_json(capsys, *WOLF)
+    before = Path("gray_wolf.png").read_bytes()
+    names = [run_json(capsys, *WOLF)["picture"] for _ in range(2)]
+    assert names == ["gray_wolf_2.png", "gray_wolf_3.png"]
+    assert Path("gray_wolf.png").read_bytes() == before
+    assert run_json(capsys, *WOLF, "--force")["picture"] == "gray_wolf.png"
+    assert Path("gray_wolf.png").read_bytes() != before
 
 
 def test_only_previews_and_states_that_were_written_are_removed(capsys: Output) -> None:

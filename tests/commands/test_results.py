@@ -1,0 +1,65 @@
+"""What a command writes never takes the place of what is there, whichever command and whatever kind of file."""
+
+from pathlib import Path
+
+import pytest
+
+from blockprop.cli import COMMANDS, main
+from blockprop.commands.habits import with_habits
+from blockprop.commands.results import place, set_forced
+from tests.commands.running import Output, train_digits
+
+WRITING = {
+    "train": (["train", "digits", "-n", "mlp:4", "--epochs", "1", "-o", "a.safetensors"], "a.safetensors"),
+    "its log": (["train", "digits", "-n", "mlp:4", "--epochs", "1", "--log", "a.csv"], "a.csv"),
+    "its page": (["train", "digits", "-n", "mlp:4", "--epochs", "1", "--report", "a"], "a/index.html"),
+    "its rates": (["train", "digits", "-n", "mlp:4", "--find-rate", "-o", "a.safetensors"], "a.rates.png"),
+    "predict": (["predict", "digits", "digits", "-o", "a.csv"], "a.csv"),
+    "diagram": (["diagram", "mlp:4", "-o", "a.svg"], "a.svg"),
+    "export": (["export", "digits", "-o", "a.onnx"], "a.onnx"),
+    "a picture": (["maximize", "3", "-n", "digits", "--steps", "1", "-o", "a.png"], "a.png"),
+    "its own page": (["maximize", "3", "-n", "digits", "--steps", "1", "--report", "a"], "a/index.html"),
+}
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_what_is_there_stays_and_the_new_name_is_said(command: str, capsys: Output) -> None:
+    arguments, name = WRITING[command]
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_text("mine")
+    assert main(arguments) == 0
+    assert Path(name).read_text() == "mine"
+    first, *rest = Path(name).parts
+    moved = Path(first).with_name(f"{Path(first).stem}_2{Path(first).suffix}").joinpath(*rest)
+    assert moved.exists()
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert f"{first} was there already, so this is {moved.parts[0]}; --force replaces it" in said
+    assert main([*arguments, "--force"]) == 0
+    assert not Path(name).read_bytes().startswith(b"mine")
+
+
+def test_every_command_that_writes_takes_force() -> None:
+    for name, (function, _) in COMMANDS.items():
+        options = set(with_habits(function).__signature__.parameters)  # type: ignore[attr-defined]
+        assert ("out" in options) == ("force" in options), name
+
+
+def test_a_run_that_was_stopped_keeps_its_name_and_what_it_goes_on_from(capsys: Output) -> None:
+    train_digits(capsys)
+    assert train_digits(capsys)["network"] == "net_2.safetensors"
+    Path("net_2.safetensors").unlink()  # its checkpoint is left
+    assert train_digits(capsys)["network"] == "net_3.safetensors"
+    Path("net_3.safetensors.checkpoint").unlink()
+    assert train_digits(capsys, "--resume")["network"] == "net_2.safetensors"
+
+
+def test_names_that_are_free(tmp_path: Path) -> None:
+    set_forced(False)
+    assert place(tmp_path / "a.png") == tmp_path / "a.png"
+    (tmp_path / "a.png.state").touch()
+    assert place(tmp_path / "a.png") == tmp_path / "a_2.png"
+    assert place(tmp_path / "a.png", resume=True) == tmp_path / "a.png"
+    (tmp_path / "page").mkdir()
+    assert place(tmp_path / "page") == tmp_path / "page"
+    (tmp_path / "page" / "index.html").touch()
+    assert place(tmp_path / "page") == tmp_path / "page_2"
