@@ -14,11 +14,11 @@ from blockprop.commands.options import SHIPPED, VARIABLE
 from blockprop.commands.preprocessing import seeing
 from blockprop.data.arrays import is_idx
 from blockprop.data.dataset import Data, Dataset
-from blockprop.data.reading import TABLES, read_data
+from blockprop.data.reading import NAMES, TABLES, read_data
 from blockprop.data.tables.encoder import TableEncoder
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import LOSSES, Loss, Task, cross_entropy, mean_squared_error
-from blockprop.errors import SettingError, suggestion
+from blockprop.errors import DataError, SettingError, suggestion
 from blockprop.importers import from_onnx
 from blockprop.networks.build import blocks_in, build_network
 from blockprop.networks.shipped import is_shipped, shipped
@@ -95,8 +95,7 @@ def network_for_data(source: str) -> str:
     photos = photos_of(source)
     if photos:
         return network_for_photos([str(photos[0])])
-    is_table = Path(source).suffix.lower() in TABLES
-    shape = () if is_table else read_data(source, need_labels=False, warn=False).train.shape
+    shape = () if is_table(source) else read_data(source, need_labels=False, warn=False).train.shape
     if len(shape) != 3:
         raise SettingError(
             f"{source}: its examples are no pictures; say which network, {SHIPPED} are for pictures alone"
@@ -141,8 +140,14 @@ def examples_for(
     crop: of pictures, see `sight`.
 
     The data's own test part; or, if the network was trained on these data, what was held out then; or all.
+    Raises DataError for a table if the network does not say how its columns become numbers.
     """
     meta = network.meta
+    if not meta.get("encoder") and is_table(source):
+        raise DataError(
+            f"{source}: the network does not say how a table's columns become numbers: its meta['encoder'] is missing, "
+            "which `blockprop train` writes and data.encoder.to_dict() gives; or pass arrays of numbers as .npz"
+        )
     held_out = meta.get("held_out")
     if held_out is not None and held_out.get("source") != identity(source):
         held_out = None
@@ -175,6 +180,11 @@ def sight_for(network: Network, source: str, crop: str | None = None) -> Preproc
     """What the network sees of each picture of a source; None for other data, and if the network says nothing of it."""
     of_photos = is_image(Path(source)) or bool(photos_of(source))
     return sight(network, crop) if of_photos and (network.meta.get("shape") or network.meta.get("picture")) else None
+
+
+def is_table(source: str) -> bool:
+    """Whether data are a table, by file or by name."""
+    return Path(source).suffix.lower() in TABLES or (source in NAMES and source != "digits")
 
 
 def identity(source: str) -> str:

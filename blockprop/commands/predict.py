@@ -92,7 +92,11 @@ def predict(
         out = place(out)
         require_writable(out)
     count = top or (5 if net.meta.get("picture") else 3)
-    rows = [row for source in sources for row in _predictions(source, net, count, crop, notes)]
+    rows = []
+    for source in sources:
+        told: list[str] = []
+        rows += _predictions(source, net, count, crop, told)
+        notes += [note if source in note or len(sources) == 1 else f"{source}: {note}" for note in told]
     if photos and any("values" in row for row in rows):
         notes.append(NO_CLASSES)
     notes += notes_of_parts({row["example"]: row["seen"] for row in rows if "seen" in row})

@@ -12,7 +12,7 @@ from blockprop.data.dataset import Data, Dataset
 from blockprop.data.reading import read_data
 from blockprop.engine.about import About
 from blockprop.engine.network import Network
-from blockprop.errors import SettingError
+from blockprop.errors import DataError, SettingError
 from blockprop.importers import from_onnx
 from blockprop.networks.build import blocks_in, build_network, require_fit
 from blockprop.networks.heads import head_of, with_outputs
@@ -64,13 +64,14 @@ class StartingPoint:
     def read(self, data: str, target: str | None, **settings: Any) -> Data:
         """The data as the network takes them: pictures of its size, a table with its columns, classes in its order."""
         meta = self.saved.meta if self.saved is not None else About()
-        parts = read_data(
-            data,
-            target=target or meta.get("target"),
-            encoder=table_encoder(self.saved) if self.saved is not None else None,
-            **self.pictures,
-            **settings,
-        )
+        encoder = table_encoder(self.saved) if self.saved is not None else None
+        settings |= self.pictures | {"target": target or meta.get("target")}
+        try:
+            parts = read_data(data, encoder=encoder, **settings)
+        except DataError:
+            if encoder is None:
+                raise
+            parts = read_data(data, encoder=encoder.for_other_labels(), **settings)  # if nothing else is wrong
         names = tuple(meta.get("classes") or ())
         test, validation = (None if part is None else in_order(part, names) for part in (parts.test, parts.validation))
         return replace(parts, train=in_order(parts.train, names), test=test, validation=validation)

@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from blockprop.blocks import Linear
 from blockprop.cli import main
+from blockprop.engine.network import Sequential
+from blockprop.saving.storage import save
 from tests.commands.running import Output, run_json, sentence
 
 
@@ -152,3 +155,35 @@ def test_evaluate_and_predict_agree_on_every_row(capsys: Output) -> None:
     said = answers(run_json(capsys, "predict", "net.safetensors", "new.csv"))
     right = [max(shares, key=shares.get) == row[-1] for shares, row in zip(said, rows, strict=True)]
     assert run_json(capsys, "evaluate", "net.safetensors", "new.csv")["accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_other_classes_go_on_from_the_same_columns(capsys: Output) -> None:
+    Path("first.csv").write_text("a,b,kind\n" + "1,u,x\n3,v,y\n" * 30)
+    Path("second.csv").write_text("a,b,kind\n" + "2,u,p\n5,v,q\n4,w,r\n" * 30)
+    run_json(capsys, "train", "first.csv", "--out", "net.safetensors", "--epochs", "1")
+    result = run_json(capsys, "train", "second.csv", "--network", "net.safetensors", "--epochs", "1")
+    assert [column["becomes"] for column in result["columns"]] == [
+        "number, 2 ± 1",
+        "2 categories: u, v",
+        "to predict: 3 classes: p, q, r",
+    ]
+    assert any(note.startswith("b: 'w' was never seen (rows 4, 7, 10") for note in result["notes"])
+    assert run_json(capsys, "evaluate", "network.safetensors", "second.csv")["part"] == "held out in training"
+
+
+def test_a_network_that_does_not_know_columns_takes_no_table(capsys: Output) -> None:
+    save(Sequential(Linear(1, 2)), "net.safetensors")
+    Path("new.csv").write_text("a,kind\n1,u\n2,v\n")
+    for command in ("predict", "evaluate"):
+        told = sentence(capsys, command, "net.safetensors", "new.csv")
+        assert "the network does not say how a table's columns become numbers" in told
+
+
+def test_several_tables_are_told_apart(capsys: Output) -> None:
+    Path("train.csv").write_text("a,kind\n" + "x,u\ny,v\n" * 20)
+    run_json(capsys, "train", "train.csv", "--out", "net.safetensors", "--epochs", "1")
+    for name in ("one", "two"):
+        Path(f"{name}.csv").write_text(f"a\nx\n{name}\n")
+    result = run_json(capsys, "predict", "net.safetensors", "one.csv", "two.csv")
+    assert result["notes"] == [f"{name}.csv: a: '{name}' was never seen (row 3)" for name in ("one", "two")]
+    assert [row["example"] for row in result["predictions"]] == ["one.csv:2", "one.csv:3", "two.csv:2", "two.csv:3"]

@@ -74,7 +74,8 @@ def test_the_most_frequent_categories_are_kept() -> None:
     assert column.notes == ("name: 252 different texts; the 200 most frequent have a place each",)
     other = column.categories.index("(other)")
     assert column.shares[other] == pytest.approx((50 * 4 + 3) / 1003)
-    x = TableEncoder((column,)).encode(pd.DataFrame({"name": ["once", "never", "often 0"]}))
+    x, notes = TableEncoder((column,)).rows(pd.DataFrame({"name": ["once", "never", "often 0"]}))
+    assert notes[1] == "name: 'never' is none of the frequent texts and counts as (other) (row 1)"
     assert x.argmax(1).tolist() == [other, other, column.categories.index("often 0")]
 
 

@@ -132,7 +132,8 @@ class CategoryColumn:
         unseen = [i for i, name in enumerate(names) if name is None and cells.counts[i]]
         places = [other if name is None else place[name] for name in names]
         notes = self.speller.notes(cells, self.name)
-        notes += _notes(cells, unseen, self.name, "was never seen") if OTHER not in place else []
+        said = "is none of the frequent texts and counts as (other)" if OTHER in place else "was never seen"
+        notes += _notes(cells, unseen, self.name, said)
         if len(cells.missing) and MISSING not in place:
             notes.append(_average(self.name, cells.missing))
         table = np.vstack([np.eye(len(place)), self.shares])

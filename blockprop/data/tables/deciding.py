@@ -87,6 +87,8 @@ def fit_column(cells: Cells, wishes: Wishes, decimal: str | None, source: str) -
     if isinstance(column, LeftOut):
         return column
     encoded, odd = column.encode(cells, source)
+    if isinstance(column, CategoryColumn):  # rare texts are told in one note
+        odd = column.speller.notes(cells, column.name)
     if (encoded == encoded[:1]).all():
         return LeftOut(column.name, _sameness(column, cells), column.missing, tuple(odd))
     return replace(column, notes=(*column.notes, *odd))

@@ -5,7 +5,7 @@ cell becomes depends on the cell and the encoder, and on nothing else.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -84,6 +84,10 @@ class TableEncoder:
     def names(self) -> tuple[str, ...]:
         """The names of the training table's columns, and of the target."""
         return (*(column.name for column in self.columns), *([] if self.target is None else [self.target]))
+
+    def for_other_labels(self) -> Self:
+        """The same columns, with a column to predict that is decided anew."""
+        return replace(self, target=None, classes=None, target_format=None)
 
     @property
     def notes(self) -> list[str]:

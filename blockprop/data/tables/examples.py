@@ -1,6 +1,7 @@
 """Data sets from tables: rows without a label are left out, the rest is split and encoded."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -46,27 +47,35 @@ def table_data(
     frame, y, notes = _labeled(table.frame, told, need_labels, source)
     parts = _parts(frame, y if told and told.classes is not None else None, test_fraction, seed, source)
     settled = encoder or TableEncoder(
-        fit_columns(frame.iloc[parts[0]], name, wishes, decimal, source),
-        name,
-        told.classes if told else None,
-        told.format if told else None,
-        table.with_names,
+        fit_columns(frame.iloc[parts[0]], name, wishes, decimal, source), with_names=table.with_names
     )
-    encoded = [settled.rows(frame.iloc[part], source) for part in parts]
+    if settled.target is None and told is not None:
+        settled = replace(settled, target=told.name, classes=told.classes, target_format=told.format)
+    encoded, told_of = _encoded(settled, frame, parts, encoder is not None, source)
     sets = [
         Dataset(
-            rows.x,
+            x,
             None if y is None else y[torch.from_numpy(part)],
             settled.classes,
             source,
             settled.features,
             torch.tensor(frame.index[part].to_numpy(dtype=np.int64)),
         )
-        for rows, part in zip(encoded, parts, strict=True)
+        for x, part in zip(encoded, parts, strict=True)
     ]
-    notes = [*table.notes, *notes, *([] if encoder else settled.notes)]
-    notes += encoded[-1].notes if encoder or len(parts) > 1 else []
-    return Data(sets[0], sets[1] if len(sets) > 1 else None, settled, tuple(dict.fromkeys(notes)))
+    said = tuple(dict.fromkeys([*table.notes, *notes, *told_of]))
+    return Data(sets[0], sets[1] if len(sets) > 1 else None, settled, notes=said)
+
+
+def _encoded(
+    encoder: TableEncoder, frame: pd.DataFrame, parts: list[np.ndarray], settled: bool, source: str
+) -> tuple[list[Tensor], list[str]]:
+    """(the parts as vectors, notes); what was odd in the part that a new encoder was learned from, it says itself."""
+    if settled:
+        rows = encoder.rows(frame, source)
+        return [rows.x[torch.from_numpy(part)] for part in parts], rows.notes
+    encoded = [encoder.rows(frame.iloc[part], source) for part in parts]
+    return [rows.x for rows in encoded], encoder.notes + (encoded[1].notes if len(parts) > 1 else [])
 
 
 def _target(
@@ -102,7 +111,7 @@ def _told(
     name = str(column.name)
     if encoder is not None and name == encoder.target:
         return TargetColumn(name, encoder.classes, encoder.target_format)
-    if encoder is not None:
+    if encoder is not None and encoder.target is not None:
         classes, task = encoder.classes, "regress" if encoder.classes is None else "classify"
     elif name in wishes.text:
         task = task or "classify"
