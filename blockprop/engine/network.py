@@ -201,7 +201,14 @@ class Network:
         return tuple(dict.fromkeys(names))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        """Move all parameters and buffers in place; dtype applies to those of real numbers. Returns the network."""
+        """Move all parameters and buffers in place; dtype applies to those of real numbers. Returns the network.
+
+        Blocks that make numbers of the parameters' one type, as their `dtype` says, make them of the new type then.
+        """
+        types = {str(tensor.dtype) for tensor in self.parameters.values() if tensor.is_floating_point()}
+        for block in self.unique_blocks.values() if dtype is not None and len(types) == 1 else ():
+            if f"torch.{getattr(block, 'dtype', '')}" in types:
+                setattr(block, "dtype", str(dtype).removeprefix("torch."))  # noqa: B010, of some blocks alone
         for block in self.unique_blocks.values():
             for name, tensor in (block.parameters | block.buffers).items():
                 setattr(block, name, tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None))

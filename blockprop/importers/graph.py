@@ -8,7 +8,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -218,6 +218,11 @@ class Graph:
             if not needed.isdisjoint(node.keys):
                 needed.update(node.inputs)
         return tuple(name for name in self.inputs if name in needed)
+
+    def knowing(self, flow: Flow, known: Tensor) -> Flow:
+        """The value, of which it is known now what it is."""
+        self._flows[flow.key] = replace(flow, known=known)
+        return self._flows[flow.key]
 
     def flow(self, key: str) -> Flow:
         """The value of this name; it has been added before."""

@@ -9,7 +9,7 @@ from blockprop.importers.aten.elementwise import scaled
 from blockprop.importers.aten.sizes import batched, each_axis, one_or_all
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call
-from blockprop.importers.graph import Known, Value
+from blockprop.importers.graph import Flow, Known, Value
 
 
 def is_weight(*values: Value | None) -> bool:
@@ -96,19 +96,13 @@ def convolution(
 ) -> Value:
     if transposed:
         return transposed_convolution(call, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    if is_computed(weight, bias):
+        return convolve(call, (input, weight, bias), stride, padding, dilation, groups)
     held, offset = call.weight(weight), call.weight(bias)
     assert held is not None
     axes = held.axes - 2
     stride, dilation = each_axis(stride, axes), each_axis(dilation, axes)
-    if padding == "valid":
-        padding = 0
-    if padding == "same":
-        totals = [d * (k - 1) for d, k in zip(dilation, held.shape[2:], strict=True)]
-        if any(total % 2 for total in totals):
-            pads = [pad for total in reversed(totals) for pad in (total // 2, total - total // 2)]
-            input, padding = call.add(blocks.Pad(pads), input, part="pad"), 0
-        else:
-            padding = [total // 2 for total in totals]
+    input, padding = padded(call, input, padding, held.shape[2:], dilation)
     settings = {
         "channels_in": held.shape[1] * groups,
         "channels_out": held.shape[0],
@@ -120,6 +114,52 @@ def convolution(
         "with_bias": offset is not None,
     }
     return batched(call, call.block(_CONVOLUTIONS[axes], settings, weight=held, bias=offset), input, axes + 2)
+
+
+def padded(call: Call, x: Value, padding: Any, kernel: Sequence[Any], dilation: Sequence[int]) -> tuple[Value, Any]:
+    """(x, padding in numbers): "same" of an odd total pads x itself, since the two sides differ."""
+    if padding == "valid":
+        return x, 0
+    if padding != "same":
+        return x, padding
+    totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    if not any(total % 2 for total in totals):
+        return x, [total // 2 for total in totals]
+    pads = [pad for total in reversed(totals) for pad in (total // 2, total - total // 2)]
+    return call.add(blocks.Pad(pads), x, part="pad"), 0
+
+
+def is_computed(*values: Value | None) -> bool:
+    """Whether one of these depends on the network's input, so that no block can hold it."""
+    return any(isinstance(value, Flow) and value.known is None for value in values)
+
+
+def convolve(
+    call: Call,
+    operands: tuple[Value, Value, Value | None],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    **transposed: Any,
+) -> Value:
+    """A convolution whose kernel is computed from the network's input, as in dynamic convolutions."""
+    x, kernel, bias = operands
+    axes = kernel.axes - 2
+    if not isinstance(groups, int):
+        raise UnsupportedError("a kernel for each example of a free batch: as many groups as there are examples")
+    if x.axes != axes + 2:
+        raise UnsupportedError("a single example without a batch, with a kernel that is computed")
+    dilation = each_axis(dilation, axes)
+    x, padding = padded(call, x, padding, kernel.shape[2:], dilation)
+    settings = {"stride": each_axis(stride, axes), "padding": each_axis(padding, axes), "dilation": dilation}
+    settings |= {name: each_axis(value, axes) for name, value in transposed.items() if name == "output_padding"}
+    block = blocks.Convolve(
+        groups=groups,
+        transposed=transposed.get("transposed", False),
+        **{name: one_or_all(numbers) for name, numbers in settings.items()},
+    )
+    return call.add(block, x, kernel, *([] if bias is None else [bias]))
 
 
 @aten("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -134,6 +174,9 @@ def transposed_convolution(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Value:
+    if is_computed(weight, bias):
+        more = {"transposed": True, "output_padding": output_padding}
+        return convolve(call, (input, weight, bias), stride, padding, dilation, groups, **more)
     held, offset = call.weight(weight), call.weight(bias)
     assert held is not None
     axes = held.axes - 2

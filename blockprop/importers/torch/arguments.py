@@ -1,10 +1,11 @@
 """Arguments of an operator: by name, as handlers take them, as numbers, and as an Opaque block takes them."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from blockprop.errors import UnsupportedError
@@ -16,6 +17,10 @@ _UNIMPORTANT = {
     "layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "generator", "inplace", "sparse", "path",
     "scale_grad_by_freq", "padding_idx", "benchmark", "deterministic", "cudnn_enabled", "allow_tf32", "sparse_grad",
 }  # fmt: skip
+
+
+ARRANGING = ("cat", "stack", "expand", "repeat", "clone", "flip", "roll", "index_select", "add", "sub", "detach")
+"""Operators besides views whose blocks are right for complex numbers, too."""
 
 
 def bound(schema: Any, args: Any, keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,3 +94,9 @@ def opaque_block(target: Any, given: dict[str, Any], graph: Graph, val: Any) -> 
     positional = tuple(named.pop(argument.name) for argument in leading)
     count = len(val) if isinstance(val, tuple | list) else 1
     return Opaque(str(target), positional, named, count), [*operands, *others]
+
+
+def has_complex(node: fx.Node, operands: Sequence[Flow | Known]) -> bool:
+    """Whether complex numbers go in or come out: most derivatives would have to be conjugated."""
+    results = pytree.tree_leaves(node.meta.get("val"))
+    return any(x.dtype.is_complex for x in [*operands, *(x for x in results if isinstance(x, Tensor))])

@@ -1,9 +1,9 @@
 """Walk the graph that torch.export made of a module, and add blocks for its operators.
 
-torch itself could take in-place operators and views out of the graph before the walk: run_decompositions with an empty
-table. Tried with torch 2.13, it does more than that: dropout in evaluation becomes clone, so that it never drops in
-`fit`; batch_norm becomes a private operator, and flatten, contiguous and chunk become others, named after modules that
-run later. It takes 1.5 to 2 times as long as the export. So what is written into is followed here, by Cells (views.py).
+torch itself could take in-place operators and views out of the graph before the walk, by run_decompositions with an
+empty table. Tried with torch 2.13, it does more: dropout in evaluation becomes clone, so that it never drops in `fit`;
+batch_norm becomes a private operator; flatten, contiguous and chunk become others, named after modules that run later;
+and it takes 1.5 to 2 times as long as the export. So what is written into is followed here, by Cells (views.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -22,10 +22,10 @@ from blockprop.importers.calls import Call
 from blockprop.importers.graph import Flow, Graph, Known
 from blockprop.importers.problems import Problem
 from blockprop.importers.symbols import Symbol, Unrounded, larger, smaller
-from blockprop.importers.torch.arguments import accepted, bound, computed, opaque_block
+from blockprop.importers.torch.arguments import ARRANGING, accepted, bound, computed, has_complex, opaque_block
 from blockprop.importers.torch.decomposing import decomposed
 from blockprop.importers.torch.formulas import Formula, evaluated, leaves_of
-from blockprop.importers.torch.naming import IGNORED, Names, operator_name, place_of
+from blockprop.importers.torch.naming import IGNORED, Names, body_name, operator_name, place_of
 from blockprop.importers.torch.views import VIEWS, Cell, Memory, View, is_harmless, shares_memory
 
 _SYMBOLIC: dict[str, Callable[..., Any]] = {"sym_max": larger, "sym_min": smaller, "sym_float": lambda size: size}
@@ -141,7 +141,7 @@ class TorchInterpreter:
             self._note(node, str(target), "control flow inside the network")
             return _MISSING
         inner = TorchInterpreter(self.graph, self.leaves, self.opaque, self.formulas, self.training)
-        inner._cells, inner._prefix = self._cells, f"{self._prefix}{_body_name(node)}."
+        inner._cells, inner._prefix = self._cells, f"{self._prefix}{body_name(node)}."
         cells = [Cell(value) for value in values]
         results = inner.run(body.graph, cells)
         self.problems += inner.problems
@@ -171,8 +171,8 @@ class TorchInterpreter:
 
     def _written(self, node: fx.Node, first: fx.Node, value: Any) -> Cell:
         """The cell of the first argument, into which an in-place operator has written this value."""
-        cell, name = self._cell(first), operator_name(node)
-        if self._memory.owner(first, cell) is not cell.root and not is_harmless(name, first):
+        cell = self._cell(first)
+        if self._memory.owner(first, cell) is not cell.root and not is_harmless(operator_name(node), first):
             self._note(node, str(node.target), "writing through a view of this kind")
         if value is not _MISSING:
             cell.write(value)
@@ -183,7 +183,7 @@ class TorchInterpreter:
         title = target._schema.arguments[0].name
 
         def take(base_value: Any) -> Any:
-            return self._converted(node, target, given | {title: base_value}, in_place=False)
+            return self._converted(node, target, given | {title: base_value}, False)
 
         def put(base_value: Any, new: Any) -> Any:
             return VIEWS[operator_name(node)](self._call(node, target, {}), base_value, new, given)
@@ -201,24 +201,30 @@ class TorchInterpreter:
             if all(isinstance(t, Known) and not t.trained for t in tensors):
                 return pytree.tree_map(Known, result) if isinstance(result, list | tuple) else Known(result)
         if not tensors and not symbols and all(r.type.kind() == "TensorType" for r in target._schema.returns):
-            with torch.no_grad():
-                return Known(target(**given))
+            return Known(computed(target, given))
         call = self._call(node, target, given)
-        call.known = result if isinstance(result, Tensor) else None
         try:
             handler = self._handler(target)
-            if handler is None and call.known is not None:  # a weight computed from weights: worked out once, here
-                return Known(call.known, trained=True)
+            if has_complex(node, tensors) and operator_name(node) not in (*VIEWS, *ARRANGING):
+                raise UnsupportedError("complex numbers have no block")
             if handler is None:
                 raise UnsupportedError("it has no block")
             value = handler(call, **accepted(handler, target._schema, given))
-            return _checked(call, value, node.meta.get("val"), in_place)
+            return self._knowing(_checked(call, value, node.meta.get("val"), in_place), result)
         except UnsupportedError as error:
+            if result is not None:  # a weight computed from weights: worked out once, here
+                return pytree.tree_map(lambda tensor: Known(tensor, trained=True), result)
             return self._otherwise(node, target, given, call, str(error))
         except (BlockpropError, RuntimeError, TypeError, IndexError, AttributeError, ValueError) as error:
             raise GraphError(
                 f"{call.name} ({call.operator}{', ' + call.where if call.where else ''}): {error}"
             ) from error
+
+    def _knowing(self, value: Any, result: Any) -> Any:
+        """The values, which say what they are if they depend on weights alone."""
+        if isinstance(value, tuple | list) and isinstance(result, tuple | list):
+            return type(value)(self._knowing(one, tensor) for one, tensor in zip(value, result, strict=False))
+        return self.graph.knowing(value, result) if isinstance(value, Flow) and isinstance(result, Tensor) else value
 
     def _with_numbers(self, node: fx.Node, target: Any, given: dict[str, Any]) -> dict[str, Any]:
         """The arguments, where a free size as a number to compute with (x / height) is a node of the graph."""
@@ -286,12 +292,6 @@ def _checked(call: Call, value: Any, example: Any, in_place: bool) -> Any:
                 f"its blocks give {value.dtype} with {value.axes} axes in place of {example.dtype} with {example.dim()}"
             )
     return value
-
-
-def _body_name(node: fx.Node) -> str:
-    """The name of the region that the node runs."""
-    bodies = [a for a in node.args if isinstance(a, fx.Node) and a.op == "get_attr"]
-    return str(bodies[0].target) if bodies else node.name
 
 
 def _attribute(module: Any, target: Any) -> Any:

@@ -73,3 +73,9 @@ def place_of(node: fx.Node) -> str:
             text = lines[i + 1].strip() if i + 1 < len(lines) else ""
             return f"{match[1]}:{match[2]} `{text}`"
     return ""
+
+
+def body_name(node: fx.Node) -> str:
+    """The name of the region that the node runs."""
+    bodies = [a for a in node.args if isinstance(a, fx.Node) and a.op == "get_attr"]
+    return str(bodies[0].target) if bodies else node.name
