@@ -30,9 +30,11 @@ from blockprop.reports.costs import costs
 from blockprop.reports.diagram import diagram
 from blockprop.saving.storage import load, save
 from blockprop.training.augmentation import augmentations
+from blockprop.training.balancing import balanced_weights
 from blockprop.training.descent import GradientDescent
 from blockprop.training.evaluation import evaluate, predict
 from blockprop.training.fit import fit
+from blockprop.training.measures import measures
 from blockprop.training.run import Record
 from blockprop.version import __version__
 
@@ -51,6 +53,7 @@ __all__ = [
     "Trace",
     "__version__",
     "augmentations",
+    "balanced_weights",
     "binary_cross_entropy",
     "blocks",
     "build_network",
@@ -70,6 +73,7 @@ __all__ = [
     "load",
     "load_weights",
     "mean_squared_error",
+    "measures",
     "negative_log_likelihood",
     "predict",
     "pretrained",

@@ -9,7 +9,8 @@ import typer
 
 from blockprop.commands.console import WRONG_GRADIENT, say, show
 from blockprop.commands.described_blocks import block_named, inputs_named, no_block
-from blockprop.commands.inputs import loss_for, network_and_examples
+from blockprop.commands.inputs import network_and_examples
+from blockprop.commands.losses import loss_of
 from blockprop.commands.options import Blocks, Json, NetworkOption, PreprocessingOption, Seed, TargetOption, one_network
 from blockprop.data.dataset import Dataset
 from blockprop.engine.block import Block
@@ -95,7 +96,7 @@ def _check_network(
     return check_network(
         net,
         some.x,
-        objective=loss_for(data),
+        objective=loss_of(net, data),
         target=some.y,
         training=training,
         every_element=every_element,

@@ -25,6 +25,8 @@ from blockprop.training.run import Record
 progress_console = Console(stderr=True, highlight=False)
 OTHER_COLUMNS = 42
 """Characters of a bar, its count, speed and remaining time."""
+SHARES = ("accuracy", "majority_share", "balanced_accuracy", "precision", "recall", "confidence")
+"""Facts that are read in percent."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it; typer returns it where it has caught the interruption itself."""
 WRONG_GRADIENT = 3
@@ -220,8 +222,10 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def readable(name: str, value: Any) -> str:
     """A fact as people read it: shares in percent, numbers with three or four digits, counts with thousands."""
-    if name.startswith(("accuracy", "confidence")) and isinstance(value, float):
+    if name in SHARES and isinstance(value, float):
         return f"{value:.2%}"
+    if value is None:
+        return "not defined"
     if name == "seconds":
         return f"{value:.1f}"
     if isinstance(value, bool):

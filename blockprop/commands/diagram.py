@@ -7,7 +7,8 @@ import torch
 import typer
 
 from blockprop.commands.console import show
-from blockprop.commands.inputs import is_saved_network, load_network, loss_for, network_and_examples
+from blockprop.commands.inputs import is_saved_network, load_network, network_and_examples
+from blockprop.commands.losses import loss_of
 from blockprop.commands.options import (
     VARIABLE,
     Blocks,
@@ -59,7 +60,7 @@ def diagram(
     network = one_network(network, named) or "pictures"
     if data is not None:
         net, examples = network_and_examples(network, data, target, own_blocks, seed, preprocessing)
-        text = diagram_with_sizes(net, examples, loss_for(examples))
+        text = diagram_with_sizes(net, examples, loss_of(net, examples))
     else:
         new = not is_saved_network(network)
         net = build_network(network, shape_named(shape), outputs, seed) if new else load_network(network, own_blocks)

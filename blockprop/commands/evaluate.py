@@ -1,19 +1,21 @@
 """`blockprop evaluate`: how good a saved network is on data."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from blockprop.commands.console import say_all, show, show_table
+from blockprop.commands.console import say_all
 from blockprop.commands.inputs import (
     examples_for,
     is_network,
     load_network,
-    loss_for,
     network_for_data,
     photos_of,
     sight_for,
 )
+from blockprop.commands.losses import loss_for, loss_of
+from blockprop.commands.measuring import facts_of, measure_section, measured, show_measures, write_figure, write_report
 from blockprop.commands.options import (
     SHIPPED,
     Blocks,
@@ -27,12 +29,13 @@ from blockprop.commands.options import (
 )
 from blockprop.commands.picture_options import Crop
 from blockprop.commands.preprocessing import seeing
-from blockprop.commands.units import r_squared
+from blockprop.commands.sources import name_of
 from blockprop.data.reading import NAMES as DATA_NAMES
 from blockprop.errors import SettingError
 from blockprop.pictures.framing import rule_in_words
-from blockprop.training.evaluation import evaluate as measure
-from blockprop.training.evaluation import predict as outputs_for
+from blockprop.reports.sections import sections
+from blockprop.saving.files import require_writable
+from blockprop.training.evaluation import evaluate as loss_on
 
 EPILOG = "Example:\n\nblockprop evaluate lenet.safetensors mnist.npz"
 
@@ -50,6 +53,7 @@ def evaluate(
     loss: LossName = None,
     preprocessing: PreprocessingOption = None,
     crop: Crop = None,
+    report: Annotated[Path | None, typer.Option(help="A folder for a page about the result.")] = None,
     own_blocks: Blocks = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -60,6 +64,8 @@ def evaluate(
     first = arguments[0] if len(arguments) == 2 else None
     if named is None and first is None and is_network(arguments[0]) and arguments[0] not in DATA_NAMES:
         raise SettingError(f"expected data after the network {arguments[0]}")
+    if report is not None:
+        require_writable(report / "index.html")
     data = arguments[-1]
     network = one_network(first, named) or network_for_data(data)
     net = load_network(network, own_blocks, device)
@@ -67,20 +73,14 @@ def evaluate(
     seen = sight_for(net, data, crop)
     examples, part, notes = examples_for(net, data, target=target, crop=crop)
     say_all(notes, as_json)
-    evaluation = measure(net, examples, loss_for(examples, loss))
+    objective = loss_of(net, examples) if loss is None else loss_for(examples, loss)
     result: dict[str, Any] = {"network": network, "data": examples.name, "examples": len(examples), "part": part}
     result |= {"seen": rule_in_words(seen)} if seen else {}
-    result |= {"loss": evaluation.value} | r_squared(net, examples)
-    by_class: dict[str, float] = {}
-    if evaluation.accuracy is not None and examples.y is not None:
-        result["accuracy"] = evaluation.accuracy
-        right = outputs_for(net, examples.x).argmax(1) == examples.y
-        for number, name in enumerate(examples.classes or ()):
-            if (examples.y == number).any():
-                by_class[name] = float(right[examples.y == number].float().mean())
-    if as_json:
-        show(result | ({"accuracy_by_class": by_class} if by_class else {}) | {"notes": notes}, as_json)
-        return
-    show(result, as_json)
-    if by_class:
-        show_table(["class", "right"], [[name, f"{share:.2%}"] for name, share in by_class.items()])
+    result["loss"] = loss_on(net, examples, objective).value
+    quality = measured(net, examples, objective)
+    result |= facts_of(quality, with_parts=as_json) | ({"notes": notes} if as_json else {})
+    if report is not None:
+        result |= write_figure(report, net, examples, quality)
+        told = sections(net, (), examples, objective, quality=measure_section(quality, len(examples)))
+        result["report"] = str(write_report(report, f"{Path(network).name} on {name_of(data)}", told, result))
+    show_measures(result, quality, as_json)

@@ -1,8 +1,7 @@
 """Which network, which data and which loss a command is to use."""
 
-import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,16 @@ import torch
 from PIL import Image
 
 from blockprop.commands.console import say_all
+from blockprop.commands.losses import task_of_network
 from blockprop.commands.options import SHIPPED, VARIABLE
 from blockprop.commands.preprocessing import seeing
+from blockprop.commands.sources import same_source
 from blockprop.data.arrays import is_idx
 from blockprop.data.dataset import Data, Dataset
 from blockprop.data.reading import NAMES, TABLES, read_data
 from blockprop.data.tables.encoder import TableEncoder
 from blockprop.engine.network import Network
-from blockprop.engine.objectives import LOSSES, Loss, Task, cross_entropy, mean_squared_error
-from blockprop.errors import DataError, SettingError, suggestion
+from blockprop.errors import DataError, SettingError
 from blockprop.importers import from_onnx
 from blockprop.networks.build import blocks_in, build_network
 from blockprop.networks.shipped import is_shipped, shipped
@@ -39,29 +39,6 @@ def device_named(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise SettingError(f"the device {name!r} cannot be used here ({str(error).splitlines()[0]})") from None
     return device
-
-
-def task_of(loss: str | None) -> Task | None:
-    """Whether a loss wants classes or numbers; None if the data decide."""
-    return None if loss is None else _loss_maker(loss)().task
-
-
-def loss_for(data: Dataset, name: str | None = None, label_smoothing: float = 0.0) -> Loss:
-    """The loss by name, or the usual one: cross-entropy for classes, mean squared error for numbers."""
-    if name is None:
-        return cross_entropy(label_smoothing=label_smoothing) if data.classes else mean_squared_error()
-    make = _loss_maker(name)
-    if not label_smoothing:
-        return make()
-    if "label_smoothing" not in inspect.signature(make).parameters:
-        raise SettingError(f"label smoothing is for classes; {name} has none")
-    return make(label_smoothing=label_smoothing)
-
-
-def _loss_maker(name: str) -> Callable[..., Loss]:
-    if name not in LOSSES:
-        raise SettingError(f"there is no loss {name!r}{suggestion(name, LOSSES)}")
-    return LOSSES[name]
 
 
 def load_network(path: str, own_blocks: str | None, device: str = "cpu") -> Network:
@@ -148,23 +125,21 @@ def examples_for(
             f"{source}: the network does not say how a table's columns become numbers: its meta['encoder'] is missing, "
             "which `blockprop train` writes and data.encoder.to_dict() gives; or pass arrays of numbers as .npz"
         )
-    held_out = meta.get("held_out")
-    if held_out is not None and held_out.get("source") != identity(source):
-        held_out = None
+    held_out, warning = same_source(meta, source) if need_labels else (None, "")
     data: Data = read_data(
         source,
         target=target or (meta.get("target") if need_labels else None),
         encoder=table_encoder(network),
         need_labels=need_labels,
-        test_fraction=held_out["fraction"] if held_out and need_labels else 0.0,
+        test_fraction=held_out["fraction"] if held_out else 0.0,
         seed=held_out["seed"] if held_out else 0,
         **pictures_for(network, source, crop),
         classes=meta.get("classes") or None,
-        task="classify" if meta.get("classes") else None,
+        task=task_of_network(network),
         warn=False,
     )
     if data.test is None:
-        return data.train, "all", data.notes
+        return data.train, "all", (*data.notes, *([warning] if warning else []))
     return data.test, "held out in training" if held_out else "test part", data.notes
 
 
@@ -185,11 +160,6 @@ def sight_for(network: Network, source: str, crop: str | None = None) -> Preproc
 def is_table(source: str) -> bool:
     """Whether data are a table, by file or by name."""
     return Path(source).suffix.lower() in TABLES or (source in NAMES and source != "digits")
-
-
-def identity(source: str) -> str:
-    """What tells one source of data from another: its full path, or its name if it is no file."""
-    return os.path.abspath(source) if os.path.exists(source) else source
 
 
 def network_and_examples(

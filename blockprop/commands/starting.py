@@ -8,6 +8,7 @@ import torch
 from blockprop.commands.inputs import is_saved_network, load_network, table_encoder
 from blockprop.commands.parsing import size_named
 from blockprop.commands.preprocessing import seeing
+from blockprop.commands.sources import name_of
 from blockprop.data.dataset import Data, Dataset
 from blockprop.data.reading import read_data
 from blockprop.engine.about import About
@@ -86,7 +87,7 @@ class StartingPoint:
             layer = head_of(network).layer.name
             network = with_outputs(_for_examples(network, self.pictures.get("sight"), data), data.output_count)
         require_fit(network, self.spec, data.shape, data.output_count)
-        network.meta = About(spec=self.spec) | _for_examples(network, self.pictures.get("sight"), data).meta
+        network.meta = About(spec=name_of(self.spec)) | _for_examples(network, self.pictures.get("sight"), data).meta
         return network, layer
 
 

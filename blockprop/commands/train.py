@@ -7,9 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from blockprop.commands.columns import column_facts, show_columns
-from blockprop.commands.console import is_quiet, readable, say, say_all, show, spoken, watched
+from blockprop.commands.console import is_quiet, say, say_all, show, spoken, watched
 from blockprop.commands.epoch_log import logged
-from blockprop.commands.inputs import device_named, identity, loss_for, task_of
+from blockprop.commands.inputs import device_named
+from blockprop.commands.losses import class_weights_named, loss_for, task_of, told
+from blockprop.commands.measuring import facts_of, measure_section, measured, show_measures, write_figure, write_report
 from blockprop.commands.optimizers import SCHEDULES, TORCH_OPTIMIZERS, optimizer_named, scheduler_named
 from blockprop.commands.options import (
     BATCH_SIZE,
@@ -25,15 +27,15 @@ from blockprop.commands.options import (
 )
 from blockprop.commands.rates import careful_rate, draw_rates, told_of
 from blockprop.commands.results import place
+from blockprop.commands.sources import held_out_of, name_of
 from blockprop.commands.starting import StartingPoint, frozen_layer
-from blockprop.commands.units import in_units, r_squared, with_units, without_units
+from blockprop.commands.units import in_units, with_units, without_units
 from blockprop.data.dataset import Data, Dataset
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Loss
 from blockprop.errors import DataError, SettingError
-from blockprop.reports.page import Section, page
 from blockprop.reports.sections import sections
-from blockprop.saving.files import require_writable, write_file
+from blockprop.saving.files import require_writable
 from blockprop.saving.storage import save
 from blockprop.training.augmentation import augmentations
 from blockprop.training.batches import batch_sizes
@@ -84,6 +86,10 @@ def train(
     ] = "constant",
     loss: LossName = None,
     label_smoothing: Annotated[float, typer.Option(help="0…1, for classes.")] = 0.0,
+    class_weights: Annotated[
+        str | None,
+        typer.Option(help="How much examples of each class count: balanced, or numbers, such as 1,16."),
+    ] = None,
     augment: Annotated[
         str, typer.Option(help="Random changes of pictures: flip,shift:4,rotate:10,zoom:0.1,color:0.2,cutout:8.")
     ] = "",
@@ -147,7 +153,7 @@ def train(
         training, validation = parts.train.split(validation_fraction, seed)
     begun, new_layer = start.network_for(training, seed)
     net, units = without_units(begun.to(device_named(device)), training, loss)
-    objective = loss_for(training, loss, label_smoothing)
+    objective = loss_for(training, loss, label_smoothing, class_weights_named(class_weights, training))
     ways: dict[str, Any] = {
         "batch_size": batch_size,
         "accumulate": accumulate,
@@ -180,8 +186,8 @@ def train(
         resume=resume,
         **ways,
     )
-    net.meta |= {"classes": list(training.classes or ()), "data": training.name, "target": target}
-    net.meta["held_out"] = {"source": identity(data), "fraction": test_fraction, "seed": seed}
+    net.meta |= {"classes": list(training.classes or ()), "data": name_of(data), "target": target}
+    net.meta |= {"held_out": held_out_of(data, test_fraction, seed), "loss": told(objective)}
     if parts.encoder is not None:
         net.meta["encoder"] = parts.encoder.to_dict()
     net = with_units(net, units)  # shares its blocks, so that training changes it, too
@@ -189,17 +195,15 @@ def train(
         show_columns(parts.encoder)
         print()
     done = _run(records, net, out, log, resume, as_json)
+    quality = measured(net, parts.test, objective)
     result = _result(net, done, parts.test, objective, out, len(training)) | told_of(records, new_layer)
+    result |= facts_of(quality, with_parts=as_json)
     if as_json:
         result |= {"columns": column_facts(parts.encoder)} if parts.encoder else {}
         result["notes"] = spoken(parts.notes)
     if report is not None:
-        path = report / "index.html"
-        shown = parts.test or training
-        told = sections(net, done, shown, objective, seen=parts.test is None)
-        write_file(path, _page(net, told, shown, result))
-        result["report"] = str(path)
-    show(result, as_json)
+        result |= _report(report, net, done, parts.test, training, objective, result)
+    show_measures(result, quality, as_json)
 
 
 def check_parts(parts: Data, test_fraction: float) -> None:
@@ -229,8 +233,7 @@ def _result(
         result["training_loss_last_epoch"] = done[-1].training_value
     if test is not None:
         evaluation = evaluate(net, test, objective)
-        result |= {"test_examples": len(test), "test_loss": evaluation.value} | r_squared(net, test)
-        result |= {"accuracy": evaluation.accuracy} if evaluation.accuracy is not None else {}
+        result |= {"test_examples": len(test), "test_loss": evaluation.value}
     return result
 
 
@@ -247,13 +250,23 @@ def _run(records: Any, network: Network, out: Path, log: Path | None, resume: bo
     return done
 
 
-def _page(network: Network, parts: list[Section], data: Dataset, result: dict[str, Any]) -> str:
-    shown = {
-        name.replace("_", " "): readable(name, value)
-        for name, value in result.items()
-        if isinstance(value, int | float)
-    }
-    return page(f"{network.meta.get('spec', 'network')} on {Path(data.name).name}", parts, shown)
+def _report(
+    folder: Path,
+    net: Network,
+    done: list[Record],
+    test: Dataset | None,
+    training: Dataset,
+    objective: Loss,
+    result: dict[str, Any],
+) -> dict[str, Any]:
+    """Write a page about the result, and what belongs beside it; return their paths."""
+    shown, seen = test or training, test is None
+    quality = measured(net, shown, objective)
+    of_quality = measure_section(quality, len(shown), seen)
+    told_of_it = sections(net, done, shown, objective, seen=seen, quality=of_quality)
+    written = write_figure(folder, net, shown, quality)
+    title = f"{net.meta.get('spec', 'network')} on {name_of(training.name)}"
+    return written | {"report": str(write_report(folder, title, told_of_it, result))}
 
 
 def checkpoint_beside(path: Path) -> Path:

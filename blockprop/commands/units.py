@@ -8,7 +8,6 @@ from blockprop.blocks import Affine
 from blockprop.data.dataset import Dataset
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
-from blockprop.training.evaluation import predict as outputs_for
 
 UNITS = "units"
 """The name of the node that brings predicted numbers back to their own units."""
@@ -45,12 +44,3 @@ def with_units(network: Network, units: Units) -> Network:
         return network
     node = Node(UNITS, Affine(*units), network.outputs)
     return Network([*network.nodes, node], network.inputs, (UNITS,), network.meta)
-
-
-def r_squared(network: Network, examples: Dataset) -> dict[str, float]:
-    """For numbers as targets: the share of their variance that the network explains, 1 − Σ(ŷ − y)² / Σ(y − ȳ)²."""
-    if examples.classes is not None or examples.y is None:
-        return {}
-    y = examples.y.reshape(len(examples), -1)
-    rest, whole = (outputs_for(network, examples.x) - y).square().sum(), (y - y.mean(0)).square().sum()
-    return {"r_squared": float(1 - rest / whole)} if whole > 0 else {}

@@ -4,9 +4,13 @@ from typing import Any, TypedDict
 
 
 class HeldOut(TypedDict):
-    """Which part of the training data the network has not seen: `fraction` of `source`, drawn with `seed`."""
+    """Which part of the training data the network has not seen: `fraction` of `source`, drawn with `seed`.
+
+    source: a file's or folder's name, not its place.   digest: of its content.
+    """
 
     source: str
+    digest: str
     fraction: float
     seed: int
 
@@ -37,9 +41,11 @@ class About(TypedDict, total=False):
     """The same, when the blocks for it stand at the network's front: it takes pictures in 0…1."""
 
     data: str
-    """The name of the data that it was trained on."""
+    """The name of the data that it was trained on, without their place."""
     target: str | None
     """The column that it was trained to tell."""
+    loss: dict[str, Any]
+    """What it was trained to make small: {"name": …} and the settings that are not as usual."""
     encoder: dict[str, Any]
     """How a table's columns become numbers (`TableEncoder.to_dict`)."""
     held_out: HeldOut

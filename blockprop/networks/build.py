@@ -63,7 +63,7 @@ def build_network(
                 "expected mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build, or the path of a saved network"
             )
     require_fit(network, spec, shape, outputs)
-    network.meta = About(spec=spec) | network.meta | About(shape=list(shape))
+    network.meta = About(spec=Path(spec).name) | network.meta | About(shape=list(shape))
     return network
 
 

@@ -14,7 +14,7 @@ from blockprop.errors import BlockpropError, SettingError
 
 LAYERS = (Linear, Conv1d, Conv2d, Conv3d)
 """What a last layer may be."""
-OF_OLD_OUTPUTS = ("classes", "encoder", "target", "data", "held_out", "spec")
+OF_OLD_OUTPUTS = ("classes", "encoder", "target", "data", "held_out", "spec", "loss")
 """Keys of `network.meta` that say what the outputs meant."""
 
 

@@ -20,6 +20,7 @@ from blockprop.reports.drawing import GRAY, INK
 from blockprop.reports.figures import FAINT, LEGEND, color_of, styled, titled
 
 MOST_NUMBERS, MOST_PICTURES = 25, 256
+MOST_POINTS, MOST_OUTPUTS = 3000, 6
 
 
 def confusion_matrix(truth: Any, predicted: Any, classes: Sequence[str]) -> Figure:
@@ -71,6 +72,37 @@ def _mistakes(counts: np.ndarray, names: list[str], most: int = 3) -> str:
     pairs = [(wrong.flat[i], *np.unravel_index(i, wrong.shape)) for i in order if wrong.flat[i]]
     listed = [f"{names[row]} taken for {names[column]} ({count}×)" for count, row, column in pairs]
     return "\n".join(["prediction", "", "most often" if listed else "no mistakes", *listed])
+
+
+def predicted_against_true(truth: Any, predicted: Any) -> Figure:
+    """Each example's prediction over the truth, both in the data's units; on the diagonal it is right.
+
+    truth, predicted: (n,) or (n, outputs), a panel for each of the first 6 outputs; at most 3,000 examples are drawn.
+    Raises ShapeError if the two differ in size or are empty.
+    """
+    truth, predicted = (np.asarray(v.cpu() if isinstance(v, Tensor) else v, float) for v in (truth, predicted))
+    if truth.size != predicted.size or not truth.size:
+        raise ShapeError(f"expected as many predictions as targets, at least one; got {predicted.shape}, {truth.shape}")
+    truth = truth.reshape(len(truth), -1)
+    predicted = predicted.reshape(truth.shape)
+    rows = np.unique(np.linspace(0, len(truth) - 1, min(len(truth), MOST_POINTS)).astype(int))
+    count = min(truth.shape[1], MOST_OUTPUTS)
+    columns = min(count, 3)
+    figure, panels = styled(4.6 * columns, 4.4 * -(-count // columns), rows=-(-count // columns), columns=columns)
+    for i, axes in enumerate(panels):
+        if i >= count:
+            axes.axis("off")
+            continue
+        x, y = truth[rows, i], predicted[rows, i]
+        ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+        axes.plot(ends, ends, color=GRAY, linewidth=1, linestyle="--")
+        size = min(30.0, max(3.0, 6000 / len(rows)))
+        axes.scatter(x, y, s=size, color=color_of(0, 1), alpha=0.5, linewidths=0)
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.set_ylabel("predicted", color=GRAY, fontsize=9)
+        few = f"{len(rows):,} of {len(truth):,} examples" if len(rows) < len(truth) else f"{len(truth):,} examples"
+        titled(axes, f"output {i + 1}: {few}" if truth.shape[1] > 1 else few, "true")
+    return figure
 
 
 def representations(values: Tensor, labels: Any, classes: Sequence[str]) -> Figure:

@@ -11,12 +11,18 @@ from blockprop.data.dataset import Dataset
 from blockprop.engine.check import CheckReport
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
-from blockprop.engine.objectives import Objective
+from blockprop.engine.objectives import Objective, binary_cross_entropy
 from blockprop.reports.curves import learning_curves
 from blockprop.reports.diagram import diagram
 from blockprop.reports.figures import png, svg
 from blockprop.reports.page import Picture, Section
-from blockprop.reports.plots import confusion_matrix, representations, saliency_sheet, weight_pictures
+from blockprop.reports.plots import (
+    confusion_matrix,
+    predicted_against_true,
+    representations,
+    saliency_sheet,
+    weight_pictures,
+)
 from blockprop.training.evaluation import predict
 from blockprop.training.run import Record
 
@@ -25,16 +31,24 @@ EXAMPLES = 256
 
 
 def sections(
-    network: Network, records: Sequence[Record], data: Dataset, objective: Objective, seen: bool = False, note: str = ""
+    network: Network,
+    records: Sequence[Record],
+    data: Dataset,
+    objective: Objective,
+    seen: bool = False,
+    note: str = "",
+    quality: Sequence[Section] = (),
 ) -> list[Section]:
     """All sections that these data allow, in the order in which one reads them.
 
     records: of the training, if any.   seen: whether the network was trained on these data.
-    note: see learning_section.
+    note: see learning_section.   quality: sections about how good it is.
     """
     parts = [
         learning_section(records, note) if records else None,
+        *quality,
         confusion_section(network, data, seen) if data.classes else None,
+        predicted_section(network, data) if predicts_numbers(data, objective) else None,
         saliency_section(network, data),
         hidden_section(network, data),
         diagram_section(network, data, objective),
@@ -59,6 +73,23 @@ def confusion_section(network: Network, data: Dataset, seen: bool = False) -> Se
     which = "was trained on" if seen else "has never seen"
     text = f"{len(data)} examples that the network {which}. Rows: the truth. Columns: what the network says."
     return Section("Confusion matrix", text, [Picture(svg(confusion_matrix(data.y, predicted, data.classes)))])
+
+
+def predicts_numbers(data: Dataset, objective: Objective) -> bool:
+    """Whether the targets are numbers, and not classes or yes/no answers."""
+    return data.y is not None and data.classes is None and not isinstance(objective, binary_cross_entropy)
+
+
+def predicted_section(network: Network, data: Dataset) -> Section:
+    """Predicted numbers against the true ones."""
+    text = "Each point is an example, in the data's own units. On the dashed line the network is right."
+    return Section("Predicted against true", text, [Picture(predicted_figure(network, data))])
+
+
+def predicted_figure(network: Network, data: Dataset) -> str:
+    """The same as an SVG file's text."""
+    assert data.y is not None
+    return svg(predicted_against_true(data.y, predict(network, data.x)))
 
 
 def diagram_section(network: Network, data: Dataset, objective: Objective) -> Section:

@@ -70,13 +70,14 @@ def evaluate(network: Network, data: LabeledExamples, objective: Objective, batc
         values, _ = objective.by_term({name: trace[name] for name in keep}, targets)
         mean.add([float(value) for value in values], targets)
         scores = trace[head]
-        if _are_classes(scores, targets):
+        if are_classes(scores, targets):
             right += int((scores.argmax(1) == targets).sum())
             count += targets.numel()
     return Evaluation(mean.value, right / count if count else None)
 
 
-def _are_classes(scores: Tensor, targets: Tensor) -> bool:
+def are_classes(scores: Tensor, targets: Tensor) -> bool:
+    """Whether these are scores (n, classes, …) and class numbers (n, …)."""
     return not targets.is_floating_point() and scores.dim() == targets.dim() + 1 and scores.shape[1] > 1
 
 

@@ -29,7 +29,11 @@ def test_loss_and_accuracy_by_hand(capsys: Output) -> None:
     losses = [torch.nn.functional.softplus(torch.tensor(d)).item() for d in (-1.0, -1.0, -1.0, 1.0)]
     assert result["loss"] == pytest.approx(sum(losses) / 4)
     assert result["accuracy"] == 0.75
-    assert result["accuracy_by_class"] == {"left": 1.0, "right": 0.5}
+    assert {name: part["recall"] for name, part in result["by_class"].items()} == {"left": 1.0, "right": 0.5}
+    assert [result[name] for name in ("majority_share", "balanced_accuracy", "recall")] == [0.5, 0.75, 0.75]
+    assert result["precision"] == pytest.approx((2 / 3 + 1) / 2)
+    assert result["f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert result["auc"] == 0.75  # of the four pairs, the last row's score of "right" is below those of two on the left
     assert (result["examples"], result["part"]) == (4, "all")
 
 

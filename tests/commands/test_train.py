@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from blockprop.cli import main
-from blockprop.commands.inputs import task_of
+from blockprop.commands.losses import task_of
 from blockprop.engine.objectives import LOSSES, cross_entropy
 from blockprop.saving.storage import load
 from tests.commands.running import Output, run_json, sentence, train_digits
@@ -44,7 +44,7 @@ def test_train_evaluate_and_predict_pictures(capsys: Output) -> None:
     assert load("net.safetensors").meta["classes"] == [str(digit) for digit in range(10)]
     tested = run_json(capsys, "evaluate", "net.safetensors", "digits")
     assert tested["accuracy"] > 0.8
-    assert set(tested["accuracy_by_class"]) == {str(digit) for digit in range(10)}
+    assert set(tested["by_class"]) == {str(digit) for digit in range(10)}
     from sklearn.datasets import load_digits
 
     picture = (load_digits().images[3] / 16 * 255).astype(np.uint8)

@@ -181,7 +181,7 @@ def test_a_function_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for spec in (f"{path}:build", path):
         assert names(build_network(spec, (4,), 2)) == ["linear1"]
     network = build_network(f"{path}:other", (4,), 2, seed=3)
-    assert network.meta == {"shape": [4], "spec": f"{path}:other", "note": "mine"}
+    assert network.meta == {"shape": [4], "spec": "my_net.py:other", "note": "mine"}
     assert type(network) is Sequential
     monkeypatch.chdir(tmp_path)
     again = build_network("my_net.py:other", (4,), 2, seed=3)
