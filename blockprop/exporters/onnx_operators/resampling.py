@@ -20,25 +20,59 @@ _NAMES = {"bilinear": "linear", "bicubic": "cubic", "nearest": "nearest"}
 
 @exports(blocks.Resize)
 def resize(writing: Writing, block: blocks.Resize, x: Operand, *others: Operand) -> Any:
-    if block.mode == "nearest":
+    axes = tuple(range(2, x.axes))
+    given = block.given(len(axes))
+    if block.mode.startswith("nearest"):
         places = _nearest_places(block, x, writing.outputs[0])
         if places is not None:
             y: OperatorInput = x
-            for axis, row in zip((2, 3), places, strict=True):
+            for axis, row in zip(axes, places, strict=True):
                 y = writing.add("Gather", y, writing.whole(*row), axis=axis)
             return y
-        options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    else:
-        coordinates = "align_corners" if block.align_corners else "half_pixel"
-        options = {"mode": "linear", "coordinate_transformation_mode": coordinates}
+    whole = block.scale is None or all(float(scale).is_integer() for scale in given)
+    plain = not block.antialias and block.mode != "bicubic"
+    if block.antialias and (block.align_corners or writing.opset < 18):
+        return _by_own_matrices(writing, block, x, writing.outputs[0])
+    options = _options(block)
     if block.size is not None:
-        return _resized(writing, x, (2, 3), block._given, None, options)
-    whole = all(float(scale).is_integer() for scale in block._given)
-    if block.align_corners and not whole:  # which is by the ratio of sizes, and these are rounded
-        sizes = [x.known_size(2 + i, "a size by a fraction") for i in range(2)]
-        rounded = [math.floor(n * scale) for n, scale in zip(sizes, block._given, strict=True)]
-        return _resized(writing, x, (2, 3), rounded, None, options)
-    return _resized(writing, x, (2, 3), None, block._given, options)
+        return _resized(writing, x, axes, given, None, options)
+    if not whole and (block.align_corners or not plain):  # which is by the ratio of sizes, and these are rounded
+        if not plain:
+            return _by_own_matrices(writing, block, x, writing.outputs[0])
+        sizes = [x.known_size(axis, "a size by a fraction") for axis in axes]
+        rounded = [math.floor(n * scale) for n, scale in zip(sizes, given, strict=True)]
+        return _resized(writing, x, axes, rounded, None, options)
+    return _resized(writing, x, axes, None, given, options)
+
+
+def _options(block: blocks.Resize) -> dict[str, Any]:
+    """The settings of ONNX's Resize that are torch's mode."""
+    if block.mode == "nearest":
+        return {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    if block.mode == "nearest-exact":
+        return {
+            "mode": "nearest",
+            "coordinate_transformation_mode": "half_pixel",
+            "nearest_mode": "round_prefer_ceil",
+        }
+    coordinates = "align_corners" if block.align_corners else "half_pixel"
+    options: dict[str, Any] = {"mode": "linear", "coordinate_transformation_mode": coordinates}
+    if block.mode == "bicubic":
+        options |= {"mode": "cubic", "cubic_coeff_a": -0.5 if block.antialias else -0.75}
+    if block.antialias:
+        options |= {"antialias": 1, "exclude_outside": 1}
+    return options
+
+
+def _by_own_matrices(writing: Writing, block: blocks.Resize, x: Operand, y: Operand) -> OperatorInput:
+    """Axis by axis, for what ONNX has no settings; for that the sizes must be known."""
+    product: OperatorInput = x
+    for i, axis in enumerate(range(2, x.axes)):
+        size = x.known_size(axis, "a Resize that ONNX lacks")
+        extent = y.known_size(axis, "a Resize that ONNX lacks") if block.scale is None else block.given(x.axes - 2)[i]
+        matrix = block.matrix(size, extent, torch.empty((0,) * x.axes, dtype=x.dtype))
+        product = along(writing, matrix.dense().to(x.dtype), product, axis, x.axes)
+    return product
 
 
 def _resized(
@@ -68,14 +102,16 @@ def _resized(
 def _nearest_places(block: blocks.Resize, x: Operand, y: Operand) -> list[list[int]] | None:
     """Of which old places the new ones are copies, if the sizes are known, and ONNX rounds to others than torch."""
     places, differ = [], False
-    for i, axis in enumerate((2, 3)):
+    for i, axis in enumerate(range(2, x.axes)):
         size, outputs = x.sizes[axis], y.sizes[axis]
         if size is None or outputs is None:
             return None
-        wanted = outputs if block.scale is None else block._given[i]
-        ours = [int(place) for place in block._sources(size, torch.float32, wanted)]
-        scale = np.float32(outputs) / np.float32(size) if block.scale is None else np.float32(block._given[i])
-        theirs = np.floor(np.arange(outputs, dtype=np.float32) / scale).clip(0, size - 1).astype(int).tolist()
+        extent = outputs if block.scale is None else block.given(x.axes - 2)[i]
+        ours = block.sources(size, extent, torch.empty((0,) * x.axes))
+        scale = np.float32(outputs) / np.float32(size)
+        scale = scale if block.scale is None else np.float32(block.given(x.axes - 2)[i])
+        half = np.float32(0.5 if block.mode == "nearest-exact" else 0)
+        theirs = np.floor((np.arange(outputs, dtype=np.float32) + half) / scale).clip(0, size - 1).astype(int).tolist()
         places.append(ours)
         differ = differ or ours != theirs
     return places if differ else None
@@ -156,7 +192,7 @@ def grid_sample(writing: Writing, block: blocks.GridSample, x: Operand, grid: Op
 
 @exports(blocks.AffineGrid)
 def affine_grid(writing: Writing, block: blocks.AffineGrid, x: Operand) -> Any:
-    places = writing.constant(block._places(torch.empty(0, dtype=x.dtype)))
+    places = writing.constant(block._places(torch.empty((0,) * x.axes, dtype=x.dtype)))
     y = writing.add("MatMul", places, writing.add("Transpose", x, perm=[0, 2, 1]))
     return writing.reshape(y, ["a0", *block.size, len(block.size)], copies=1)
 

@@ -3,60 +3,41 @@
 from typing import Any
 
 from blockprop import blocks
+from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call
 from blockprop.importers.graph import Value
 
 
-@aten("upsample_nearest2d", "upsample_bilinear2d")
+@aten(
+    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d",
+    "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d",
+    "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
+)  # fmt: skip
 def upsample(
     call: Call,
     output_size: Any = None,
     align_corners: bool = False,
     scale_factors: Any = None,
+    scales: float | None = None,
+    scales_d: float | None = None,
     scales_h: float | None = None,
     scales_w: float | None = None,
     **operand: Value,
 ) -> Value:
     (x,) = operand.values()
-    mode = "bilinear" if "bilinear" in call.operator else "nearest"
+    name = call.operator.split(".")[1].removeprefix("_upsample_").removeprefix("upsample_")
+    settings: dict[str, Any] = {
+        "mode": name.split("1")[0].split("2")[0].split("3")[0].replace("_", "-"),
+        "align_corners": align_corners,
+        "antialias": name.endswith("_aa"),
+    }
+    if any(scale is not None for scale in (scales, scales_d, scales_h, scales_w)):
+        raise UnsupportedError("a size together with scales")
     if output_size is None:
-        return call.add(blocks.Resize(scale=tuple(scale_factors), mode=mode, align_corners=align_corners), x)
+        return call.add(blocks.Resize(scale=tuple(scale_factors), **settings), x)
     sizes, others = call.sizes([0, 0, *output_size], x)
-    return call.add(blocks.Resize(sizes[2:], mode=mode, align_corners=align_corners), x, *others)
-
-
-@aten(
-    "upsample_nearest1d", "upsample_linear1d", "upsample_nearest3d", "upsample_trilinear3d", "upsample_bicubic2d",
-    "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
-    "_upsample_nearest_exact3d",
-)  # fmt: skip
-def resample(
-    call: Call,
-    output_size: Any = None,
-    align_corners: bool = False,
-    scale_factors: Any = None,
-    **operand: Value,
-) -> Value:
-    (x,) = operand.values()
-    name = call.operator.split(".")[1]
-    axes = tuple(range(2, x.axes))
-    settings: dict[str, Any] = {"mode": "nearest" if "nearest" in name else "cubic" if "cubic" in name else "linear"}
-    settings["coordinates"] = "align_corners" if align_corners else "half_pixel"
-    if "nearest" in name:
-        exact = "exact" in name
-        settings["nearest_mode"] = "round_prefer_ceil" if exact else "floor"
-        settings["coordinates"] = "half_pixel" if exact else "asymmetric"
-    others: tuple[Value, ...] = ()
-    if output_size is not None:
-        settings["sizes"], others = call.graph.formulas(output_size, x)
-    else:
-        settings["scales"] = tuple(scale_factors)
-    if name.endswith("_aa"):
-        settings |= {"antialias": True, "exclude_outside": True}
-    if "cubic" in name:
-        settings["cubic_coefficient"] = -0.5 if name.endswith("_aa") else -0.75
-    return call.add(blocks.Resample(axes=axes, **settings), x, *others)
+    return call.add(blocks.Resize(sizes[2:], **settings), x, *others)
 
 
 @aten("grid_sampler", "grid_sampler_2d")
