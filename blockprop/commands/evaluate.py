@@ -16,6 +16,7 @@ from blockprop.commands.inputs import (
 )
 from blockprop.commands.losses import loss_for, loss_of
 from blockprop.commands.measuring import facts_of, measure_section, measured, show_measures, write_figure, write_report
+from blockprop.commands.kinds import require_source
 from blockprop.commands.options import (
     SHIPPED,
     Blocks,
@@ -69,6 +70,7 @@ def evaluate(
     data = arguments[-1]
     network = one_network(first, named) or network_for_data(data)
     net = load_network(network, own_blocks, device)
+    require_source(net, data)
     net = seeing(net, network, preprocessing, bool(photos_of(data)), as_json)
     seen = sight_for(net, data, crop)
     examples, part, notes = examples_for(net, data, target=target, crop=crop)

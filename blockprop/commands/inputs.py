@@ -10,6 +10,7 @@ from PIL import Image
 
 from blockprop.commands.console import say_all
 from blockprop.commands.losses import task_of_network
+from blockprop.commands.kinds import as_taken, require_examples, require_pictures, require_source
 from blockprop.commands.options import SHIPPED, VARIABLE
 from blockprop.commands.preprocessing import seeing
 from blockprop.commands.sources import same_source
@@ -62,6 +63,7 @@ def open_network(
         network = from_onnx(path).to(device_named(device))
     else:
         network = load_network(path, own_blocks, device)
+    require_pictures(network)
     return seeing(network, path, preprocessing, quiet=quiet)
 
 
@@ -119,6 +121,7 @@ def examples_for(
     The data's own test part; or, if the network was trained on these data, what was held out then; or all.
     Raises DataError for a table if the network does not say how its columns become numbers.
     """
+    require_source(network, source)
     meta = network.meta
     if not meta.get("encoder") and is_table(source):
         raise DataError(
@@ -138,9 +141,10 @@ def examples_for(
         task=task_of_network(network),
         warn=False,
     )
+    require_examples(network, as_taken(network, data.train), source)
     if data.test is None:
-        return data.train, "all", (*data.notes, *([warning] if warning else []))
-    return data.test, "held out in training" if held_out else "test part", data.notes
+        return as_taken(network, data.train), "all", (*data.notes, *([warning] if warning else []))
+    return as_taken(network, data.test), "held out in training" if held_out else "test part", data.notes
 
 
 def pictures_for(network: Network, source: str, crop: str | None = None) -> dict[str, Any]:
@@ -167,7 +171,9 @@ def network_and_examples(
 ) -> tuple[Network, Dataset]:
     """A saved network with data as it was trained on them, or a new network for the data."""
     if is_saved_network(network):
-        net = seeing(load_network(network, own_blocks), network, preprocessing, bool(photos_of(source)))
+        net = load_network(network, own_blocks)
+        require_source(net, source)
+        net = seeing(net, network, preprocessing, bool(photos_of(source)))
         data, _, notes = examples_for(net, source, target=target)
     else:
         parts = read_data(source, target=target, seed=seed, warn=False)

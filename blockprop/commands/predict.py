@@ -18,6 +18,7 @@ from blockprop.commands.inputs import (
     network_for_data,
     network_for_photos,
 )
+from blockprop.commands.kinds import require_source
 from blockprop.commands.options import SHIPPED, Blocks, Device, Json, NetworkOption, PreprocessingOption, one_network
 from blockprop.commands.photos import notes_of_parts
 from blockprop.commands.picture_options import Crop
@@ -87,6 +88,8 @@ def predict(
         network = network_for_photos(photos) if photos else network_for_data(sources[0])
         say(f"the network is {network}; one before the data takes its place", as_json)
     net = with_one_output(load_network(network, own_blocks, device), output)
+    for source in sources:
+        require_source(net, source)
     net = seeing(net, network, preprocessing, bool(photos), as_json)
     if out is not None:
         out = place(out)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from blockprop.commands.inputs import is_saved_network, load_network, table_encoder
+from blockprop.commands.kinds import as_taken, require_examples, require_source
 from blockprop.commands.parsing import size_named
 from blockprop.commands.preprocessing import seeing
 from blockprop.commands.sources import name_of
@@ -64,6 +65,8 @@ class StartingPoint:
 
     def read(self, data: str, target: str | None, **settings: Any) -> Data:
         """The data as the network takes them: pictures of its size, a table with its columns, classes in its order."""
+        if self.saved is not None:
+            require_source(self.saved, data)
         meta = self.saved.meta if self.saved is not None else About()
         encoder = table_encoder(self.saved) if self.saved is not None else None
         settings |= self.pictures | {"target": target or meta.get("target")}
@@ -73,9 +76,14 @@ class StartingPoint:
             if encoder is None:
                 raise
             parts = read_data(data, encoder=encoder.for_other_labels(), **settings)  # if nothing else is wrong
-        names = tuple(meta.get("classes") or ())
-        test, validation = (None if part is None else in_order(part, names) for part in (parts.test, parts.validation))
-        return replace(parts, train=in_order(parts.train, names), test=test, validation=validation)
+        test, validation = (None if part is None else self._taken(part) for part in (parts.test, parts.validation))
+        return replace(parts, train=self._taken(parts.train), test=test, validation=validation)
+
+    def _taken(self, part: Dataset) -> Dataset:
+        """A part of the data with the classes in the network's order, and of the type that it takes."""
+        if self.saved is None:
+            return part
+        return as_taken(self.saved, in_order(part, tuple(self.saved.meta.get("classes") or ())))
 
     def network_for(self, data: Dataset, seed: int) -> tuple[Network, str | None]:
         """(the network for these data, the name of its last layer if that is new)."""
@@ -83,6 +91,7 @@ class StartingPoint:
             blocks = blocks_in(self.own_blocks) if self.own_blocks else None
             return build_network(self.spec, data.shape, data.output_count, seed, blocks), None
         network, layer = self.saved, None
+        require_examples(network, data, data.name)
         if _says_other_things(network, data):
             layer = head_of(network).layer.name
             network = with_outputs(_for_examples(network, self.pictures.get("sight"), data), data.output_count)

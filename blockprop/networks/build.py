@@ -7,7 +7,19 @@ from pathlib import Path
 
 import torch
 
-from blockprop.blocks import Add, Affine, BatchNorm2d, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU
+from blockprop.blocks import (
+    Add,
+    Affine,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Embedding,
+    Flatten,
+    GlobalAvgPool,
+    Linear,
+    MaxPool2d,
+    ReLU,
+)
 from blockprop.engine.about import About
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network, Sequential
@@ -215,6 +227,11 @@ def blocks_in(file: str | os.PathLike[str]) -> dict[str, type[Block]]:
     return kinds
 
 
+def looks_up(network: Network) -> bool:
+    """Whether its input holds whole numbers: those of rows in a table."""
+    return any(isinstance(node.block, Embedding) and set(network.inputs) & set(node.inputs) for node in network.nodes)
+
+
 def require_fit(network: Network, spec: str, shape: tuple[int, ...], outputs: int) -> None:
     """Runs one example of zeros, and wants one row of outputs."""
     if len(network.inputs) != 1 or len(network.outputs) != 1:
@@ -222,7 +239,8 @@ def require_fit(network: Network, spec: str, shape: tuple[int, ...], outputs: in
         raise SettingError(f"{spec}: expected a network with one input and one output, this one has {ends}")
     weight = next((tensor for tensor in network.state.values() if tensor.is_floating_point()), torch.empty(0))
     try:
-        y = network(torch.zeros(1, *shape, dtype=weight.dtype, device=weight.device))
+        dtype = torch.int64 if looks_up(network) else weight.dtype
+        y = network(torch.zeros(1, *shape, dtype=dtype, device=weight.device))
     except BlockpropError as error:
         raise SettingError(f"{spec}: the network cannot take examples of shape {shape} ({error})") from error
     except Exception as error:  # whatever the user's blocks raise
