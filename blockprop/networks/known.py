@@ -49,7 +49,7 @@ def class_names(of: str) -> tuple[str, ...]:
 
 
 def recognized(network: Network, file: StrPath | None = None) -> Facts | None:
-    """What is known of a network, by its graph and weights; or of its file, by the file's SHA-256. None if nothing is.
+    """What is known of a network, by its weights and their order; or of its file, by SHA-256; else None.
 
     network: without preprocessing in front.
     """
@@ -76,21 +76,26 @@ def _published_as(file: Path) -> str | None:
 
 
 def digest(network: Network) -> str:
-    """16 hexadecimal digits of a network's graph, settings and weights.
+    """16 hexadecimal digits of a network's weights, and of which layer with weights follows which.
 
-    Names and order of its nodes, its meta, and the types in which its numbers are stored do not count: weights are
-    compared in half precision. The digest of a node is one of its block and of the digests of its inputs.
+    Names and order of its nodes, its meta, the types in which its numbers are stored, and blocks without weights do not
+    count, but for those between an input and the first layer, which may be preprocessing: so neither a softmax at the
+    end nor the spelling of an exporter matters. Weights are compared in half precision.
     """
-    sums = {name: f"input {i}" for i, name in enumerate(network.inputs)}
+    behind: dict[str, frozenset[str]] = {name: frozenset({f"input {i}"}) for i, name in enumerate(network.inputs)}
     for node in network.nodes:
-        whole = _node_digest(node, [sums[key] for key in node.inputs])
-        sums |= {key: f"{whole} {i}" for i, key in enumerate(node.keys)}
-    return hashlib.sha256(json.dumps([sums[name] for name in network.outputs]).encode()).hexdigest()[:16]
+        before = frozenset[str]().union(*(behind[key] for key in node.inputs))
+        if node.inputs and (node.block.parameters or any(name.startswith("input") for name in before)):
+            place = "" if node.block.parameters else "input "
+            before = frozenset({place + _node_digest(node, sorted(before))})
+        behind |= dict.fromkeys(node.keys, before)
+    ends = sorted(frozenset[str]().union(*(behind[name] for name in network.outputs)))
+    return hashlib.sha256(json.dumps(ends).encode()).hexdigest()[:16]
 
 
 def _node_digest(node: Node, inputs: list[str]) -> str:
     block = node.block
-    told = [type(block).__name__, plain(block.settings, node.name), inputs]
+    told = [type(block).__name__, None if block.parameters else plain(block.settings, node.name), inputs]
     whole = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for name, tensor in sorted((block.parameters | block.buffers).items()):
         whole.update(json.dumps([name, list(tensor.shape)]).encode())
@@ -104,25 +109,21 @@ def _in_half(tensor: Tensor) -> Any:
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-_SQUEEZENET = ("SqueezeNet 1.1 of DeepScale", PREPROCESSING["squeezenet1_1"], "imagenet")
-_GOOGLENET = ("GoogLeNet of BVLC", PREPROCESSING["googlenet"], "imagenet")
 KNOWN: dict[str, tuple[str, dict[str, Any], str]] = {
-    "b17a79ed954f75a2": _SQUEEZENET,  # with the softmax
-    "32eb6cc120534082": _SQUEEZENET,
-    "9facda4e4a6ffbfe": _GOOGLENET,  # with the softmax
-    "ce3d57e412113e7a": _GOOGLENET,
-    "063b6e1e86e842c7": ("ResNet-20 for CIFAR-10", PREPROCESSING["resnet20_cifar10"], "cifar10"),
-    "88eb2808e22e0b44": (
+    "1b55c8f9611744ef": ("SqueezeNet 1.1 of DeepScale", PREPROCESSING["squeezenet1_1"], "imagenet"),
+    "0ed37740b92160ed": ("GoogLeNet of BVLC", PREPROCESSING["googlenet"], "imagenet"),
+    "06ec0e48f69eed26": ("ResNet-20 for CIFAR-10", PREPROCESSING["resnet20_cifar10"], "cifar10"),
+    "d6ce138a6b2d26b7": (
         "the MNIST network of the ONNX model zoo",
         {"size": (28, 28), "shorter_side": 28, "range": 255.0, "channels": "gray"},
         "digits",
     ),
-    "2b3fe604647cb466": (
+    "9fa0bdbfdc888022": (
         "the CIFAR-10 network of PyTorch's tutorial, as in Windows Machine Learning",
         {"size": (32, 32), "shorter_side": 32, "mean": 0.5, "scale": 0.5},
         "cifar10",
     ),
-    "10b9556946c07141": (
+    "0b30c87503bef75b": (
         "UltraFace RFB-320",
         {"size": (240, 320), "shorter_side": 240, "range": 255.0, "mean": 127.0, "scale": 128.0},
         "",

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from blockprop import Node, Sequential, from_onnx, pretrained
-from blockprop.blocks import Add, Conv2d, Linear, ReLU
+from blockprop.blocks import Add, Affine, Conv2d, Linear, ReLU, Softmax
 from blockprop.engine.network import Network
 from blockprop.networks import known
 from blockprop.networks.known import KNOWN, class_names, digest, imagenet_classes, recognized
@@ -36,10 +36,18 @@ def two_paths(names: tuple[str, ...] = ("a", "b", "sum"), swapped: bool = False,
         lambda: two_paths().to(dtype=torch.float64),
         lambda: two_paths().to(dtype=torch.float16),
         lambda: _channels_last(two_paths()),
+        lambda: Network([*two_paths().nodes, Node("end", ReLU(), ("sum",)), Node("share", Softmax(), ("end",))]),
     ],
 )
 def test_names_order_and_storage_do_not_count(same: Callable[[], Network]) -> None:
     assert digest(same()) == digest(two_paths())
+
+
+def _from(network: Network, source: str) -> list[Node]:
+    return [
+        Node(node.name, node.block, tuple(source if key == "x" else key for key in node.inputs))
+        for node in network.nodes
+    ]
 
 
 def _channels_last(network: Network) -> Network:
@@ -53,13 +61,14 @@ def _channels_last(network: Network) -> Network:
     "other",
     [
         lambda: two_paths(change=0.01),
-        lambda: Network([*two_paths().nodes, Node("end", ReLU(), ("sum",))]),
+        lambda: Network([Node("less", Affine(shift=-0.5), ("x",)), *_from(two_paths(), "less")]),
+        lambda: Network([Node("less", Affine(shift=-0.4), ("x",)), *_from(two_paths(), "less")]),
         lambda: Network(two_paths().nodes[:1]),
-        lambda: Network([*two_paths().nodes[:2], Node("sum", Add(), ("b", "b"))]),
+        lambda: Network([*two_paths().nodes[:2], Node("sum", Add(), ("b", "b"))], outputs=("sum",)),
         lambda: Sequential(Linear(3, 3)),
     ],
 )
-def test_graph_and_weights_count(other: Callable[[], Network]) -> None:
+def test_weights_their_order_and_what_is_in_front_count(other: Callable[[], Network]) -> None:
     assert digest(other()) != digest(two_paths())
 
 
