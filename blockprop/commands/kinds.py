@@ -36,7 +36,7 @@ def require_source(network: Network, source: str) -> None:
     if not (purpose := made_for(network)):
         return
     pictures = "pictures" in purpose
-    if Path(source).suffix.lower() in TABLES and not purpose.startswith(("tables", "rows", "sequences of")):
+    if Path(source).suffix.lower() in TABLES and not purpose.startswith(("tables", "rows")):
         raise _other(purpose, f"{source} is a table")
     if pictures:
         return
