@@ -14,9 +14,9 @@ from blockprop.commands.inputs import (
     photos_of,
     sight_for,
 )
+from blockprop.commands.kinds import require_source
 from blockprop.commands.losses import loss_for, loss_of
 from blockprop.commands.measuring import facts_of, measure_section, measured, show_measures, write_figure, write_report
-from blockprop.commands.kinds import require_source
 from blockprop.commands.options import (
     SHIPPED,
     Blocks,

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from blockprop.commands.console import say_all
-from blockprop.commands.losses import task_of_network
 from blockprop.commands.kinds import as_taken, require_examples, require_pictures, require_source
+from blockprop.commands.losses import task_of_network
 from blockprop.commands.options import SHIPPED, VARIABLE
 from blockprop.commands.preprocessing import seeing
 from blockprop.commands.sources import same_source
