@@ -37,6 +37,8 @@ ENTRIES = 14
 
 def run_command(settings: PictureSettings) -> None:
     """Make a picture, write it with all settings, and the page if wanted, and say what came out of it."""
+    if settings.told():
+        return
     around = _surroundings(settings)
     if around.resume and not states_of(around):
         raise SettingError(f"there is no state {around.state} to go on from; leave out --resume")

@@ -26,7 +26,17 @@ NetworkFile = Annotated[
         show_default=False,
     ),
 ]
-Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photographs: PNG, JPEG, TIFF, WebP, …")]
+PHOTOS = "Photographs: PNG, JPEG, TIFF, WebP, …"
+Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help=PHOTOS)]
+PhotosIfAny = Annotated[list[str] | None, typer.Argument(metavar="[PHOTO]...", help=PHOTOS)]
+TokensOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tokens",
+        metavar="5,17,3",
+        help="Tokens in place of pictures, for a network that takes such; or a text file, a row of them on a line.",
+    ),
+]
 LOOKED_AT = (
     "What is looked at: a class by name or number; top, top3: the likeliest; a node; node:channel; node:channel,y,x"
 )

@@ -97,6 +97,10 @@ class PictureSettings:
         """
         raise NotImplementedError
 
+    def told(self) -> bool:
+        """Whether what is asked for makes no picture, and was printed at once."""
+        return False
+
     def make(self, network: Network, around: Surroundings) -> Made:
         """The picture, from these settings alone."""
         raise NotImplementedError
@@ -112,7 +116,7 @@ class PictureSettings:
 
     def pictures_read(self) -> list[str]:
         """The pictures that it is made from."""
-        return list(getattr(self, "pictures", ()))
+        return list(getattr(self, "pictures", None) or ())
 
     @property
     def page(self) -> Path | None:
@@ -156,14 +160,14 @@ def required(kind: type[PictureSettings]) -> list[str]:
 
 
 def parameters(kind: type[PictureSettings]) -> list[inspect.Parameter]:
-    """The options and arguments of the command line; arguments have no default."""
+    """The options and arguments of the command line; an argument is left out only if its default is None."""
     defaults = {setting.name: setting.default for setting in fields(kind)}
     shown = []
     for name, annotation in _annotations(kind).items():
         option = option_of(annotation)
         if option is None or SETTING_ONLY in annotation.__metadata__:
             continue
-        has_default = not isinstance(option, ArgumentInfo) and defaults[name] is not MISSING
+        has_default = defaults[name] is None if isinstance(option, ArgumentInfo) else defaults[name] is not MISSING
         default = defaults[name] if has_default else inspect.Parameter.empty
         shown.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
     return shown

@@ -21,9 +21,10 @@ from blockprop.commands.inputs import (
 from blockprop.commands.kinds import require_source
 from blockprop.commands.options import SHIPPED, Blocks, Device, Json, NetworkOption, PreprocessingOption, one_network
 from blockprop.commands.photos import notes_of_parts
-from blockprop.commands.picture_options import Crop
+from blockprop.commands.picture_options import Crop, TokensOption
 from blockprop.commands.preprocessing import seeing
 from blockprop.commands.results import place
+from blockprop.commands.tokens import outputs_for_tokens
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.errors import NotFiniteError, SettingError, shape, suggestion
@@ -57,19 +58,20 @@ LEAST_NAME = 30
 
 def predict(
     data: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="[NETWORK] DATA",
             help=f"A saved network, by default {SHIPPED}, which come with blockprop; and photographs, folders of them, "
             "or data as for `train`.",
         ),
-    ],
+    ] = None,
     named: NetworkOption = None,
     top: Annotated[
         int | None, typer.Option(min=1, help="How many classes to name; by default 5 for photographs, or else 3.")
     ] = None,
     output: Annotated[str | None, typer.Option(help="Whose output to show, if the network has several.")] = None,
     preprocessing: PreprocessingOption = None,
+    tokens: TokensOption = None,
     crop: Crop = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv file for all predictions.")] = None,
     own_blocks: Blocks = None,
@@ -77,10 +79,13 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Say what a saved network makes of photographs or of the rows of a table."""
-    first, data = (data[0], data[1:]) if is_network(data[0]) else (None, data)
+    data = data or []
+    first, data = (data[0], data[1:]) if data and is_network(data[0]) else (None, data)
     network = one_network(first, named)
-    if not data:
-        raise SettingError(f"expected photographs or other data after the network {network}")
+    if not data and tokens is None:
+        raise SettingError("expected photographs or other data" + (f" after the network {network}" if network else ""))
+    if tokens is not None and (data or network is None):
+        raise SettingError("--tokens takes the place of data, and needs a network that takes tokens")
     notes: list[str] = []
     sources = [file for path in data for file in _files(path, notes)]
     photos = [source for source in sources if is_image(Path(source))]
@@ -100,6 +105,9 @@ def predict(
         told: list[str] = []
         rows += _predictions(source, net, count, crop, told)
         notes += [note if source in note or len(sources) == 1 else f"{source}: {note}" for note in told]
+    if tokens is not None:
+        outputs = outputs_for_tokens(net, tokens, notes)
+        rows = [_prediction(name, numbers, net, count) for name, numbers in outputs.items()]
     if photos and any("values" in row for row in rows):
         notes.append(NO_CLASSES)
     notes += notes_of_parts({row["example"]: row["seen"] for row in rows if "seen" in row})

@@ -20,13 +20,15 @@ from blockprop.commands.picture_options import (
     LookedAtEach,
     MethodNames,
     Output,
-    Photos,
+    PhotosIfAny,
     Samples,
     Side,
+    TokensOption,
 )
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.results import place
 from blockprop.commands.saliency_maps import MAP_CELL, look, method_names
+from blockprop.commands.tokens import say_which_tokens
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError, suggestion
 from blockprop.pictures.overlays import heat, limits, overlay
@@ -54,7 +56,7 @@ class SaliencySettings(PictureSettings):
     )
     least_pictures = 1
 
-    pictures: Photos
+    pictures: PhotosIfAny = None
     targets: LookedAtEach = None
     methods: MethodNames = None
     out: Annotated[
@@ -83,6 +85,7 @@ class SaliencySettings(PictureSettings):
     crop: Crop = None
     side: Side = None
     output: Output = None
+    tokens: Annotated[TokensOption, OPTION_ONLY] = None
     raw: Annotated[
         Path | None, typer.Option(help="A .npy file for the attribution, (channels, h, w)."), OPTION_ONLY
     ] = None
@@ -95,6 +98,10 @@ class SaliencySettings(PictureSettings):
         return {**SEEN_BEFORE, **called}
 
     def completed(self) -> Self:
+        if self.tokens is not None:
+            return self._completed_for_tokens()
+        if not self.pictures:
+            raise SettingError("expected photographs, or --tokens for a network that takes tokens")
         if self.raw is not None and self.raw.suffix != ".npy":
             raise SettingError(f"--raw writes a .npy file, not {self.raw}")
         out = picture_file(self.out, f"{Path(self.pictures[0]).stem}_saliency.png")
@@ -104,6 +111,25 @@ class SaliencySettings(PictureSettings):
         methods, targets = self.methods or ["gradient"], self.targets or ["top"]
         return replace(self, out=out, raw=raw, methods=methods, targets=targets)
 
+    def _completed_for_tokens(self) -> Self:
+        """SettingError for what goes with pictures alone."""
+        if self.pictures or self.out or self.raw or self.report:
+            raise SettingError("--tokens is explained in words: leave out photographs, --out, --raw and --report")
+        if (self.methods or ["gradient_times_input"]) != ["gradient_times_input"]:
+            raise SettingError("tokens are explained by gradient_times_input alone; leave out --method")
+        if self.network is None:
+            raise SettingError("--tokens needs a network that takes tokens: say which with --network")
+        return replace(self, targets=self.targets or ["top"])
+
+    def told(self) -> bool:
+        if self.tokens is None:
+            return False
+        targets = list(dict.fromkeys(self.targets or ["top"]))
+        say_which_tokens(
+            str(self.network), self.tokens, targets, self.output, self.own_blocks, self.device, self.as_json
+        )
+        return True
+
     def beside(self) -> list[Path]:
         return [self.raw] if self.raw else []
 
@@ -111,7 +137,7 @@ class SaliencySettings(PictureSettings):
         """Photographs beside what speaks for the target in them, a row each."""
         methods, targets = method_names(self.methods or ["gradient"]), list(dict.fromkeys(self.targets or ["top"]))
         self._require_one_map(methods, targets)
-        seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures]
+        seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures or ()]
         choice = (targets, self.output, self.samples, self.sigma, self.node, grid_named(self.grid), self.strict)
         looked = look(network, seen, methods, *choice, self.seed, around.quiet)
         strengths = [
@@ -132,7 +158,7 @@ class SaliencySettings(PictureSettings):
             raise SettingError(f"there is no kind of picture {self.kind!r}{suggestion(self.kind, KINDS)}")
         if self.kind != "sheet" or self.raw:
             what = "--raw" if self.raw else f"--as {self.kind}"
-            require_one("photograph", self.pictures, what)
+            require_one("photograph", self.pictures or (), what)
             require_one("method", methods, what)
             require_one("target", targets, what)
 
