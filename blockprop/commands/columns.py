@@ -45,4 +45,5 @@ def show_columns(encoder: TableEncoder, most: int | None = MOST_SHOWN) -> None:
 
 
 def _cut(text: str, width: int) -> str:
+    text = " ".join(text.split())  # in one line
     return text if len(text) <= width else text[: width - 1] + "…"

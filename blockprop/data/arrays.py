@@ -52,7 +52,11 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
         if size > 8 * LARGEST_SET:
             raise DataError(f"it would take {size} bytes of memory; {8 * LARGEST_SET} are allowed")
         with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+            arrays = {key: file[key] for key in file.files}
+        strange = [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]
+        if strange:
+            raise DataError(f"{strange[0]} is no array")
+        return arrays
     except Exception as error:  # a damaged archive can fail in many ways, with one meaning
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: expected a complete .npz file of plain arrays ({reason})") from None

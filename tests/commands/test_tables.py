@@ -187,3 +187,11 @@ def test_several_tables_are_told_apart(capsys: Output) -> None:
     result = run_json(capsys, "predict", "net.safetensors", "one.csv", "two.csv")
     assert result["notes"] == [f"{name}.csv: a: '{name}' was never seen (row 3)" for name in ("one", "two")]
     assert [row["example"] for row in result["predictions"]] == ["one.csv:2", "one.csv:3", "two.csv:2", "two.csv:3"]
+
+
+def test_numbers_to_predict_are_numbers_in_every_file(capsys: Output) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez("train.npz", x=x, y=x.sum(1))
+    run_json(capsys, "train", "train.npz", "--out", "net.safetensors", "--epochs", "2")
+    np.savez("new.npz", x=x[:8], y=np.array([1.0, 2.0] * 4))
+    assert "accuracy" not in run_json(capsys, "evaluate", "net.safetensors", "new.npz")

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -257,3 +258,12 @@ def test_idx_damaged_gz(mnist: Path) -> None:
         path.write_bytes(broken)
         with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz: "):
             read_data(path)
+
+
+def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez(path, y=np.arange(3))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x", b"text")
+    with pytest.raises(DataError, match=r"data\.npz: expected a complete \.npz file of plain arrays \(x is no array\)"):
+        read_data(path)

@@ -109,7 +109,7 @@ def test_an_encoder_of_another_version_is_refused() -> None:
 
 
 NUMBER = {"kind": "number", "name": "a", "mean": 0.0, "scale": 1.0, "missing": 0, "notes": []}
-NUMBER |= {"format": {"decimal": ".", "unit": ""}}
+NUMBER |= {"format": {"decimal": ".", "unit": "", "thousands": False}}
 TEXT = {"kind": "category", "name": "a", "missing": 0, "notes": []}
 
 
@@ -128,7 +128,7 @@ TEXT = {"kind": "category", "name": "a", "missing": 0, "notes": []}
         {"columns": [NUMBER | {"mean": "much"}]},
         {"columns": [NUMBER | {"kind": "sound"}]},
         {"columns": [NUMBER | {"name": 3}]},
-        {"columns": [NUMBER | {"format": {"decimal": ":", "unit": ""}}]},
+        {"columns": [NUMBER | {"format": {"decimal": ":", "unit": "", "thousands": False}}]},
         {"columns": [NUMBER | {"format": None}]},
         {"columns": [NUMBER], "target": 3},
         {"columns": [NUMBER], "target": "y", "classes": "ab"},
@@ -154,7 +154,7 @@ def test_what_is_no_number_counts_as_missing_and_is_said() -> None:
     x, notes = encoder.rows(pd.DataFrame({"age": cells, "color": "red"}, index=range(7, 14)))
     assert x[1:, 0].tolist() == [0] * 6
     assert notes[0] == "age: 'old' is no number and counts as missing (row 8)"
-    assert notes[-1] == "age: so it is with 1 more cells, 1 different ones"
+    assert notes[-1] == "age: so it is with 1 more such cells"
 
 
 def test_training_tables_that_cannot_be_used() -> None:
@@ -164,3 +164,10 @@ def test_training_tables_that_cannot_be_used() -> None:
         TableEncoder.fit(pd.DataFrame({"a": [1e308, -1e308]}))
     with pytest.raises(DataError, match=r"there is no column to learn from: 'a' \(left out: always '7'\)"):
         TableEncoder.fit(pd.DataFrame({"a": [7, 7]}))
+
+
+def test_thousands_that_training_did_not_have_are_said() -> None:
+    new = pd.DataFrame({"a": ["1,234", "1,234.5", "7"]}, index=[2, 3, 4])
+    for texts, said in ((["1", "2.5"], ["a: '1,234' (row 2) is read as 1234"]), (["1", "2,345", "1.5"], [])):
+        encoder = TableEncoder.fit(pd.DataFrame({"a": texts}))
+        assert encoder.rows(new).notes == said

@@ -105,7 +105,7 @@ def test_the_encoder_sees_only_the_training_rows(tmp_path: Path) -> None:
     assert data.train.x[:, 0].mean().item() == pytest.approx(0, abs=1e-6)
     assert torch.allclose(data.test.x[:, 1:], torch.tensor(1 / 14))
     assert sum("was never seen" in note for note in data.notes) == 5
-    assert data.notes[-1] == "c: so it is with 1 more cells, 1 different ones"
+    assert data.notes[-1] == "c: so it is with 1 more such cells"
     assert torch.equal(read_data(path, test_fraction=0.3, seed=1, warn=False).test.x, data.test.x)
 
 

@@ -50,11 +50,11 @@ class NumberColumn:
 
     def encode(self, cells: Cells, source: str) -> Encoded:
         """The column's numbers, standardized. Raises DataError for the other decimal mark."""
-        return _standardized(self, self.format.read(cells, source), cells, "is no number" + self._expected)
-
-    @property
-    def _expected(self) -> str:
-        return f" in {self.format.unit}" if self.format.unit else ""
+        values = self.format.read(cells, source)
+        unit = f" in {self.format.unit}" if self.format.unit else ""
+        encoded, notes = _standardized(self, values, cells, f"is no number{unit}")
+        read = [f"{self.name}: {cells.named(i)} is read as {values[i]:.15g}" for i in self.format.guessed(cells)]
+        return encoded, notes + _few(read)
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class TimeColumn:
     def becomes(self) -> str:
         """What it is, in a few words."""
         middle = np.datetime64(0, "s") + np.timedelta64(round(self.mean * 86400), "s")
-        return f"time ({self.format.pattern}), {middle} ± {self.scale:.4g} days"
+        return f"time like {self.format.example}, {middle} ± {self.scale:.4g} days"
 
     def encode(self, cells: Cells, source: str) -> Encoded:
         """The column's times, standardized."""
-        return _standardized(self, self.format.read(cells), cells, "is no such time")
+        return _standardized(self, self.format.read(cells), cells, f"is no time like {self.format.example}")
 
 
 def _standardized(column: NumberColumn | TimeColumn, values: np.ndarray, cells: Cells, wrong: str) -> Encoded:
@@ -184,22 +184,25 @@ class Speller:
         """Which cells are read in another spelling."""
         texts = [text_of(cell) for cell in cells.different]
         respelled = [i for i, text in enumerate(texts) if self.category(text) not in (text, None) and cells.counts[i]]
-        return [
-            f"{name}: {texts[i]!r} is read as {self.category(texts[i])!r} ({rows_named(cells.rows_of(i))})"
-            for i in respelled
-        ]
+        return _few(
+            [
+                f"{name}: {texts[i]!r} is read as {self.category(texts[i])!r} ({rows_named(cells.rows_of(i))})"
+                for i in respelled
+            ]
+        )
 
 
 def _notes(cells: Cells, indices: list[int], name: str, what: str) -> list[str]:
     """ "city: 'Paris' was never seen (row 3)", for some of the different cells; the others are counted."""
-    notes = [
-        f"{name}: {text_of(cells.different[i])!r} {what} ({rows_named(cells.rows_of(i))})" for i in indices[:NAMED]
-    ]
-    rest = indices[NAMED:]
-    if rest:
-        count = int(cells.counts[rest].sum())
-        notes.append(f"{name}: so it is with {count} more cells, {len(rest)} different ones")
-    return notes
+    return _few([f"{name}: {text_of(cells.different[i])!r} {what} ({rows_named(cells.rows_of(i))})" for i in indices])
+
+
+def _few(notes: list[str]) -> list[str]:
+    """The first of many alike notes, and how many more there are."""
+    rest = len(notes) - NAMED
+    return (
+        notes if rest <= 0 else [*notes[:NAMED], f"{notes[0].partition(':')[0]}: so it is with {rest} more such cells"]
+    )
 
 
 def _average(name: str, rows: np.ndarray) -> str:
@@ -232,7 +235,7 @@ def format_from_dict(saved: dict[str, Any]) -> NumberFormat:
     """The number format that `dataclasses.asdict` made plain data of. ValueError, KeyError or TypeError."""
     if saved["decimal"] not in (".", ","):
         raise ValueError(f"decimal {saved['decimal']!r}")
-    return NumberFormat(saved["decimal"], _text(saved["unit"]))
+    return NumberFormat(saved["decimal"], _text(saved["unit"]), bool(saved["thousands"]))
 
 
 def texts(saved: Any) -> tuple[str, ...]:

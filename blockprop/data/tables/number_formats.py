@@ -6,7 +6,7 @@ A column decides once, in training.
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,10 +24,14 @@ DECIMALS = {"point": ".", "comma": ","}
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How a column writes its numbers. decimal: "." or ",". unit: what stands at its numbers, such as "€" or "kg"."""
+    """How a column writes its numbers. decimal: "." or ",". unit: what stands at its numbers, such as "€" or "kg".
+
+    thousands: whether it has commas, or points, between thousands.
+    """
 
     decimal: str = "."
     unit: str = ""
+    thousands: bool = False
 
     def read(self, cells: Cells, source: str) -> np.ndarray:
         """What each of the different cells is; NaN for what is no number, or one of another unit.
@@ -48,6 +52,18 @@ class NumberFormat:
             values[index] = value
         return values
 
+    def guessed(self, cells: Cells) -> list[int]:
+        """Which of the different cells, such as "1,234", are numbers with thousands, where training had none such."""
+        return [] if self.thousands else [i for i in self._marked(cells) if None not in (cells.numbers[i] or ())]
+
+    def with_thousands(self, cells: Cells) -> "NumberFormat":
+        """The same, which knows whether these cells have marks between thousands."""
+        return replace(self, thousands=bool(self._marked(cells)))
+
+    def _marked(self, cells: Cells) -> list[int]:
+        mark = "," if self.decimal == "." else "."
+        return [i for i, number in enumerate(cells.numbers) if number is not None and mark in str(cells.different[i])]
+
     def fits(self, unit: str) -> bool:
         """Whether numbers with this unit are of this column: its own, or none unless that makes it another number."""
         return unit == self.unit or (unit == "" and not SCALES.fullmatch(self.unit))
@@ -61,7 +77,8 @@ def number_format(cells: Cells, decimal: str | None, source: str) -> NumberForma
 
     decimal: "." or "," if other columns say which. Raises DataError if nothing says what "1,234" is.
     """
-    return NumberFormat(_decimal(cells, decimal, source), _usual_unit(units_of(cells)))
+    found = NumberFormat(_decimal(cells, decimal, source), _usual_unit(units_of(cells)))
+    return found.with_thousands(cells)
 
 
 def units_of(cells: Cells) -> Counter[str]:

@@ -37,6 +37,11 @@ class TimeFormat:
         """
         return self.days(cells.different)
 
+    @property
+    def example(self) -> str:
+        """How the last minute of a year is written."""
+        return "2024-12-31" if self.pattern == ISO else pd.Timestamp("2024-12-31 23:59").strftime(self.pattern)
+
     def days(self, cells: Sequence[Cell]) -> np.ndarray:
         """The same of some cells."""
         days = np.full(len(cells), np.nan)
