@@ -30,6 +30,7 @@ from blockprop.commands.options import (
 )
 from blockprop.commands.picture_options import Crop
 from blockprop.commands.preprocessing import seeing
+from blockprop.commands.results import place
 from blockprop.commands.sources import name_of
 from blockprop.data.reading import NAMES as DATA_NAMES
 from blockprop.errors import SettingError
@@ -65,6 +66,7 @@ def evaluate(
     first = arguments[0] if len(arguments) == 2 else None
     if named is None and first is None and is_network(arguments[0]) and arguments[0] not in DATA_NAMES:
         raise SettingError(f"expected data after the network {arguments[0]}")
+    report = report and place(report)
     if report is not None:
         require_writable(report / "index.html")
     data = arguments[-1]

@@ -18,6 +18,8 @@ from blockprop.training.rate_finder import RateCurve
 from blockprop.visualize.attribution.sanity import SanityRecord
 from blockprop.visualize.running import PictureRecord
 
+LEAST_EPOCHS = 5
+"""As many epochs make a curve of their own."""
 MOST_NAMES = 24
 """As many layers stand by name below a curve; of more, every second, third … one does."""
 
@@ -38,8 +40,9 @@ class StepRecord(Protocol):
 
 
 def learning_curves(records: Iterable[StepRecord]) -> Figure:
-    """Training loss (steps faint, their running mean strong), validation loss, and validation accuracy if there is any.
+    """Training loss (steps faint, epochs strong), validation loss, and validation accuracy if there is any.
 
+    Of fewer than 5 epochs the strong line is a running mean over the steps.
     The loss is on a logarithmic scale if it spans more than a factor of 10. Raises SettingError without records.
     """
     records = list(records)
@@ -52,7 +55,11 @@ def learning_curves(records: Iterable[StepRecord]) -> Figure:
     figure, panels = styled(9 if rated else 5.5, 3.4, columns=2 if rated else 1)
     axes = panels[0]
     axes.plot(steps, losses, color=PALETTE[0], alpha=0.25, linewidth=0.8, marker="o" if len(steps) == 1 else "")
-    axes.plot(steps, _running_mean(losses, max(1, len(losses) // 25)), color=PALETTE[0], label="training")
+    of_epochs = [(record.step, getattr(record, "training_value", None)) for record in records]
+    epoch_losses = [(step, value) for step, value in of_epochs if value is not None]
+    smooth = [*zip(steps, _running_mean(losses, max(1, len(losses) // 25)), strict=True)]
+    strong = epoch_losses if len(epoch_losses) >= LEAST_EPOCHS else smooth
+    axes.plot(*zip(*strong, strict=True), color=PALETTE[0], label="training")
     if tested:
         axes.plot(*zip(*tested, strict=True), color=PALETTE[1], marker="o", markersize=3.5, label="validation")
         axes.legend(**LEGEND)

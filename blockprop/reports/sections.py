@@ -60,7 +60,8 @@ def learning_section(records: Sequence[Record], note: str = "") -> Section:
     """The learning curves. note: a sentence about what validated them."""
     text = Markup(
         "Each step takes one mini-batch through the network, and back: "
-        "<i>W</i> ← <i>W</i> − <i>μ</i> ∂<i>L</i>/∂<i>W</i>. Faint: the loss of each batch; strong: its running mean. "
+        "<i>W</i> ← <i>W</i> − <i>μ</i> ∂<i>L</i>/∂<i>W</i>. Faint: the loss of each batch; strong: of each epoch, "
+        "or a running mean. "
     )
     return Section("Learning", text + note, [Picture(svg(learning_curves(records)))])
 

@@ -57,7 +57,7 @@ def find_rate(
     if not (0 < lowest < highest < math.inf and steps >= 3):
         raise SettingError(f"expected 0 < lowest < highest and at least 3 steps, came {lowest}, {highest} and {steps}")
     factor = (highest / lowest) ** (1 / (steps - 1))
-    count = len(batch_sizes(len(pair(data)[0]), settings.get("batch_size", 64)))
+    count = len(batch_sizes(len(pair(data)[0]), settings.get("batch_size", 64) * settings.get("accumulate", 1)))
 
     def scheduler(optimizer: torch.optim.Optimizer) -> Any:
         for group in optimizer.param_groups:

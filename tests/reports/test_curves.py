@@ -33,6 +33,18 @@ def test_learning_curves_show_raw_and_smoothed_loss() -> None:
     assert "1 epoch)" in axes.get_xlabel()
 
 
+def test_the_strong_line_is_that_of_whole_epochs_in_which_a_small_batch_counts_less() -> None:
+    """Batches of 64 and of 2: the epoch's value is near that of the large one."""
+    records = []
+    for epoch in range(1, 7):
+        records += [Record(2 * epoch - 1, 12, epoch, 1.0, 0.1, 0.0)]
+        records += [Record(2 * epoch, 12, epoch, 5.0, 0.1, 0.0, ends_epoch=True, training_value=(64 + 10) / 66)]
+    for count, expected in ((12, [74 / 66] * 6), (8, None)):
+        _, strong = learning_curves(records[:count]).axes[0].lines
+        assert expected is None or strong.get_ydata() == pytest.approx(expected)
+        assert len(strong.get_xdata()) == (6 if expected else 8)
+
+
 def test_learning_curves_are_logarithmic_beyond_a_decade_and_skip_what_is_not_finite() -> None:
     steps = [Step(i, 10 ** (-i / 20)) for i in range(60)]
     steps[30].value = math.nan
