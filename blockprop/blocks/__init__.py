@@ -142,6 +142,9 @@ from blockprop.blocks.transforms import Jitter as Jitter
 from blockprop.blocks.transforms import Noise as Noise
 from blockprop.blocks.transforms import RandomAffine as RandomAffine
 from blockprop.blocks.transforms import RandomCrop as RandomCrop
+from blockprop.blocks.trees import Trees as Trees
+from blockprop.blocks.vectors import PairwiseCoupling as PairwiseCoupling
+from blockprop.blocks.vectors import SquaredDistances as SquaredDistances
 from blockprop.engine.block import Block as _Block
 
 BLOCKS: dict[str, type[_Block]] = {

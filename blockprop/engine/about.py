@@ -51,6 +51,8 @@ class About(TypedDict, total=False):
     held_out: HeldOut
     """What was kept back from training."""
 
+    texts: list[str]
+    """Of an import: the texts for which the whole numbers stand that its inputs take in place of text."""
     notes: list[str]
     """Of an import: what is worth knowing before use, each a sentence: a size that is fixed, and by what."""
     parameter_names: dict[str, str]

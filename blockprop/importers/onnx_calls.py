@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,17 @@ from blockprop.importers.calls import Call
 from blockprop.importers.exact_sizes import FreeSizeError, Numbers, Quotient
 from blockprop.importers.graph import Flow, Graph, Known, Value
 from blockprop.importers.symbols import AxisSize, Symbol
+
+
+@dataclass(eq=False)
+class Texts:
+    """Texts, which no tensor holds, by their numbers: `names[codes]`, or the network's vocabulary if names is None."""
+
+    codes: Flow | Known
+    names: tuple[str, ...] | None = None
+    trained: ClassVar[bool] = False
+    tied: bool = False
+
 
 Input = Flow | Known | Numbers
 LARGEST_FOLD = 2**26
@@ -36,6 +48,8 @@ class State:
     folder: the model's   left: elements that may still be worked out
     ties: values computed from weights that have other uses
     untied: weights that became several, because blocks must hold them
+    notes: what is worth knowing of the network   classes: their names, if an operator labels them
+    vocabulary: the texts that the model knows, by which numbers stand for those of its inputs
     """
 
     def __init__(self, folder: Path = Path(), left: int = 2**28):
@@ -44,6 +58,17 @@ class State:
         self.untied: list[str] = []
         self.transposed: dict[int, Known] = {}
         self.kept: list[Tensor] = []
+        self.notes: list[str] = []
+        self.classes: list[str] = []
+        self.vocabulary: list[str] = []
+
+    def code_of(self, texts: Texts, text: str) -> int:
+        """The number that stands for the text; −1 if none does. The vocabulary grows."""
+        if texts.names is not None:
+            return texts.names.index(text) if text in texts.names else -1
+        if text not in self.vocabulary:
+            self.vocabulary.append(text)
+        return self.vocabulary.index(text)
 
     def take(self, count: int) -> bool:
         """Whether so many are allowed; they are taken then."""
@@ -140,6 +165,12 @@ class OnnxCall(Call):
         if isinstance(value, Flow) and value.known is None:
             raise UnsupportedError(self.unsettled(value))
         return super().constant(value)
+
+    def note(self, text: str) -> None:
+        """Note what is worth knowing about this node, for `network.meta["notes"]`."""
+        note = f"{self.name!r} ({self.operator}) is {text}"
+        if note not in self.state.notes:
+            self.state.notes.append(note)
 
     def is_computed(self, value: Input | None) -> bool:
         """Whether it depends on the network's inputs, so that no block can hold it as a weight."""

@@ -18,7 +18,7 @@ from tests.cases import CASES, Case
 from tests.conftest import DataFile
 
 RECURRENT = {"GRU", "LSTM", "RNN"}
-BY_THE_WAY = {"Embedding", "LayerNorm", "PReLU", "Parameter", "RMSNorm"}
+BY_THE_WAY = {"Trees", "Embedding", "LayerNorm", "PReLU", "Parameter", "RMSNorm"}
 """Blocks whose weights may have several axes, but stand in no product of matrices."""
 
 

@@ -72,8 +72,12 @@ def _meta(walk: "FinishedWalk", model: "Model") -> About:
     if walk.trials:
         first = next(iter(walk.trials.values()))[0]
         meta["shape"] = list(first[1:])
-    if notes := [*_fixed_sizes(walk), *_fixed_batches(walk, model)]:
+    if notes := [*_fixed_sizes(walk), *_fixed_batches(walk, model), *walk.interpreter.state.notes]:
         meta["notes"] = notes
+    if walk.interpreter.state.classes:
+        meta["classes"] = walk.interpreter.state.classes
+    if walk.interpreter.state.vocabulary:
+        meta["texts"] = walk.interpreter.state.vocabulary
     renamed = {here: title for here, title in walk.interpreter.graph.parameter_names.items() if here != title}
     if renamed:
         meta["parameter_names"] = renamed

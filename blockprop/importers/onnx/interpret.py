@@ -1,18 +1,20 @@
 """Walk over the operators of an ONNX model, and add blocks for them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 from torch import Tensor
 
 from blockprop.errors import BlockpropError, GraphError, SettingError, UnsupportedError
 from blockprop.importers.exact_sizes import FreeSizeError
 from blockprop.importers.graph import Flow, Graph
 from blockprop.importers.onnx import shape_arithmetic
-from blockprop.importers.onnx.model import Model, branches, describe, local_tensors, needed_nodes
-from blockprop.importers.onnx_calls import OnnxCall, State
+from blockprop.importers.onnx.model import Model, local_tensors
+from blockprop.importers.onnx.order import branches, describe, needed_nodes
+from blockprop.importers.onnx.shape_arithmetic import ARRANGEMENTS
+from blockprop.importers.onnx_calls import OnnxCall, State, Texts
 from blockprop.importers.onnx_operators.table import DOMAINS, Operator, attributes_of, find
 from blockprop.importers.problems import Problem
 from blockprop.saving.files import short
@@ -20,6 +22,8 @@ from blockprop.saving.files import short
 _MISSING: Any = object()
 """Stands for what an unsupported operator would have given, so that the walk can go on and find all of them."""
 LONGEST_NAME = 200
+MOVES = {*ARRANGEMENTS, "Identity", "Concat"}
+"""Operators that move elements, whatever they are."""
 RESERVED = ("inputs", "parameters")
 """What these names stand for in a network: all of them."""
 
@@ -42,14 +46,27 @@ class OnnxInterpreter:
     def run(self) -> list[Flow]:
         """The outputs. Operators that are not supported are collected in `problems`; then there is no output."""
         values: dict[str, Any] = dict(self.model.tensors)
-        values.update(zip(self.input_names, self.graph.inputs.values(), strict=True))
+        for name, flow in zip(self.input_names, self.graph.inputs.values(), strict=True):
+            values[name] = Texts(flow) if self.model.inputs[name].is_text else flow
         self._walk(self.model.nodes, values)
+        self._note_inputs()
         if self.problems:
             return []
         return [self._output(values[name], name) for name in self.model.outputs]
 
+    def _note_inputs(self) -> None:
+        names = [repr(self.input_names[name]) for name, given in self.model.inputs.items() if given.is_text]
+        if names:
+            text = f"{', '.join(names)} take{'s' * (len(names) == 1)} whole numbers in place of texts: "
+            text += f"{_numbered(self.state.vocabulary)}; another number is a text that the model does not know"
+            self.state.notes.append(text)
+
     def _output(self, value: Any, name: str) -> Flow:
         call = OnnxCall(self.graph, clean(name), "output", state=self.state)
+        if isinstance(value, Texts):
+            names = self.state.vocabulary if value.names is None else value.names
+            self.state.notes.append(f"the output {name!r} gives numbers in place of texts: {_numbered(names)}")
+            value = value.codes
         flow = call.tensor(value)
         return self.graph.lift(flow)
 
@@ -105,6 +122,8 @@ class OnnxInterpreter:
         schema = operator.schema
         if schema and not schema.min_input <= len(inputs) <= schema.max_input:
             raise GraphError(f"it takes {schema.min_input} to {schema.max_input} inputs, not {len(inputs)}")
+        if not node.domain.startswith("ai.onnx.ml") and any(isinstance(value, Texts) for value in inputs):
+            return self._of_texts(node, operator, inputs)
         attributes = attributes_of(node, operator)
         outputs = tuple(node.output)
         name = clean(node.name or next((output for output in outputs if output), node.op_type))
@@ -120,6 +139,16 @@ class OnnxInterpreter:
         result = operator.handler(call, *inputs, **attributes)
         return result if isinstance(result, tuple) else (result,)
 
+    def _of_texts(self, node: NodeProto, operator: Operator, inputs: list[Any]) -> tuple[Any, ...]:
+        """Texts are moved as their numbers are; what would look into them has no block."""
+        names = {value.names for value in inputs if isinstance(value, Texts)}
+        if node.op_type == "Cast" and attributes_of(node, operator)["to"] == TensorProto.STRING:
+            return (inputs[0],)
+        if node.op_type not in MOVES or len(names) > 1:
+            raise UnsupportedError("texts, which no tensor holds")
+        outputs = self._called(node, operator, [v.codes if isinstance(v, Texts) else v for v in inputs])
+        return tuple(Texts(output, next(iter(names))) for output in outputs)
+
     def _branch(self, node: NodeProto, inputs: list[Any], values: dict[str, Any]) -> tuple[Any, ...]:
         """The outputs of the branch that a constant condition chooses."""
         titles = {id(inputs[0]): "condition"}
@@ -134,6 +163,12 @@ class OnnxInterpreter:
         inside = {**values, **local_tensors(graph, self.model.folder)}
         self._walk(needed_nodes(graph.node, names, set(inside)), inside)
         return tuple(inside[name] for name in names)
+
+
+def _numbered(names: Sequence[str], most: int = 10) -> str:
+    """The texts with their numbers, as many as a sentence holds."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"{i} {name!r}" for i, name in enumerate(names[:most])) + rest
 
 
 def _titles(operator: Operator, inputs: list[Any]) -> dict[int, str]:

@@ -1,5 +1,6 @@
 """An ONNX file, read and checked: what a walk over its operators starts from. Nothing in the file is believed."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -10,11 +11,21 @@ import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
+from onnx import (
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    ValueInfoProto,
+)
 from torch import Tensor
 
 from blockprop.errors import BlockpropError, FormatError, GraphError, SettingError, UnsupportedError, suggestion
 from blockprop.importers.graph import MOST_NODES, Known
+from blockprop.importers.onnx.order import branches, describe, names_in, needed_nodes
+from blockprop.importers.onnx_calls import Texts
 from blockprop.importers.onnx_operators.table import DOMAINS
 from blockprop.importers.onnx_tensors import dtype_of, tensor_of
 from blockprop.saving.files import StrPath, require_file, short
@@ -28,7 +39,9 @@ class Given:
     """An input of the network. sizes: numbers, names of free sizes, None for free ones without a name."""
 
     dtype: torch.dtype
+    """Of an input of texts int64: numbers stand for them."""
     sizes: tuple[int | str | None, ...] | None
+    is_text: bool = False
 
 
 @dataclass
@@ -41,7 +54,7 @@ class Model:
     """
 
     nodes: list[NodeProto]
-    tensors: dict[str, Known]
+    tensors: dict[str, Any]
     inputs: dict[str, Given]
     outputs: list[str]
     opsets: dict[str, int]
@@ -158,14 +171,17 @@ def _check_functions(functions: Iterable[FunctionProto]) -> None:
             raise GraphError(f"the function {key[1]!r} consists of more than {MOST_NODES} nodes")
 
 
-def local_tensors(graph: GraphProto, folder: Path, fixed: Mapping[str, Tensor] | None = None) -> dict[str, Known]:
+def local_tensors(graph: GraphProto, folder: Path, fixed: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
     """The graph's own weights and constants: trained are those of real numbers, but for single numbers."""
     if graph.sparse_initializer:
         raise UnsupportedError("sparse tensors")
-    tensors: dict[str, Known] = {}
+    tensors: dict[str, Any] = {}
     for proto in graph.initializer:
         if proto.name in tensors:
             raise GraphError(f"two tensors are called {proto.name!r}")
+        if proto.data_type == TensorProto.STRING:
+            tensors[proto.name] = texts_of(proto)
+            continue
         tensor = tensor_of(proto, folder)
         tensors[proto.name] = Known(tensor, proto.name, trained=tensor.is_floating_point() and tensor.dim() > 0)
     for name, tensor in (fixed or {}).items():
@@ -173,63 +189,12 @@ def local_tensors(graph: GraphProto, folder: Path, fixed: Mapping[str, Tensor] |
     return tensors
 
 
-def needed_nodes(nodes: Iterable[NodeProto], outputs: Iterable[str], provided: set[str]) -> list[NodeProto]:
-    """The nodes that the outputs depend on, each after what it takes.
-
-    Raises GraphError for a value that two nodes provide, or none, and for a cycle.
-    """
-    makers: dict[str, int] = {}
-    nodes = list(nodes)
-    if len(nodes) > MOST_NODES:
-        raise GraphError(f"the graph has {len(nodes)} nodes; {MOST_NODES} are allowed")
-    for i, node in enumerate(nodes):
-        for name in node.output:
-            if name and (name in makers or name in provided):
-                raise GraphError(f"{name!r} is provided twice, by {describe(node)} and another")
-            makers[name] = i
-    makers.pop("", None)
-    taken = [[name for name in names_in(node) if name] for node in nodes]
-    order: dict[int, set[int]] = {}
-    waiting = [(name, None) for name in outputs]
-    while waiting:
-        name, taker = waiting.pop()
-        if name in makers:
-            maker = makers[name]
-            if maker not in order:
-                order[maker] = {makers[source] for source in taken[maker] if source in makers}
-                waiting += [(source, maker) for source in taken[maker]]  # type: ignore[misc]
-        elif name not in provided:
-            who = "an output of the graph" if taker is None else f"taken by {describe(nodes[taker])}"
-            raise GraphError(f"{name!r}, {who}, comes from nowhere{suggestion(name, [*makers, *provided])}")
-    if all(maker < taker for taker, sources in order.items() for maker in sources):
-        return [nodes[i] for i in sorted(order)]  # the usual case: the file has them in order
-    try:
-        return [nodes[i] for i in TopologicalSorter(order).static_order()]
-    except CycleError as error:
-        path = " -> ".join(describe(nodes[i]) for i in error.args[1][:6])
-        raise GraphError(f"the graph has a cycle: {path}") from None
-
-
-def names_in(node: NodeProto) -> list[str]:
-    """The values that a node takes, and those that its branches take from around it."""
-    names = list(node.input)
-    for graph in branches(node):
-        inner = {o for n in graph.node for o in n.output} | {t.name for t in graph.initializer}
-        inner |= {i.name for i in graph.input}
-        inside = [name for n in graph.node for name in names_in(n)] + [o.name for o in graph.output]
-        names += [name for name in inside if name not in inner]
-    return names
-
-
-def branches(node: NodeProto) -> list[GraphProto]:
-    """The graphs among the node's attributes."""
-    graphs = [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
-    return graphs + [g for a in node.attribute if a.type == AttributeProto.GRAPHS for g in a.graphs]
-
-
-def describe(node: NodeProto) -> str:
-    """The node as messages call it."""
-    return f"{node.name or (node.output[0] if node.output else '')!r} ({node.op_type})"
+def texts_of(proto: TensorProto) -> Texts:
+    """A tensor of texts."""
+    names = tuple(text.decode(errors="replace") for text in proto.string_data)
+    if math.prod(proto.dims) != len(names):
+        raise FormatError(f"the tensor {proto.name!r} of shape {list(proto.dims)} has {len(names)} texts")
+    return Texts(Known(torch.arange(len(names)).reshape(list(proto.dims)), proto.name), names)
 
 
 def _shared(nodes: list[NodeProto], outputs: Iterable[str]) -> set[str]:
@@ -250,13 +215,14 @@ def _given(value: ValueInfoProto) -> Given:
     if kind != "tensor_type":
         raise UnsupportedError(f"the input {value.name!r} is no tensor, but a {_kind(value.type)}")
     tensor = value.type.tensor_type
-    dtype = dtype_of(tensor.elem_type)
+    is_text = tensor.elem_type == TensorProto.STRING
+    dtype = torch.int64 if is_text else dtype_of(tensor.elem_type)
     if not tensor.HasField("shape"):
-        return Given(dtype, None)
+        return Given(dtype, None, is_text)
     sizes = tuple(_size(dim) for dim in tensor.shape.dim)
     if len(sizes) > 8:
         raise UnsupportedError(f"the input {value.name!r} has {len(sizes)} axes")
-    return Given(dtype, sizes)
+    return Given(dtype, sizes, is_text)
 
 
 def _size(dim: Any) -> int | str | None:

@@ -18,7 +18,7 @@ from blockprop.importers.symbols import Symbol
 
 Array = Any
 _FUNCTIONS: dict[str, Callable[..., Any]] = {}
-_ARRANGEMENTS = {
+ARRANGEMENTS = {
     "Gather",
     "Slice",
     "Split",
@@ -37,7 +37,7 @@ def computed(name: str, inputs: Sequence[Any], attributes: dict[str, Any], versi
     function = _FUNCTIONS.get(name)
     if function is None or not any(isinstance(value, Numbers) for value in inputs):
         return None
-    if name in _ARRANGEMENTS and not isinstance(inputs[0], Numbers):
+    if name in ARRANGEMENTS and not isinstance(inputs[0], Numbers):
         return None  # something else is arranged by sizes
     operands = [None if value is None else exact_sizes.numbers_of(value) for value in inputs]
     if any(operand is None and value is not None for operand, value in zip(operands, inputs, strict=True)):

@@ -224,9 +224,9 @@ def _with_shapes(model: Model, sizes: Mapping[str, Any]) -> dict[str, Given]:
                 raise SettingError(f"the input {name!r} has {len(input.sizes)} axes, came {tuple(wanted)}")
             axes = input.sizes or (None,) * len(wanted)
             names = [f"axis {axis} of {name!r}" if size is None else size for axis, size in enumerate(axes)]
-            inputs[name] = Given(input.dtype, tuple(names))
+            inputs[name] = Given(input.dtype, tuple(names), input.is_text)
         elif input.sizes is None:
-            inputs[name] = Given(input.dtype, _guessed(model, name))
+            inputs[name] = Given(input.dtype, _guessed(model, name), input.is_text)
     return inputs
 
 

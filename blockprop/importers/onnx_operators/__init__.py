@@ -5,7 +5,9 @@ from blockprop.importers.onnx_operators import (
     arithmetic,
     constants,
     convolving,
+    features,
     indexing,
+    linear_models,
     normalizing,
     padding,
     pooling,
@@ -14,6 +16,8 @@ from blockprop.importers.onnx_operators import (
     reducing,
     resizing,
     shaping,
+    trees,
+    vectors,
     withdrawn,
 )
 
@@ -22,7 +26,9 @@ __all__ = [
     "arithmetic",
     "constants",
     "convolving",
+    "features",
     "indexing",
+    "linear_models",
     "normalizing",
     "padding",
     "pooling",
@@ -31,5 +37,7 @@ __all__ = [
     "reducing",
     "resizing",
     "shaping",
+    "trees",
+    "vectors",
     "withdrawn",
 ]
