@@ -31,6 +31,10 @@ class Texts:
     tied: bool = False
 
 
+class Several(list[Any]):
+    """A sequence of tensors, or an optional one that is there (one) or not (none)."""
+
+
 Input = Flow | Known | Numbers
 LARGEST_FOLD = 2**26
 """Elements of a constant that is worked out at import; a larger one stays in the network."""

@@ -40,6 +40,11 @@ def dtype_of(number: int) -> torch.dtype:
     return _DTYPES[number]
 
 
+def number_of(dtype: torch.dtype) -> int:
+    """ONNX' number of torch's type."""
+    return next(number for number, known in _DTYPES.items() if known == dtype)
+
+
 def tensor_of(proto: TensorProto, folder: Path) -> Tensor:
     """The tensor, from the file itself or from the one beside it that it names. FormatError if it is damaged."""
     dtype = dtype_of(proto.data_type)

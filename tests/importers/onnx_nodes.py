@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 import torch
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, OptionalProto, SequenceProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from blockprop.engine.network import Network
@@ -45,9 +45,8 @@ def node_cases() -> dict[str, Case]:
         names = [given.name for given in each.model.graph.input]
         try:
             tensors = dict(zip(names, map(tensor_of, inputs), strict=True))
-            cases[each.name] = Case(
-                each.name, _operator(each.name, each.model), each.model, tensors, [tensor_of(y) for y in outputs]
-            )
+            expected = [tensor_of(part) for y in outputs for part in (y if isinstance(y, list) else [y])]
+            cases[each.name] = Case(each.name, _operator(each.name, each.model), each.model, tensors, expected)
         except (TypeError, ValueError):  # sequences, text, numbers of 4 and 8 bits
             continue
     return cases
@@ -56,11 +55,14 @@ def node_cases() -> dict[str, Case]:
 def _operator(name: str, model: ModelProto) -> str:
     if "_expanded" in name:
         return "expanded"
-    return model.graph.node[0].op_type if len(model.graph.node) == 1 else "several"
+    node = model.graph.node[0]
+    return ".".join(filter(None, (node.domain, node.op_type))) if len(model.graph.node) == 1 else "several"
 
 
 def tensor_of(value: Any) -> Tensor:
     """An array, number or TensorProto as a tensor; TypeError if torch has no such numbers."""
+    if isinstance(value, list | SequenceProto | OptionalProto | type(None)):
+        raise TypeError("a sequence")
     array = numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)

@@ -21,7 +21,11 @@ REFUSED = {
     r"scatter.*(mul|max|min)": "ScatterElements and ScatterND can add, and no more",
     r"reduce_(max|min)_empty_set": "there is no largest of no elements",
     r"col2im_5d": "Fold is for pictures",
-    r"if_(seq|opt)|identity_(sequence|opt)": "sequences and optional values",
+    r"identity_(sequence|opt)|sequence_map": "sequences as inputs",
+    r"optional_get_element_(optional|seq)|has_element_(tensor|optional)": "sequences as inputs, or optional ones",
+    r"bernoulli": "drawn at random",
+    r"scan_sum": "the first version of Scan, of batches",
+    r"dynamicquantizelinear": "quantized numbers",
 }
 """What is refused, by name of the case, and why; the importer says so, too."""
 

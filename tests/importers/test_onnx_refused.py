@@ -207,14 +207,12 @@ def test_the_place_of_a_node_in_a_branch(tmp_path: Path) -> None:
         from_onnx(written(proto, tmp_path))
 
 
-def test_loops_and_sequences_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match=r"Loop \(opset 17\): no block"):
-        from_onnx(written(chain([node("Loop", "x", "x")], ["x"], ["y"]), tmp_path))
+def test_inputs_that_are_no_tensors(tmp_path: Path) -> None:
     proto = chain([node("Relu", "x")], ["x"], ["y"])
     proto.graph.input[0].type.sequence_type.elem_type.tensor_type.elem_type = TensorProto.FLOAT
     with pytest.raises(UnsupportedError, match="'x' is no tensor, but a sequence"):
         from_onnx(written(proto, tmp_path))
     proto = chain([node("Relu", "x")], ["x"], ["y"])
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
-    with pytest.raises(UnsupportedError, match="Relu .opset 17.: texts, which no tensor holds"):
+    with pytest.raises(UnsupportedError, match=r"Relu \(opset 17\): texts, which no tensor holds"):
         from_onnx(written(proto, tmp_path))

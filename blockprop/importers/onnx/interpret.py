@@ -11,10 +11,12 @@ from blockprop.errors import BlockpropError, GraphError, SettingError, Unsupport
 from blockprop.importers.exact_sizes import FreeSizeError
 from blockprop.importers.graph import Flow, Graph
 from blockprop.importers.onnx import shape_arithmetic
-from blockprop.importers.onnx.model import Model, local_tensors
-from blockprop.importers.onnx.order import branches, describe, needed_nodes
+from blockprop.importers.onnx.bodies import Unfinished
+from blockprop.importers.onnx.control import CONTROLS, defined
+from blockprop.importers.onnx.model import Model
+from blockprop.importers.onnx.order import describe
 from blockprop.importers.onnx.shape_arithmetic import ARRANGEMENTS
-from blockprop.importers.onnx_calls import OnnxCall, State, Texts
+from blockprop.importers.onnx_calls import OnnxCall, Several, State, Texts
 from blockprop.importers.onnx_operators.table import DOMAINS, Operator, attributes_of, find
 from blockprop.importers.problems import Problem
 from blockprop.saving.files import short
@@ -22,6 +24,12 @@ from blockprop.saving.files import short
 _MISSING: Any = object()
 """Stands for what an unsupported operator would have given, so that the walk can go on and find all of them."""
 LONGEST_NAME = 200
+CONTROL_TITLES = {"If": ("condition",), "Loop": ("trip count", "condition"), "Scan": ()}
+SEQUENCES = {
+    *("SequenceAt", "SequenceInsert", "SequenceErase", "SequenceLength", "ConcatFromSequence", "Identity"),
+    *("Optional", "OptionalHasElement", "OptionalGetElement"),
+}
+"""Operators that take sequences of tensors."""
 MOVES = {*ARRANGEMENTS, "Identity", "Concat"}
 """Operators that move elements, whatever they are."""
 RESERVED = ("inputs", "parameters")
@@ -40,6 +48,7 @@ class OnnxInterpreter:
         self.input_names = {name: f"{name}#2" if name in RESERVED else name for name in trials}
         self.graph = Graph({self.input_names[name]: tensors for name, tensors in trials.items()})
         self.state = State(model.folder)
+        self.opsets = model.opsets
         self.problems: list[Problem] = []
         self.steps = 0
 
@@ -48,11 +57,19 @@ class OnnxInterpreter:
         values: dict[str, Any] = dict(self.model.tensors)
         for name, flow in zip(self.input_names, self.graph.inputs.values(), strict=True):
             values[name] = Texts(flow) if self.model.inputs[name].is_text else flow
-        self._walk(self.model.nodes, values)
+        self.walk(self.model.nodes, values)
         self._note_inputs()
         if self.problems:
             return []
-        return [self._output(values[name], name) for name in self.model.outputs]
+        return [output for name in self.model.outputs for output in self._all_outputs(values[name], name)]
+
+    def _all_outputs(self, value: Any, name: str) -> list[Flow]:
+        """An output of the model: one, or those of a sequence."""
+        if not isinstance(value, Several):
+            return [self._output(value, name)]
+        text = f"the output {name!r} is a sequence in its file; its {len(value)} tensors are outputs one by one"
+        self.state.notes.append(text)
+        return [self._output(one, f"{name}.{i}") for i, one in enumerate(value)]
 
     def _note_inputs(self) -> None:
         names = [repr(self.input_names[name]) for name, given in self.model.inputs.items() if given.is_text]
@@ -70,7 +87,8 @@ class OnnxInterpreter:
         flow = call.tensor(value)
         return self.graph.lift(flow)
 
-    def _walk(self, nodes: Iterable[NodeProto], values: dict[str, Any]) -> None:
+    def walk(self, nodes: Iterable[NodeProto], values: dict[str, Any]) -> None:
+        """Visit the nodes in their order, and put what they give into `values`."""
         for node in nodes:
             outputs = self._visit(node, values)
             for name, value in zip(node.output, outputs, strict=False):
@@ -79,21 +97,17 @@ class OnnxInterpreter:
                 values[name] = value
             self.steps += 1
 
-    def _visit(self, node: NodeProto, values: dict[str, Any]) -> tuple[Any, ...]:
+    def _visit(self, node: NodeProto, values: dict[str, Any]) -> Sequence[Any]:
         domain = DOMAINS.get(node.domain, node.domain)
         missing = (_MISSING,) * len(node.output)
         try:
-            operator = find(domain, node.op_type, self.model.opsets.get(domain, 0))
-            if isinstance(operator, str) and (domain or node.op_type != "If"):
-                self._report(node, domain, operator or "no block")
-                return missing
             inputs = [values[name] if name else None for name in node.input]
             if any(value is _MISSING for value in inputs):
+                self._look_up(node, domain)
                 return missing
-            if node.op_type == "If" and not domain:
-                return self._branch(node, inputs, values)
-            assert not isinstance(operator, str)
-            outputs = self._called(node, operator, inputs)
+            outputs = self._outputs(node, domain, inputs, values)
+        except Unfinished:
+            return missing
         except FreeSizeError as error:
             raise error.at(describe(node)) from None
         except (UnsupportedError, SettingError) as error:  # a setting that the block does not take
@@ -109,9 +123,33 @@ class OnnxInterpreter:
             return missing
         return outputs
 
+    def _look_up(self, node: NodeProto, domain: str) -> Operator | None:
+        """The operator; None for one that runs graphs. UnsupportedError if there is none."""
+        if not domain and node.op_type in CONTROLS and (node.op_type, self.opsets.get("")) != ("Scan", 8):
+            return None
+        operator = find(domain, node.op_type, self.opsets.get(domain, 0))
+        if isinstance(operator, str):
+            raise UnsupportedError(operator or "no block")
+        return operator
+
+    def _outputs(self, node: NodeProto, domain: str, inputs: list[Any], values: dict[str, Any]) -> Sequence[Any]:
+        try:
+            operator = self._look_up(node, domain)
+        except UnsupportedError:
+            outputs = defined(self, node, domain, inputs)
+            if outputs is None:
+                raise
+            return outputs
+        if operator is None:
+            titles = {id(value): title for value, title in zip(inputs, CONTROL_TITLES[node.op_type], strict=False)}
+            name = clean(node.name or next((output for output in node.output if output), node.op_type))
+            call = OnnxCall(self.graph, name, node.op_type, state=self.state, titles=titles)
+            return CONTROLS[node.op_type](self, call, node, inputs, values)
+        return self._called(node, operator, inputs)
+
     def _report(self, node: NodeProto, domain: str, why: str) -> None:
         operator = f"{domain}.{node.op_type}" if domain else node.op_type
-        opset = self.model.opsets.get(domain, 0)
+        opset = self.opsets.get(domain, 0)
         name = node.name or next((output for output in node.output if output), "")
         where = self.model.places.get(next((output for output in node.output if output), ""), "")
         self.problems.append(
@@ -124,6 +162,8 @@ class OnnxInterpreter:
             raise GraphError(f"it takes {schema.min_input} to {schema.max_input} inputs, not {len(inputs)}")
         if not node.domain.startswith("ai.onnx.ml") and any(isinstance(value, Texts) for value in inputs):
             return self._of_texts(node, operator, inputs)
+        if node.op_type not in SEQUENCES and any(isinstance(value, Several) for value in inputs):
+            raise UnsupportedError("a sequence of tensors")
         attributes = attributes_of(node, operator)
         outputs = tuple(node.output)
         name = clean(node.name or next((output for output in outputs if output), node.op_type))
@@ -148,21 +188,6 @@ class OnnxInterpreter:
             raise UnsupportedError("texts, which no tensor holds")
         outputs = self._called(node, operator, [v.codes if isinstance(v, Texts) else v for v in inputs])
         return tuple(Texts(output, next(iter(names))) for output in outputs)
-
-    def _branch(self, node: NodeProto, inputs: list[Any], values: dict[str, Any]) -> tuple[Any, ...]:
-        """The outputs of the branch that a constant condition chooses."""
-        titles = {id(inputs[0]): "condition"}
-        call = OnnxCall(self.graph, clean(node.name), node.op_type, state=self.state, titles=titles)
-        chosen = bool(call.number_in(inputs[0]))
-        wanted = "then_branch" if chosen else "else_branch"
-        graphs = {a.name: a.g for a in node.attribute if a.HasField("g")}
-        if wanted not in graphs or not branches(node):
-            raise GraphError(f"it has no {wanted}")
-        graph = graphs[wanted]
-        names = [output.name for output in graph.output]
-        inside = {**values, **local_tensors(graph, self.model.folder)}
-        self._walk(needed_nodes(graph.node, names, set(inside)), inside)
-        return tuple(inside[name] for name in names)
 
 
 def _numbered(names: Sequence[str], most: int = 10) -> str:

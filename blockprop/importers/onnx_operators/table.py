@@ -42,8 +42,9 @@ def operator(name: str, *versions: int, domain: str = "", withdrawn: bool = Fals
 
 
 def supported() -> dict[str, tuple[int, ...]]:
-    """The versions of each operator of ONNX' own domain that the table has."""
-    return {name: tuple(sorted(versions)) for (domain, name), versions in sorted(_HANDLERS.items()) if not domain}
+    """The versions of each operator that the table has; those of other domains as "ai.onnx.ml.Scaler"."""
+    titles = {key: ".".join(filter(None, key)) for key in _HANDLERS}
+    return {titles[key]: tuple(sorted(versions)) for key, versions in sorted(_HANDLERS.items())}
 
 
 class Operator(NamedTuple):
