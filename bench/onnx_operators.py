@@ -16,8 +16,27 @@ from reporting import table
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from blockprop.errors import BlockpropError  # noqa: E402
-from tests.importers.onnx_nodes import NEWEST, OLDEST, Case, imported, older_cases, run, verify, versions  # noqa: E402
-from tests.importers.onnx_oracles import CASES, MINE, SUPPORTED, by_onnxruntime, differentiable, is_departure  # noqa: E402
+from blockprop.importers.onnx.control import CONTROLS  # noqa: E402
+from tests.importers.onnx_nodes import (  # noqa: E402
+    NEWEST,
+    OLDEST,
+    Case,
+    count_of_all,
+    imported,
+    older_cases,
+    run,
+    verify,
+    versions,
+)
+from tests.importers.onnx_oracles import (  # noqa: E402
+    CASES,
+    DEFINED,
+    MINE,
+    SUPPORTED,
+    by_onnxruntime,
+    differentiable,
+    is_departure,
+)
 
 PAGE = ROOT / "docs" / "onnx.md"
 
@@ -66,6 +85,12 @@ def opsets_of(operator: str, version: int) -> range:
     return range(max(version, OLDEST), min([*later, NEWEST + 1]))
 
 
+def _versions(name: str) -> str:
+    if name in SUPPORTED:
+        return ", ".join(map(str, SUPPORTED[name]))
+    return "written out" if name in CONTROLS else "by its definition"
+
+
 def main() -> None:
     onnxruntime.set_default_logger_severity(4)
     with tempfile.TemporaryDirectory() as folder:
@@ -73,13 +98,13 @@ def main() -> None:
     rows = [
         [
             name,
-            ", ".join(map(str, SUPPORTED.get(name, ()))) or "all, with a constant condition",
+            _versions(name),
             by_operator.get(name, Counter())["right"],
             by_operator.get(name, Counter())["refused"] or "",
             by_operator.get(name, Counter())["older right"] or "",
             by_operator.get(name, Counter())["back"] or "",
         ]
-        for name in sorted({*SUPPORTED, "If"})
+        for name in sorted({*SUPPORTED, *CONTROLS, *(name for name in DEFINED if by_operator.get(name))})
     ]
     total = sum(by_operator.values(), Counter())
     heads = ["operator", "versions", "node tests right", "refused", "in older versions right", "backward checked"]
@@ -89,7 +114,9 @@ def main() -> None:
     section = "\n\n".join(
         [
             f"By `bench/onnx_operators.py`, with onnx {onnx.__version__} and onnxruntime {onnxruntime.__version__}: "
-            f"{len(SUPPORTED)} operators of the standard.",
+            f"{len(SUPPORTED)} operators of the standard, and {len(DEFINED & by_operator.keys())} that it defines by "
+            f"others. Of its {count_of_all()} node tests {total['right']} are right; the rest is refused, by name and "
+            "reason.",
             table(heads, rows),
             f"By opset, where onnxruntime says what is right (and {written_out} cases more that define one operator by "
             "others):",

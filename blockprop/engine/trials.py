@@ -88,7 +88,8 @@ def _is_wrong_alone(subject: Subject, comparison: Comparison) -> bool:
 
 
 def _random(y: Tensor, generator: torch.Generator, signed: bool) -> Tensor:
-    """½ … 1½ for each element, with random signs: none is small, or its derivative would be."""
+    """½ … 1½ for each element, with random signs: none is small, or its derivative would be. 0 where y is infinite: it
+    does not move with what it is computed from (a sum with −∞, as masks have it)."""
     sizes = torch.rand(y.shape, dtype=torch.float64, generator=generator) + 0.5
     signs = 2 * torch.randint(0, 2, y.shape, generator=generator) - 1
-    return (sizes * signs if signed else sizes).to(y.device)
+    return (sizes * signs if signed else sizes).to(y.device).masked_fill_(y.isinf(), 0.0)

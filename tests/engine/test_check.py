@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from blockprop.blocks import BatchNorm1d, LayerNorm, Linear, Log, LogSoftmax, Pow, Softmax, Sqrt, Sub
+from blockprop.blocks import Add, BatchNorm1d, LayerNorm, Linear, Log, LogSoftmax, Pow, Softmax, Sqrt, Sub
 from blockprop.engine.block import Block
 from blockprop.engine.check import check_block, check_network, check_objective
 from blockprop.engine.network import Network, Sequential
@@ -238,3 +238,13 @@ def test_small_errors_behind_large_outputs_are_found(factor: float) -> None:
 
 def test_what_is_too_small_to_check_says_so() -> None:
     assert "too small to see errors" in str(check_objective(1e-9 * mean_squared_error(), x(3, 4), x(3, 4)))
+
+
+def test_a_sum_with_minus_infinity_does_not_move_and_is_right() -> None:
+    """As masks have it: what is added to −∞ has no part in what follows."""
+    mask = torch.zeros(3, 3, dtype=torch.float64).masked_fill_(torch.ones(3, 3).triu(1).bool(), -torch.inf)
+    nodes = [Node("masked", Add(), ("x", "mask")), Node("shares", Softmax(), ("masked",))]
+    network = Network(nodes, ("x", "mask"))
+    x = torch.randn(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    objective = mean_squared_error("shares")
+    check_network(network, x, mask, objective=objective, target=torch.zeros(3, 3), wrt=["x"]).verify()

@@ -32,15 +32,24 @@ class Case(NamedTuple):
 
 
 @functools.cache
-def node_cases() -> dict[str, Case]:
-    """All node tests of the installed onnx whose numbers torch can hold, by name."""
+def _collected() -> list[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.case.node import collect_testcases
 
-        found = collect_testcases(None)
+        return collect_testcases(None)
+
+
+def count_of_all() -> int:
+    """How many node tests the package has, without those that write an operator out as others."""
+    return len([case for case in _collected() if "_expanded" not in case.name])
+
+
+@functools.cache
+def node_cases() -> dict[str, Case]:
+    """All node tests of the installed onnx whose numbers torch can hold, by name."""
     cases = {}
-    for each in found:
+    for each in _collected():
         inputs, outputs = each.data_sets[0]
         names = [given.name for given in each.model.graph.input]
         try:
@@ -137,7 +146,7 @@ def versions(operator: str) -> dict[int, tuple[int, Any]]:
     history = onnx.defs.get_all_schemas_with_history()
     found = [schema for schema in history if schema.name == operator and not schema.domain]
     found.sort(key=lambda schema: schema.since_version)
-    following = [schema.since_version for schema in found[1:]] + [1000]
+    following = [*(schema.since_version for schema in found[1:]), 1000][: len(found)]
     return {
         schema.since_version: (max(schema.since_version, OLDEST), schema)
         for schema, after in zip(found, following, strict=True)

@@ -45,7 +45,7 @@ def by_onnxruntime(model: onnx.ModelProto, inputs: Mapping[str, Tensor]) -> list
         onnx.checker.check_model(model, full_check=True)
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         found: Any = session.run(None, {name: x.numpy() for name, x in inputs.items()})
-        return [torch.from_numpy(np.array(y)) for y in found]
+        return [torch.from_numpy(np.array(part)) for y in found for part in (y if isinstance(y, list) else [y])]
     except Exception:  # its errors have no common base
         return None
 

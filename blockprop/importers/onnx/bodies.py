@@ -1,7 +1,7 @@
 """Graphs inside a node: read once, then walked over as often as the node runs them, or for all steps at once."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import torch
 from onnx import GraphProto, NodeProto
@@ -9,19 +9,27 @@ from onnx import GraphProto, NodeProto
 from blockprop import blocks
 from blockprop.errors import GraphError
 from blockprop.importers.graph import Known
-from blockprop.importers.onnx.model import local_tensors
+from blockprop.importers.onnx.model import Model, local_tensors
 from blockprop.importers.onnx.order import needed_nodes
 from blockprop.importers.onnx_calls import OnnxCall
+from blockprop.importers.problems import Problem
 
-if TYPE_CHECKING:
-    from blockprop.importers.onnx.interpret import OnnxInterpreter
-
-Values = dict[str, Any]
+Named = dict[str, Any]
 ELEMENTWISE = {
     *("Identity", "Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Abs", "Neg", "Sqrt", "Exp", "Log", "Relu"),
     *("Tanh", "Sigmoid", "Sign", "Reciprocal", "Cast"),
 }
 REDUCTIONS = {f"Reduce{name}" for name in ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSumExp")}
+
+
+class Walker(Protocol):
+    """What a body needs of the interpreter that walks over it."""
+
+    model: Model
+    problems: list[Problem]
+    opsets: dict[str, int]
+
+    def walk(self, nodes: Iterable[NodeProto], values: Named) -> None: ...
 
 
 class Unfinished(Exception):
@@ -31,7 +39,7 @@ class Unfinished(Exception):
 class Body:
     """A graph inside a node, ready to be walked over: its weights are read once, so that all rounds share them."""
 
-    def __init__(self, interpreter: "OnnxInterpreter", graph: GraphProto, values: Values):
+    def __init__(self, interpreter: Walker, graph: GraphProto, values: Named):
         self.interpreter = interpreter
         self.inputs, self.outputs = [i.name for i in graph.input], [o.name for o in graph.output]
         self.around = values | local_tensors(graph, interpreter.model.folder)
@@ -70,9 +78,7 @@ def all_at_once(
     return [*state, *(inside[name] for name in made)] if all(name in ranks for name in made) else None
 
 
-def _with_steps(
-    interpreter: "OnnxInterpreter", call: OnnxCall, node: NodeProto, inside: Values, ranks: dict[str, int]
-) -> bool:
+def _with_steps(interpreter: Walker, call: OnnxCall, node: NodeProto, inside: Named, ranks: dict[str, int]) -> bool:
     """Walk over a node; what follows the steps has them as its first axis, and its own rank among `ranks`."""
     if not any(name in ranks for name in node.input):
         interpreter.walk([node], inside)
@@ -96,7 +102,7 @@ def _with_steps(
     return True
 
 
-def _shift_axes(call: OnnxCall, node: NodeProto, values: Values) -> bool:
+def _shift_axes(call: OnnxCall, node: NodeProto, values: Named) -> bool:
     """The axes of a reduction, counted with one more in front; False if it is over all axes."""
     for attribute in node.attribute:
         if attribute.name == "axes":

@@ -1,7 +1,7 @@
 """Nodes that run graphs: branches, loops, scans, and operators that the standard defines by others."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx
 import torch
@@ -11,26 +11,21 @@ from blockprop import blocks
 from blockprop.errors import GraphError, UnsupportedError
 from blockprop.importers.exact_sizes import FreeSizeError
 from blockprop.importers.graph import Known
-from blockprop.importers.onnx.bodies import Body, Values, all_at_once
+from blockprop.importers.onnx.bodies import Body, Named, Walker, all_at_once
 from blockprop.importers.onnx.order import branches, needed_nodes
 from blockprop.importers.onnx_calls import OnnxCall, Several
 from blockprop.importers.onnx_tensors import number_of
-
-if TYPE_CHECKING:
-    from blockprop.importers.onnx.interpret import OnnxInterpreter
 
 MOST_ROUNDS = 10_000
 """Rounds of a loop that is written out."""
 
 
-def attributes_in(node: NodeProto) -> Values:
+def attributes_in(node: NodeProto) -> Named:
     """The node's attributes as they are."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
-def branch(
-    interpreter: "OnnxInterpreter", call: OnnxCall, node: NodeProto, inputs: Sequence[Any], values: Values
-) -> Any:
+def branch(interpreter: Walker, call: OnnxCall, node: NodeProto, inputs: Sequence[Any], values: Named) -> Any:
     """If: the outputs of the branch that a constant condition chooses."""
     wanted = "then_branch" if bool(call.number_in(inputs[0])) else "else_branch"
     graphs = {a.name: a.g for a in node.attribute if a.HasField("g")}
@@ -39,7 +34,7 @@ def branch(
     return Body(interpreter, graphs[wanted], values).run([])
 
 
-def loop(interpreter: "OnnxInterpreter", call: OnnxCall, node: NodeProto, inputs: Sequence[Any], values: Values) -> Any:
+def loop(interpreter: Walker, call: OnnxCall, node: NodeProto, inputs: Sequence[Any], values: Named) -> Any:
     """Loop: round after round written out, as long as their number follows from constants and fixed sizes."""
     body = Body(interpreter, attributes_in(node)["body"], values)
     count = call.number_in(inputs[0]) if inputs[0] is not None else MOST_ROUNDS
@@ -58,7 +53,7 @@ def loop(interpreter: "OnnxInterpreter", call: OnnxCall, node: NodeProto, inputs
     return [*state, *(stacked(call, [row[i] for row in rows], 0) for i in range(made))]
 
 
-def scan(interpreter: "OnnxInterpreter", call: OnnxCall, node: NodeProto, inputs: Sequence[Any], values: Values) -> Any:
+def scan(interpreter: Walker, call: OnnxCall, node: NodeProto, inputs: Sequence[Any], values: Named) -> Any:
     """Scan: step after step written out; along a free axis only if every step computes the same by itself."""
     settings = attributes_in(node)
     count = settings["num_scan_inputs"]
@@ -100,7 +95,7 @@ def stacked(call: OnnxCall, parts: Sequence[Any], axis: int) -> Any:
     return rows[0] if len(rows) == 1 else call.add(blocks.Concat(axis), *rows, part="stacked")
 
 
-def defined(interpreter: "OnnxInterpreter", node: NodeProto, domain: str, inputs: Sequence[Any]) -> list[Any] | None:
+def defined(interpreter: Walker, node: NodeProto, domain: str, inputs: Sequence[Any]) -> list[Any] | None:
     """The outputs of an operator without a block whose definition in the standard is by others; None without one."""
     try:
         schema = onnx.defs.get_schema(node.op_type, interpreter.opsets.get(domain, 0), domain)
@@ -113,7 +108,7 @@ def defined(interpreter: "OnnxInterpreter", node: NodeProto, domain: str, inputs
     for name, attribute in schema.attributes.items():
         if attribute.default_value.type:
             given.setdefault(name, attribute.default_value)
-    inside: Values = dict.fromkeys(function.input)
+    inside: Named = dict.fromkeys(function.input)
     inside.update(zip(function.input, inputs, strict=False))
     name = node.name or next(output for output in node.output if output)
     outer, before = interpreter.opsets, len(interpreter.problems)

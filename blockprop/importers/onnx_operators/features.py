@@ -218,9 +218,3 @@ def zip_map(
     call.state.classes = list(map(str, classlabels_int64s or classlabels_strings or ()))
     call.note("a dictionary of scores for each row in its file, and here one row of scores in the order of the classes")
     return x
-
-
-@operator("CastMap", 1, domain=ML)
-@operator("DictVectorizer", 1, domain=ML)
-def without_tensors(call: OnnxCall, x: Input, **settings: Any) -> Any:
-    raise UnsupportedError("dictionaries, which no tensor holds")
