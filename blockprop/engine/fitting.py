@@ -26,8 +26,9 @@ def first_not_finite(network: Network, x: Tensor, training: bool, updated: bool 
             if not updated:
                 return f"the {key} of block {node!r} ({network.blocks[node]!r}) was not finite before the first step"
             return (
-                f"the last update made the {key} of block {node!r} ({network.blocks[node]!r}) not finite: the gradient "
-                "overflowed; try a smaller rate or clip="
+                f"the last update made the {key} of block {node!r} ({network.blocks[node]!r}) not finite: its "
+                f"gradient, {_way_back(network, node)}, was too large for its type (try a smaller rate or clip=), "
+                "or nothing finite at all, as the slope of a root at 0 or of a quotient by 0 is"
             )
     trace = network.forward(x, training=training)
     for node_ in network.nodes:
@@ -38,3 +39,11 @@ def first_not_finite(network: Network, x: Tensor, training: bool, updated: bool 
     return (
         "all blocks gave finite outputs, the objective itself did not; try a smaller rate, or targets of a smaller size"
     )
+
+
+def _way_back(network: Network, node: str) -> str:
+    """Through which blocks the errors come to a node, the nearest first."""
+    names = [step.name for step in network.nodes]
+    above = [step for step in network.nodes[names.index(node) + 1 :] if step.inputs]
+    shown = ", ".join(f"{step.name!r} ({step.block!r})" for step in above[:3])
+    return f"which came back through {shown}{', …' * (len(above) > 3)}" if above else "which came from the objective"

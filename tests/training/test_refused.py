@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from blockprop.blocks import Linear, Log
-from blockprop.engine.network import Sequential
-from blockprop.engine.objectives import cross_entropy
+from blockprop.blocks import Linear, Log, Sqrt, StandardDeviation, Variance
+from blockprop.engine.block import Block
+from blockprop.engine.network import Network, Sequential
+from blockprop.engine.objectives import cross_entropy, mean_squared_error
 from blockprop.errors import GraphError, NotFiniteError, SettingError, ShapeError
 from blockprop.training.augmentation import augmentations
 from blockprop.training.fit import fit
@@ -74,3 +75,18 @@ def test_data_that_do_not_fit_are_refused() -> None:
         list(fit(net(), (x, y + 7), cross_entropy()))
     with pytest.raises(ShapeError, match="class number 0…2"):
         list(fit(net(), (x, y.float()), cross_entropy()))
+
+
+def deviation_of_equal_numbers(*blocks: Block) -> Network:
+    """Linear, whose outputs are equal, and their deviation by these blocks."""
+    first = Linear(4, 4)
+    first.weight, first.bias = torch.zeros(4, 4), torch.full((4,), 0.5)
+    return Sequential(first, *blocks, Linear(1, 1))
+
+
+def test_a_slope_that_is_infinite_is_found_on_the_way_back() -> None:
+    x, y = torch.randn(8, 4), torch.randn(8, 1)
+    network = deviation_of_equal_numbers(Variance(1, keep=True), Sqrt())
+    with pytest.raises(NotFiniteError, match=r"'linear1'.* came back through 'variance1' .*, 'sqrt1' .*root at 0"):
+        fit(network, (x, y), mean_squared_error(), epochs=1).finish()
+    fit(deviation_of_equal_numbers(StandardDeviation(1, keep=True)), (x, y), mean_squared_error(), epochs=1).finish()
