@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from blockprop.commands.console import readable, say, show, show_table, watched
+from blockprop.commands.console import explain, readable, say, show, show_table, watched
 from blockprop.commands.inputs import network_for_photos, open_network
 from blockprop.commands.photos import is_made
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
@@ -83,6 +83,10 @@ def make_and_write(
     )
     if require is not None:
         require(network)
+    explain(
+        f"{settings.network}: {len(network.nodes)} nodes; settings: {_entry([*settings.kept().items()])}",
+        settings.as_json,
+    )
     kept = settings.kept()
     seed = kept.pop("seed")
     how = how_made(settings.command, kept, seed, network, settings.pictures_read())

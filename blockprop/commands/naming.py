@@ -7,6 +7,12 @@ from typing import Any
 CALL = r"\b[A-Za-z_]\w*\((?:[^()]|\([^()]*\))*\)"
 """Code, such as a block's repr, which stays as it is."""
 ARGUMENT = r"(?<![\w.\-])(?P<name>[a-z_]\w*)=(?P<value>…|\([^()]*\)|\{.*?\}|\[[^\]]*\]|'[^']*'|\"[^\"]*\"|[\w.\-+]*\w)?"
+STATED = (
+    r"(?:(?<=^)|(?<=expected )|(?<=, )|(?<=and ))(?P<stated>[a-z]\w*)"
+    r"(?= must | needs | >= | above \d| in 0| of at least)"
+    r"|(?<=go with )(?P<with>[a-z]\w*)$|(?<![\w.'\"\-])(?P<compound>[a-z]+(?:_[a-z]+)+)(?![\w.=(\[])"
+)
+"""An argument as the subject of a sentence, or a word that is none but by its underscore."""
 ENTRY = r"'([^']*)': (\([^()]*\)|[^,}]*)"
 """Of a mapping."""
 ALSO = {
@@ -27,10 +33,11 @@ def in_options(message: str, params: Iterable[Any]) -> str:
     options = {str(param.name): param for param in params if param.param_type_name == "option"}
 
     def option(match: re.Match[str]) -> str:
-        param = _option_of(match["name"], options) if match["name"] else None
+        name = match["name"] or match["stated"] or match["with"] or match["compound"]
+        param = _option_of(name, options) if name else None
         return match[0] if param is None else _written(param, match["value"] or "")
 
-    return re.sub(f"{CALL}|{ARGUMENT}", option, message)
+    return re.sub(f"{CALL}|{ARGUMENT}|{STATED}", option, message)
 
 
 def _option_of(name: str, options: Mapping[str, Any]) -> Any:

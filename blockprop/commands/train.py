@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from blockprop.commands.columns import column_facts, show_columns
-from blockprop.commands.console import is_quiet, say, say_all, show, spoken, watched
+from blockprop.commands.console import explain, is_quiet, say, say_all, show, spoken, watched
 from blockprop.commands.epoch_log import logged
 from blockprop.commands.inputs import device_named
 from blockprop.commands.losses import class_weights_named, loss_for, task_of, told
@@ -191,6 +191,8 @@ def train(
     if parts.encoder is not None:
         net.meta["encoder"] = parts.encoder.to_dict()
     net = with_units(net, units)  # shares its blocks, so that training changes it, too
+    counts = [f"{len(part)} {use}" for part, use in ((training, "to train on"), (validation, "to validate")) if part]
+    explain(f"{', '.join(counts)}; {objective!r}, {optimizer}, on {device}; {len(net.nodes)} nodes", as_json)
     if parts.encoder is not None and not (as_json or is_quiet()):
         show_columns(parts.encoder)
         print()
