@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from blockprop.engine.block import Block
-from blockprop.errors import SettingError
+from blockprop.errors import SettingError, ShapeError
 
 
 class Dropout(Block):
@@ -15,8 +15,8 @@ class Dropout(Block):
     d_x = d_y ∘ mask,     mask = 0 with the given probability, else 1 / (1 − probability)
     In evaluation y = x and d_x = d_y: the tensors themselves, not copies.
 
-    x, y: any shape
-    Raises SettingError if the probability is outside 0…1.
+    x, y: any shape   channels: leave out whole channels of (n, channels, ...) rather than single elements
+    Raises SettingError if the probability is outside 0…1, ShapeError where there are no channels to leave out.
     Source: Srivastava et al. 2014, section 10 for the scaling in training.
     """
 
@@ -27,10 +27,10 @@ class Dropout(Block):
     generator: torch.Generator | None = None
     """Draws the masks, on its own device; None stands for torch's global generator on the input's device."""
 
-    def __init__(self, probability: float = 0.5):
+    def __init__(self, probability: float = 0.5, channels: bool = False):
         if not 0 <= probability <= 1:
             raise SettingError(f"probability must be in 0…1, came {probability}")
-        self.probability = probability
+        self.probability, self.channels = probability, channels
 
     def forward(self, x: Tensor, training: bool = False) -> tuple[Tensor, Any]:
         if not training or self.probability == 0:
@@ -42,7 +42,14 @@ class Dropout(Block):
         return (d_y if saved is None else d_y * saved,)
 
     def mask(self, x: Tensor) -> Tensor:
-        """Draw a new mask in the shape, type of number and place of x; it does not depend on x's memory layout."""
+        """Draw a new mask in the shape, type of number and place of x; it does not depend on x's memory layout.
+
+        With channels, it has one number for each channel.
+        """
+        if self.channels:
+            if x.dim() < 2:
+                raise ShapeError(f"expected (n, channels, ...), came {tuple(x.shape)}")
+            x = x[(slice(None), slice(None), *(slice(1),) * (x.dim() - 2))]
         if self.probability == 1:
             return torch.zeros_like(x)
         device = x.device if self.generator is None else self.generator.device

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blockprop import blocks
-from blockprop.errors import SettingError
+from blockprop.errors import SettingError, UnsupportedError
 from blockprop.importers import from_torch
 from tests.architectures import ARCHITECTURES
 from tests.importers.against_torch import (
@@ -205,3 +205,23 @@ def test_a_recurrent_cell_in_a_loop() -> None:
     assert network.meta["free"]["x"] == [0]
     assert_gradients_equal(network, module, (x,), 1e-9)
     assert "untied" not in network.meta
+
+
+@pytest.mark.parametrize("training", [None, True])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_dropout_of_channels_drops_whole_ones(axes: int, training: bool | None) -> None:
+    conv, drop = getattr(nn, f"Conv{axes}d"), getattr(nn, f"Dropout{axes}d")
+    x = torch.randn(8, 6, *(3,) * axes)
+    network = from_torch(
+        nn.Sequential(conv(6, 6, 1), drop(0.3)).train(bool(training)), x, training=training, free=False
+    )
+    first, second = (network.forward(x, training=True)[network.outputs[0]].flatten(2) for _ in range(2))
+    assert not torch.equal(first, second)
+    dropped = (first == 0).float().mean(2)
+    assert set(dropped.unique().tolist()) == {0.0, 1.0}
+
+
+def test_randomness_without_a_block_is_refused_in_training_rather_than_frozen() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.AlphaDropout(0.3)).train()
+    with pytest.raises(UnsupportedError, match="this kind of dropout in training mode has no block"):
+        from_torch(module, X, training=True, free=False)

@@ -118,6 +118,6 @@ def detach(writing: Writing, block: blocks.Detach, x: Operand) -> Any:
 
 @exports(blocks.Dropout)
 def dropout(writing: Writing, block: blocks.Dropout, x: Operand) -> Any:
-    if block.probability == 1 or not x.dtype.is_floating_point:
+    if block.probability == 1 or block.channels or not x.dtype.is_floating_point:  # ONNX leaves out elements alone
         return writing.add("Identity", x)
     return writing.add("Dropout", x, writing.number(block.probability, torch.float32))

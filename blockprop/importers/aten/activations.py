@@ -131,7 +131,7 @@ def glu(call: Call, self: Value, dim: int) -> Value:
 
 @aten("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 def dropout(call: Call, input: Value, p: float, train: bool) -> Value:
-    if not call.operator.startswith("aten.dropout"):
+    if "alpha" in call.operator:
         if train and p:
             raise UnsupportedError(
                 "this kind of dropout in training mode has no block; import the model in evaluation mode"
@@ -139,7 +139,7 @@ def dropout(call: Call, input: Value, p: float, train: bool) -> Value:
         return input
     if call.training and not train:  # F.dropout(x, training=False): it never drops
         return input
-    return call.add(blocks.Dropout(p), input)
+    return call.add(blocks.Dropout(p, channels="feature" in call.operator), input)
 
 
 _SINGLE: dict[str, Block] = {"exp": blocks.Exp(), "log": blocks.Log(), "sqrt": blocks.Sqrt(), "abs": blocks.Abs()}

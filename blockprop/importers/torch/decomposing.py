@@ -37,6 +37,8 @@ def decomposed(
     first, second = (_traced(call, target, [_shape(value, trial) for value in values]) for trial in range(2))
     if first is None or second is None or any(operator.target is target for operator in first.nodes):
         return None
+    if any(torch.Tag.nondeterministic_seeded in getattr(operator.target, "tags", ()) for operator in first.nodes):
+        return None  # what is drawn at random would become a constant
     try:
         formulas = explain_graphs(first, second).formulas
     except Unexplained as error:
