@@ -43,6 +43,8 @@ from blockprop.training.evaluation import evaluate
 from blockprop.training.fit import fit
 from blockprop.training.run import Record
 
+TABLES = "Tables"
+"""The part of the help for what a table's columns are taken for."""
 EPILOG = (
     "Examples:\n\n"
     "blockprop train digits\n\n"
@@ -114,14 +116,21 @@ def train(
     ] = None,
     preprocessing: PreprocessingOption = None,
     channels: Annotated[int | None, typer.Option(help="Take all pictures as gray (1) or in color (3).")] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="A column of the table to leave out.")] = None,
-    text: Annotated[list[str] | None, typer.Option(help="A column of the table to take for words.")] = None,
-    number: Annotated[list[str] | None, typer.Option(help="A column of the table to take for numbers.")] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(rich_help_panel=TABLES, help="A column to leave out; once for each.")
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option(rich_help_panel=TABLES, help="A column to take for words.")] = None,
+    number: Annotated[
+        list[str] | None,
+        typer.Option(rich_help_panel=TABLES, help="A column to take for numbers; what is none counts as missing."),
+    ] = None,
     decimal: Annotated[
-        str | None, typer.Option(help='point or comma, where the table does not show what "1,234" is.')
+        str | None,
+        typer.Option(rich_help_panel=TABLES, help='point or comma, where nothing shows what "1,234" is.'),
     ] = None,
     header: Annotated[
-        bool | None, typer.Option("--header/--no-header", help="Whether the first row of the table holds names.")
+        bool | None,
+        typer.Option("--header/--no-header", rich_help_panel=TABLES, help="Whether the first row holds names."),
     ] = None,
     own_blocks: Blocks = None,
     clip: Annotated[float | None, typer.Option(help="Largest common norm of the gradients.")] = None,

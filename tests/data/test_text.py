@@ -37,6 +37,7 @@ FILES = {
     "empty lines": ("\n\n" + PEOPLE.replace("40", "\n  \n40") + "\n\n", [4, 7, 8]),
     "comments": ("# made by hand, in May\n#\n" + PEOPLE.replace("40", "# here, I slept,\n40"), [4, 6, 7]),
     "names in a comment": ("# " + PEOPLE, [2, 3, 4]),
+    "names in the last of some comments": ("# made by hand\n\n#" + PEOPLE, [4, 5, 6]),
     "row numbers without a name": ("".join(f"{i or ''},{row}\n" for i, row in enumerate(PEOPLE.split())), [2, 3, 4]),
     "row numbers again": ("Unnamed: 0," + PEOPLE.replace("\n", "\n7,", 3), [2, 3, 4]),
     "row names as R writes them": ("age,town,buys\n1,20.5,Köln,no\n2,40.5,Rom,yes\n3,30.5,,yes\n", [2, 3, 4]),
@@ -97,6 +98,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
         "a,b\n1,x,\n2,y,\n": "each row ends with an empty cell that has no name: left out",
         "a,b\n1,x\na,b\n2,y\n": "the names stand again in row 3: left out",
         "# one\na,b\n1,x\n": "row 1: taken for comments, because of the #",
+        "#a,b\n1,x\n2,x\n": "the names are read in row 1, after the #",
     }
     for text, note in said.items():
         assert table(tmp_path, text).notes == (f"{tmp_path / 't.csv'}: {note}",)

@@ -77,7 +77,7 @@ class TimeColumn:
     @property
     def becomes(self) -> str:
         """What it is, in a few words."""
-        middle = np.datetime64(0, "s") + np.timedelta64(round(self.mean * 86400), "s")
+        middle = str(np.datetime64(0, "m") + np.timedelta64(round(self.mean * 1440), "m")).replace("T", " ")
         return f"time like {self.format.example}, {middle} ± {self.scale:.4g} days"
 
     def encode(self, cells: Cells, source: str) -> Encoded:

@@ -95,8 +95,8 @@ def _read_text(rows: TextRows, header: bool | None, encoder: TableEncoder | None
     width = len(second[1]) if second and len(second[1]) == len(names) + 1 else len(names)
     body = _frame(rows.path, chain([second] if second else [], read), width, len(names))
     body, names, trailing = _of_width(body, names, rows.path)
-    commented = [str(plain(cell)) for cell in rows.commented_names([number for number in comments if number < line])]
-    commented = commented if len(commented) == len(names) > 1 else []
+    before = [number for number in comments if number < line]
+    commented = rows.names_in_comment(before[-1], len(names)) if before and header is None else []
     with_names, notes = _has_names(names, commented, body, rows.path, header, encoder)
     notes += trailing
     if with_names:
@@ -107,6 +107,9 @@ def _read_text(rows: TextRows, header: bool | None, encoder: TableEncoder | None
     else:
         body = pd.concat([pd.DataFrame([names], [line], body.columns, dtype=body.dtypes.iloc[0]), body])
         names = commented or _numbered(len(names), rows.path, encoder)
+        if commented:
+            notes.append(f"{rows.path}: the names are read in row {before[-1]}, after the #")
+            comments.remove(before[-1])
     if comments:
         notes.append(f"{rows.path}: {rows_named(comments)}: taken for comments, because of the #")
     return Table(body.set_axis(names, axis=1), with_names or bool(commented), rows.delimiter, (*rows.notes, *notes))

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from blockprop.data.tables.cells import plain
 from blockprop.data.tables.written import written
 from blockprop.errors import DataError
 
@@ -96,10 +97,10 @@ class TextRows:
     def _reader(self, lines: Sequence[str]) -> Any:
         return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True, strict=True)
 
-    def commented_names(self, comments: Sequence[int]) -> list[str]:
-        """The cells of a comment in front of the first row: where some programs write the columns' names."""
-        line = max((number for number in comments if number <= len(comments) + self.start), default=None)
-        return [] if line is None else next(self._reader([self.lines[line - 1].lstrip("# ")]), [])
+    def names_in_comment(self, line: int, width: int) -> list[str]:
+        """The cells of a comment, if they are so many: some programs write the columns' names there."""
+        cells: list[str] = next(self._reader([self.lines[line - 1].lstrip("# ")]), [])
+        return [str(plain(cell)) for cell in cells] if len(cells) == width > 1 else []
 
 
 def _is_comment(line: str, width: int, expected: int) -> bool:
