@@ -225,3 +225,9 @@ def test_randomness_without_a_block_is_refused_in_training_rather_than_frozen() 
     module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.AlphaDropout(0.3)).train()
     with pytest.raises(UnsupportedError, match="this kind of dropout in training mode has no block"):
         from_torch(module, X, training=True, free=False)
+
+
+def test_derivatives_scaled_by_frequency_are_refused() -> None:
+    module = nn.Sequential(nn.Embedding(6, 3, scale_grad_by_freq=True), nn.Linear(3, 2)).eval()
+    with pytest.raises(UnsupportedError, match="divided by how often a row was looked up"):
+        from_torch(module, torch.tensor([[0, 1, 1]]), free=False)

@@ -22,6 +22,8 @@ def decomposed(
     node: where the operator stands in its own graph: the new ones get its module and source line.
     Raises UnsupportedError if free sizes stand in them.
     """
+    if given.get("scale_grad_by_freq"):
+        return None  # whose derivative is not that of its parts
     leaves, structure = pytree.tree_flatten(dict(given))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Flow | Known)]
 
