@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.precision import anywhere
 
 
@@ -21,6 +22,9 @@ class Band(NamedTuple):
     columns: Tensor
     weights: Tensor
     size: int
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
     @classmethod
     def of(cls, rows: Tensor, columns: Tensor, weights: Tensor, shape: tuple[int, int]) -> "Band":

@@ -11,6 +11,7 @@ from torch import Tensor
 from blockprop.blocks.bands import Band
 from blockprop.blocks.sizes import Size, checked, sizes_of
 from blockprop.engine.block import Block
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.precision import wide
 from blockprop.errors import SettingError, ShapeError
 
@@ -38,6 +39,9 @@ class Step(NamedTuple):
     """R: (outputs, size), in float64."""
     outside: Tensor | None
     """The new places that take nothing of x, but the extrapolation value."""
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 class Resample(Block):

@@ -20,15 +20,17 @@ class Parameter(Block):
 
     d_value = d_y     no inputs, so there is no d_x
 
-    y, value: shape, starting at 0
+    shape: of y and value, which starts at 0; or a tensor of real numbers, a copy of which it starts as.
     """
 
     kind = "weights"
     parameter_names = ("value",)
 
-    def __init__(self, shape: tuple[int, ...] | list[int] = ()):
-        self.shape = _plain_shape(shape)
-        self.value = torch.zeros(self.shape)
+    def __init__(self, shape: tuple[int, ...] | list[int] | Tensor = ()):
+        if isinstance(shape, Tensor) and not shape.is_floating_point():
+            raise SettingError(f"a parameter is of real numbers, these are {name_of(shape.dtype)}: Constant takes them")
+        self.value = _start(shape, torch.float32)
+        self.shape = tuple(self.value.shape)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Any]:
         return self.value, None
@@ -44,14 +46,16 @@ class Constant(Block):
     """Numbers that are saved with the network but not trained, such as a mask:  y = value.
 
     No inputs, so there is no d_x.   y, value: shape, of the type `dtype` ("float32", "int64", "bool", …), starting at 0
+
+    shape: or a tensor, which says the type, too; it starts as a copy of that.
     """
 
     kind = "other"
     buffer_names = ("value",)
 
-    def __init__(self, shape: tuple[int, ...] | list[int] = (), dtype: str = "float32"):
-        self.shape, self.dtype = _plain_shape(shape), dtype
-        self.value = torch.zeros(self.shape, dtype=dtype_named(dtype))
+    def __init__(self, shape: tuple[int, ...] | list[int] | Tensor = (), dtype: str = "float32"):
+        self.value = _start(shape, dtype_named(dtype))
+        self.shape, self.dtype = tuple(self.value.shape), name_of(self.value.dtype)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Any]:
         return self.value, None
@@ -125,7 +129,16 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def _start(shape: Sequence[int] | Tensor, dtype: torch.dtype) -> Tensor:
+    """Zeros of the shape, or a copy of the tensor."""
+    return shape.detach().clone() if isinstance(shape, Tensor) else torch.zeros(_plain_shape(shape), dtype=dtype)
+
+
 def _plain_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(shape, tuple | list):
+        raise SettingError(f"expected a shape such as (2, 3), or a tensor to start as, came a {type(shape).__name__}")
     if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in shape):
-        raise SettingError(f"a shape is of whole numbers from 0 on, came {tuple(shape)}")
+        raise SettingError(
+            f"a shape is of whole numbers from 0 on, came {tuple(shape)}; numbers to start as come in a tensor"
+        )
     return tuple(shape)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks.products import LARGE, product
+from blockprop.engine.briefly import brief_repr
 
 StepForward = Callable[[int], object]
 StepBack = Callable[..., tuple[Tensor, ...]]
@@ -33,6 +34,9 @@ class Walk:
     """h, and c if there is one, between the steps: (l + 1, n, …)"""
     more: Any = None
     """what else the kind of block needs to go back"""
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
     @property
     def reverse(self) -> bool:
@@ -74,6 +78,9 @@ class WalkBack:
     d_starts: tuple[Tensor, ...] = ()
     """by the first states"""
     more: Any = None
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 def steps(*tensors: Tensor) -> list[tuple[Tensor, ...]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.differences import LONG_STEPS, STEPS, Ground, Slopes
 
 FAR_BELOW = 1 / 4
@@ -44,6 +45,9 @@ class Stretch:
     last: int
     way: Tensor
     tolerance: float
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
     @property
     def elements(self) -> slice:

@@ -19,7 +19,16 @@ from torch import Tensor
 from blockprop.engine.about import About
 from blockprop.engine.block import Block
 from blockprop.engine.passes import run_backward, run_forward
-from blockprop.engine.plan import BackwardStep, ForwardStep, Node, RuleMap, plan_backward, plan_forward, sorted_nodes
+from blockprop.engine.plan import (
+    BackwardStep,
+    ForwardStep,
+    Node,
+    RuleMap,
+    plan_backward,
+    plan_forward,
+    sorted_nodes,
+    usual_inputs,
+)
 from blockprop.engine.trace import Trace, only
 from blockprop.errors import GraphError, ShapeError, shape, suggestion
 
@@ -31,7 +40,8 @@ class Network:
     """Named nodes in topological order: a directed acyclic graph with one or more inputs and outputs.
 
     nodes: in any order, each (name, block, inputs). The same block may stand at several nodes: its gradients add up.
-    inputs: names of the network's inputs, in the order in which forward takes them.
+    inputs: names of the network's inputs, in the order in which forward takes them. By default ("x",), or none if no
+        node takes "x".
     outputs: names of node outputs; by default those that no other node takes.
     meta: plain data that is saved with the network: {"classes": [names], "shape": [one example's], …}; see `About`.
     Raises GraphError for a cycle, a name used twice, and an input that is neither a node nor a network input.
@@ -40,12 +50,13 @@ class Network:
     def __init__(
         self,
         nodes: Iterable[Node],
-        inputs: Iterable[str] = ("x",),
+        inputs: Iterable[str] | None = None,
         outputs: Iterable[str] | None = None,
         meta: About | None = None,
     ):
+        nodes = tuple(nodes)
         self.meta = cast(About, dict(meta or {}))
-        self.inputs = tuple(inputs)
+        self.inputs = usual_inputs(nodes) if inputs is None else tuple(inputs)
         self.nodes = sorted_nodes(nodes, self.inputs)
         self.blocks = MappingProxyType({node.name: node.block for node in self.nodes})
         self.keys = (*self.inputs, *(key for node in self.nodes for key in node.keys))

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blockprop.engine.briefly import MOST_ITEMS, brief
 from blockprop.engine.plain_cross_entropy import plain_cross_entropy
 from blockprop.engine.precision import wide
 from blockprop.engine.targets import class_shares, class_weight, matching, require_smoothing, share_times
@@ -149,7 +150,7 @@ class OfNode(Objective):
         """Its name, and the settings that are not as usual."""
         settings = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}  # type: ignore[arg-type]
         shown = [
-            f"{name}={value.tolist() if isinstance(value, Tensor) else value}"
+            f"{name}={value.tolist() if isinstance(value, Tensor) and value.numel() <= MOST_ITEMS else brief(value)}"
             for name, (value, usual) in settings.items()
             if name != "node" and (isinstance(value, Tensor) or value != usual)
         ]

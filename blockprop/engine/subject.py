@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from blockprop.engine.block import Block
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.failures import MethodFailed, failed, place_of
 from blockprop.errors import BlockpropError, shape
 
@@ -29,6 +30,9 @@ class Subject:
     inputs: tuple[Tensor, ...]
     training: bool = False
     seed: int = 0
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Any]:
         """The outputs of one forward call, as a tuple even if there is one, and what it saved."""

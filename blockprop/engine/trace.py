@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from blockprop.engine.briefly import brief
 from blockprop.errors import GraphError
 
 
@@ -22,6 +23,9 @@ class Trace:
         if name not in self.values:
             raise GraphError(f"the trace holds no output of {name!r}; it holds {', '.join(self.values)}")
         return self.values[name]
+
+    def __repr__(self) -> str:
+        return f"Trace({brief(self.values)}, saved at {len(self.saved)} nodes)"
 
     @property
     def outputs(self) -> dict[str, Tensor]:

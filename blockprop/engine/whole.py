@@ -28,7 +28,7 @@ from blockprop.engine.trace import Trace
 from blockprop.engine.trials import judged
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NodeSubject(Subject):
     """A node's block, of which no more is asked than the backward pass asks.
 

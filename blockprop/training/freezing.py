@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.errors import GraphError, SettingError, suggestion
@@ -68,6 +69,9 @@ class Frozen(NamedTuple):
     data: tuple[Tensor, Tensor]
     validation: tuple[Tensor, Tensor] | None
     body: Network | None
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 def frozen(

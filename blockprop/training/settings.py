@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
 from blockprop.training.augmentation import Augmentation
@@ -38,6 +39,9 @@ class Settings:
     unfrozen: tuple[Pair, Pair | None, Network] | None = None
     """Data and validation before they went through the frozen part, and that part."""
     seed: int = 0
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in ("epochs", "batch_size", "accumulate", "patience")}

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.errors import SettingError
 from blockprop.saving.resumable import Keeping, Resumable
 
@@ -36,6 +37,9 @@ class PictureRecord(NamedTuple):
     picture: Tensor | None
     best: float
     best_step: int
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 class PictureRun(Resumable[PictureRecord]):

@@ -19,6 +19,7 @@ from blockprop.data.tables.columns import Column, LeftOut, format_from_dict, fro
 from blockprop.data.tables.deciding import Wishes, fit_column
 from blockprop.data.tables.number_formats import NumberFormat
 from blockprop.data.tables.target import TargetColumn, target_of
+from blockprop.engine.briefly import brief_repr
 from blockprop.errors import DataError, FormatError, suggestion
 
 FORMAT = 2
@@ -32,6 +33,9 @@ class Rows(NamedTuple):
 
     x: Tensor
     notes: list[str]
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 @dataclass(frozen=True)

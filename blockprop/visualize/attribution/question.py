@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, Seeds
 from blockprop.engine.plan import RuleMap, plan_backward
@@ -23,6 +24,9 @@ class Answer(NamedTuple):
     attribution: Tensor
     map: Tensor
     residual: Tensor | None = None
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 class Question:

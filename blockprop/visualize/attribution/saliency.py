@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.network import Network
 from blockprop.engine.plan import RuleMap
 from blockprop.errors import SettingError, suggestion
@@ -45,6 +46,9 @@ class Saliency:
     method: str
     coverage: Coverage | None = None
     residual: Tensor | None = None
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.errors import DataError, NotFiniteError, SettingError, ShapeError, shape
 
 ImageArray = np.ndarray[Any, Any]
@@ -33,6 +34,9 @@ class Segmentation(NamedTuple):
     box: Box
     seeds: Tensor
     note: str = ""
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 def segment(

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.engine.block import Block
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.objectives import OfNode, Seeds
 from blockprop.engine.plan import Rule, plan_forward
 from blockprop.errors import GraphError
@@ -60,6 +61,9 @@ class Aim:
     picture: Tensor
     weight: float
     mask: Tensor | None = None
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

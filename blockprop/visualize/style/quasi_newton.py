@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, torch_update
 
 HISTORY = 40
@@ -34,6 +35,9 @@ class Point(NamedTuple):
     value: float
     parts: Mapping[str, float]
     d: Tensor
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 Evaluate = Callable[[Tensor], Point]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.fitting import first_not_finite, fitting
 from blockprop.engine.network import Network
 from blockprop.errors import NotFiniteError, SettingError, ShapeError
@@ -43,6 +44,9 @@ class Style:
     scale: float = 1.0
     mask: Tensor | None = None
     name: str = ""
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 class Stylization(PictureRun):
