@@ -98,9 +98,12 @@ class Ground:
 
         Not the mean, which a single large one could decide.
         """
-        sizes = (self.d * self.reach).abs()
-        sizes = sizes[sizes != 0]
-        return float(sizes.median()) if sizes.numel() else 0.0
+        return _median(self.d * self.reach)
+
+    @cached_property
+    def usual_size(self) -> float:
+        """The same for usual steps."""
+        return _median(self.d * usual_reach(self.start))
 
     def near_poles(self) -> "Ground":
         """The same with steps that are small beside each element, as functions want it near a pole (log, division)."""
@@ -139,3 +142,9 @@ class Ground:
 def usual_reach(x: Tensor) -> Tensor:
     """1; more for large numbers, which a small step would leave as they are, and 0 for infinite ones."""
     return torch.where(x.isfinite(), (1e-4 * x.abs()).clamp_min(1.0), 0.0)
+
+
+def _median(numbers: Tensor) -> float:
+    """Of the sizes of those that are not 0."""
+    sizes = numbers[numbers != 0].abs()
+    return float(sizes.median()) if sizes.numel() else 0.0

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from blockprop.engine.differences import TOLERANCE, Comparison, Ground
-from blockprop.engine.looking import Look, Stretch
+from blockprop.engine.looking import FAR_BELOW, Look, Stretch
 
 DIRECTIONS = 3
 MOST_HALVINGS = 600
@@ -29,7 +29,7 @@ class Probe:
     """A number as a function of tensors that are changed in place, and how their derivatives are tried.
 
     value: the number, and the size of the terms that add up to it; its rounding is proportional to that.
-    sharp: try longer steps where the usual one drowns in rounding.
+    sharp: try longer steps where the usual one drowns in rounding. Not where kinks lie close, as in whole networks.
     """
 
     value: Callable[[], tuple[float, float]]
@@ -103,7 +103,9 @@ class Probe:
         if bool(near.reach[place] == ground.reach[place]):
             return look
         closer = Stretch(near, place, place + 1, near.reach[place : place + 1], self.tolerance).look(self.sharp)
-        return closer if closer.right else look
+        shrunk = float((near.reach[place] / ground.reach[place]).abs())
+        could_see = closer.walk.rounding < FAR_BELOW * look.walk.gap * shrunk
+        return closer if closer.right and (could_see or not self.sharp) else look
 
     def _unclear(self, name: str, whole: Look, kinks: int) -> Comparison:
         """Too much to be looked into: an error of one element could hide in all of the gap."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from blockprop.engine.briefly import brief_repr
-from blockprop.engine.differences import LONG_STEPS, STEPS, Ground, Slopes
+from blockprop.engine.differences import LONG_STEPS, STEPS, Ground, Slopes, usual_reach
 
 FAR_BELOW = 1 / 4
 """Of what another step has seen, so that a step which sees nothing of it tells something."""
@@ -65,10 +65,18 @@ class Stretch:
             Stretch(self.ground, middle, self.last, second, self.tolerance),
         )
 
+    @property
+    def size(self) -> float:
+        """The usual size of one element's derivative, for steps as they are here."""
+        if not self.is_element:
+            return self.ground.size
+        share = (self.way / usual_reach(self.ground.start[self.elements])).abs().nan_to_num()
+        return self.ground.usual_size * float(share)
+
     def unit(self, walk: Slopes) -> float:
         """What an error is measured in: the usual size of one element's derivative, or this one's own."""
         sizes = (abs(walk.explicit), abs(walk.numeric)) if self.is_element else ()
-        return max(self.ground.size, *(size for size in sizes if math.isfinite(size)), 0.0)
+        return max(self.size, *(size for size in sizes if math.isfinite(size)), 0.0)
 
     def look(self, sharp: bool) -> Look:
         """Walk; smaller steps may clear what the usual one has seen, if they could have seen it.
@@ -79,7 +87,7 @@ class Stretch:
         for step in STEPS:
             walk = self.ground.walk(self.elements, self.way, step)
             if self._is_clear(walk, walks):
-                drowns = walk.rounding > self.tolerance * self.ground.size
+                drowns = walk.rounding > self.tolerance * self.size
                 return self._far(walk) if sharp and drowns else Look(self, walk, True)
             walks.append(walk)
         kink = self.is_element and self._is_kink(walks)

@@ -47,6 +47,14 @@ def test_the_right_block_of_these_sizes_is_right(size: int) -> None:
     check_block(Gain(size), away(size)).verify()
 
 
+def test_a_smaller_step_does_not_overrule_a_larger_one_that_sees_more() -> None:
+    y = away(1_000)
+    y[864] = 2e-4
+    report = check_objective(MutatedError("off by 1 %", 864), y, torch.zeros(1_000))
+    assert names_it(report, "output", 864)
+    assert not report.passed
+
+
 def test_one_element_among_a_million() -> None:
     report = check_block(Gain(10**6, "propagate", "off by 1 %", 654_321), away(10**6))
     assert names_it(report, "input 0", 654_321)

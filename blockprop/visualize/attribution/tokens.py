@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks import Embedding, Gather
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.errors import SettingError, ShapeError, shape
@@ -24,6 +25,9 @@ class TokenSaliency(NamedTuple):
     weights: Tensor
     targets: list[str]
     values: Tensor
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 @torch.no_grad()
