@@ -163,6 +163,8 @@ def train(
     begun, new_layer = start.network_for(training, seed)
     net, units = without_units(begun.to(device_named(device)), training, loss)
     objective = loss_for(training, loss, label_smoothing, class_weights_named(class_weights, training))
+    if units is not None:
+        say("while it trains, losses are those of targets brought to mean 0 and variance 1", as_json)
     ways: dict[str, Any] = {
         "batch_size": batch_size,
         "accumulate": accumulate,

@@ -20,7 +20,7 @@ from torch import Tensor
 from blockprop.engine.briefly import MOST_ITEMS, brief
 from blockprop.engine.plain_cross_entropy import plain_cross_entropy
 from blockprop.engine.precision import wide
-from blockprop.engine.targets import class_shares, class_weight, matching, require_smoothing, share_times
+from blockprop.engine.targets import class_shares, class_weight, matching, require_classes, share_times
 from blockprop.errors import GraphError, SettingError, ShapeError
 
 Seeds = dict[str, Tensor]
@@ -187,7 +187,7 @@ class cross_entropy(Loss):
     node: str | None = None
 
     def __post_init__(self) -> None:
-        require_smoothing(self.label_smoothing)
+        require_classes(self.class_weights, self.label_smoothing)
 
     def weight(self, target: Tensor) -> float:
         return class_weight(target, self.class_weights)
@@ -222,7 +222,7 @@ class negative_log_likelihood(Loss):
     node: str | None = None
 
     def __post_init__(self) -> None:
-        require_smoothing(self.label_smoothing)
+        require_classes(self.class_weights, self.label_smoothing)
 
     def weight(self, target: Tensor) -> float:
         return class_weight(target, self.class_weights)
@@ -285,7 +285,7 @@ class binary_cross_entropy(Loss):
     node: str | None = None
 
     def __post_init__(self) -> None:
-        require_smoothing(self.label_smoothing)
+        require_classes(None, self.label_smoothing)
 
     def of(self, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         z = wide(y)

@@ -25,6 +25,8 @@ def class_shares(y: Tensor, target: Tensor, class_weights: Tensor | None, label_
     total = torch.tensor(float(y.numel() // classes), device=y.device)
     t = (1 - label_smoothing) * t + label_smoothing / classes if label_smoothing else t
     if class_weights is not None:
+        if len(class_weights) != classes:
+            raise ShapeError(f"expected a weight for each of {classes} classes, came {len(class_weights)}")
         weights = class_weights.to(y)
         t = t * weights.view(-1, *[1] * (y.dim() - 2))
         if not target.is_floating_point():
@@ -53,10 +55,19 @@ def matching(y: Tensor, target: Tensor) -> Tensor:
     raise ShapeError(f"the target is {tuple(target.shape)}, the output {tuple(y.shape)}; they must have the same shape")
 
 
-def require_smoothing(label_smoothing: float) -> None:
-    """Raise SettingError unless it lies in 0…1."""
+def require_classes(class_weights: Tensor | None, label_smoothing: float) -> None:
+    """Raise SettingError unless they can be weights of classes, or None, and a share of 0…1."""
     if not 0 <= label_smoothing < 1:
         raise SettingError(f"label_smoothing must lie in 0…1, not {label_smoothing}")
+    if class_weights is None:
+        return
+    if not isinstance(class_weights, Tensor) or class_weights.dim() != 1:
+        raise SettingError(
+            "class_weights: expected a tensor with a weight for each class, such as balanced_weights(train), "
+            f"came {class_weights!r}"
+        )
+    if not bool((class_weights >= 0).all() & class_weights.isfinite().all()):
+        raise SettingError(f"class_weights must be finite and at least 0, came {class_weights.tolist()}")
 
 
 def target_error(y: Tensor, target: Tensor) -> ShapeError:

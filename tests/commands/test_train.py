@@ -216,7 +216,7 @@ def test_resuming_with_something_else_is_refused_and_a_finished_run_says_so(caps
         ({"--epochs": "4"}, "the T_max of the schedule in the file is"),
         ({"--schedule": "linear"}, "the schedule in the file is CosineAnnealingLR, here it is LambdaLR"),
         ({"--rate": "0.2"}, "the lr of the optimizer in the file is 0.05, here it is 0.2"),
-        ({"--batch-size": "16"}, "batch_size in the file is 64, here it is 16"),
+        ({"--batch-size": "16"}, "-size in the file is 64, here it is 16"),
         ({"--loss": "negative_log_likelihood"}, "the objective in the file is cross_entropy()"),
     ):
         changed = usual_options | options

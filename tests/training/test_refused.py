@@ -1,12 +1,14 @@
 """Broken numbers, settings that make no sense, and data that do not fit."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from blockprop.blocks import Linear, Log, Sqrt, StandardDeviation, Variance
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network, Sequential
-from blockprop.engine.objectives import cross_entropy, mean_squared_error
+from blockprop.engine.objectives import cross_entropy, mean_squared_error, negative_log_likelihood
 from blockprop.errors import GraphError, NotFiniteError, SettingError, ShapeError
 from blockprop.training.augmentation import augmentations
 from blockprop.training.fit import fit
@@ -90,3 +92,15 @@ def test_a_slope_that_is_infinite_is_found_on_the_way_back() -> None:
     with pytest.raises(NotFiniteError, match=r"'linear1'.* came back through 'variance1' .*, 'sqrt1' .*root at 0"):
         fit(network, (x, y), mean_squared_error(), epochs=1).finish()
     fit(deviation_of_equal_numbers(StandardDeviation(1, keep=True)), (x, y), mean_squared_error(), epochs=1).finish()
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, negative_log_likelihood])
+def test_class_weights_that_are_none_are_refused(loss: Callable) -> None:
+    for weights in ("balanced", [1.0, 2.0], torch.ones(2, 2), torch.tensor(1.0)):
+        with pytest.raises(SettingError, match="a weight for each class, such as balanced_weights"):
+            loss(class_weights=weights)
+    for number in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(SettingError, match="finite and at least 0"):
+            loss(class_weights=torch.tensor([1.0, number]))
+    with pytest.raises(ShapeError, match="a weight for each of 3 classes, came 2"):
+        list(fit(net(), data(), loss(class_weights=torch.ones(2))))
