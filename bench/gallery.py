@@ -30,12 +30,13 @@ PHOTOS = ["cat.png", "espresso.png", "dahlia.png", "pavilion.png"]
 CLASSES = ["goose", "strawberry", "junco", "zebra", "beacon", "monarch", "espresso", "volcano"]
 GOOGLENET, SQUEEZENET = ["-n", "googlenet.safetensors"], ["-n", "squeezenet.safetensors"]
 OURS = ["-n", "pictures"]
+WHOLE = ["--crop", "whole"]
 
 COMMANDS = {
-    "saliency": ["saliency", *PHOTOS, *GOOGLENET, "-m", "gradient", "-m", "guided_grad_cam", "-m", "grad_cam"],
-    "saliency_methods": ["saliency", "espresso.png", *GOOGLENET, "-m", "all"],
-    "segment": ["segment", *PHOTOS, *GOOGLENET, "-m", "guided_grad_cam"],
-    "sanity": ["sanity", "cat.png", *GOOGLENET],
+    "saliency": ["saliency", *PHOTOS, *GOOGLENET, *WHOLE, "-m", "gradient", "-m", "guided_grad_cam", "-m", "grad_cam"],
+    "saliency_methods": ["saliency", "espresso.png", *GOOGLENET, *WHOLE, "-m", "all"],
+    "segment": ["segment", *PHOTOS, *GOOGLENET, *WHOLE, "-m", "guided_grad_cam"],
+    "sanity": ["sanity", "cat.png", *GOOGLENET, *WHOLE],
     "classes": ["sheet", *CLASSES, *GOOGLENET, "--size", "224", "--steps", "256", "--columns", "4"],
     "layers": ["sheet", "layers", *GOOGLENET, "--size", "160"],
     "channels": ["sheet", "fire5:128-139", *SQUEEZENET, "--size", "128", "--columns", "6"],

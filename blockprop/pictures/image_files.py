@@ -60,6 +60,8 @@ def _turn_upright(image: Image.Image) -> None:
 
 
 def _reason(error: Exception, path: Path) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file" + (": it is a link to nothing" if path.is_symlink() else "")
     if isinstance(error, UnidentifiedImageError) and _is_tiff(path):
         return "a TIFF with pixels of a kind that is not known; save it with 8 or 16 bits per channel"
     return str(error).splitlines()[0] if str(error) else type(error).__name__
