@@ -19,9 +19,10 @@ from blockprop.data.dataset import Data, Dataset
 from blockprop.data.reading import NAMES, TABLES, read_data
 from blockprop.data.tables.encoder import TableEncoder
 from blockprop.engine.network import Network
-from blockprop.errors import DataError, SettingError
+from blockprop.errors import DataError, FormatError, SettingError, near
 from blockprop.importers import from_onnx
 from blockprop.networks.build import blocks_in, build_network
+from blockprop.networks.shipped import NAMES as SHIPPED_NAMES
 from blockprop.networks.shipped import is_shipped, shipped
 from blockprop.pictures.framing import sight
 from blockprop.pictures.image_kinds import RECOGNIZED, files_in, is_image
@@ -46,6 +47,10 @@ def load_network(path: str, own_blocks: str | None, device: str = "cpu") -> Netw
     """A saved network, with the blocks of a Python file known if one is given; or one that comes with the package."""
     if is_shipped(path):
         return shipped(path).to(device_named(device))
+    if not Path(path).exists():
+        beside = [*SHIPPED_NAMES, *(str(file) for file in Path(path).parent.glob("*.safetensors"))]
+        if meant := near(path, beside, most=1):
+            raise FormatError(f"{path} does not exist; did you mean {meant[0]}?")
     return load(path, blocks=blocks_in(own_blocks) if own_blocks else None).to(device_named(device))
 
 

@@ -54,6 +54,15 @@ def test_a_network_is_named_once(capsys: Output, monkeypatch: pytest.MonkeyPatch
     assert run_json(capsys, "evaluate", "digits", "-n", "digits")["network"] == "digits"
 
 
+def test_a_network_that_is_not_there_has_near_names(capsys: Output) -> None:
+    Path("squeezenet.safetensors").write_bytes(b"")
+    said = sentence(capsys, "info", "sqeezenet.safetensors")
+    assert "sqeezenet.safetensors does not exist; did you mean squeezenet.safetensors?" in said
+    assert "did you mean pictures?" in sentence(capsys, "info", "picture")
+    Path("squeezenet.safetensors").unlink()
+    assert "none.safetensors does not exist; expected" in sentence(capsys, "info", "none.safetensors")
+
+
 def test_the_bare_command_prints_its_help_and_no_error(capsys: Output) -> None:
     assert main([]) == 2
     printed = capsys.readouterr()
