@@ -6,17 +6,22 @@ from typing import Annotated
 
 import torch
 import typer
+from torch import Tensor
 
 from blockprop.commands.console import WRONG_GRADIENT, say, show
 from blockprop.commands.described_blocks import block_named, inputs_named, no_block
-from blockprop.commands.inputs import network_and_examples
+from blockprop.commands.inputs import load_network, network_and_examples
 from blockprop.commands.losses import loss_of
 from blockprop.commands.options import Blocks, Json, NetworkOption, PreprocessingOption, Seed, TargetOption, one_network
+from blockprop.commands.picture_options import TokensOption
+from blockprop.commands.tokens import one_batch_of_tokens
 from blockprop.data.dataset import Dataset
 from blockprop.engine.block import Block
 from blockprop.engine.check import CheckReport, check_block, check_network
 from blockprop.engine.network import Network
+from blockprop.engine.objectives import mean_squared_error
 from blockprop.errors import SettingError
+from blockprop.visualize.attribution.tokens import require_tokens
 
 EPILOG = (
     "Examples:\n\n"
@@ -50,6 +55,7 @@ def check(
             "or as said behind a colon: 2,3:positive, 2,3:bool, or whole numbers 4,7:0..9."
         ),
     ] = None,
+    tokens: TokensOption = None,
     examples: Annotated[int, typer.Option(min=1, help="How many examples of DATA to use.")] = 4,
     every_element: Annotated[bool, typer.Option("--every-element", help="Try each element by itself; slower.")] = False,
     training: Annotated[bool, typer.Option("--training", help="Check what it does in training (dropout, …).")] = False,
@@ -63,6 +69,9 @@ def check(
         report = _check_block(block, shape, training, seed)
     elif shape:
         raise SettingError(f"--shape is for a block, and {no_block(network)}; a network takes examples from --data")
+    elif tokens is not None:
+        net = load_network(network, own_blocks)
+        report = _check_tokens(net, one_batch_of_tokens(tokens), every_element, seed, training, as_json)
     else:
         net, some = network_and_examples(network, data, target, own_blocks, seed, preprocessing)
         report = _check_network(net, some, examples, every_element, seed, training, as_json)
@@ -98,6 +107,25 @@ def _check_network(
         some.x,
         objective=loss_of(net, data),
         target=some.y,
+        training=training,
+        every_element=every_element,
+        progress=lambda name: say(f"checking {name}", quiet),
+    )
+
+
+def _check_tokens(
+    net: Network, tokens: Tensor, every_element: bool, seed: int, training: bool, quiet: bool
+) -> CheckReport:
+    """Tokens have no labels: the loss is the distance of what the network gives from random numbers."""
+    require_tokens(net, tokens)
+    if len(net.outputs) > 1:
+        raise SettingError(f"--tokens checks a network with one output; this one has {', '.join(net.outputs)}")
+    return check_network(
+        net,
+        tokens,
+        objective=mean_squared_error(),
+        target=torch.randn(net(tokens).shape, generator=torch.Generator().manual_seed(seed)),
+        wrt="parameters",
         training=training,
         every_element=every_element,
         progress=lambda name: say(f"checking {name}", quiet),

@@ -33,11 +33,22 @@ def rows_of_tokens(text: str) -> dict[str, Tensor]:
     return rows
 
 
+def one_batch_of_tokens(text: str) -> Tensor:
+    """(n, t): all rows together. SettingError if they are not equally long."""
+    rows = list(rows_of_tokens(text).values())
+    lengths = sorted({row.shape[1] for row in rows})
+    if len(lengths) > 1:
+        raise SettingError(f"{text}: expected rows of one length, came {', '.join(map(str, lengths))} tokens")
+    return torch.cat(rows)
+
+
 def _row(text: str, where: str) -> Tensor:
     parts = text.replace(",", " ").split()
     for part in parts:
         if not part.isdecimal() or len(part) > 18:
             raise SettingError(f"{where}: expected whole numbers such as 5,17,3, or a file of them, came {part!r}")
+    if not parts:
+        raise SettingError(f"expected whole numbers such as 5,17,3, or a file of them, came {where!r}")
     return torch.tensor([[int(part) for part in parts]])
 
 

@@ -98,6 +98,7 @@ def test_people_see_bars_for_each_target(capsys: Output) -> None:
     ("arguments", "message"),
     [
         (["predict", "net.safetensors", "--tokens", "5,x"], "5,x: expected whole numbers such as 5,17,3, or a file of"),
+        (["predict", "net.safetensors", "--tokens", ""], "expected whole numbers such as 5,17,3"),
         (["predict", "net.safetensors", "--tokens", "5,9"], "the network knows tokens 0…8; came 5…9"),
         (["predict", "net.safetensors", "--tokens", "5", "more.csv"], "--tokens takes the place of data"),
         (
@@ -115,6 +116,15 @@ def test_what_is_refused(arguments: list[str], message: str, capsys: Output) -> 
     saved(imported(Bag(), "good", "bad", "dull"))
     saved(small(), "photos.safetensors")
     assert message in sentence(capsys, *arguments)
+
+
+def test_check_reads_tokens(capsys: Output) -> None:
+    path = saved(imported(Bag(), "good", "bad", "dull"))
+    found = run_json(capsys, "check", path, "--tokens", "5,1,7")
+    assert found["right"] is True
+    assert {"table.weight", "norm.weight", "head.weight"} <= found["errors"].keys()
+    Path("rows.txt").write_text("5,1,7\n2 2\n")
+    assert "expected rows of one length, came 2, 3 tokens" in sentence(capsys, "check", path, "--tokens", "rows.txt")
 
 
 def test_tokens_in_python() -> None:
