@@ -124,6 +124,9 @@ from blockprop.blocks.reshaping import Sum as Sum
 from blockprop.blocks.reshaping import Transpose as Transpose
 from blockprop.blocks.sampling import AffineGrid as AffineGrid
 from blockprop.blocks.sampling import GridSample as GridSample
+from blockprop.blocks.selecting import MaxPlaces as MaxPlaces
+from blockprop.blocks.selecting import NonMaxSuppression as NonMaxSuppression
+from blockprop.blocks.selecting import NonZero as NonZero
 from blockprop.blocks.sigmoids import GELU as GELU
 from blockprop.blocks.sigmoids import HardSigmoid as HardSigmoid
 from blockprop.blocks.sigmoids import HardSwish as HardSwish

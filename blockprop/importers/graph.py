@@ -106,20 +106,30 @@ class Graph:
         self._blocks: dict[Any, Block] = {}
         self._lifted: dict[int, Flow] = {}
         self._kept: list[Any] = []
+        self._counted = 0
         self.parameter_names: dict[str, str] = {}
         """Name in the network -> name in the model that it came from; complete after `network`."""
         self.norm_by_input: Callable[[str], bool | None] = lambda _running_mean: None
         """Whether a normalization with this buffer takes the input's statistics in the mode that is not imported."""
 
-    def add(self, name: str, block: Block, *operands: Value, known: Any = None) -> Any:
+    def counted(self) -> tuple[int, int]:
+        """Sizes in both trials for an axis whose length follows from numbers in the data: like no other axis'."""
+        self._counted += 1
+        return 1009 + 2 * self._counted, 2027 + 6 * self._counted
+
+    def add(
+        self, name: str, block: Block, *operands: Value, known: Any = None, trials: list[Tensor] | None = None
+    ) -> Any:
         """A node at the end of the graph: its output, or a tuple of them. Weights among the operands get a node.
 
         known: what the output is, or the outputs are, if they depend on weights and constants alone
+        trials: its only output in both trials, if its shape does not follow from those of the operands (`counted`)
         """
         if len(self.nodes) >= MOST_NODES:
             raise GraphError(f"the model has more than {MOST_NODES} nodes, which cannot be meant")
         flows = [self.lift(operand) for operand in operands]
-        trials = [self._run(block, [flow.trials[i] for flow in flows]) for i in range(2)]
+        if trials is None:
+            trials = [self._run(block, [flow.trials[i] for flow in flows]) for i in range(2)]
         node = Node(self.unique(name), block, tuple(flow.key for flow in flows))
         self.nodes.append(node)
         if block.output_count == 1:

@@ -1,7 +1,7 @@
 """What a handler of an ONNX operator gets: the call, its inputs as sizes, numbers or tensors, and nodes to add."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +125,17 @@ class OnnxCall(Call):
             if max(trial.numel() for trial in output.trials) > LARGEST_VALUE:
                 raise UnsupportedError(f"its output would have {max(t.numel() for t in output.trials)} elements")
         return flow
+
+    def add_counted(
+        self, block: Block, *operands: Input, shape: Callable[[int], tuple[int, ...]], part: str = ""
+    ) -> Any:
+        """A node with an output of whole numbers whose count follows from the data. shape: of the output, by count."""
+        values = [self.tensor(operand) for operand in operands]
+        tensors = [value.tensor if isinstance(value, Known) else value.known for value in values]
+        if all(tensor is not None for tensor in tensors):
+            return Known(block.forward(*tensors)[0])
+        trials = [torch.empty(shape(count), dtype=torch.int64, device="meta") for count in self.graph.counted()]
+        return self.graph.add(f"{self.name}.{part}" if part else self.name, block, *values, trials=trials)
 
     def _worked_out(self, block: Block, tensors: list[Any]) -> Any:
         """What the block makes of these tensors; None if that is too much to keep."""

@@ -15,7 +15,6 @@ REFUSED = {
     r"FLOAT8|FLOAT4|INT4|INT2|no_saturate": "nor with these",
     r"averagepool.*dilations|lppool.*dilations": "no block has windows with gaps for averages",
     r"training_mode|training_dropout": "blockprop's own blocks act in training by themselves",
-    r"with_argmax": "no block gives the places of maxima",
     r"peepholes": "no block has peepholes",
     r"reversesequence": "sequences of different lengths",
     r"scatter.*(mul|max|min)": "ScatterElements and ScatterND can add, and no more",

@@ -12,6 +12,9 @@ from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.activations import cast_to
 from blockprop.importers.onnx_operators.table import operator
 
+MOST_BOXES = 2**31 - 1
+"""Files write the largest number that there is for "all"."""
+
 
 @operator("Gather", 1, 11, 13)
 def gather(call: OnnxCall, x: Input, indices: Input, *, axis: int) -> Any:
@@ -60,15 +63,34 @@ def _check(call: OnnxCall, reduction: str) -> None:
 
 @operator("Compress", 9, 11, 28)
 def compress(call: OnnxCall, x: Input, condition: Input, *, axis: int | None = None) -> Any:
-    places = call.known_tensor(condition).nonzero().flatten()
+    found = call.add_counted(blocks.NonZero(), condition, shape=lambda count: (1, count), part="found")
+    places = call.add(blocks.Select(0, 0), found, part="places")
     if axis is None:
         x, axis = call.add(blocks.Flatten(0), x, part="flat"), 0
-    return call.add(blocks.Gather(axis), x, Known(places))
+    return call.add(blocks.Gather(axis), x, places)
 
 
 @operator("NonZero", 9, 13)
 def non_zero(call: OnnxCall, x: Input) -> Any:
-    return Known(call.known_tensor(x).nonzero().t().contiguous())
+    return call.add_counted(blocks.NonZero(), x, shape=lambda count: (x.axes, count))
+
+
+@operator("NonMaxSuppression", 10, 11)
+def non_max_suppression(
+    call: OnnxCall,
+    boxes: Input,
+    scores: Input,
+    most: Input | None = None,
+    overlap: Input | None = None,
+    least: Input | None = None,
+    *,
+    center_point_box: int,
+) -> Any:
+    call.note("forward only: it gives numbers of boxes, so that nothing goes back through it")
+    limit = None if least is None else float(call.number_in(least))
+    count = min(int(call.number_in(most, 0)), MOST_BOXES)
+    block = blocks.NonMaxSuppression(count, float(call.number_in(overlap, 0.0)), limit, bool(center_point_box))
+    return call.add_counted(block, boxes, scores, shape=lambda count: (count, 3))
 
 
 def _arg(name: str, kind: Any) -> None:

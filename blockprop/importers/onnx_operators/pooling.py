@@ -29,18 +29,17 @@ def max_pool(
     auto_pad: str = "NOTSET",
     storage_order: int = 0,
 ) -> Any:
-    if len(call.outputs) > 1 and call.outputs[1]:
-        raise UnsupportedError("the places of the maxima as an output")
     seen = _seen(call, x, _MAXIMA, kernel_shape, strides, pads, dilations, auto_pad)
     rounds_up = bool(ceil_mode)
-    padding = _numbers(seen)
+    padding, has_places = _numbers(seen), len(call.outputs) > 1 and bool(call.outputs[1])
     if not _fits(seen):
+        if has_places:
+            raise UnsupportedError("the places of the maxima as an output, with uneven padding")
         seen, rounds_up = _without_rounding(call, x, seen) if rounds_up else seen, False
         x, padding = padded(call, x, seen, -math.inf), (0,) * len(kernel_shape)
-    block = _MAXIMA[len(kernel_shape)](
-        plain(seen.kernel), plain(seen.stride), plain(padding), plain(seen.dilation), rounds_up
-    )
-    return call.add(block, x)
+    windows_of = plain(seen.kernel), plain(seen.stride), plain(padding), plain(seen.dilation), rounds_up
+    y = call.add(_MAXIMA[len(kernel_shape)](*windows_of), x)
+    return (y, call.add(blocks.MaxPlaces(*windows_of, bool(storage_order)), x, part="places")) if has_places else y
 
 
 def _seen(call: OnnxCall, x: Input, kinds: dict[int, Any], *given: Any) -> OnnxWindows:
