@@ -171,3 +171,11 @@ def test_thousands_that_training_did_not_have_are_said() -> None:
     for texts, said in ((["1", "2.5"], ["a: '1,234' (row 2) is read as 1234"]), (["1", "2,345", "1.5"], [])):
         encoder = TableEncoder.fit(pd.DataFrame({"a": texts}))
         assert encoder.rows(new).notes == said
+
+
+def test_capitals_are_overlooked_only_where_one_text_can_be_meant() -> None:
+    encoder = TableEncoder.fit(pd.DataFrame({"a": ["red", "Red", "blue"]}))
+    x, notes = encoder.rows(pd.DataFrame({"a": ["RED", "Blue", "Red"]}, index=[2, 3, 4]))
+    assert encoder.features == ("a=Red", "a=blue", "a=red")
+    assert torch.allclose(x, torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0, 1, 0], [1, 0, 0]]))
+    assert notes == ["a: 'Blue' is read as 'blue' (row 3)", "a: 'RED' was never seen (row 2)"]
