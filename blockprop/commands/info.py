@@ -143,7 +143,7 @@ def _origins(meta: About) -> list[str]:
     source = meta.get("source")
     origins = [*(source.values() if isinstance(source, dict) else [source])]
     origins += [meta.get("architecture"), meta.get("spec"), meta.get("data")]
-    return [text for text in origins if isinstance(text, str)]
+    return [text for text in origins if text and isinstance(text, str)]
 
 
 def _nodes(network: Network, found: list[Cost]) -> list[dict[str, Any]]:

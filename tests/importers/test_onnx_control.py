@@ -90,9 +90,21 @@ def test_a_scan_whose_steps_are_alike_leaves_them_free(tmp_path: Path) -> None:
     path = written(model(DISTANCES, others=(6, 4)), tmp_path)
     network = from_onnx(path)
     assert network.meta["free"] == {"x": [0]}
+    assert len(network.nodes) < 10
     for count in (1, 7):
         x = random(count, 4)
         assert error(outputs_of(network, x), expected_of(path, x)) < 1e-5
+    verify_backward(network, {"x": x})
+
+
+def test_a_scan_over_the_others_is_one_step_for_all(tmp_path: Path) -> None:
+    """The same with the roles exchanged: the rows of the training data are the steps, however many."""
+    text = DISTANCES.replace("Scan(others, x)", "Scan(x, others)").replace("float[6, 4] rows,", "float[N, 4] rows,")
+    text = text.replace("float[6, 4] rows_too, float[6] sums", "float[N, 4] rows_too, float[N] sums")
+    path = written(model(text, others=(40, 4)), tmp_path)
+    network, x = from_onnx(path), random(7, 4)
+    assert error(outputs_of(network, x), expected_of(path, x)) < 1e-5
+    assert len(network.nodes) < 10
     verify_backward(network, {"x": x})
 
 

@@ -54,7 +54,7 @@ def loop(interpreter: Walker, call: OnnxCall, node: NodeProto, inputs: Sequence[
 
 
 def scan(interpreter: Walker, call: OnnxCall, node: NodeProto, inputs: Sequence[Any], values: Named) -> Any:
-    """Scan: step after step written out; along a free axis only if every step computes the same by itself."""
+    """Scan: all steps at once if each computes the same by itself, else step after step written out."""
     settings = attributes_in(node)
     count = settings["num_scan_inputs"]
     state, scanned = list(inputs[:-count]), list(inputs[-count:])
@@ -65,11 +65,12 @@ def scan(interpreter: Walker, call: OnnxCall, node: NodeProto, inputs: Sequence[
     out_axes = settings.get("scan_output_axes") or [0] * made
     reversed_outputs = settings.get("scan_output_directions") or [0] * made
     steps = scanned[0].shape[axes[0]]
+    if not any((*out_axes, *backward, *reversed_outputs)):
+        outputs = all_at_once(body, call, state, scanned, axes)
+        if outputs is not None:
+            return outputs
     if not isinstance(steps, int):
-        outputs = all_at_once(body, call, state, scanned, axes) if not any((*out_axes, *reversed_outputs)) else None
-        if outputs is None:
-            raise FreeSizeError("the number of steps")
-        return outputs
+        raise FreeSizeError("the number of steps")
     if steps > MOST_ROUNDS:
         raise UnsupportedError(f"more than {MOST_ROUNDS} steps")
     rows: list[list[Any]] = []

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from blockprop import blocks
@@ -75,6 +76,11 @@ def non_zero(call: OnnxCall, x: Input) -> Any:
     return call.add_counted(blocks.NonZero(), x, shape=lambda count: (x.axes, count))
 
 
+def _decimal(number: float) -> float:
+    """The shortest decimal that rounds to the file's float32: 0.4, where that is 0.4000000059604645."""
+    return float(str(np.float32(number)))
+
+
 @operator("NonMaxSuppression", 10, 11)
 def non_max_suppression(
     call: OnnxCall,
@@ -87,9 +93,9 @@ def non_max_suppression(
     center_point_box: int,
 ) -> Any:
     call.note("forward only: it gives numbers of boxes, so that nothing goes back through it")
-    limit = None if least is None else float(call.number_in(least))
+    limit = None if least is None else _decimal(call.number_in(least))
     count = min(int(call.number_in(most, 0)), MOST_BOXES)
-    block = blocks.NonMaxSuppression(count, float(call.number_in(overlap, 0.0)), limit, bool(center_point_box))
+    block = blocks.NonMaxSuppression(count, _decimal(call.number_in(overlap, 0.0)), limit, bool(center_point_box))
     return call.add_counted(block, boxes, scores, shape=lambda count: (count, 3))
 
 
