@@ -109,7 +109,7 @@ class Exporter:
         examples = self._given(sizes)
         try:
             with (
-                self.twin.fresh() as module,
+                self.twin.tried() as module,
                 FakeTensorMode(allow_non_fake_inputs=True) as mode,
                 torch.no_grad(),
                 _undisturbed(),

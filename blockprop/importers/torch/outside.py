@@ -40,7 +40,8 @@ class StateOutside:
     @property
     def holds_tensors(self) -> bool:
         """Whether there are caches, or stores with tensors in them."""
-        return bool(self._caches) or any(is_store(value) for value, _ in self._containers.values())
+        filled = any(cache.cache_info().currsize for cache in self._caches.values())
+        return filled or any(is_store(value) for value, _ in self._containers.values())
 
     @contextmanager
     def restored(self, emptied: bool = False) -> Iterator[None]:

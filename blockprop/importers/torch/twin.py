@@ -55,6 +55,7 @@ class Twin:
             self._module.train(bool(training))
         self.hooks = _hooks_of(self._module)
         """Names of the parts that call hooks of the user's, or of a library's."""
+        self._trial: nn.Module | None = None
 
     def parts(self) -> dict[str, nn.Module]:
         """The parts by name."""
@@ -72,6 +73,20 @@ class Twin:
                 if isinstance(part, _BatchNorm) and part.momentum is None:
                     part.momentum = count_as_momentum(part)
             yield copied
+
+    @contextmanager
+    def tried(self) -> Iterator[nn.Module]:
+        """As `fresh`, for runs that nothing is kept of: the same copy again, if the last one has left it as it was."""
+        if self._trial is None:
+            with self.fresh() as module:
+                self._trial = module
+        module, before = self._trial, _marks(self._trial)
+        try:
+            with self._outside.restored(self._is_emptied):
+                yield module
+        finally:
+            if _marks(module) != before:
+                self._trial = None
 
     def without_hooks(self) -> "Twin":
         """The same, but that no hooks are called."""
@@ -158,6 +173,12 @@ def _require_evaluation(module: nn.Module) -> None:
 def count_as_momentum(part: _BatchNorm) -> float:
     """−1 − how many batches its running statistics are the mean of: torch.export cannot read how it counts them."""
     return -1.0 - int(part.num_batches_tracked or 0)
+
+
+def _marks(module: nn.Module) -> list[Any]:
+    """What would be other numbers if the module kept something else than before."""
+    values = [value for part in module.modules() for value in vars(part).values()]
+    return [(id(value), len(value) if isinstance(value, dict | list | set) else 0) for value in values]
 
 
 def _registering_plainly(part: nn.Module) -> None:
