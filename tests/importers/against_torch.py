@@ -1,5 +1,6 @@
 """Imported networks beside the modules that they came from: outputs and gradients."""
 
+import warnings
 from collections import defaultdict
 from functools import cache
 from typing import Any
@@ -51,8 +52,10 @@ def inputs_of(name: str, dtype: torch.dtype = torch.float64, seed: int = 1) -> t
 
 @cache
 def network_of(name: str, dtype: torch.dtype = torch.float64) -> Network:
-    """The network that is imported from it, once for all tests."""
-    return from_torch(module_of(name, dtype), inputs_of(name, dtype))
+    """The network that is imported from it, once for all tests; some have axes that are fixed, with a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "ax[ei]s .* fixed")
+        return from_torch(module_of(name, dtype), inputs_of(name, dtype))
 
 
 def precision(name: str) -> tuple[torch.dtype, float]:

@@ -102,11 +102,11 @@ def _explained(pairs: Sequence["_Pair"], inputs: Sequence[_Sizes]) -> Explanatio
 
 
 def _explanation(pair: _Pair, place: int, x: Any, y: Any, sizes: "_Both", inputs: Sequence[_Sizes]) -> Formula | None:
-    """The number as the size of an operand, what the module computed it from, or a ratio to a product of sizes."""
+    """What the module computed the number from; else the size of an operand, or a ratio to a product of sizes."""
     if type(x) is not int or type(y) is not int:
         return None
     operands = _operand_sizes(pair, place)
-    formula = _multiple(operands, x, y, 1, divided=False) or sizes.tracked(pair, place, x, y)
+    formula = sizes.tracked(pair, place, x, y)
     for most, divided in ((1, False), (MOST_AXES, False), (MOST_AXES, True)):
         for candidates in (operands, inputs):
             formula = formula or _multiple(candidates, x, y, most, divided)
@@ -176,8 +176,7 @@ def _pairs(a: fx.Graph, b: fx.Graph, prefix: str = "") -> list[_Pair]:
     pairs = [_Pair(prefix, x, y) for x, y in zip(here, there, strict=False)]
     for _, x, y in tuple(pairs):
         if x.op != y.op or x.target != y.target:
-            counts = f"{len(here)} at one size, {len(there)} at another"
-            raise Unexplained(f"other operators run ({counts}), from {x.target}", place_of(x) or place_of(y))
+            raise Unexplained(f"other operators run at another size, from {x.target}", place_of(x) or place_of(y))
         if x.op == "get_attr" and isinstance(inner := _attribute(x), fx.GraphModule):
             pairs += _pairs(inner.graph, _attribute(y).graph, f"{prefix}{x.target}.")
     return pairs

@@ -20,8 +20,8 @@ from blockprop.importers.torch.twin import Twin
 
 MOST_POINTS = 6
 """Sizes at which a module decides otherwise, to be tried."""
-LEAST_SECONDS, MOST_TIMES = 4.0, 2.0
-"""How long torch.export may look for formulas, at least; in times of an export without."""
+LEAST_SECONDS, MOST_TIMES = 5.0, 2.0
+"""How long the processor may look for formulas, at least; in times of an export without."""
 
 Program = torch.export.ExportedProgram
 
@@ -56,9 +56,9 @@ class Exporter:
         """The graph for inputs of exactly these sizes."""
         key = tuple(sizes)
         if key not in self._programs:
-            start = time.perf_counter()
+            start = time.process_time()
             self._programs[key] = self._export(sizes, None)
-            self._seconds = self._seconds or time.perf_counter() - start
+            self._seconds = self._seconds or time.process_time() - start
         return self._programs[key]
 
     def deciding(self, sizes: Sequence[tuple[int, ...]], others: Sequence[tuple[int, ...]] = ()) -> str:
@@ -157,10 +157,10 @@ class _Deadline(TorchFunctionMode):
 
     def __init__(self, seconds: float):
         super().__init__()
-        self.end = time.perf_counter() + seconds
+        self.end = time.process_time() + seconds
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if time.perf_counter() > self.end:
+        if time.process_time() > self.end:
             raise TimeoutError
         return func(*args, **(kwargs or {}))
 
