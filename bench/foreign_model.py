@@ -53,11 +53,11 @@ class _Contiguous(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(_: Any, x: Tensor) -> Tensor:
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, *d: Tensor) -> Tensor:
+    def backward(_: Any, *d: Tensor) -> Tensor:
         return d[0].contiguous()
 
 

@@ -94,8 +94,8 @@ batch, and another length or another size of pictures where the model itself tak
 
 {table(heads, rows)}
 
-Times are those of the processor, beside plain `torch.export` of the same module in the same process; {len(slow)} take more than three times as long
-and more than 20 s.
+Times are those of the processor, beside plain `torch.export` of the same module in the same process; {len(slow)} take
+more than three times as long and more than 20 s.
 
 Not imported:
 
