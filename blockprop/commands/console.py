@@ -27,6 +27,8 @@ OTHER_COLUMNS = 42
 """Characters of a bar, its count, speed and remaining time."""
 SHARES = ("accuracy", "majority_share", "balanced_accuracy", "precision", "recall", "confidence")
 """Facts that are read in percent."""
+SCORES = ("f1", "auc")
+"""Facts between 0 and 1 that are not."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it; typer returns it where it has caught the interruption itself."""
 WRONG_GRADIENT = 3
@@ -228,6 +230,8 @@ def readable(name: str, value: Any) -> str:
         return "not defined"
     if name == "seconds":
         return f"{value:.1f}"
+    if name in SCORES and isinstance(value, float):
+        return f"{value:.3f}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

@@ -27,6 +27,9 @@ ALSO = {
 }
 """Arguments of the library whose option has another name."""
 
+NO_VALUE = {"tile": "0"}
+"""What an option takes where the library takes None."""
+
 
 def in_options(message: str, params: Iterable[Any]) -> str:
     """The message with options for the arguments that this command has as options."""
@@ -51,6 +54,8 @@ def _written(param: Any, value: str) -> str:
         return spelled if value == "True" else next(iter(param.secondary_opts), f"no {spelled}")
     if value.startswith("{"):
         return " ".join(f"{spelled} {name}={_plain(part)}" for name, part in re.findall(ENTRY, value)) or spelled
+    if value == "None" and param.name in NO_VALUE:
+        return f"{spelled} {NO_VALUE[param.name]}"
     return f"{spelled} {_plain(value)}".rstrip()
 
 

@@ -44,8 +44,8 @@ def sight(network: Network, crop: str | None = None, side: int | None = None) ->
     expected, any_size = _expected(network), takes_any_size(network)
     if not any_size and (side is not None or crop == "whole"):
         height, width = expected.height_width or (0, 0)
-        how = "leave out --side" if side is not None else "take --crop center, or stretch"
-        raise SettingError(f"the network takes pictures of {width} x {height} alone; {how}")
+        how = "side must be left out" if side is not None else "take crop='center' or crop='stretch'"
+        raise SettingError(f"the network takes pictures of {width} x {height} alone, {how}")
     if crop == "whole" or (crop == WIDEST and any_size):
         return replace(expected, size=None, shorter_side=side or expected.reading_side or SIDE, crop="center")
     if side is not None:

@@ -179,11 +179,11 @@ class _Trials:
                     return (
                         f"node {node.name!r} ({node.block!r}) mixes all places of a picture, or more than {half} "
                         f"{along} of it: it cannot work in tiles, only on a picture as a whole "
-                        "(tile=None, or --tile 0)"
+                        "(tile=None)"
                     )
         return (
             f"the places of {', '.join(map(repr, self.part.outputs))} see more than {half} {along} of a picture, or do "
-            "not lie like these: no tiles are possible, only the picture as a whole (tile=None, or --tile 0)"
+            "not lie like these: no tiles are possible, only the picture as a whole (tile=None)"
         )
 
     def _compare(self, field: ReceptiveField) -> None:

@@ -106,7 +106,7 @@ def test_the_whole_of_a_photograph(capsys: Output) -> None:
     assert row["seen"] == seen["seen"] == "the whole 60 x 40 scaled to 40 x 27"
     saved(fixed(), "fixed.safetensors")
     said = sentence(capsys, "predict", "fixed.safetensors", PHOTO, "--crop", "whole")
-    assert "takes pictures of 16 x 16 alone; take --crop center, or stretch" in said
+    assert "takes pictures of 16 x 16 alone, take --crop center or --crop stretch" in said
     assert "no crop 'middle'" in sentence(capsys, "predict", "net.safetensors", PHOTO, "--crop", "middle")
 
 

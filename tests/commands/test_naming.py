@@ -1,13 +1,18 @@
 """Errors name arguments in Python and options on the command line."""
 
+import ast
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+import blockprop
 from blockprop.cli import app
 from blockprop.commands.naming import in_options
 
+PACKAGE = Path(blockprop.__file__).parent
 CLICK: Any = typer.main.get_command(app)
 
 
@@ -24,6 +29,8 @@ CLICK: Any = typer.main.get_command(app)
         ("train", "patience needs validation data", "--patience needs validation data"),
         ("train", "so it does not go with immediate", "so it does not go with --immediate"),
         ("stylize", "content_weight and style_weight are both 0", "--content-weight and --style-weight are both 0"),
+        ("dream", "only the picture as a whole (tile=None)", "only the picture as a whole (--tile 0)"),
+        ("saliency", "of 8 x 8 alone, side must be left out", "of 8 x 8 alone, --side must be left out"),
         ("maximize", "diversity_node='a' is for diversity", "--diversity-node a is for diversity"),
         (
             "train",
@@ -45,3 +52,15 @@ CLICK: Any = typer.main.get_command(app)
 )
 def test_arguments_that_are_options_are_named_so(command: str, message: str, said: str) -> None:
     assert in_options(message, CLICK.commands[command].params) == said
+
+
+def test_the_library_itself_names_no_options() -> None:
+    """Its errors reach people who write Python, who have none."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name == "commands" or path.name in ("cli.py", "errors.py"):
+            continue
+        tree = ast.parse(path.read_text())
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                assert not re.search(r"(?<![\w-])--[a-z]", node.value), f"{path.name}, line {node.lineno}: {node.value}"

@@ -174,4 +174,5 @@ def test_training_goes_on_from_one(capsys: Output) -> None:
     np.savez("few.npz", x_train=(data.x[:40, 0] * 255).numpy().astype(np.uint8), y_train=data.y[:40].numpy())
     found = run_json(capsys, "train", "few.npz", "--network", "digits", "--epochs", "1", "--out", "mine.safetensors")
     assert found["training_examples"] > 20
-    assert load("mine.safetensors").meta["shape"] == [1, 8, 8]
+    assert load("mine.safetensors").meta["shape"] == [1, 28, 28]  # as the network takes them
+    assert any("8 x 8 pixels" in note for note in found["notes"])
