@@ -8,7 +8,16 @@ import pytest
 
 from blockprop.errors import BlockpropError
 from tests.importers.onnx_nodes import imported, older_cases, run, verify
-from tests.importers.onnx_oracles import CASES, MINE, SUPPORTED, by_onnxruntime, check, differentiable, is_departure
+from tests.importers.onnx_oracles import (
+    CASES,
+    DEFINED,
+    MINE,
+    SUPPORTED,
+    by_onnxruntime,
+    check,
+    differentiable,
+    is_departure,
+)
 
 REFUSED = {
     r"_uint(16|32|64)|_ui(16|32|64)|types_float32_uint|bitwise_not_3d": "torch cannot compute with these types",
@@ -72,7 +81,9 @@ def test_older_versions_agree_with_onnxruntime(operator: str, tmp_path: Path) ->
                 raise AssertionError(f"{case.name} in version {version}: {error}") from error
 
 
-@pytest.mark.parametrize("operator", MINE)
+@pytest.mark.parametrize(
+    "operator", [pytest.param(name, marks=[pytest.mark.slow] if name in DEFINED else []) for name in MINE]
+)
 def test_backward_agrees_with_differences(operator: str, tmp_path: Path) -> None:
     for case in MINE[operator]:
         if not refused(case.name):
