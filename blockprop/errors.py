@@ -20,6 +20,8 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
+LISTED = 24
+"""Names that a message lists at most."""
 NEARLY = 0.15
 """So much less alike than the nearest name may another one be that is suggested, too."""
 
@@ -89,9 +91,28 @@ def near(name: str, names: Iterable[str], most: int = 3) -> list[str]:
     return [folded[other] for other in meant or begun]
 
 
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """What to add to a message about an unknown name that lists the names itself: near names, or nothing."""
+    meant = near(name, names)
+    return f"; did you mean {' or '.join(map(repr, meant))}?" if meant else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names with commas between, all or the first of them and their number."""
+    names = list(names)
+    more = f", … ({len(names)} in all; `blockprop info` tells more)" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+def no_such(what: str, name: str, names: Iterable[str]) -> str:
+    """The message that a network has no node, layer, … of this name: near names, then what there is."""
+    names = list(names)
+    return f"the network has no {what} {name!r}{did_you_mean(name, names)}; its {what}s are {listed(names)}"
+
+
 def suggestion(name: str, names: Iterable[str]) -> str:
     """What to add to a message about an unknown name: near names, or all if there are few, or nothing."""
     names = list(names)
-    if meant := near(name, names):
-        return f"; did you mean {' or '.join(map(repr, meant))}?"
+    if meant := did_you_mean(name, names):
+        return meant
     return f"; there are {', '.join(sorted(names))}" if len(names) <= 20 else ""

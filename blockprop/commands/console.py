@@ -70,7 +70,7 @@ def is_verbose() -> bool:
 
 
 class Timed(Protocol):
-    """What a progress bar needs of a step's record."""
+    """What a progress bar needs of a step's record; one whose steps are unequal work has a `share`, 0…1, too."""
 
     @property
     def step(self) -> int: ...
@@ -96,21 +96,21 @@ def watched(
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[now]}", markup=False),
         )
         with Progress(*columns, console=progress_console, disable=quiet or is_quiet()) as bar:
-            task = bar.add_task(title, total=None, speed="", now="")
+            task = bar.add_task(title, total=None, count="", speed="", now="")
             shown = -1.0
             for record in records:
                 if record.seconds - shown > 0.1 or record.step == record.steps:
                     shown = record.seconds
                     speed = f"{record.step / max(record.seconds, 1e-9):.{0 if record.step > 10 * shown else 1}f}/s"
-                    bar.update(
-                        task, completed=record.step, total=record.steps, speed=speed, now=_cut(told(record), title)
-                    )
+                    count = f"{record.step:>{len(str(record.steps))}}/{record.steps}"
+                    done = getattr(record, "share", record.step / record.steps)
+                    bar.update(task, completed=done, total=1.0, count=count, speed=speed, now=_cut(told(record), title))
                 yield record
 
     return watch

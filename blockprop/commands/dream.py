@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -63,8 +63,8 @@ class DreamSettings(PictureSettings):
         str | None,
         typer.Option(
             metavar="SIDE or WIDTHxHEIGHT",
-            help="The longer side, to which a larger photograph is scaled down, by default 1024; or that of a dream on "
-            "noise.",
+            help="The longer side, to which a photograph is scaled, also beyond its own size; by default that, up to "
+            f"{LONGEST_PICTURE}. Or the size of a dream on noise.",
         ),
     ] = None
     steps: Annotated[int, typer.Option(min=1, help="Steps at each octave.")] = 10
@@ -83,10 +83,16 @@ class DreamSettings(PictureSettings):
         typer.Option(help="Where all frames go: a .gif, .webp or .png (animated), or a folder."),
         OPTION_ONLY,
     ] = None
+    enlarges: bool = True
+    """Whether a size beyond the photograph's own counts; once it did not."""
     tile: TileSide = TILE
     preview_every: PreviewEvery = None
     resume: Resume = False
     stop: Stop = None
+
+    @classmethod
+    def of_file(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {"enlarges": False, **settings}
 
     def completed(self) -> Self:
         out = picture_file(self.out, f"{Path(self.photo).stem}_dream.png", self.resume)
@@ -125,12 +131,13 @@ class DreamSettings(PictureSettings):
             guide = "with a" if self.guided else "without"
             raise SettingError(f"a dream from {self.start!r} {guide} guide has other pictures than {self.pictures}")
         longest = _longest(self.size) if on_photo else LONGEST_PICTURE
+        side = longest if self.size is not None and self.enlarges else None
         pictures = [in_colors_of(network, read_picture(path, longest=longest)) for path in self.pictures]
         return dream(
             network,
             pictures[0] if on_photo else "noise",
             layers_named(self.layers),
-            None if on_photo else size_named(self.size),
+            side if on_photo else size_named(self.size),
             self.steps,
             guide=pictures[-1] if self.guided else None,
             octaves=self.octaves,

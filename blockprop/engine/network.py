@@ -30,7 +30,7 @@ from blockprop.engine.plan import (
     usual_inputs,
 )
 from blockprop.engine.trace import Trace, only
-from blockprop.errors import GraphError, ShapeError, shape, suggestion
+from blockprop.errors import GraphError, ShapeError, did_you_mean, listed, shape
 
 PLANS = 100
 """Backward plans that a network keeps; more questions than that are not asked again and again."""
@@ -281,8 +281,8 @@ class Network:
         names = tuple(names)
         for name in names:
             if name not in self._keys:
-                hint = suggestion(name, [*self._keys, *self._parameter_places])
-                raise GraphError(f"the network has no {name!r}{hint}")
+                near = did_you_mean(name, [*self._keys, *self._parameter_places])
+                raise GraphError(f"the network has no {name!r}{near}; its nodes are {listed(self._keys)}")
         return names
 
 

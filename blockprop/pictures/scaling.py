@@ -19,6 +19,14 @@ def scaled(picture: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(picture, (height, width), mode="bilinear", antialias=True)
 
 
+def with_longest(picture: Tensor, longest: int) -> Tensor:
+    """A picture whose longer side has so many pixels, bicubic, smoothed where it shrinks; itself if it has."""
+    if max(picture.shape[2:]) == longest:
+        return picture
+    height, width = (max(1, round(side * longest / max(picture.shape[2:]))) for side in picture.shape[2:])
+    return F.interpolate(picture, (height, width), mode="bicubic", antialias=True).clamp_(0, 1)
+
+
 def zoomed(picture: Tensor, factor: float, degrees: float = 0.0) -> Tensor:
     """What is in the middle of a picture, so much larger, turned counterclockwise; its edges mirror what is inside."""
     if factor == 1 and degrees == 0:

@@ -22,7 +22,7 @@ from torch import Tensor
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.trace import Trace
-from blockprop.errors import GraphError, suggestion
+from blockprop.errors import GraphError, no_such
 from blockprop.interop.opaque import Opaque
 from blockprop.reports.drawing import KIND_COLORS, OPAQUE, drawing, shortened
 from blockprop.reports.layout import DiagramBox, Link, place
@@ -49,7 +49,7 @@ def diagram(
     """
     for name in (*(gradients or ()), *(shapes or ())):
         if name not in network.keys:
-            raise GraphError(f"the network has no {name!r}{suggestion(name, network.keys)}")
+            raise GraphError(no_such("node", name, network.keys))
     example_shapes = {name: tuple(shape) for name, shape in (shapes or {}).items()}
     example_shapes |= {name: tuple(tensor.shape[1:]) for name, tensor in (trace.values if trace else {}).items()}
     sizes = [_mean_sizes(trace.values if trace else {}), _mean_sizes(gradients or {})]

@@ -8,7 +8,7 @@ from torch import Tensor
 from blockprop.engine.briefly import brief_repr
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
-from blockprop.errors import GraphError, SettingError, suggestion
+from blockprop.errors import GraphError, SettingError, no_such
 from blockprop.training.evaluation import predict
 
 MOST_FEATURES = 2**28
@@ -31,7 +31,7 @@ def parted(network: Network, layer: str) -> Parted:
     goes around it, or if nothing with weights is left above.
     """
     if layer not in {node.name for node in network.nodes}:
-        raise GraphError(f"the network has no {layer!r}{suggestion(layer, [node.name for node in network.nodes])}")
+        raise GraphError(no_such("layer", layer, [node.name for node in network.nodes]))
     if len(network.inputs) != 1:
         raise SettingError(f"freeze: expected a network with one input, this one has {', '.join(network.inputs)}")
     necks = bottlenecks(network)

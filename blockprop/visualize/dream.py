@@ -18,9 +18,10 @@ from torch import Tensor
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError, ShapeError
+from blockprop.pictures.image_files import MOST_PIXELS
 from blockprop.pictures.photos import picture as checked
 from blockprop.pictures.photos import picture_channels
-from blockprop.pictures.scaling import noise
+from blockprop.pictures.scaling import noise, with_longest
 from blockprop.saving.files import StrPath
 from blockprop.saving.resumable import Keeping
 from blockprop.visualize.depth import at_depth, spatial_rectifiers
@@ -80,7 +81,9 @@ def dream(
     """Dream on a picture: an iterator of PictureRecords; the last one has the picture, `picture()` gives it any time.
 
     network: takes pictures in 0…1; its weights stay fixed
-    image: a picture, (n, channels, h, w) in 0…1, or "noise" of all sizes, then of `size`, (h, w) or one number for both
+    image: a picture, (n, channels, h, w) in 0…1, or "noise" of all sizes
+    size: of noise, (h, w) or one number for both; of a picture the pixels of its longer side, to which it is scaled,
+        also beyond its own: the network then adds the details that it lacks
     layers: "node" or "node:channel", several of them, or {"node": weight}; by default what suits known networks,
         of others a rectifier at two thirds of their depth
     steps: at each octave; records are numbered over all octaves and frames
@@ -137,9 +140,7 @@ def dream(
 
 def _start(network: Network, image: Start, size: int | tuple[int, int] | None, seed: int) -> Tensor:
     if isinstance(image, Tensor):
-        if size is not None:
-            raise SettingError("a dream has the size of its picture; size is for noise")
-        picture = checked(image, network)
+        picture = _in_size(checked(image, network), size)
         return picture if picture.min() >= 0 and picture.max() <= 1 else picture.clamp(0, 1)
     if image != "noise":
         raise SettingError(f"expected a picture or 'noise' to dream on, came {image!r}")
@@ -149,6 +150,18 @@ def _start(network: Network, image: Start, size: int | tuple[int, int] | None, s
     height, width = sides
     _check(height=height, width=width)
     return fitting(noise(picture_channels(network), height, width, seed), network)
+
+
+def _in_size(picture: Tensor, longest: int | tuple[int, int] | None) -> Tensor:
+    if longest is None:
+        return picture
+    if not isinstance(longest, int):
+        raise SettingError(f"a picture keeps its proportions: expected size as its longer side, came {longest!r}")
+    _check(size=longest)
+    height, width = picture.shape[2:]
+    if height * width * (longest / max(height, width)) ** 2 > MOST_PIXELS:
+        raise SettingError(f"size={longest} makes more than the {MOST_PIXELS:,} pixels that a picture may have")
+    return with_longest(picture, longest)
 
 
 def _default_layers(network: Network, guided: bool) -> Layers:

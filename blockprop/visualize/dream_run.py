@@ -13,7 +13,7 @@ from blockprop.pictures.scaling import scaled, zoomed
 from blockprop.saving.fingerprints import digest, fingerprint
 from blockprop.saving.resumable import Keeping
 from blockprop.visualize.objectives.activity import Resemblance, for_tiles
-from blockprop.visualize.running import PictureRun
+from blockprop.visualize.running import PictureRun, weighed
 from blockprop.visualize.tiling import Outputs, Tile, Tiling
 
 
@@ -49,6 +49,12 @@ class Dream(PictureRun):
         if self.now.shape == self.base.shape:
             return self.now.clone()
         return scaled(self.now - self._octave_base(octave), *self.sizes[-1]).add_(self.base).clamp_(0, 1)
+
+    def share(self, step: int) -> float:
+        frames, rest = divmod(step, self.frame_steps)
+        pixels = [height * width for height, width in self.sizes]
+        whole = frames + weighed(rest, [self.octave_steps] * self.octaves, pixels)
+        return whole * self.frame_steps / self.steps
 
     def shows(self, step: int) -> bool:
         return super().shows(step) or step % self.frame_steps == 0

@@ -9,6 +9,7 @@ A run draws, prints and saves nothing but the state that it is asked for.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -27,6 +28,7 @@ class PictureRecord(NamedTuple):
     parts: what each term adds to the value, by name.   seconds: since the first step began, earlier runs included.
     picture: (n, c, h, w), after the update; at every `preview_every`th step and the last one, else None.
     best, best_step: the highest value so far, and the step that had it.
+    share: of the whole run's work that is done, where a step counts by the pixels of its size.
     """
 
     step: int
@@ -37,9 +39,16 @@ class PictureRecord(NamedTuple):
     picture: Tensor | None
     best: float
     best_step: int
+    share: float
 
     def __repr__(self) -> str:
         return brief_repr(self)
+
+
+def weighed(step: int, counts: Sequence[int], pixels: Sequence[int]) -> float:
+    """The share of all work that so many steps are: at each size `counts` of them, each as much work as its pixels."""
+    works = [area for count, area in zip(counts, pixels, strict=True) for _ in range(count)]
+    return sum(works[:step]) / sum(works)
 
 
 class PictureRun(Resumable[PictureRecord]):
@@ -84,6 +93,10 @@ class PictureRun(Resumable[PictureRecord]):
         """Whether the record of this step has the picture."""
         return step == self.steps or bool(self.preview_every and step % self.preview_every == 0)
 
+    def share(self, step: int) -> float:
+        """How much of all work is done after this step, 0…1."""
+        return step / self.steps
+
     @property
     def is_over(self) -> bool:
         return self.step >= self.steps
@@ -95,7 +108,8 @@ class PictureRun(Resumable[PictureRecord]):
             self.best_value, self.best_step = value, self.step
         seconds = self.seconds
         picture = self.picture() if self.shows(self.step) else None
-        return PictureRecord(self.step, self.steps, value, parts, seconds, picture, self.best_value, self.best_step)
+        best = self.best_value, self.best_step
+        return PictureRecord(self.step, self.steps, value, parts, seconds, picture, *best, self.share(self.step))
 
     def progress(self, state: dict[str, Any]) -> dict[str, tuple[int, int]]:
         return {"steps": (state["progress"][0], self.steps)}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Seeds
-from blockprop.errors import GraphError, SettingError, ShapeError, shape, suggestion
+from blockprop.errors import GraphError, SettingError, ShapeError, no_such, shape
 from blockprop.visualize.places import needed, require_places, sizes
 from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
 
@@ -76,7 +76,7 @@ class Tiling:
         keys = [key for node in network.nodes for key in node.keys]
         for name in self.nodes:
             if name not in keys:
-                raise GraphError(f"the network has no node {name!r}{suggestion(name, keys)}")
+                raise GraphError(no_such("node", name, keys))
         if len(network.inputs) != 1 or not self.nodes:
             raise SettingError(f"expected a network with one input, the picture, and nodes; came {network.inputs}")
         if tile is not None and tile < 1:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from blockprop.cli import main
 from blockprop.commands.dream import Film
-from blockprop.pictures.picture_files import read_picture, read_settings
+from blockprop.pictures.picture_files import read_picture, read_settings, write_picture
 from blockprop.visualize.running import PictureRecord
 from tests.commands.running import DREAM, Output, run_json, sentence
 
@@ -30,6 +30,15 @@ def test_a_dream_has_the_photographs_size_and_says_how_it_went(capsys: Output) -
 def test_large_photographs_are_scaled_down(capsys: Output) -> None:
     run_json(capsys, *DREAM, "--size", "45")
     assert read_picture("photo_dream.png").shape == (1, 3, 30, 45)
+
+
+def test_small_photographs_are_enlarged_and_pictures_of_before_are_made_as_they_were(capsys: Output) -> None:
+    assert run_json(capsys, *DREAM, "--size", "90")["size"] == "90 x 60"
+    assert run_json(capsys, "replay", "photo_dream.png")["same_pixels"]
+    how = read_settings("photo_dream.png")
+    del how["arguments"]["enlarges"]
+    write_picture("before.png", read_picture("photo_dream.png"), how)
+    assert run_json(capsys, "replay", "before.png")["size"] == "60 x 40"
 
 
 def test_dreams_from_noise_guided_and_weighted(capsys: Output) -> None:

@@ -103,6 +103,6 @@ def test_size_brings_arrays_to_a_size_and_says_so(capsys: Output) -> None:
 
 def test_refused(kinds: str, capsys: Output) -> None:
     told = sentence(capsys, "train", kinds, "--network", "pictures", "--freeze", "nothing")
-    assert "has no 'nothing'" in told
+    assert "has no layer 'nothing'" in told
     told = sentence(capsys, "train", kinds, "--network", "pictures", "--size", "big")
     assert "expected a size" in told

@@ -115,7 +115,7 @@ def test_averages_and_checkpoints_go_with_it(tmp_path: Path) -> None:
     [
         ("relu", SettingError, "not everything passes through 'relu'; the nearest where it does: 'norm' and 'sum'"),
         ("fc", SettingError, "not everything passes through 'fc'; the nearest where it does: 'flatten'"),
-        ("rellu", GraphError, "the network has no 'rellu'"),
+        ("rellu", GraphError, "no layer 'rellu'"),
     ],
 )
 def test_refused(layer: str, error: type[Exception], message: str) -> None:

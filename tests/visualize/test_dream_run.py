@@ -88,6 +88,28 @@ def test_a_large_dream_begins_as_small_as_others(size: tuple[int, int], octaves:
     assert run.sizes[-1] == size
 
 
+@pytest.mark.parametrize(("size", "expected"), [(26, (20, 26)), (104, (80, 104)), (52, (40, 52)), (None, (40, 52))])
+def test_a_photograph_is_brought_to_the_size_also_beyond_its_own(size: int | None, expected: tuple[int, int]) -> None:
+    run = start(size=size, octaves=3, steps=1)
+    assert run.sizes[-1] == expected
+    assert list(run)[-1].picture.shape == (1, 3, *expected)  # type: ignore[union-attr]
+
+
+def test_enlarged_in_tiles_it_is_the_same_dream() -> None:
+    whole, tiled = (start(size=150, octaves=1, steps=2, jitter=3, tile=tile).finish() for tile in (None, 64))
+    assert whole is not None
+    assert tiled is not None
+    torch.testing.assert_close(tiled.picture, whole.picture)
+
+
+def test_a_step_counts_by_the_pixels_of_its_octave() -> None:
+    run = start(image=photo(40, 60), octaves=2, octave_scale=2.0, steps=2, frames=2, zoom=1.0)
+    pixels = [20 * 30] * 2 + [40 * 60] * 2
+    shares = [step.share for step in run]
+    assert shares == pytest.approx([sum((pixels * 2)[:n]) / (2 * sum(pixels)) for n in range(1, 9)])
+    assert shares[-1] == 1
+
+
 def test_a_film_dreams_on_the_frame_before() -> None:
     film = list(start(frames=3, zoom=1.1, rotation=2.0, jitter=0))
     assert len(film) == 18

@@ -33,6 +33,17 @@ def test_the_loss_goes_down_and_the_records_tell() -> None:
     assert all(step.picture is None or step.picture.shape == (1, 3, 48, 64) for step in steps)
 
 
+def test_a_step_counts_by_the_pixels_of_its_size() -> None:
+    run = start(steps=(2, 1), scales=2)
+    (first, second), shares = [h * w for h, w in run.sizes], [step.share for step in run]
+    assert shares == pytest.approx([first / (2 * first + second), 2 * first / (2 * first + second), 1])
+
+
+def test_a_size_beyond_the_contents_own() -> None:
+    run = start(size=96, steps=1)
+    assert list(run)[-1].picture.shape == (1, 3, 72, 96)  # type: ignore[union-attr]
+
+
 def test_the_best_value_begins_anew_with_each_size() -> None:
     run = start(steps=(2, 1))
     next(run), next(run)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from blockprop.engine.passes import run_forward
 from blockprop.engine.plan import ForwardStep, RuleMap, plan_forward
-from blockprop.errors import GraphError, SettingError, suggestion
+from blockprop.errors import GraphError, SettingError, no_such
 from blockprop.visualize.attribution.places import FIRST, NORMS_OF_LAST, Finder, Grid, PictureAxes
 from blockprop.visualize.attribution.question import Answer, Question
 
@@ -87,7 +87,7 @@ def place_of(
     """
     network = question.network
     if node is not None and node not in network.keys:
-        raise GraphError(f"the network has no node {node!r}{suggestion(node, network.keys)}")
+        raise GraphError(no_such("node", node, network.keys))
     free = network.meta.get("free")
     some = x[:1] if free is None or 0 in free.get(question.input, ()) else x
     seen = _Seen(question, Finder(question.input, some, grid), node)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, OfNode, WeightedSum
-from blockprop.errors import GraphError, SettingError, ShapeError, shape, suggestion
+from blockprop.errors import GraphError, SettingError, ShapeError, no_such, shape
 from blockprop.visualize.tiling import Tiling
 
 Layers = str | Sequence[str] | Mapping[str, float]
@@ -178,7 +178,7 @@ def _parsed(layers: Layers, network: Network) -> Iterator[tuple[str, int | None,
         if not colon:
             node = title
         if node not in nodes:
-            raise GraphError(f"the network has no layer {node!r}{suggestion(node, nodes)}")
+            raise GraphError(no_such("layer", node, nodes))
         if colon and not channel.isdecimal():
             raise SettingError(f"expected node or node:channel as layer, came {title!r}")
         yield node, int(channel) if colon else None, float(weight)

@@ -18,14 +18,12 @@ from blockprop.blocks import LogSoftmax, Softmax
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, WeightedSum
 from blockprop.engine.plan import Node
-from blockprop.errors import GraphError, SettingError, ShapeError, shape, suggestion
+from blockprop.errors import GraphError, SettingError, ShapeError, did_you_mean, listed, no_such, shape, suggestion
 from blockprop.visualize.objectives.class_names import all_names, find_class
 from blockprop.visualize.objectives.score_kinds import ClassScore, Direction, Score, TopScore, UnitScore
 
 Target = Any
 """int, str, (node, Tensor), Objective, a sequence of these, or a mapping of int and str to weights; see `score`."""
-NODES_NAMED = 24
-"""Nodes that an error names."""
 
 
 def score(network: Network, target: Target = "top", output: str | None = None) -> Objective:
@@ -136,9 +134,8 @@ def _by_name(network: Network, target: str, output: str | None) -> Objective:
         return _unit(_node(network, node), unit, target)
     number = find_class(target, classes)
     if number is None:
-        lack = "" if classes else "; the network has no names of classes, so give their numbers"
-        near = suggestion(target, [*all_names(classes), *network.keys])
-        raise SettingError(f"there is no class and no node {target!r}{near}{lack}; {_nodes(network)}")
+        near = did_you_mean(target, [*all_names(classes), *network.keys])
+        raise SettingError(f"there is no class and no node {target!r}; {_named(classes)}{near}; {_nodes(network)}")
     return _class(network, number, target, output)
 
 
@@ -155,7 +152,7 @@ def _class(network: Network, number: int, title: str, output: str | None) -> Cla
     classes = _classes(network)
     if number < 0 or (classes and number >= len(classes)):
         count = f"{len(classes)} classes, 0…{len(classes) - 1}" if classes else "classes from 0 on"
-        raise SettingError(f"the network has {count}; there is no class {number}")
+        raise SettingError(f"the network has {count}; there is no class {number}; {_named(classes)}")
     return ClassScore(scores_node(network, output), title, number, classes)
 
 
@@ -165,16 +162,23 @@ def _classes(network: Network) -> list[str]:
 
 def _node(network: Network, name: Any) -> str:
     if name not in network.keys:
-        near = suggestion(str(name), network.keys)
-        raise GraphError(f"the network has no node {name!r}{near}; {_nodes(network)}")
+        raise GraphError(no_such("node", str(name), _inner(network)))
     return str(name)
 
 
+def _named(classes: Sequence[str]) -> str:
+    """The network's classes by name, or as many as an error can hold."""
+    if not classes:
+        return "the network has no names of classes, so give their numbers"
+    return f"its classes are {listed([title.split(',')[0] for title in classes])}"
+
+
 def _nodes(network: Network) -> str:
-    """The network's nodes by name, or as many as an error can hold."""
-    keys = [key for key in network.keys if key not in network.inputs]
-    rest = f", … ({len(keys)} in all; `blockprop info` lists them)" if len(keys) > NODES_NAMED else ""
-    return f"its nodes are {', '.join(keys[:NODES_NAMED])}{rest}"
+    return f"its nodes are {listed(_inner(network))}"
+
+
+def _inner(network: Network) -> list[str]:
+    return [key for key in network.keys if key not in network.inputs]
 
 
 def scores_node(network: Network, output: str | None = None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from blockprop.engine.network import Network
-from blockprop.errors import GraphError, SettingError, suggestion
+from blockprop.errors import GraphError, SettingError, no_such
 from blockprop.visualize.depth import at_depth, spatial_rectifiers
 
 LayerWeights = str | Sequence[str] | Mapping[str, float]
@@ -82,7 +82,7 @@ def weights_of(layers: LayerWeights, network: Network, title: str) -> dict[str, 
     names = [node.name for node in network.nodes if node.block.output_count == 1]
     for name, weight in weights.items():
         if name not in names:
-            raise GraphError(f"the network has no layer {name!r}{suggestion(name, names)}")
+            raise GraphError(no_such("layer", name, names))
         if not 0 < weight < float("inf"):
             raise SettingError(f"the weights of {title} must be above 0, came {weight:g} for {name!r}")
     if not weights:

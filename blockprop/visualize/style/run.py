@@ -19,7 +19,7 @@ from blockprop.saving.fingerprints import described, digest, fingerprint
 from blockprop.saving.resumable import Keeping
 from blockprop.visualize.places import sizes
 from blockprop.visualize.prepared import prepared
-from blockprop.visualize.running import PictureRun
+from blockprop.visualize.running import PictureRun, weighed
 from blockprop.visualize.style.losses import Aim, StyleLosses, Weights, resized_mask
 from blockprop.visualize.style.quasi_newton import LBFGS, FirstOrder, Point
 from blockprop.visualize.tiling import Tiling
@@ -90,6 +90,9 @@ class Stylization(PictureRun):
         """(1, 3, h, w) in 0…1, in the final size."""
         x = self._first() if self.point is None else self.point.x
         return self._painted(x, *self.sizes[-1])
+
+    def share(self, step: int) -> float:
+        return weighed(step, self.counts, [height * width for height, width in self.sizes])
 
     def change(self) -> tuple[float, dict[str, float]]:
         number, step = self._place(self.step)
