@@ -54,7 +54,7 @@ class _Contiguous(torch.autograd.Function):
 
     @staticmethod
     def forward(_: Any, x: Tensor) -> Tensor:
-        return x.view_as(x)
+        return x.clone()
 
     @staticmethod
     def backward(_: Any, *d: Tensor) -> Tensor:
@@ -76,8 +76,10 @@ def gradient_error(network: Network, module: nn.Module, example: Example) -> flo
     count = len(example.inputs)
     keywords = dict(zip(example.keywords, leaves[count:], strict=True))
     F.batch_norm = batch_norm
-    theirs = outputs_of(module, tuple(1 * x if x.requires_grad else x for x in leaves[:count]), keywords)
-    F.batch_norm = _batch_norm
+    try:
+        theirs = outputs_of(module, tuple(1 * x if x.requires_grad else x for x in leaves[:count]), keywords)
+    finally:
+        F.batch_norm = _batch_norm
     place = next(i for i, y in enumerate(theirs) if y.is_floating_point() and y.requires_grad)
     direction = torch.randn(theirs[place].shape, generator=torch.Generator().manual_seed(1))
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
