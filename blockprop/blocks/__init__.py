@@ -14,8 +14,6 @@ from blockprop.blocks.attention import Attention as Attention
 from blockprop.blocks.batch_normalizing import BatchNorm1d as BatchNorm1d
 from blockprop.blocks.batch_normalizing import BatchNorm2d as BatchNorm2d
 from blockprop.blocks.batch_normalizing import BatchNorm3d as BatchNorm3d
-from blockprop.blocks.batch_normalizing import InstanceNorm as InstanceNorm
-from blockprop.blocks.batch_normalizing import RunningInstanceNorm as RunningInstanceNorm
 from blockprop.blocks.choosing import ArgMax as ArgMax
 from blockprop.blocks.choosing import ArgMin as ArgMin
 from blockprop.blocks.choosing import Cast as Cast
@@ -58,6 +56,8 @@ from blockprop.blocks.gathering import ScatterND as ScatterND
 from blockprop.blocks.gathering import Select as Select
 from blockprop.blocks.gru import GRU as GRU
 from blockprop.blocks.image import Resize as Resize
+from blockprop.blocks.instance_normalizing import InstanceNorm as InstanceNorm
+from blockprop.blocks.instance_normalizing import RunningInstanceNorm as RunningInstanceNorm
 from blockprop.blocks.joining import Add as Add
 from blockprop.blocks.joining import Concat as Concat
 from blockprop.blocks.joining import Div as Div

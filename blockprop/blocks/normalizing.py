@@ -1,6 +1,6 @@
 """Blocks that shift and scale their input to mean 0 and variance 1, over a row or a group of channels …
 
-Normalization over the batch, or a channel of an example, stands in batch_normalizing.py.
+Normalization of channels stands in batch_normalizing.py (over the batch) and instance_normalizing.py (of an example).
 
 All of them compute x̂ = (x − mean) / σ over some axes, σ = √(variance + ε), and then y = weight · x̂ + bias. Mean and
 variance depend on every x, so that with d_x̂ = weight · d_y

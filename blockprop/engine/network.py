@@ -18,17 +18,9 @@ from torch import Tensor
 
 from blockprop.engine.about import About
 from blockprop.engine.block import Block
+from blockprop.engine.graph import parameter_places, sorted_nodes, usual_inputs
 from blockprop.engine.passes import run_backward, run_forward
-from blockprop.engine.plan import (
-    BackwardStep,
-    ForwardStep,
-    Node,
-    RuleMap,
-    plan_backward,
-    plan_forward,
-    sorted_nodes,
-    usual_inputs,
-)
+from blockprop.engine.plan import BackwardStep, ForwardStep, Node, RuleMap, plan_backward, plan_forward
 from blockprop.engine.trace import Trace, only
 from blockprop.errors import GraphError, ShapeError, did_you_mean, listed, shape
 
@@ -63,7 +55,7 @@ class Network:
         taken = {key for node in self.nodes for key in node.inputs}
         self.outputs = tuple(outputs) if outputs is not None else tuple(k for k in self.keys if k not in taken)
         self._keys = frozenset(self.keys)
-        self._parameter_places = self._named_parameters()
+        self._parameter_places = parameter_places(self.unique_blocks, self.keys)
         self._require(self.outputs)
         self._forward_plans: dict[Any, list[ForwardStep]] = {}
         self._backward_plans: dict[Any, list[BackwardStep]] = {}
@@ -262,20 +254,6 @@ class Network:
         lines = [f"  {node.name}: {node.block!r}  <-  {', '.join(node.inputs)}" for node in self.nodes]
         head = f"Network({', '.join(self.inputs)} -> {', '.join(self.outputs)})"
         return "\n".join([head, *lines])
-
-    def _named_parameters(self) -> dict[str, tuple[str, str]]:
-        """Where each parameter is: its name in the network -> (node, name in the block)."""
-        places: dict[str, tuple[str, str]] = {}
-        owners: dict[int, str] = {}
-        for node, block in self.unique_blocks.items():
-            for name, parameter in block.parameters.items():
-                title = f"{node}.{name}"
-                if title in self._keys:
-                    raise GraphError(f"{title!r} names both a node and a parameter; choose another name for the node")
-                if (owner := owners.setdefault(id(parameter), title)) != title:
-                    raise GraphError(f"{owner} and {title} are one tensor; share the block, not its tensor")
-                places[title] = node, name
-        return places
 
     def _require(self, names: Iterable[str]) -> tuple[str, ...]:
         names = tuple(names)

@@ -4,18 +4,16 @@ A plan is a list of steps, made once for a question ("back to these, from those"
 passes (passes.py) do nothing but call blocks.
 """
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from blockprop.engine.block import Block
-from blockprop.errors import GraphError, suggestion
+from blockprop.errors import GraphError
 
 Rule = Callable[[Block, Any, Any], tuple[Tensor | None, ...]]
 """Replaces error propagation: rule(block, saved, d_output) -> d_inputs."""
@@ -85,66 +83,6 @@ class BackwardStep:
         if self.rule:
             return self.rule(saved, d_output), None
         return (self.block.propagate(saved, d_output) if self.targets else ()), None
-
-
-def sorted_nodes(nodes: Iterable[Node], inputs: tuple[str, ...]) -> tuple[Node, ...]:
-    """The nodes in topological order: the given order if it is one already.
-
-    Raises GraphError for a name used twice, an input that nothing provides, and a cycle.
-    """
-    graph = [
-        Node(name, block, (sources,) if isinstance(sources, str) else tuple(sources)) for name, block, sources in nodes
-    ]
-    for node in graph:
-        if not isinstance(node.block, Block):
-            raise GraphError(f"node {node.name!r}: expected a block, came {type(node.block).__name__}")
-    _check_names([*inputs, *(node.name for node in graph)], [key for node in graph for key in node.keys])
-    producer = {key: node for node in graph for key in node.keys}
-    _check_sources(graph, [*inputs], [*inputs, *producer])
-    if _is_sorted(graph, set(inputs)):
-        return tuple(graph)
-    by_name = {node.name: node for node in graph}
-    sources = {node.name: [producer[key].name for key in node.inputs if key in producer] for node in graph}
-    try:
-        return tuple(by_name[name] for name in TopologicalSorter(sources).static_order())
-    except CycleError as error:
-        raise GraphError(f"the graph has a cycle: {' -> '.join(error.args[1])}") from None
-
-
-def usual_inputs(nodes: Sequence[Node]) -> tuple[str, ...]:
-    """Those of a network that names none: "x", unless no node takes it."""
-    taken = {source for _, _, sources in nodes for source in ((sources,) if isinstance(sources, str) else sources)}
-    return ("x",) if not nodes or "x" in taken.difference(name for name, _, _ in nodes) else ()
-
-
-def _check_sources(graph: Sequence[Node], inputs: list[str], provided: list[str]) -> None:
-    lacking = [(node, source) for node in graph for source in node.inputs if source not in provided]
-    if lacking:
-        node, source = lacking[0]
-        names = [f'"{name}"' for name in dict.fromkeys([*inputs, *(name for _, name in lacking)])]
-        near = suggestion(source, provided) if difflib.get_close_matches(source, provided) else ""
-        raise GraphError(
-            f"node {node.name!r} takes {source!r}, which is neither an input nor a node's output{near}; "
-            f"if it is an input of the network, say inputs=({', '.join(names)}{',' * (len(names) == 1)})"
-        )
-
-
-def _check_names(names: list[str], keys: list[str]) -> None:
-    for name in names:
-        if not name or name in ("inputs", "parameters"):
-            raise GraphError(f"{name!r} cannot name a node or an input; choose another name")
-    for several in (names, keys):
-        for name, count in Counter(several).items():
-            if count > 1:
-                raise GraphError(f"the name {name!r} is used twice; each node and input needs its own")
-
-
-def _is_sorted(nodes: list[Node], ready: set[str]) -> bool:
-    for node in nodes:
-        if not ready.issuperset(node.inputs):
-            return False
-        ready.update(node.keys)
-    return True
 
 
 def plan_forward(nodes: Sequence[Node], keep: Collection[str] | None, training: bool) -> list[ForwardStep]:
