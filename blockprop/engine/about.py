@@ -2,6 +2,9 @@
 
 from typing import Any, TypedDict
 
+METADATA = "blockprop"
+"""The key under which files in the formats of others hold all this."""
+
 
 class HeldOut(TypedDict):
     """Which part of the training data the network has not seen: `fraction` of `source`, drawn with `seed`.

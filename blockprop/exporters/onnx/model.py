@@ -8,6 +8,7 @@ import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto
 from torch import Tensor
 
+from blockprop.engine.about import METADATA
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, UnsupportedError
@@ -19,8 +20,6 @@ from blockprop.exporters.writing import Writing
 from blockprop.saving.files import dump, put_bytes, replaced
 from blockprop.version import __version__
 
-METADATA = "blockprop"
-"""The key under which network.meta stands in the file."""
 LARGEST = 2**31 - 2**24
 """Bytes of weights that a protobuf message holds, with room for the graph."""
 MOST_SHOWN = 30

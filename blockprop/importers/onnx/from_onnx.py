@@ -68,7 +68,7 @@ def _meta(walk: "FinishedWalk", model: "Model") -> About:
         names[name]: [axis for axis, (a, b) in enumerate(zip(*shapes, strict=True)) if a != b]
         for name, shapes in walk.trials.items()
     }
-    meta: About = {"source": model.source, "free": free}
+    meta = About(**model.about, source=model.source, free=free)  # type: ignore[typeddict-item]
     if walk.trials:
         first = next(iter(walk.trials.values()))[0]
         meta["shape"] = list(first[1:])

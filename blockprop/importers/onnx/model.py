@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -22,16 +23,20 @@ from onnx import (
 )
 from torch import Tensor
 
+from blockprop.engine.about import METADATA
 from blockprop.errors import BlockpropError, FormatError, GraphError, SettingError, UnsupportedError, suggestion
 from blockprop.importers.graph import MOST_NODES, Known
 from blockprop.importers.onnx.order import branches, describe, names_in, needed_nodes
 from blockprop.importers.onnx_calls import Texts
 from blockprop.importers.onnx_operators.table import DOMAINS
 from blockprop.importers.onnx_tensors import dtype_of, tensor_of
-from blockprop.saving.files import StrPath, require_file, short
+from blockprop.saving.files import StrPath, parse, require_file, short
 
 LARGEST_FILE = 2**31
 """Bytes of a protobuf message."""
+OF_ENDS: dict[str, type] = {"classes": list, "picture": dict, "preprocessing": dict, "encoder": dict}
+OF_ENDS |= {"target": str, "data": str, "architecture": str}
+"""What `network.meta` says of inputs and outputs, which stay the same on the way through a file, and of which kind."""
 
 
 @dataclass
@@ -61,6 +66,7 @@ class Model:
     shared: set[str]
     folder: Path
     source: dict[str, Any]
+    about: dict[str, Any]
     places: dict[str, str]
 
 
@@ -85,9 +91,19 @@ def read_model(path: StrPath, constants: Mapping[str, Any] | None = None) -> Mod
     for name, tensor in tensors.items():
         tensor.tied = tensor.trained and name in shared
     source = {"format": "onnx", "opset": opsets[""], "producer": proto.producer_name}
-    places = _places(graph.node)
+    places, about = _places(graph.node), _about(proto)
     outputs = [value.name for value in graph.output]
-    return Model(nodes, tensors, inputs, outputs, opsets, shared, Path(path).parent, source, places)
+    return Model(nodes, tensors, inputs, outputs, opsets, shared, Path(path).parent, source, about, places)
+
+
+def _about(proto: ModelProto) -> dict[str, Any]:
+    """What `to_onnx` has written about the network's input and outputs; nothing in files of others."""
+    text = next((prop.value for prop in proto.metadata_props if prop.key == METADATA), None)
+    if text is None:
+        return {}
+    with suppress(FormatError):  # another program may have put something of its own there
+        return {name: value for name, value in parse(text).items() if isinstance(value, OF_ENDS.get(name, ()))}
+    return {}
 
 
 def _places(nodes: Sequence[NodeProto], around: str = "") -> dict[str, str]:
