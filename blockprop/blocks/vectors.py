@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.engine.block import Block
+from blockprop.engine.precision import wide
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -25,14 +26,16 @@ class SquaredDistances(Block):
         if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[1]:
             raise ShapeError(f"expected (n, features) and (m, features), came {tuple(a.shape)} and {tuple(b.shape)}")
         # |a|² − 2 a b + |b|² would be a product of matrices, and lose half of the digits where rows are close.
-        y = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
-        return y, (a, b)
+        y = torch.cdist(wide(a), wide(b), compute_mode="donot_use_mm_for_euclid_dist").square()
+        return y.to(a.dtype), (a, b)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = saved
-        d_a = (d_y.sum(1, keepdim=True) * a).sub_(d_y @ b).mul_(2)
-        d_b = (d_y.sum(0).unsqueeze(1) * b).sub_(d_y.t() @ a).mul_(2)
-        return d_a, d_b
+        a, b, d = wide(saved[0]), wide(saved[1]), wide(d_y)
+        if len(b):  # seen from the first of them: far away from 0 no digits are lost
+            a, b = a - b[0], b - b[0]
+        d_a = (d.sum(1, keepdim=True) * a).sub_(d @ b).mul_(2)
+        d_b = (d.sum(0).unsqueeze(1) * b).sub_(d.t() @ a).mul_(2)
+        return d_a.to(d_y.dtype), d_b.to(d_y.dtype)
 
 
 class PairwiseCoupling(Block):
@@ -66,18 +69,20 @@ class PairwiseCoupling(Block):
         if x.is_meta:
             return x.new_empty(len(x), k), None
         first, second = torch.triu_indices(k, k, 1, device=x.device)
+        kind, x = x.dtype, wide(x)
         r = x.new_zeros(len(x), k, k)
         r[:, first, second], r[:, second, first] = x, 1 - x
         q = torch.diag_embed(r.square().sum(1)) - r * r.mT
         y, way = self._approached(q) if self.tolerance else self._solved(q)
-        return y, (r, q, y, way)
+        return y.to(kind), (r, q, y, way)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         r, q, y, way = saved
-        d_q = self._d_approached(q, way, d_y) if self.tolerance else self._d_solved(way, y, d_y)
+        d = wide(d_y)
+        d_q = self._d_approached(q, way, d) if self.tolerance else self._d_solved(way, y, d)
         d_r = 2 * r * d_q.diagonal(dim1=1, dim2=2).unsqueeze(1) - r.mT * (d_q + d_q.mT)
         first, second = torch.triu_indices(self.classes, self.classes, 1, device=r.device)
-        return (d_r[:, first, second] - d_r[:, second, first],)
+        return ((d_r[:, first, second] - d_r[:, second, first]).to(d_y.dtype),)
 
     def _solved(self, q: Tensor) -> tuple[Tensor, Tensor]:
         k = self.classes

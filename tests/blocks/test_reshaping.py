@@ -83,7 +83,7 @@ def test_reshape_of_an_empty_batch_knows_what_is_left() -> None:
         (lambda: Sum(()), "at least one axis"),
         (lambda: Resize(), "either size or scale"),
         (lambda: Resize(size=2, scale=2), "either size or scale"),
-        (lambda: Resize(size=2, mode="bicubic"), "mode must be one of nearest, bilinear, came 'bicubic'"),
+        (lambda: Resize(size=2, mode="cubic"), "mode must be one of .*bicubic.*, came 'cubic'"),
         (lambda: Resize(size=2, align_corners=True), "align_corners needs mode='bilinear'"),
         (lambda: Resize(scale=0), "positive"),
     ],

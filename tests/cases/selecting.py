@@ -41,7 +41,7 @@ def overlap(a: tuple[tuple[float, float], ...], b: tuple[tuple[float, float], ..
         common *= max(min(high, other_high) - max(low, other_low), 0)
     areas = [(one[0][1] - one[0][0]) * (one[1][1] - one[1][0]) for one in (a, b)]
     both = sum(areas) - common
-    return common / both
+    return common / both if both else 0.0
 
 
 CASES: list[Case] = [

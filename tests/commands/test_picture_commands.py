@@ -62,7 +62,7 @@ def test_what_is_no_picture(command: str, name: str, reason: str, capsys: Output
         (["saliency", "photo.png", "-n", "none.safetensors"], "none.safetensors does not exist"),
         (["maximize", "purple cow"], "there is no class and no node 'purple cow'"),
         (["maximize", "gray wolf", "--size", "big"], "expected a size such as 224"),
-        (["maximize", "gray wolf", "--transform", "Blurr(3)"], "expected a block such as 'Jitter(8)'"),
+        (["maximize", "gray wolf", "--transform", "Blurr(3)"], "there is no block 'Blurr'; did you mean 'Blur'?"),
         (["maximize", "gray wolf", "--resume"], "there is no state gray_wolf.png.state"),
         (["maximize", "gray wolf=x"], "expected a name, or name=weight such as gray wolf=0.5"),
         (["sheet", "gray wolf", "cow"], "there is no class and no node 'cow'"),
@@ -97,7 +97,7 @@ def test_a_full_disk_loses_nothing() -> None:
     code = (  # no file may be larger than 4 KiB: what the operating system then says is what it says of a full disk
         "import resource, sys; from blockprop.cli import main; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
-        f"sys.exit(main(['saliency', '{PHOTO}', '--out', 'a.png']))"
+        f"sys.exit(main(['saliency', '{PHOTO}', '--out', 'a.png', '--force']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
