@@ -13,7 +13,7 @@ from PIL import Image
 from blockprop.commands.making import run_sections, run_with_previews
 from blockprop.commands.options import RATE
 from blockprop.commands.parsing import layers_named, size_named
-from blockprop.commands.photos import in_colors_of, is_made, picture_file
+from blockprop.commands.photos import captions_of, in_colors_of, is_made, photographs, picture_file
 from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.results import place
@@ -40,13 +40,20 @@ class DreamSettings(PictureSettings):
         "blockprop dream sky.jpg --network googlenet.safetensors\n\n"
         "blockprop dream sky.jpg -l inception_3b --out texture.png\n\n"
         "blockprop dream sky.jpg --guide flowers.jpg\n\n"
+        "blockprop dream sky.jpg town.jpg holidays/ --size 1600\n\n"
         "blockprop dream noise --size 640x480 --frames 60 --film zoom.webp"
     )
     keeps_state = True
 
-    photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A photograph, or the word noise."), OPTION_ONLY] = (
-        "noise"
-    )
+    photo: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO...",
+            help="A photograph, or the word noise. Several, or a folder of them: each dreams for itself, and a sheet "
+            "shows them side by side.",
+        ),
+        OPTION_ONLY,
+    ] = field(default_factory=lambda: ["noise"])
     pictures: list[str] = field(default_factory=list)
     """The photograph if it starts from one, and the guide if guided."""
     start: str = "photo"
@@ -95,15 +102,29 @@ class DreamSettings(PictureSettings):
         return {"enlarges": False, **settings}
 
     def completed(self) -> Self:
-        out = picture_file(self.out, f"{Path(self.photo).stem}_dream.png", self.resume)
-        start = "noise" if self.photo == "noise" and not Path(self.photo).exists() else "photo"
-        pictures = [name for name in (self.photo if start == "photo" else None, self.guide) if name is not None]
+        (photo,) = photographs(self.photo, self.as_json)
+        out = picture_file(self.out, _out_name(photo), self.resume)
+        start = "noise" if photo == "noise" and not Path(photo).exists() else "photo"
+        pictures = [name for name in (photo if start == "photo" else None, self.guide) if name is not None]
         film = None if self.film is None else _film_file(self.film, self.frames, self.resume)
         return replace(self, out=out, film=film, start=start, pictures=pictures, guided=self.guide is not None)
 
+    def singly(self) -> dict[str, Self]:
+        photos = photographs(self.photo, quiet=True)
+        if len(photos) < 2:
+            return {}
+        if self.film is not None:
+            raise SettingError(f"--film is of one dream, and this makes {len(photos)}")
+        photographs(self.photo, self.as_json)
+        folder = self.out.parent if self.out else Path()
+        return {
+            caption: replace(self, photo=[photo], out=folder / _out_name(photo))
+            for caption, photo in zip(captions_of(photos), photos, strict=True)
+        }
+
     def words(self) -> dict[str, Any]:
         photo = self.pictures[0] if self.start == "photo" else "noise"
-        return super().words() | {"photo": photo, "guide": self.pictures[-1] if self.guided else None}
+        return super().words() | {"photo": [photo], "guide": self.pictures[-1] if self.guided else None}
 
     def beside(self) -> list[Path]:
         return [self.film, *film_frames(self.film, self.frames)] if self.film else []
@@ -153,6 +174,10 @@ class DreamSettings(PictureSettings):
             state=around.state,
             resume=around.resume,
         )
+
+
+def _out_name(photo: str) -> str:
+    return f"{Path(photo).stem}_dream.png"
 
 
 def _longest(size: str | None) -> int:

@@ -39,10 +39,16 @@ def run_command(settings: PictureSettings) -> None:
     """Make a picture, write it with all settings, and the page if wanted, and say what came out of it."""
     if settings.told():
         return
+    made, facts = made_by(settings)
+    print_made(made, facts, settings.as_json)
+
+
+def made_by(settings: PictureSettings) -> tuple[Made, dict[str, Any]]:
+    """Make a picture, write it with all settings, and the page if wanted: (what was made, facts to print)."""
     around = _surroundings(settings)
     if around.resume and not states_of(around):
         raise SettingError(f"there is no state {around.state} to go on from; leave out --resume")
-    settings = _with_network(settings)
+    settings = with_network(settings)
     if settings.report is not None:
         settings = replace(settings, report=place(settings.report))
     require_apart(settings, around)
@@ -53,16 +59,22 @@ def run_command(settings: PictureSettings) -> None:
     if settings.page is not None:
         write_file(settings.page, _page(settings.command, made, how))
         facts["report"] = str(settings.page)
-    print_made(made, facts, settings.as_json)
+    return made, facts
 
 
 def _surroundings(settings: PictureSettings) -> Surroundings:
     out = settings.out or Path(f"{settings.command}.png")
-    state = out.with_name(out.name + ".state") if settings.keeps_state else None
+    state = state_of(settings) if settings.keeps_state else None
     return Surroundings(out, settings.as_json, settings.preview_every, state, settings.resume)
 
 
-def _with_network(settings: Kind) -> Kind:
+def state_of(settings: PictureSettings) -> Path:
+    """Where Ctrl-C leaves what a run goes on from."""
+    out = settings.out or Path(f"{settings.command}.png")
+    return out.with_name(out.name + ".state")
+
+
+def with_network(settings: Kind) -> Kind:
     """With the network that comes with the package, if none is named."""
     if settings.network is not None:
         return settings

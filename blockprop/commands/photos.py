@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from blockprop.commands.console import say_all
 from blockprop.commands.results import place
 from blockprop.engine.network import Network
-from blockprop.errors import BlockpropError, SettingError
+from blockprop.errors import BlockpropError, DataError, SettingError
 from blockprop.pictures.colors import luminance
 from blockprop.pictures.framing import WIDEST, in_words, reading_frame, sight
+from blockprop.pictures.image_kinds import files_in, left_out
 from blockprop.pictures.photos import picture_channels, read_photo
 from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, read_picture, read_settings
 from blockprop.pictures.preprocessing import Preprocessing
@@ -26,6 +28,31 @@ PARTS_SHOWN = 4
 """Photographs of which it is said what was seen."""
 SEEN_BEFORE: Mapping[str, Any] = {"crop": WIDEST}
 """What commands saw of a photograph before there was a choice."""
+
+
+def photographs(paths: Sequence[str], quiet: bool = False) -> list[str]:
+    """The photographs that are named, those of a folder one by one; what is left out of a folder is said.
+
+    Raises DataError for a folder without pictures.
+    """
+    photos: list[str] = []
+    for path in paths:
+        if not Path(path).is_dir():
+            photos.append(path)
+            continue
+        pictures, others = files_in(Path(path))
+        if not pictures:
+            raise DataError(f"{path}: there are no pictures in this folder")
+        say_all(left_out(others, Path(path)), quiet)
+        photos += map(str, pictures)
+    return photos
+
+
+def captions_of(paths: Sequence[str]) -> list[str]:
+    """What photographs are called on a sheet: their files' names, with as much of the path as tells them apart."""
+    names = [Path(path).name for path in paths]
+    apart = [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
+    return [text if apart.count(text) == 1 else f"{text} ({i})" for i, text in enumerate(apart, 1)]
 
 
 class Seen(NamedTuple):

@@ -12,6 +12,7 @@ from blockprop.commands.saliency import SaliencySettings
 from blockprop.commands.sanity import SanitySettings
 from blockprop.commands.segment import SegmentSettings
 from blockprop.commands.sheet import SheetSettings
+from blockprop.commands.side_by_side import make_side_by_side
 from blockprop.commands.stylize import StylizeSettings
 
 PICTURE_COMMANDS: dict[str, type[PictureSettings]] = {
@@ -33,7 +34,11 @@ def as_function(kind: type[PictureSettings]) -> Callable[..., None]:
     """The function that typer makes a command of: its parameters are the options among the settings."""
 
     def command(**words: Any) -> None:
-        run_command(kind(**words).completed())
+        settings = kind(**words)
+        if singles := settings.singly():
+            make_side_by_side(settings, singles)
+        else:
+            run_command(settings.completed())
 
     shown = parameters(kind)
     command.__doc__ = kind.__doc__

@@ -26,7 +26,7 @@ NetworkFile = Annotated[
         show_default=False,
     ),
 ]
-PHOTOS = "Photographs: PNG, JPEG, TIFF, WebP, …"
+PHOTOS = "Photographs (PNG, JPEG, TIFF, WebP, …), or folders of them."
 Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help=PHOTOS)]
 PhotosIfAny = Annotated[list[str] | None, typer.Argument(metavar="[PHOTO]...", help=PHOTOS)]
 TokensOption = Annotated[

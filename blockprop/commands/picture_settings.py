@@ -97,6 +97,10 @@ class PictureSettings:
         """
         raise NotImplementedError
 
+    def singly(self) -> "dict[str, Self]":
+        """{caption: settings} of pictures that are each made for themselves and put side by side; none if it is one."""
+        return {}
+
     def told(self) -> bool:
         """Whether what is asked for makes no picture, and was printed at once."""
         return False

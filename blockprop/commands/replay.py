@@ -18,6 +18,7 @@ from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_commands import PICTURE_COMMANDS
 from blockprop.commands.picture_settings import Surroundings, option_of, parameters, required, settings_in_file
 from blockprop.commands.settings_file import COMMAND, as_toml, key_of
+from blockprop.commands.side_by_side import SIDE_BY_SIDE
 from blockprop.engine.network import Network
 from blockprop.errors import DataError, FormatError, SettingError, suggestion
 from blockprop.networks.shipped import is_saved, is_shipped
@@ -82,6 +83,8 @@ def _settings(picture: str, how: Mapping[str, Any]) -> dict[str, Any]:
     FormatError if they are of no command that is known here, or not what it takes.
     """
     command, arguments = how.get("command"), how.get("arguments")
+    if command == SIDE_BY_SIDE:
+        raise SettingError(f"{picture} only shows other pictures; replay one of these: {_short(how.get('singles'))}")
     if not isinstance(command, str) or command not in PICTURE_COMMANDS:
         raise FormatError(f"{picture}: made by a command that is not known here, {_short(command)}")
     if not isinstance(arguments, dict) or "network" not in arguments:
@@ -92,7 +95,7 @@ def _settings(picture: str, how: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         if name not in annotations:
             raise FormatError(f"{picture}: {command} has no setting {_short(name)}{suggestion(name, annotations)}")
-        if not _fits(value, annotations[name]) or len(str(value)) > LONGEST_SETTING:
+        if not _fits(value, annotations[name]) or _is_too_long(value):
             raise FormatError(f"{picture}: its settings are spoiled: {name} is {_short(value)}")
     files = how.get("pictures")
     if not isinstance(files, dict) or any(path not in files for path in settings.get("pictures") or ()):
@@ -103,6 +106,12 @@ def _settings(picture: str, how: Mapping[str, Any]) -> dict[str, Any]:
         if name not in settings:
             raise FormatError(f"{picture}: its settings are spoiled: {name} is missing")
     return settings
+
+
+def _is_too_long(value: Any) -> bool:
+    """Whether a setting is, or one of a list of photographs."""
+    parts = value if isinstance(value, list) else [value]
+    return any(len(str(part)) > LONGEST_SETTING for part in parts)
 
 
 def _short(value: Any) -> str:

@@ -38,7 +38,7 @@ def place(path: Path, resume: bool = False) -> Path:
     resume: the last of these names whose run was stopped and left something to go on from; `path` if there is none.
     """
     if resume:
-        return next((name for name in reversed(_taken_names(path)) if _kept(name)), path)
+        return next((name for name in reversed(taken_names(path)) if _kept(name)), path)
     if _forced or not _is_taken(path):
         return path
     _moved[path] = next(name for name in _names(path) if not _is_taken(name))
@@ -53,7 +53,8 @@ def _names(path: Path) -> Iterator[Path]:
     yield from (path.with_name(f"{path.stem}_{number}{path.suffix}") for number in count(2))
 
 
-def _taken_names(path: Path) -> list[Path]:
+def taken_names(path: Path) -> list[Path]:
+    """Those of the names that a result may get where something is already."""
     names: list[Path] = []
     for name in _names(path):
         if not _is_taken(name):

@@ -13,7 +13,7 @@ from torch import Tensor
 from blockprop.commands.captions import Strength, strength
 from blockprop.commands.making import require_one
 from blockprop.commands.parsing import grid_named
-from blockprop.commands.photos import SEEN_BEFORE, Seen, picture_file, read_seen, seen_notes
+from blockprop.commands.photos import SEEN_BEFORE, Seen, photographs, picture_file, read_seen, seen_notes
 from blockprop.commands.picture_options import (
     OPTION_ONLY,
     Crop,
@@ -104,12 +104,13 @@ class SaliencySettings(PictureSettings):
             raise SettingError("expected photographs, or --tokens for a network that takes tokens")
         if self.raw is not None and self.raw.suffix != ".npy":
             raise SettingError(f"--raw writes a .npy file, not {self.raw}")
-        out = picture_file(self.out, f"{Path(self.pictures[0]).stem}_saliency.png")
+        out = picture_file(self.out, f"{Path(self.pictures[0]).resolve().stem}_saliency.png")
         raw = None if self.raw is None else place(self.raw)
         if raw is not None:
             require_writable(raw)
         methods, targets = self.methods or ["gradient"], self.targets or ["top"]
-        return replace(self, out=out, raw=raw, methods=methods, targets=targets)
+        pictures = photographs(self.pictures, self.as_json)
+        return replace(self, pictures=pictures, out=out, raw=raw, methods=methods, targets=targets)
 
     def _completed_for_tokens(self) -> Self:
         """SettingError for what goes with pictures alone."""

@@ -11,7 +11,7 @@ import typer
 from PIL import Image
 
 from blockprop.commands.console import counted
-from blockprop.commands.photos import SEEN_BEFORE, picture_file, read_seen, seen_notes
+from blockprop.commands.photos import SEEN_BEFORE, photographs, picture_file, read_seen, seen_notes
 from blockprop.commands.picture_options import OPTION_ONLY, Crop, LookedAt, MethodNames, Output, Photos, Samples, Side
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.saliency_maps import method_names
@@ -55,8 +55,9 @@ class SanitySettings(PictureSettings):
         return {**SEEN_BEFORE, **settings}
 
     def completed(self) -> Self:
-        out = picture_file(self.out, f"{Path(self.pictures[0]).stem}_sanity.png")
-        return replace(self, out=out, methods=self.methods or list(COMPARED))
+        out = picture_file(self.out, f"{Path(self.pictures[0]).resolve().stem}_sanity.png")
+        pictures = photographs(self.pictures, self.as_json)
+        return replace(self, pictures=pictures, out=out, methods=self.methods or list(COMPARED))
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """A curve for each method: how alike its map stays to the original while layer after layer forgets."""

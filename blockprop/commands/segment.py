@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from blockprop.commands.captions import strength
 from blockprop.commands.making import require_one
-from blockprop.commands.photos import SEEN_BEFORE, Seen, picture_file, read_seen, seen_notes
+from blockprop.commands.photos import SEEN_BEFORE, Seen, photographs, picture_file, read_seen, seen_notes
 from blockprop.commands.picture_options import OPTION_ONLY, Crop, LookedAt, Output, Photos, Samples, Side
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.saliency_maps import MAP_CELL, look, method_names
@@ -63,11 +63,11 @@ class SegmentSettings(PictureSettings):
         return {**SEEN_BEFORE, **settings}
 
     def completed(self) -> Self:
-        out = picture_file(self.out, f"{Path(self.pictures[0]).stem}_segment.png")
+        out = picture_file(self.out, f"{Path(self.pictures[0]).resolve().stem}_segment.png")
         mask = None if self.mask is None else picture_file(self.mask, "")
         if mask is not None:
             require_writable(mask)
-        return replace(self, out=out, mask=mask)
+        return replace(self, pictures=photographs(self.pictures, self.as_json), out=out, mask=mask)
 
     def beside(self) -> list[Path]:
         return [self.mask] if self.mask else []

@@ -10,7 +10,7 @@ from torch import Tensor
 from blockprop.commands.making import run_sections, run_with_previews
 from blockprop.commands.options import RATE
 from blockprop.commands.parsing import layers_named, style_weight_of
-from blockprop.commands.photos import picture_file
+from blockprop.commands.photos import captions_of, photographs, picture_file
 from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.engine.network import Network
@@ -36,6 +36,7 @@ class StylizeSettings(PictureSettings):
     epilog = (
         "Examples:\n\n"
         "blockprop stylize tuebingen.jpg starry_night.jpg --network squeezenet.safetensors\n\n"
+        "blockprop stylize town.jpg wave.jpg scream.jpg --each\n\n"
         "blockprop stylize photo.jpg wave.jpg=2 scream.jpg --size 384 --colors luminance\n\n"
         "blockprop stylize photo.jpg sky_style.jpg town_style.jpg --mask sky.png --mask town.png"
     )
@@ -43,12 +44,25 @@ class StylizeSettings(PictureSettings):
     keeps_state = True
     pictures_choose_network = False  # style is of colors
 
-    content: Annotated[str, typer.Argument(metavar="CONTENT", help="The photograph."), OPTION_ONLY] = ""
+    content: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONTENT", help="The photograph; of a folder each is painted, and a sheet shows them side by side."
+        ),
+        OPTION_ONLY,
+    ] = ""
     styles: Annotated[
         list[str],
-        typer.Argument(metavar="STYLE...", help="Paintings; each with a weight if wanted: wave.jpg=2."),
+        typer.Argument(
+            metavar="STYLE...", help="Paintings, or folders of them; each with a weight if wanted: wave.jpg=2."
+        ),
         OPTION_ONLY,
     ] = field(default_factory=list)
+    each: Annotated[
+        bool,
+        typer.Option("--each", help="A picture in each style, side by side, rather than one in all of them together."),
+        OPTION_ONLY,
+    ] = False
     pictures: list[str] = field(default_factory=list)
     """The content, the styles, their masks if any, and what it starts from if that is a file."""
     weights: list[float] = field(default_factory=list)
@@ -87,19 +101,57 @@ class StylizeSettings(PictureSettings):
     stop: Stop = None
 
     def completed(self) -> Self:
-        pairs = [style_weight_of(text) for text in self.styles]
+        (content,), pairs = photographs([self.content], self.as_json), self._pairs(self.as_json)
         masks = self.mask or []
         if masks and len(masks) != len(pairs):
             raise SettingError(f"expected a --mask for each style, came {len(masks)} for {len(pairs)}")
         start = [] if self.start in STARTS else [self.start]
         return replace(
             self,
-            out=picture_file(self.out, f"{Path(self.content).stem}_{Path(pairs[0][0]).stem}.png", self.resume),
-            pictures=[self.content, *(name for name, _ in pairs), *masks, *start],
+            out=picture_file(self.out, _out_name(content, pairs[0][0]), self.resume),
+            pictures=[content, *(name for name, _ in pairs), *masks, *start],
             weights=[weight for _, weight in pairs],
             masks=len(masks),
             start="picture" if start else self.start,
         )
+
+    def singly(self) -> dict[str, Self]:
+        contents, pairs = photographs([self.content], quiet=True), self._pairs(quiet=True)
+        if len(contents) == 1 and (len(pairs) == 1 or not self.each):
+            return {}
+        photographs([self.content], self.as_json), self._pairs(self.as_json)
+        return self._in_each(contents, pairs) if self.each else self._in_all(contents, pairs)
+
+    def _in_all(self, contents: list[str], pairs: list[tuple[str, float]]) -> dict[str, Self]:
+        """Each photograph in all styles together."""
+        return {
+            caption: replace(self, content=content, out=self._folder / _out_name(content, pairs[0][0]))
+            for caption, content in zip(captions_of(contents), contents, strict=True)
+        }
+
+    def _in_each(self, contents: list[str], pairs: list[tuple[str, float]]) -> dict[str, Self]:
+        """Each photograph in each style."""
+        if any(weight != 1 for _, weight in pairs):
+            raise SettingError("--each paints in one style at a time, and a weight is among several; leave out one")
+        if self.mask and len(self.mask) != len(pairs):
+            raise SettingError(f"expected a --mask for each style, came {len(self.mask)} for {len(pairs)}")
+        styles = [style for style, _ in pairs]
+        singles = {}
+        for name, content in zip(captions_of(contents), contents, strict=True):
+            for i, (title, style) in enumerate(zip(captions_of(styles), styles, strict=True)):
+                mask, out = self.mask and [self.mask[i]], self._folder / _out_name(content, style)
+                one = replace(self, content=content, styles=[style], mask=mask, out=out)
+                singles[title if len(contents) == 1 else f"{name}\n{title}"] = one
+        return singles
+
+    @property
+    def _folder(self) -> Path:
+        return self.out.parent if self.out else Path()
+
+    def _pairs(self, quiet: bool) -> list[tuple[str, float]]:
+        """(style, weight), those of a folder one by one."""
+        pairs = [style_weight_of(text) for text in self.styles]
+        return [(style, weight) for path, weight in pairs for style in photographs([path], quiet)]
 
     def words(self) -> dict[str, Any]:
         content, *others = self.pictures
@@ -165,6 +217,10 @@ class StylizeSettings(PictureSettings):
             for i, (picture, weight) in enumerate(zip(others[:count], self.weights, strict=True))
         ]
         return content, styles, others[-1] if from_file else self.start
+
+
+def _out_name(content: str, style: str) -> str:
+    return f"{Path(content).stem}_{Path(style).stem}.png"
 
 
 def mask_like(path: str, mask: Tensor, content: Tensor) -> Tensor:

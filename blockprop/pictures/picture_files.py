@@ -84,6 +84,8 @@ def read_settings(path: StrPath) -> dict[str, Any]:
 
 
 def _require_picture(path: StrPath) -> None:
+    if Path(path).is_dir():
+        raise DataError(f"{path} is a folder; expected one picture")
     if not Path(path).is_file():
         raise DataError(f"{path} " + ("is not an ordinary file" if Path(path).exists() else "does not exist"))
 

@@ -45,7 +45,7 @@ def test_damaged_pictures_are_one_clear_error(tmp_path: Path, name: str) -> None
 def test_no_picture_at_all(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.png does not exist"):
         read_picture(tmp_path / "gone.png")
-    with pytest.raises(DataError, match="is not an ordinary file"):
+    with pytest.raises(DataError, match="is a folder; expected one picture"):
         read_picture(tmp_path)
 
 
