@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rich.filesize import decimal
 from torch import Tensor
 
 from blockprop.commands.console import explain, readable, say, show, show_table, watched
@@ -163,10 +164,13 @@ def run_with_previews(
     """
     done: list[PictureRecord] = []
     shown, written = around.preview_every, False
+    told = bool(states_of(around))
     try:
         with closing(run):
             for step in watched(title, around.quiet, line_of)(run):
                 done.append(step if step.picture is None else step._replace(picture=None))
+                if not told and (told := bool(states_of(around))):
+                    say(f"--resume can go on after an interruption{_kept_in(around)}", around.quiet)
                 if seen is not None:
                     seen(step)
                 if shown and step.step % shown == 0 and step.picture is not None:
@@ -180,12 +184,19 @@ def run_with_previews(
             raise
         say(f"stopped after {run.step} of {run.steps} steps; {around.out} gets the picture so far", around.quiet)
         if around.state is not None:
-            say("the same command with --resume goes on", around.quiet)
+            say(f"the same command with --resume goes on{_kept_in(around)}", around.quiet)
         return done, True
     finally:
         if written:
             around.preview.unlink(missing_ok=True)
     return done, False
+
+
+def _kept_in(around: Surroundings) -> str:
+    """Where the state lies and how large it is, for the end of a sentence."""
+    states = states_of(around)
+    size = decimal(sum(path.stat().st_size for path in states))
+    return f": {around.state} ({size}) keeps what that needs, until the picture is finished" if states else ""
 
 
 def line_of(step: PictureRecord) -> str:

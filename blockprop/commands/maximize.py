@@ -1,5 +1,6 @@
 """`blockprop maximize`: a picture in which a network sees a class, a unit, a channel or a layer at its strongest."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -29,6 +30,7 @@ from blockprop.commands.picture_options import (
     Transforms,
 )
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
+from blockprop.commands.worth_looking_at import enlarged, roomy_size
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
 from blockprop.pictures.picture_files import read_picture
@@ -93,6 +95,12 @@ class MaximizeSettings(PictureSettings):
     resume: Resume = False
     output: Output = None
     stop: Stop = None
+    roomy: bool = True
+    """Whether small pictures whose size nobody said are made with room and written larger; once they were not."""
+
+    @classmethod
+    def of_file(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {"roomy": False, **settings}
 
     def completed(self) -> Self:
         out = picture_file(self.out, f"{file_name(self.targets)}.png", self.resume)
@@ -115,14 +123,23 @@ class MaximizeSettings(PictureSettings):
         shares = [sureness(network, picture, target, self.output) for picture in pictures.split(1)]
         captions = [f"{i}\n{percent(share)}" for i, share in enumerate(shares, 1)]
         tiles = list(zip(pictures, captions, strict=True))
-        picture = pictures[0] if self.count == 1 else sheet(tiles, side=CELL)
+        picture, factor = enlarged(pictures[0]) if self._has_room and self.count == 1 else (pictures[0], 1)
+        if factor > 1:
+            facts["size"] = f"{pictures.shape[3]} x {pictures.shape[2]}, written {factor} times as large"
+        if self.count > 1:
+            picture = sheet(tiles, side=CELL)
         return Made(picture, facts, sections=run_sections(run, done), stopped=run.step if stopped else None)
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether the size is ours to choose."""
+        return self.roomy and self.size is None and not self.pictures
 
     def _run(self, network: Network, target: Target, around: Surroundings) -> Ascent:
         return maximize(
             network,
             target,
-            size_named(self.size),
+            roomy_size(network) if self._has_room else size_named(self.size),
             self.steps,
             start=read_picture(self.pictures[0]) if self.pictures else self.start,
             canvas=self.canvas,

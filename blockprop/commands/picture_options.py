@@ -73,7 +73,8 @@ Samples = Annotated[int, typer.Option(min=1, help=f"Gradients of {', '.join(MANY
 SizeOption = Annotated[
     str | None,
     typer.Option(
-        metavar="SIDE or WIDTHxHEIGHT", help="Pixels of the picture; by default what the network was made for."
+        metavar="SIDE or WIDTHxHEIGHT",
+        help="Pixels of the picture; by default what the network was made for, or twice that if it is small.",
     ),
 ]
 Steps = Annotated[int, typer.Option(min=1, help="Steps up the gradient.")]

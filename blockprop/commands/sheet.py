@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -33,6 +33,7 @@ from blockprop.commands.picture_options import (
     Transforms,
 )
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
+from blockprop.commands.worth_looking_at import LOOKED_AT, roomy_size
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.errors import FormatError, SettingError
@@ -42,6 +43,9 @@ from blockprop.visualize.ascent import Ascent
 from blockprop.visualize.maximize import STEPS, maximize, picture_size
 from blockprop.visualize.objectives.each import each
 from blockprop.visualize.objectives.scores import score, titles
+
+SMALLEST_CELL = 128
+"""Pixels of a small picture on sheets that were made before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,12 @@ class SheetSettings(PictureSettings):
     resume: Resume = False
     output: Output = None
     stop: Stop = None
+    roomy: bool = True
+    """Whether small pictures whose size nobody said are made with room and written larger; once they were not."""
+
+    @classmethod
+    def of_file(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {"roomy": False, **settings}
 
     def completed(self) -> Self:
         return replace(self, out=picture_file(self.out, "sheet.png", self.resume))
@@ -113,7 +123,8 @@ class SheetSettings(PictureSettings):
                     raise
                 stopped = math.ceil(len(pictures) / self.at_once) * self.steps
                 break
-        made = _laid_out(network, names[: len(pictures)], pictures, self.columns, self.output)
+        side = LOOKED_AT if self.roomy else max(SMALLEST_CELL, min(LOOKED_AT, max(pictures[0].shape)))
+        made = _laid_out(network, names[: len(pictures)], pictures, self.columns, side, self.output)
         made.stopped = stopped
         return made
 
@@ -122,7 +133,7 @@ class SheetSettings(PictureSettings):
         return maximize(
             network,
             each(network, targets, self.output),
-            size_named(self.size),
+            roomy_size(network) if self.roomy and self.size is None else size_named(self.size),
             self.steps,
             canvas=self.canvas,
             transforms=blocks_named(self.transforms, self.own_blocks),
@@ -138,7 +149,12 @@ class SheetSettings(PictureSettings):
 
 
 def _laid_out(
-    network: Network, names: Sequence[str], pictures: Sequence[Tensor], columns: int | None, output: str | None
+    network: Network,
+    names: Sequence[str],
+    pictures: Sequence[Tensor],
+    columns: int | None,
+    side: int,
+    output: str | None,
 ) -> Made:
     shares = [sureness(network, picture[None], name, output) for picture, name in zip(pictures, names, strict=True)]
     called = [titles(score(network, name, output), 1)[0].split(",")[0] for name in names]
@@ -149,7 +165,6 @@ def _laid_out(
     keys = ("target", "title", "probability")
     facts = {"pictures": [dict(zip(keys, row, strict=True)) for row in zip(names, called, shares, strict=True)]}
     rows = [["target", "probability"], *([title, percent(share)] for title, share in zip(called, shares, strict=True))]
-    side = max(128, min(256, max(pictures[0].shape)))
     return Made(sheet(tiles, columns, side=side), facts, rows if any(shares) else ())
 
 

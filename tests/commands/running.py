@@ -28,6 +28,12 @@ LAYERS = ["--content-layer", "relu2", "--style-layer", "relu1", "--style-layer",
 STYLIZE = ["stylize", "photo.png", "waves.png", "--size", "32", "--steps", "3", *LAYERS]
 
 
+def with_steps(command: list[str], steps: int) -> list[str]:
+    """The command with so many steps in place of its own."""
+    i = command.index("--steps") + 1
+    return [*command[:i], str(steps), *command[i + 1 :]]
+
+
 def run_json(capsys: Output, *arguments: str) -> dict:
     """Run a command with --json; return the one object that it prints."""
     capsys.readouterr()

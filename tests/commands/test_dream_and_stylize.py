@@ -13,7 +13,7 @@ from blockprop.pictures.picture_files import read_picture, read_settings, write_
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.pictures.provenance import how_made
 from blockprop.saving.storage import save
-from tests.commands.running import DREAM, STYLIZE, Output, interrupted, run_json, sentence
+from tests.commands.running import DREAM, STYLIZE, Output, interrupted, run_json, sentence, with_steps
 
 pytestmark = pytest.mark.usefixtures("network_and_pictures")
 GOOD = {"network": "net.safetensors", "layers": ["relu1"], "content_layers": ["relu2"], "style_layers": ["relu1"]}
@@ -28,7 +28,7 @@ def test_replay_makes_the_same_pixels(command: list[str], capsys: Output) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
-    [[*DREAM, "--steps", "5000"], [*STYLIZE, "--steps", "5000", "--scales", "1", "--optimizer", "adam"]],
+    [with_steps(DREAM, 5000), [*with_steps(STYLIZE, 5000), "--scales", "1", "--optimizer", "adam"]],
     ids=lambda command: command[0],
 )
 def test_ctrl_c_keeps_the_picture_and_resume_goes_on(command: list[str], capsys: Output) -> None:
@@ -38,7 +38,7 @@ def test_ctrl_c_keeps_the_picture_and_resume_goes_on(command: list[str], capsys:
     assert run_json(capsys, "replay", "a.png")["same_pixels"]
     assert Path("a.png.state").exists()
     if command[0] == "stylize":  # a dream's steps are of each octave, so that a shorter one is another dream
-        command = [*command, "--steps", str(stop + 3)]
+        command = with_steps(command, stop + 3)
         assert main([*command, "--resume", "--out", "a.png"]) in (0, 1)
 
 

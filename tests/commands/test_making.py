@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from rich.filesize import decimal
 
 from blockprop.cli import main
 from blockprop.commands import making
 from blockprop.commands import maximize as maximize_module
 from blockprop.pictures.picture_files import read_picture, read_settings
 from blockprop.saving.storage import save
+from blockprop.visualize.running import PictureRecord, PictureRun
 from tests.commands.running import PHOTO, WOLF, Output, fail, interrupted, run_json, sentence, small
 
 pytestmark = pytest.mark.usefixtures("network_and_photo")
@@ -152,3 +154,31 @@ def test_a_sheet_does_not_go_on_from_another(other: list[str], monkeypatch: pyte
 def test_told_before_any_work_is_done(arguments: list[str], reason: str, capsys: Output) -> None:
     assert reason in sentence(capsys, *arguments)
     assert sorted(os.listdir()) == ["net.safetensors", PHOTO]
+
+
+def test_what_resume_needs_is_said_with_its_size_and_goes_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    whole = PictureRun.advance
+
+    def stopped(run: PictureRun) -> PictureRecord:
+        if run.step == 2:
+            raise KeyboardInterrupt
+        return whole(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PictureRun, "advance", stopped)
+        assert main([*WOLF, "-o", "a.png"]) == 130
+    size = decimal(os.path.getsize("a.png.state"))
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"--resume goes on: a.png.state ({size}) keeps what that needs, until the picture is finished" in told
+    assert main([*WOLF, "-o", "a.png", "--resume"]) == 0
+    assert not Path("a.png.state").exists()
+
+
+def test_a_state_that_appears_on_the_way_is_said_once(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.setattr(PictureRun, "is_milestone", True)
+    assert main([*WOLF, "-o", "a.png"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("--resume can go on after an interruption: a.png.state (") == 1
+    assert not Path("a.png.state").exists()

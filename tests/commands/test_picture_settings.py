@@ -22,7 +22,7 @@ from tests.commands.running import Output, run_json, sentence
 pytestmark = pytest.mark.usefixtures("network_and_photo")
 
 ASCENT = {"network", "targets", "size", "steps", "rate", "canvas", "transforms", "l2", "total_variation", "doubt"}
-ASCENT |= {"output", "seed", "stop"}
+ASCENT |= {"output", "seed", "stop", "roomy"}
 MAPS = {"network", "pictures", "samples", "crop", "side", "output", "seed"}
 IN_FILES = {
     "saliency": MAPS | {"targets", "methods", "kind", "sigma", "node", "grid", "strict"},
