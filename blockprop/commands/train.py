@@ -29,7 +29,7 @@ from blockprop.commands.rates import careful_rate, draw_rates, told_of
 from blockprop.commands.results import place
 from blockprop.commands.sources import held_out_of, name_of
 from blockprop.commands.starting import StartingPoint, frozen_layer
-from blockprop.commands.units import in_units, with_units, without_units
+from blockprop.commands.units import in_units, in_words, with_units, without_units
 from blockprop.data.dataset import Data, Dataset
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Loss
@@ -161,10 +161,11 @@ def train(
     if validation is None and validation_fraction:
         training, validation = parts.train.split(validation_fraction, seed)
     begun, new_layer = start.network_for(training, seed)
-    net, units = without_units(begun.to(device_named(device)), training, loss)
+    learned = start.saved is not None and new_layer is None
+    net, units = without_units(begun.to(device_named(device)), training, loss, learned)
     objective = loss_for(training, loss, label_smoothing, class_weights_named(class_weights, training))
-    if units is not None:
-        say("while it trains, losses are those of targets brought to mean 0 and variance 1", as_json)
+    if told_of_units := in_words(units, training):
+        say(told_of_units, as_json)
     ways: dict[str, Any] = {
         "batch_size": batch_size,
         "accumulate": accumulate,

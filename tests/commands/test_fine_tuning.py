@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from blockprop.blocks import Conv2d, GlobalAvgPool, ReLU
+from blockprop.blocks import Conv2d, GlobalAvgPool, Linear, ReLU
+from blockprop.commands.units import in_words, with_units, without_units
+from blockprop.data.dataset import Dataset
 from blockprop.engine.about import About
 from blockprop.engine.network import Sequential
 from blockprop.networks.shipped import shipped
@@ -106,3 +108,38 @@ def test_refused(kinds: str, capsys: Output) -> None:
     assert "has no layer 'nothing'" in told
     told = sentence(capsys, "train", kinds, "--network", "pictures", "--size", "big")
     assert "expected a size" in told
+
+
+def test_a_network_for_numbers_goes_on_with_much_larger_ones(capsys: Output) -> None:
+    for name, factor in (("small", 3), ("large", 300)):
+        Path(f"{name}.csv").write_text("x,y\n" + "".join(f"{i},{i * factor + 1}\n" for i in range(80)))
+    run_json(capsys, "train", "small.csv", "--network", "mlp:8", "--epochs", "60", "--out", "small.safetensors")
+    go_on = ["train", "large.csv", "--network", "small.safetensors", "--epochs", "60"]
+    assert run_json(capsys, *go_on)["r_squared"] > 0.95
+    assert run_json(capsys, *go_on, "--freeze", "all", "--force")["r_squared"] > 0.95
+
+
+def test_what_a_network_predicts_stays_when_it_goes_on_in_other_units(capsys: Output) -> None:
+    """An imported one has no units yet; a rate of nearly 0 shows where training starts."""
+    x = torch.arange(50.0)[:, None]
+    network = Sequential(Linear(1, 1))
+    network.meta = About(shape=[1])
+    for parameter, value in zip(network.parameters.values(), (3.0, 1000.0), strict=True):
+        parameter.fill_(value)
+    np.savez("numbers.npz", x=x.numpy(), y=(3.1 * x[:, 0] + 1000).numpy())
+    for name in ("imported", "network"):
+        save(network, f"{name}.safetensors")
+        go_on = ["train", "numbers.npz", "--network", f"{name}.safetensors", "--epochs", "1", "--rate", "1e-9"]
+        assert run_json(capsys, *go_on, "--force")["mae"] < 5
+        network = load("network.safetensors")
+        torch.testing.assert_close(network(x), 3 * x + 1000, atol=0.01, rtol=0)
+
+
+def test_units_that_no_last_layer_can_take_over_are_named() -> None:
+    data = Dataset(torch.randn(3, 1), torch.tensor([1.0, 2.0, 6.0]))
+    network = with_units(Sequential(Linear(1, 1, with_bias=False)), ((2.0,), (5.0,)))
+    rest, units = without_units(network, data, None)
+    assert (rest.outputs, units) == (("linear1",), ((2.0,), (5.0,)))
+    assert "targets less 5, divided by 2" in in_words(units, data)
+    assert in_words(without_units(rest, data, None, learned=True)[1], data) == ""
+    assert "mean 0 and variance 1" in in_words(without_units(rest, data, None)[1], data)
