@@ -55,8 +55,8 @@ def _looked_through(out: Path, singles: Mapping[str, PictureSettings]) -> Pictur
     """The first of them, after a look at all: what is wrong with the last is said before the first is made."""
     told = [single.completed() for single in singles.values()]
     read = {path for single in told for path in single.pictures_read()}
-    for path in read:
-        file_digest(path)
+    for path in sorted(read):
+        read_picture(path)
     taken = {os.path.realpath(str(path)) for path in (*read, *(single.out for single in told))}
     if os.path.realpath(out) in taken:
         raise SettingError(f"{out} is read or written for this, and would be overwritten; choose another --out")

@@ -115,6 +115,7 @@ def test_stopped_and_resumed_what_is_finished_stays(monkeypatch: pytest.MonkeyPa
     [
         ([*DREAM, "waves.png", "--frames", "2", "--film", "a.gif"], "--film is of one dream, and this makes 2"),
         ([*DREAM, "waves.png", "missing.png"], "missing.png does not exist"),
+        ([*DREAM, "broken.png"], "broken.png: cannot be read as a picture"),
         ([*DREAM, "waves.png", "--force", "-o", "waves.png"], "waves.png is read or written for this"),
         ([*DREAM, "waves.png", "-o", "waves_dream.png"], "waves_dream.png is read or written for this"),
         ([*DREAM, "waves.png", "--report", "page"], "--report is about one picture"),
@@ -130,6 +131,7 @@ def test_stopped_and_resumed_what_is_finished_stays(monkeypatch: pytest.MonkeyPa
 )
 def test_wrong_use_is_told_before_any_work(arguments: list[str], reason: str, capsys: Output) -> None:
     os.mkdir("empty")
+    Path("broken.png").write_bytes(Path("photo.png").read_bytes()[:60])
     before = sorted(os.listdir())
     assert reason in sentence(capsys, *arguments)
     assert sorted(os.listdir()) == before
