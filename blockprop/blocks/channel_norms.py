@@ -11,6 +11,7 @@ from torch import Tensor
 
 from blockprop.blocks.normalizing import check_settings
 from blockprop.engine.block import Block
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.precision import anywhere, is_held, wide
 from blockprop.errors import SettingError
 
@@ -25,6 +26,9 @@ class Standardized(NamedTuple):
     variance: Tensor
     inverse_std: Tensor
     by_input: bool
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 class ChannelNorm(Block):

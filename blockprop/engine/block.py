@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from blockprop.errors import SettingError
+
 Saved = Any
 
 
@@ -26,6 +28,7 @@ class Block:
 
     A subclass keeps every argument of its constructor under the same attribute name (`settings` reads them back for
     `repr` and for saving), lists its weights in `parameter_names`, and what else must be saved in `buffer_names`.
+    Other tensors that it keeps follow from its settings, and have an underscore in front.
     """
 
     parameter_names: ClassVar[tuple[str, ...]] = ()
@@ -92,17 +95,21 @@ class Block:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments, read back from the attributes of the same names."""
-        return {name: getattr(self, name) for name in _arguments(type(self))}
+        """The constructor's arguments, read back from the attributes of the same names. SettingError if one is none."""
+        for name in arguments_of(type(self)):
+            if not hasattr(self, name):
+                kind = type(self).__name__
+                raise SettingError(f"{kind} does not keep its constructor's argument {name!r} as self.{name}")
+        return {name: getattr(self, name) for name in arguments_of(type(self))}
 
     def __call__(self, *inputs: Tensor) -> Any:
         return self.forward(*inputs)[0]
 
     def __repr__(self) -> str:
-        defaults = _arguments(type(self))
+        defaults = arguments_of(type(self))
         shown = [
             repr(value) if defaults[name] is inspect.Parameter.empty else f"{name}={value!r}"
-            for name, value in self.settings.items()
+            for name, value in ((name, getattr(self, name)) for name in defaults if hasattr(self, name))
             if value != defaults[name]
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -114,7 +121,7 @@ class Block:
                 yield name, tensor
 
 
-def _arguments(kind: type[Block]) -> dict[str, Any]:
+def arguments_of(kind: type[Block]) -> dict[str, Any]:
     """The constructor's arguments and their defaults."""
     if kind.__init__ is object.__init__:
         return {}

@@ -11,7 +11,7 @@ right, and the report counts it. Many kinks can fall on one point (the black bor
 and then nothing can be said there: what fails at kinks is tried again a thousandth beside the point.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from blockprop.engine.objectives import Objective
 from blockprop.engine.subject import float64, float64_subject, move
 from blockprop.engine.trials import judged
 from blockprop.engine.whole import Whole
-from blockprop.errors import GradientError, shape
+from blockprop.errors import GradientError, SettingError, shape
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,27 @@ def check_block(
     when called again, or return a wrong shape or type of number. Runs on a float64 copy; the block itself is not
     touched.
     """
+    _require_block(block, inputs)
     title, subject = f"{block!r}", float64_subject(block, inputs, training, seed)
     if not any(x.numel() for x in (subject.inputs or subject.block.parameters.values())):
         return CheckReport(title, (), ("there is nothing to check: the inputs have no elements",), tolerance)
     faults = faults_of(subject)
+    if faults and not any(x.is_floating_point() for x in (*subject.inputs, *subject.block.parameters.values())):
+        faults = ("there is nothing to check: no input holds real numbers, and there are no weights",)
     comparisons = () if faults else tuple(judged(subject, tolerance))
     return CheckReport(title, comparisons, faults, tolerance)
+
+
+def _require_block(block: Block, inputs: Sequence[Tensor]) -> None:
+    """SettingError for anything else."""
+    if not isinstance(block, Block):
+        hint = f"; make one: {block.__name__}(…)" if isinstance(block, type) else ""
+        raise SettingError(f"expected a block such as ReLU(), came {block!r}{hint}")
+    for i, x in enumerate(inputs):
+        if not isinstance(x, Tensor):
+            raise SettingError(
+                f"expected tensors as inputs, input {i} is a {type(x).__name__}; torch.as_tensor makes one"
+            )
 
 
 @torch.no_grad()

@@ -8,11 +8,35 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from blockprop.engine.block import arguments_of
 from blockprop.engine.failures import MethodFailed, place_of
 from blockprop.engine.subject import Subject, kind_of, misfits_of_d_inputs, misfits_of_gradients
 
 METHODS = ("propagate", "gradients")
 """The two backward methods."""
+
+
+def settings_can_be_saved(subject: Subject) -> Iterator[str]:
+    """Every argument of the constructor is kept under its name, and none as a tensor."""
+    for name in arguments_of(type(subject.block)):
+        if not hasattr(subject.block, name):
+            yield f"the constructor's argument {name!r} is not kept as self.{name}: the block could not be saved"
+        elif isinstance(getattr(subject.block, name), Tensor):
+            yield f"the constructor's argument {name!r} is kept as a tensor and cannot be saved: rename the parameter"
+
+
+def tensors_are_named(subject: Subject) -> Iterator[str]:
+    """Every tensor that a block keeps is a parameter or a buffer, or would be neither trained nor saved; but for those
+    with an underscore in front, which its settings give.
+    """
+    block = subject.block
+    for name, value in vars(block).items():
+        if isinstance(value, Tensor) and name not in {
+            *block.parameter_names,
+            *block.buffer_names,
+            *arguments_of(type(block)),
+        }:
+            yield f"self.{name} is a tensor that neither parameter_names (to be trained) nor buffer_names lists"
 
 
 def forward_returns_numbers(subject: Subject) -> Iterator[str]:
@@ -36,13 +60,6 @@ def gradients_returns_d_parameters(subject: Subject) -> Iterator[str]:
     gradients = subject.back("gradients", subject.saved(), subject.ones())
     for misfit in misfits_of_gradients(gradients, subject.block.parameters):
         yield f"{misfit} ({place_of(subject.block, 'gradients')})"
-
-
-def settings_can_be_saved(subject: Subject) -> Iterator[str]:
-    """No argument of the constructor is kept as a tensor."""
-    for name, setting in subject.block.settings.items():
-        if isinstance(setting, Tensor):
-            yield f"the constructor's argument {name!r} is kept as a tensor and cannot be saved: rename the parameter"
 
 
 def forward_keeps_inputs(subject: Subject) -> Iterator[str]:
@@ -132,15 +149,15 @@ def missing_errors_are_zeros(subject: Subject) -> Iterator[str]:
 
 
 Check = Callable[[Subject], Iterator[str]]
+KEEPS: tuple[Check, ...] = (settings_can_be_saved, tensors_are_named)
+"""What a block has on itself: methods are called only where these find nothing."""
 RETURNS: tuple[Check, ...] = (
     forward_returns_numbers,
     propagate_returns_d_inputs,
     gradients_returns_d_parameters,
-    settings_can_be_saved,
 )
 """What the others rest on: they are made only where these find nothing."""
-CHECKS: tuple[Check, ...] = (
-    *RETURNS,
+BEHAVES: tuple[Check, ...] = (
     forward_keeps_inputs,
     forward_repeats,
     backward_keeps_d_output,
@@ -150,12 +167,13 @@ CHECKS: tuple[Check, ...] = (
     both_agrees,
     missing_errors_are_zeros,
 )
+CHECKS: tuple[Check, ...] = (*KEEPS, *RETURNS, *BEHAVES)
 """All. Each has a block in tests/engine/test_contract.py in which it finds a fault."""
 
 
 def faults_of(subject: Subject) -> tuple[str, ...]:
     """What the checks find, each fault with its check's name."""
-    return tuple(_faults(subject, RETURNS)) or tuple(_faults(subject, CHECKS[len(RETURNS) :]))
+    return next((faults for stage in (KEEPS, RETURNS, BEHAVES) if (faults := tuple(_faults(subject, stage)))), ())
 
 
 def _faults(subject: Subject, checks: Sequence[Check]) -> Iterator[str]:

@@ -8,7 +8,9 @@ from blockprop.blocks import Linear
 from blockprop.engine.block import Block
 from blockprop.engine.check import check_block
 from blockprop.engine.contract import CHECKS
-from blockprop.errors import GradientError
+from blockprop.engine.network import Sequential
+from blockprop.errors import GradientError, SettingError
+from blockprop.saving.fingerprints import fingerprint
 
 
 class NoSaved(Linear):
@@ -75,6 +77,37 @@ class KeepsATensor(Block):
 
     def propagate(self, saved: None, d_y: Tensor) -> tuple:
         return (self.factor * d_y,)
+
+
+class Scale(Block):
+    """y = scale ∘ x, with a weight that nothing lists."""
+
+    def __init__(self, count: int = 4) -> None:
+        self.count = count
+        self.scale = torch.ones(count)
+
+    def forward(self, x: Tensor) -> tuple:
+        return self.scale * x, None
+
+    def propagate(self, saved: None, d_y: Tensor) -> tuple:
+        return (self.scale * d_y,)
+
+
+class UntrainedScale(Scale):
+    """The same with a weight that torch would train."""
+
+    def __init__(self, count: int = 4) -> None:
+        super().__init__(count)
+        self.scale = torch.nn.Parameter(torch.ones(count))
+
+
+class ForgetsACount(Scale):
+    """Does not keep its argument."""
+
+    buffer_names = ("scale",)
+
+    def __init__(self, count: int) -> None:
+        self.scale = torch.ones(count)
 
 
 class InPlaceForward(Block):
@@ -185,6 +218,9 @@ FAULTY = [
     ("propagate_returns_d_inputs", Flat(4, 4), "input 0 is 20 torch.float64, but it is 5 x 4 torch.float64"),
     ("gradients_returns_d_parameters", NoBias(4, 4), r"gradients returns \['weight'\], but the parameters"),
     ("gradients_returns_d_parameters", Row(4, 4), "the derivative of bias is 1 x 4 torch.float64, but it is 4"),
+    ("settings_can_be_saved", ForgetsACount(4), "argument 'count' is not kept as self.count"),
+    ("tensors_are_named", Scale(), "self.scale is a tensor that neither parameter_names"),
+    ("tensors_are_named", UntrainedScale(), "self.scale is a tensor that neither parameter_names"),
     ("settings_can_be_saved", KeepsATensor(torch.ones(4).double()), "argument 'factor' is kept as a tensor"),
     ("forward_keeps_inputs", InPlaceForward(), "forward changes its input"),
     ("forward_repeats", Forgetful(), "forward gives another output when called again"),
@@ -228,3 +264,20 @@ def test_a_fault_that_follows_from_another_is_not_told() -> None:
 
 def test_without_elements_there_is_nothing_to_check() -> None:
     assert "nothing to check" in check_block(Linear(4, 4), torch.randn(0, 4)).faults[0]
+
+
+def test_what_holds_no_real_numbers_cannot_be_checked() -> None:
+    assert "no input holds real numbers" in check_block(Square(), torch.arange(4)).faults[0]
+
+
+def test_what_is_no_block_and_what_is_no_tensor_is_refused_in_a_sentence() -> None:
+    with pytest.raises(SettingError, match=r"came <class '.*Square'>; make one: Square\(…\)"):
+        check_block(Square, torch.randn(3))  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=r"input 1 is a ndarray; torch.as_tensor makes one"):
+        check_block(Square(), torch.randn(3), torch.randn(3).numpy())  # type: ignore[arg-type]
+
+
+def test_a_block_that_forgets_an_argument_is_shown_without_it_and_not_saved() -> None:
+    assert repr(ForgetsACount(4)) == "ForgetsACount()"
+    with pytest.raises(SettingError, match=r"does not keep its constructor's argument 'count' as self.count"):
+        fingerprint(Sequential(ForgetsACount(4)))
