@@ -28,9 +28,9 @@ def identity_of(
     """All but the schedule, by names as people call it. Not in it: weights, which the file has, and the device."""
     data, validation, frozen = settings.unfrozen or (data, settings.validation, None)
     return {
+        "freeze": settings.freeze,
         "tensors": {name: [str(tensor.dtype), *tensor.shape] for name, tensor in network.state.items()},
         "network": architecture(network),
-        "freeze": settings.freeze,
         "frozen part": described(frozen),
         "trained parameters": list(trained),
         DATA[0]: described_data(data),

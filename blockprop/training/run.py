@@ -224,6 +224,8 @@ class TrainingRun(Resumable[Record]):
         place = name.rpartition(" of the ")[2]
         if place == "tensors":
             return "the tensors in the file are those of another network"
+        if place == "augment":
+            return "the file's run changes its pictures in another way (augment)"
         if place in DATA and theirs and ours:
             return f"the {place} are not those of the file"
         if place == "schedule":

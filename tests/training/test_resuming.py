@@ -72,6 +72,7 @@ CHANGES: list[tuple[str, dict, dict, str]] = [
     ("batch size", {}, {"batch_size": 5}, "batch_size in the file is 8, here it is 5"),
     ("accumulation", {}, {"accumulate": 2}, "accumulate in the file is 1, here it is 2"),
     ("seed", {}, {"seed": 1}, "seed in the file is 0, here it is 1"),
+    ("freeze", {}, {"freeze": "relu1"}, "freeze in the file is None, here it is relu1"),
     ("clip", {}, {"clip": 1.0}, "clip in the file is None, here it is 1.0"),
     ("average", {"average": 0.9}, {"average": 0.8}, "average in the file is 0.9, here it is 0.8"),
     ("no average", {"average": 0.9}, {"average": None}, "average in the file is 0.9, here it is None"),
@@ -174,5 +175,5 @@ def test_other_changes_of_pictures_are_refused(before: Any, after: Any) -> None:
     pictures = torch.rand(50, 1, 4, 4, generator=torch.Generator().manual_seed(0)), data()[1]
     begun(network(), pictures, cross_entropy(), **USUAL, augment=before)
     list(fit(network(), pictures, cross_entropy(), **USUAL, augment=before, resume=True))
-    with pytest.raises(FormatError, match="cannot resume, the augment in the file is"):
+    with pytest.raises(FormatError, match=r"file.s run changes its pictures in another way \(augment\)"):
         fit(network(), pictures, cross_entropy(), **USUAL, augment=after, resume=True)
