@@ -32,7 +32,7 @@ def tensors_are_named(subject: Subject) -> Iterator[str]:
     block = subject.block
     listed = {*block.parameter_names, *block.buffer_names, *arguments_of(type(block))}
     for name, value in vars(block).items():
-        if isinstance(value, Tensor) and name not in listed and (value.requires_grad or not name.startswith("_")):
+        if isinstance(value, Tensor) and name not in listed and not name.startswith("_"):
             yield f"self.{name} is a tensor that neither parameter_names (to be trained) nor buffer_names lists"
 
 
