@@ -115,3 +115,31 @@ def test_numbers_without_a_unit_are_said() -> None:
     column = fitted(many("5 kg", "7 kg", "9"))
     assert column.notes == ("a: 20 numbers without a unit (row 4 first) are taken to be in kg",)
     assert column.becomes.startswith("number in kg, 7 ±")
+
+
+SAID = {
+    "short years": (many("15.3.52", "16.4.70"), "years of two digits are read as 1969 to 2068"),
+    "capitals": (many("Cat", "cat", "dog"), "'Cat' and 'cat' differ in capitals alone and are 2 categories"),
+    "a number without the unit that makes it another": (
+        [*(f"{i}%" for i in range(59)), "0.5"],
+        "'0.5' is no number in %",
+    ),
+}
+
+
+@pytest.mark.parametrize(("texts", "note"), SAID.values(), ids=SAID)
+def test_what_may_be_meant_otherwise_is_said_once(texts: list[str], note: str) -> None:
+    (said,) = fitted(texts).notes
+    assert note in said
+
+
+def test_a_cell_is_named_as_it_stands_in_the_file() -> None:
+    with pytest.raises(DataError, match=r"'1,000' \(row 2\) may be 1000 or 1;"):
+        fitted(["1,000", "2,000", "3,500"])
+    with pytest.raises(DataError, match=r"'1\.000' \(row 2\) may be 1 or 1000;"):
+        Wishes().mark([Cells.of(pd.Series(["1.000", "2.000", "3.500"], range(2, 5), name="a"))], "t.csv", ";")
+
+
+def test_words_are_not_called_units() -> None:
+    with pytest.raises(DataError, match="it holds numbers and words, such as '<2'"):
+        fitted([f"<{i}" if i % 8 == 2 else str(i + 0.5) for i in range(60)])

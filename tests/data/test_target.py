@@ -90,3 +90,17 @@ def test_wishes_for_the_target(tmp_path: Path) -> None:
     assert read(tmp_path, labels).train.classes == ("1", "2", "3")
     assert read(tmp_path, labels, number=["y"]).train.y.dtype == torch.float32
     assert read(tmp_path, ["1.5", "2.5"] * 4, text=["y"]).train.classes == ("1.5", "2.5")
+
+
+@pytest.mark.parametrize(
+    ("labels", "note"),
+    [
+        (["yes", "no", "?"], "y: '?' (rows 4, 7, 10 and 1 more) is taken for a class; only empty cells have no label"),
+        (["Cat", "cat", "dog"], "y: 'Cat' and 'cat' differ in capitals alone and are 2 classes"),
+        (["+", "-"], None),
+        (["none", "mild"], None),
+    ],
+)
+def test_classes_that_may_be_meant_otherwise_are_said(tmp_path: Path, labels: list[str], note: str | None) -> None:
+    said = [text for text in read(tmp_path, labels * 4).notes if text.startswith("y:")]
+    assert said == ([] if note is None else [note])

@@ -177,3 +177,11 @@ def test_pandas_reads_the_same_cells(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "t.csv", index=False)
     again = read_table(tmp_path / "t.csv").frame.reset_index(drop=True)
     assert again.equals(pd.read_csv(tmp_path / "t.csv", dtype=str, keep_default_na=False).astype(again.dtypes))
+
+
+def test_words_that_nothing_tells_from_names_are_said_to_be_names(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("red,round,apple\ngreen,long,cucumber\nyellow,flat,bread\n")
+    assert "row 1 (red, round, apple) is taken for names; header=False" in read_table(path).notes[0]
+    path.write_text("color,shape,kind\ngreen,long,cucumber\nyellow,long,banana\n")
+    assert read_table(path).notes == ()

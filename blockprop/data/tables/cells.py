@@ -4,7 +4,7 @@ What a cell means is decided by the cell and by what a column learned in trainin
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -76,7 +76,7 @@ class Cells:
 
     def named(self, index: int) -> str:
         """ "'?' (row 57)": one of the different cells, and where it stands."""
-        return f"{text_of(self.different[index])!r} ({rows_named(self.rows_of(index))})"
+        return f"{as_written(self.different[index])!r} ({rows_named(self.rows_of(index))})"
 
     def each(self, values: Sequence[Any] | np.ndarray, nothing: Any) -> np.ndarray:
         """The value of each row's cell, given that of each different one."""
@@ -107,6 +107,23 @@ def text_of(cell: Cell) -> str:
     if isinstance(cell, pd.Timestamp):
         return cell.isoformat()
     return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", str(cell))
+
+
+def as_written(cell: Cell) -> str:
+    """A cell as people find it in their file."""
+    return cell if isinstance(cell, str) else text_of(cell)
+
+
+def capitals_notes(name: str, texts: Iterable[str], what: str) -> tuple[str, ...]:
+    """ "kind: 'Cat' and 'cat' differ in capitals alone and are two classes"."""
+    alike: dict[str, list[str]] = {}
+    for text in texts:
+        alike.setdefault(text.casefold(), []).append(text)
+    return tuple(
+        f"{name}: {' and '.join(map(repr, sorted(words)))} differ in capitals alone and are {len(words)} {what}"
+        for words in alike.values()
+        if len(words) > 1
+    )
 
 
 def rows_named(rows: Sequence[int] | np.ndarray) -> str:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from blockprop.data.tables.cells import Cells, rows_named, text_of
+from blockprop.data.tables.cells import Cells, as_written, rows_named, text_of
 from blockprop.data.tables.number_formats import PLAIN, NumberFormat
 from blockprop.data.tables.times import TimeFormat
 
@@ -194,7 +194,9 @@ class Speller:
 
 def _notes(cells: Cells, indices: list[int], name: str, what: str) -> list[str]:
     """ "city: 'Paris' was never seen (row 3)", for some of the different cells; the others are counted."""
-    return _few([f"{name}: {text_of(cells.different[i])!r} {what} ({rows_named(cells.rows_of(i))})" for i in indices])
+    return _few(
+        [f"{name}: {as_written(cells.different[i])!r} {what} ({rows_named(cells.rows_of(i))})" for i in indices]
+    )
 
 
 def _few(notes: list[str]) -> list[str]:

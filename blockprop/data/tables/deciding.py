@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from blockprop.data.labels import FEW
-from blockprop.data.tables.cells import Cells, text_of
+from blockprop.data.tables.cells import Cells, capitals_notes, text_of
 from blockprop.data.tables.columns import MISSING, OTHER, CategoryColumn, Column, LeftOut, NumberColumn, TimeColumn
 from blockprop.data.tables.number_formats import (
     DECIMALS,
@@ -112,7 +112,7 @@ def _decided(cells: Cells, wishes: Wishes, decimal: str | None, source: str) -> 
     kind = number_format(cells, decimal, source) if number else kind_of(cells, decimal, source)
     if isinstance(kind, TimeFormat):
         days = kind.read(cells)
-        notes = _zone_notes(cells)
+        notes = _time_notes(cells, kind)
         return TimeColumn(name, *_mean_and_scale(days, cells, source), kind, _missing(days, cells), notes)
     if isinstance(kind, NumberFormat):
         values = kind.read(cells, source)
@@ -135,7 +135,7 @@ def kind_of(cells: Cells, decimal: str | None, source: str) -> NumberFormat | Ti
     if few_repeated(cells):
         return None
     what = "times" if isinstance(format_, TimeFormat) else "numbers"
-    more = "of several units" if what == "numbers" and share_of_numbers(cells) >= NEARLY else "and words"
+    more = "of several units" if what == "numbers" and cells.numbers[odd[0]] else "and words"
     name = [cells.name]
     say = f"say number={name} if these are to" if what == "numbers" else "empty these cells if they are to"
     raise DataError(
@@ -184,6 +184,11 @@ def _mean_and_scale(values: np.ndarray, cells: Cells, source: str) -> tuple[floa
     return mean, scale or 1.0
 
 
+def _time_notes(cells: Cells, format_: TimeFormat) -> tuple[str, ...]:
+    short = f"{cells.name}: years of two digits are read as 1969 to 2068"
+    return (*_zone_notes(cells), *([short] if "%y" in format_.pattern else []))
+
+
 def _zone_notes(cells: Cells) -> tuple[str, ...]:
     with_zone = [WITH_ZONE.search(str(cell)) is not None for cell in cells.different]
     if all(with_zone) or not any(with_zone):
@@ -198,8 +203,8 @@ def _missing(values: np.ndarray, cells: Cells) -> int:
 
 def _number_notes(cells: Cells, format_: NumberFormat, values: np.ndarray) -> tuple[str, ...]:
     notes = []
-    bare = [i for i, number in enumerate(cells.numbers) if format_.unit and number and not number.unit]
-    if bare:
+    bare = [i for i, number in enumerate(cells.numbers) if number and not number.unit]
+    if bare and format_.unit and format_.fits(""):
         count, row = cells.counts[bare].sum(), cells.rows_of(bare[0])[0]
         notes.append(
             f"{cells.name}: {count} numbers without a unit (row {row} first) are taken to be in {format_.unit}"
@@ -241,6 +246,7 @@ def _categories(cells: Cells) -> CategoryColumn:
     rare = counts.total() - sum(counts[name] for name in names)
     if rare:
         notes = (f"{cells.name}: {len(counts)} different texts; the {len(names)} most frequent have a place each",)
+    notes += capitals_notes(cells.name, names, "categories")
     places = [*names, *[MISSING] * bool(len(cells.missing)), *[OTHER] * bool(rare)]
     sizes = counts | {MISSING: len(cells.missing), OTHER: rare}
     shares = tuple(sizes[place] / len(cells.rows) for place in places)

@@ -43,7 +43,9 @@ def first_row_is_names(first: Sequence[str], rest: pd.DataFrame, path: Path) -> 
         said = f"{path}: row 1 ({_some(first)}) is taken for an example, not for names"
         return False, f"{said}; header=True takes it for names"
     if not numbers:
-        return True, ""
+        clear = any(_is_nothing(cell) or rest.iloc[:, i].duplicated().any() for i, cell in enumerate(first))
+        guess = f"{path}: row 1 ({_some(first)}) is taken for names; header=False takes it for an example"
+        return True, "" if clear else guess
     if len(set(numbers)) == 1:
         raise DataError(
             f"{path}: it is not clear whether {numbers[0]!r} in row 1 names a column; say header=True or header=False"

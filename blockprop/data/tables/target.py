@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from blockprop.data.labels import few_whole_numbers, text_labels
-from blockprop.data.tables.cells import Cells, rows_named, text_of
+from blockprop.data.tables.cells import NO_NUMBER, Cells, capitals_notes, rows_named, text_of
 from blockprop.data.tables.columns import Speller
 from blockprop.data.tables.deciding import in_one_spelling, kind_of
 from blockprop.data.tables.number_formats import NEARLY, NumberFormat, number_format, odd_cells
@@ -54,7 +54,14 @@ class TargetColumn:
         names = [speller.category(text) or text for text in _labels(cells, values, self.format)]
         each = cells.each(np.array(names, dtype=object), None)[labeled]
         y, _ = text_labels(each.tolist(), f"{source}: column {self.name!r}", self.classes, cells.rows[labeled].tolist())
-        return y, labeled, notes + ([] if self.format else speller.notes(cells, cells.name))
+        return y, labeled, notes + ([] if self.format else speller.notes(cells, cells.name) + self._doubts(cells))
+
+    def _doubts(self, cells: Cells) -> list[str]:
+        """Classes that may be meant otherwise: "?", and "Cat" beside "cat"."""
+        marks = [i for i, cell in enumerate(cells.different) if cell in NO_NUMBER and not re.search(r"\w", str(cell))]
+        marks = [] if "+" in (self.classes or ()) else marks  # to which "-" belongs
+        said = [f"{self.name}: {cells.named(i)} is taken for a class; only empty cells have no label" for i in marks]
+        return [*said, *capitals_notes(self.name, self.classes or (), "classes")]
 
 
 def target_of(
