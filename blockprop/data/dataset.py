@@ -122,9 +122,8 @@ def split_rows(n: int, labels: Tensor | None, fraction: float, seed: int, name: 
     part[torch.cat(chosen) if chosen else []] = True
     if part.all() or not part.any():
         keeps = f", as each of the {len(groups)} classes keeps one" if len(groups) > 1 and round(n * fraction) else ""
-        raise DataError(
-            f"{name}: {n} examples are too few to split off {fraction:g} of them{keeps}; a fraction of 0 splits off none"
-        )
+        few = f"{name}: {n} examples are too few to split off {fraction:g} of them{keeps}"
+        raise DataError(f"{few}; a fraction of 0 splits off none")
     return (~part).nonzero()[:, 0], part.nonzero()[:, 0]
 
 

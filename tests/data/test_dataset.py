@@ -83,6 +83,8 @@ def test_split_refuses_fractions_outside(fraction: float) -> None:
 def test_split_refuses_empty_parts() -> None:
     with pytest.raises(DataError, match=r"letters: 3 examples are too few to split off 0\.1"):
         labeled((1, 1, 1)).split(0.1)
+    with pytest.raises(DataError, match="as each of the 3 classes keeps one"):
+        labeled((1, 1, 1)).split(0.4)
 
 
 def test_labels_that_do_not_fit() -> None:
