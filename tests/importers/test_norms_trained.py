@@ -33,6 +33,25 @@ class Called(nn.Module):
         return self.function(self, x)
 
 
+class Held(nn.BatchNorm2d):
+    """A batch norm that never leaves evaluation, as in fine-tuning."""
+
+    def train(self, mode: bool = True) -> "Held":
+        return super().train(False)
+
+
+class ByAnother(nn.Module):
+    """A batch norm's statistics and weights, in a call that is not its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = self.norm
+        return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+
+
 def modules() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
     """make() and the shape of an example, by title."""
     table: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {}
@@ -51,6 +70,8 @@ def modules() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
         table[f"RMSNorm, affine {affine}"] = (lambda a=affine: nn.RMSNorm((3, 2), elementwise_affine=a)), (4, 3, 2)
     table["LayerNorm without a bias"] = (lambda: nn.LayerNorm(2, bias=False)), (4, 3, 2)
     table["LocalResponseNorm"] = (lambda: nn.LocalResponseNorm(3, 0.5)), (4, 3, 2)
+    table["BatchNorm2d, held in evaluation"] = (lambda: Held(3)), (3, 2, 2)
+    table["BatchNorm2d, called by another module"] = ByAnother, (3, 2, 2)
     table["SyncBatchNorm"] = (lambda: nn.SyncBatchNorm(3)), (3, 2, 2)
     for title, function, trained, fixed in (
         ("batch_norm by its mode", by_batch(lambda m: m.training), "w b", "mean variance"),

@@ -1,6 +1,7 @@
 """What normalizations do in the mode that is not imported: evaluation of a module in training, and the other way.
 
-torch.export sees one mode. nn.BatchNorm2d is known to change with it; F.batch_norm(…, training=False) never does.
+torch.export sees one mode. nn.BatchNorm2d usually changes with it, F.batch_norm(…, training=False) never does: the
+module is tried in the other one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,9 +31,8 @@ class OtherMode:
     def by_input(self, running_mean: str) -> bool | None:
         """Whether a call that is given this buffer takes the input's own statistics there; None if it is not known."""
         part = dict(self._module.named_modules()).get(running_mean.rpartition(".")[0])
-        if isinstance(part, _NormBase):
-            return not self._training
-        return self._calls.get(running_mean)
+        usual = not self._training if isinstance(part, _NormBase) else None
+        return self._calls.get(running_mean, usual)
 
     @cached_property
     def _calls(self) -> dict[str, bool]:
