@@ -12,7 +12,7 @@ from typer.models import OptionInfo
 
 from blockprop.commands.console import Loudness, set_loudness, set_options
 from blockprop.commands.naming import in_options
-from blockprop.commands.results import say_moved, set_forced
+from blockprop.commands.results import say_moved, set_forced, set_read
 from blockprop.commands.settings_file import read_into, say_overruled
 from blockprop.errors import BlockpropError, SettingError
 
@@ -104,6 +104,7 @@ def with_habits(function: Callable[..., None]) -> Callable[..., None]:
     def command(context: typer.Context, **words: Any) -> None:
         say_overruled(context)
         set_options(context.command.params)
+        set_read(words.values())
         try:
             function(**{name: value for name, value in words.items() if name not in COMMON})
             say_moved()

@@ -1,6 +1,7 @@
 """Which network, which data and which loss a command is to use."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,17 @@ def device_named(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise SettingError(f"the device {name!r} cannot be used here ({str(error).splitlines()[0]})") from None
+        reason = re.split(r"[.\n]\s", str(error), maxsplit=1)[0]
+        raise SettingError(f"the device {name!r} cannot be used here ({reason})") from None
     return device
 
 
 def load_network(path: str, own_blocks: str | None, device: str = "cpu") -> Network:
-    """A saved network, with the blocks of a Python file known if one is given; or one that comes with the package."""
+    """A saved network, with the blocks of a Python file known if one is given; an ONNX file's; or a shipped one."""
     if is_shipped(path):
         return shipped(path).to(device_named(device))
+    if path.lower().endswith(".onnx"):
+        return from_onnx(path).to(device_named(device))
     if not Path(path).exists():
         beside = [*SHIPPED_NAMES, *(str(file) for file in Path(path).parent.glob("*.safetensors"))]
         if meant := near(path, beside, most=1):
@@ -64,10 +68,7 @@ def open_network(
     path: str, own_blocks: str | None = None, device: str = "cpu", preprocessing: str | None = None, quiet: bool = False
 ) -> Network:
     """The network of a file, with what it expects of pictures in front."""
-    if path.lower().endswith(".onnx"):
-        network = from_onnx(path).to(device_named(device))
-    else:
-        network = load_network(path, own_blocks, device)
+    network = load_network(path, own_blocks, device)
     require_pictures(network)
     return seeing(network, path, preprocessing, quiet=quiet)
 

@@ -1,8 +1,10 @@
 """Where results go: a file that is there is never replaced, unless --force says so."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from blockprop.commands.console import say
 from blockprop.errors import SettingError
@@ -13,6 +15,8 @@ IN_FOLDERS = ("index.html", "network.json", "0001.png")
 """What a folder with a result holds: a page, a network, the frames of a film."""
 
 _forced = False
+_read: set[str] = set()
+"""The files that this command reads."""
 _moved: dict[Path, Path] = {}
 """The results of this command that got other names than they were to have."""
 
@@ -22,6 +26,16 @@ def set_forced(forced: bool) -> None:
     global _forced
     _forced = forced
     _moved.clear()
+
+
+def set_read(values: Iterable[Any]) -> None:
+    """Note which of a command's values are files that it reads, so that even --force replaces none of them.
+
+    values: texts, and lists of such; where results go are paths.
+    """
+    _read.clear()
+    texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
+    _read.update(os.path.realpath(text) for text in texts if isinstance(text, str) and os.path.isfile(text))
 
 
 def say_moved() -> None:
@@ -39,6 +53,8 @@ def place(path: Path, resume: bool = False) -> Path:
     """
     if resume:
         return next((name for name in reversed(taken_names(path)) if _kept(name)), path)
+    if _forced and os.path.realpath(path) in _read:
+        raise SettingError(f"{path} is read for this, and would be overwritten; choose another --out")
     if _forced or not _is_taken(path):
         return path
     _moved[path] = next(name for name in _names(path) if not _is_taken(name))

@@ -15,7 +15,6 @@ from blockprop.data.reading import read_data
 from blockprop.engine.about import About
 from blockprop.engine.network import Network
 from blockprop.errors import DataError, SettingError
-from blockprop.importers import from_onnx
 from blockprop.networks.build import blocks_in, build_network, require_fit
 from blockprop.networks.heads import head_of, with_outputs
 from blockprop.pictures.framing import sight, takes_any_size
@@ -117,7 +116,7 @@ def in_order(data: Dataset, names: tuple[str, ...]) -> Dataset:
 
 def _read(spec: str, own_blocks: str | None, preprocessing: str | None) -> Network:
     """A saved or imported network; one for photographs with what it expects of them in front."""
-    network = from_onnx(spec) if spec.lower().endswith(".onnx") else load_network(spec, own_blocks)
+    network = load_network(spec, own_blocks)
     return seeing(network, spec, preprocessing, photos=len(network.meta.get("shape") or []) == 3)
 
 

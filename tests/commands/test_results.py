@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from blockprop.cli import COMMANDS, main
 from blockprop.commands.habits import with_habits
@@ -63,3 +65,27 @@ def test_names_that_are_free(tmp_path: Path) -> None:
     assert place(tmp_path / "page") == tmp_path / "page"
     (tmp_path / "page" / "index.html").touch()
     assert place(tmp_path / "page") == tmp_path / "page_2"
+
+
+READING = {
+    "the data": ["train", "a.npz", "-n", "mlp:4", "--epochs", "1", "-o", "a.npz"],
+    "the data of a log": ["train", "a.npz", "-n", "mlp:4", "--epochs", "1", "--log", "a.npz"],
+    "what is imported": ["import", "a.onnx", "-o", "a.onnx"],
+    "what is predicted": ["predict", "digits", "a.npz", "-o", "a.npz"],
+    "a network": ["export", "a.onnx", "-o", "a.onnx"],
+    "a photograph": ["saliency", "a.png", "-n", "digits", "-o", "a.png"],
+    "a picture for the mask": ["segment", "a.png", "-n", "digits", "--mask", "a.png"],
+    "a start": ["maximize", "3", "-n", "digits", "--steps", "1", "--start", "a.png", "-o", "a.png"],
+}
+
+
+@pytest.mark.parametrize("command", READING)
+def test_what_a_command_reads_is_not_replaced_even_by_force(command: str, capsys: Output) -> None:
+    np.savez("a.npz", x=np.random.default_rng(0).random((20, 28, 28)), y=np.arange(20) % 2)
+    Image.new("L", (28, 28), 90).save("a.png")
+    assert main(["export", "digits", "-o", "a.onnx"]) == 0
+    before = {path: path.read_bytes() for path in Path().glob("a.*")}
+    capsys.readouterr()
+    assert main([*READING[command], "--force"]) == 1
+    assert "is read for this, and would be overwritten; choose another" in capsys.readouterr().err.replace("\n", " ")
+    assert {path: path.read_bytes() for path in Path().glob("a.*")} == before
