@@ -104,7 +104,7 @@ def with_habits(function: Callable[..., None]) -> Callable[..., None]:
     def command(context: typer.Context, **words: Any) -> None:
         say_overruled(context)
         set_options(context.command.params)
-        set_read(words.values())
+        set_read(value for name, value in words.items() if name not in ("network", "named"))
         try:
             function(**{name: value for name, value in words.items() if name not in COMMON})
             say_moved()

@@ -31,7 +31,7 @@ def set_forced(forced: bool) -> None:
 def set_read(values: Iterable[Any]) -> None:
     """Note which of a command's values are files that it reads, so that even --force replaces none of them.
 
-    values: texts, and lists of such; where results go are paths.
+    values: texts, and lists of such; where results go are paths. A network may make way for what becomes of it.
     """
     _read.clear()
     texts = [text for value in values for text in (value if isinstance(value, list) else [value])]

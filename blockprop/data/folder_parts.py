@@ -1,5 +1,6 @@
 """What the folders in a folder of pictures are: the parts of a data set (train, val, test), or its classes."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,9 @@ PARTS = {
     "validation": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing", "tst"),
 }
-"""What the folder of a part may be called."""
+"""What the folder of a part may be called, alone or as in training_set."""
+BEHIND = r"[-_ ]?(?:data|set|dataset|images|imgs|split)$"
+"""What stands behind such a name."""
 
 
 class Parts(NamedTuple):
@@ -31,6 +34,7 @@ def parts_of(folder: Path, notes: list[str]) -> Parts | None:
     inner = folders_in(folder)
     named = _named(folder, inner)
     if not named:
+        _require_no_parts(folder, inner)
         return None
     divided = {part: path for part, path in named.items() if _is_divided(path)}
     if not divided:
@@ -43,6 +47,8 @@ def parts_of(folder: Path, notes: list[str]) -> Parts | None:
         raise DataError(f"{folder}: there is no train/ beside {_names(named)}; name the one that is meant")
     _note_others(folder, inner, named, notes)
     if len(named) == 1:
+        if "train" not in named:
+            notes.append(f"{folder}: {_names(named)} is the only part, and is taken for the whole")
         return Parts(next(iter(named.values())))
     return _as_parts(folder, named, notes)
 
@@ -70,12 +76,28 @@ def _named(folder: Path, inner: list[Path]) -> dict[str, Path]:
     """The folders that are called like a part, by part."""
     named: dict[str, Path] = {}
     for path in inner:
-        part = next((part for part, names in PARTS.items() if path.name.lower() in names), None)
+        name = re.sub(BEHIND, "", path.name.lower())
+        part = next((part for part, names in PARTS.items() if name in names), None)
         if part in named:
             raise DataError(f"{folder}: {named[part].name}/ and {path.name}/ could both be the {part} part")
         if part is not None:
             named[part] = path
     return named
+
+
+def _require_no_parts(folder: Path, inner: list[Path]) -> None:
+    """DataError if the folders are divided in the same way, as the parts of a data set are, and no classes."""
+    if not all(_is_divided(path) for path in inner):
+        return
+    names = ", ".join(f"{path.name}/" for path in inner)
+    if len(inner) == 1 and _named(inner[0], folders_in(inner[0])):
+        raise DataError(f"{folder}: holds {names} alone, and that the parts of a data set; give {inner[0]}")
+    inside = {tuple(path.name for path in folders_in(part)) for part in inner}
+    if len(inner) > 1 and len(inside) == 1 and len(inside.pop()) > 1:
+        raise DataError(
+            f"{folder}: {names} hold the same folders, as the parts of a data set do; call these train/, val/ and "
+            "test/, or put the pictures of a class in one folder"
+        )
 
 
 def _is_divided(folder: Path) -> bool:

@@ -72,7 +72,6 @@ READING = {
     "the data of a log": ["train", "a.npz", "-n", "mlp:4", "--epochs", "1", "--log", "a.npz"],
     "what is imported": ["import", "a.onnx", "-o", "a.onnx"],
     "what is predicted": ["predict", "digits", "a.npz", "-o", "a.npz"],
-    "a network": ["export", "a.onnx", "-o", "a.onnx"],
     "a photograph": ["saliency", "a.png", "-n", "digits", "-o", "a.png"],
     "a picture for the mask": ["segment", "a.png", "-n", "digits", "--mask", "a.png"],
     "a start": ["maximize", "3", "-n", "digits", "--steps", "1", "--start", "a.png", "-o", "a.png"],

@@ -121,8 +121,9 @@ def test_val_alone_is_the_test_part(tmp_path: Path) -> None:
     assert data.validation is None
 
 
-def test_a_part_alone(tmp_path: Path) -> None:
-    data = read_data(parts(tmp_path, "test/a/1.png", "test/b/1.png"))
+def test_a_part_alone_is_taken_for_the_whole_and_said(tmp_path: Path) -> None:
+    with pytest.warns(BlockpropWarning, match="test/ is the only part, and is taken for the whole"):
+        data = read_data(parts(tmp_path, "test/a/1.png", "test/b/1.png"))
     assert data.train.classes == ("a", "b")
     assert data.test is None
 
@@ -158,3 +159,33 @@ def test_a_picture_of_no_format_in_a_folder_without_labels(tmp_path: Path) -> No
     (tmp_path / "notes.md").write_text("words")
     with pytest.warns(BlockpropWarning, match=r"1 file is no picture, or hidden, and is left out: notes\.md"):
         assert len(read_data(tmp_path, need_labels=False).train) == 1
+
+
+@pytest.mark.parametrize("names", ["training_set test_set", "train-images test-images", "TrainData TestData"])
+def test_parts_have_longer_names(names: str, tmp_path: Path) -> None:
+    train, test = names.split()
+    data = read_data(parts(tmp_path, f"{train}/a/1.png", f"{train}/b/1.png", f"{test}/b/1.png"))
+    assert data.train.classes == ("a", "b")
+    assert data.test is not None
+    assert data.test.y is not None
+    assert data.test.y.tolist() == [1]
+
+
+@pytest.mark.parametrize("names", ["mine other", "train_2024 test_2024", "fold1 fold2"])
+def test_folders_that_are_divided_alike_are_no_classes(names: str, tmp_path: Path) -> None:
+    one, two = names.split()
+    root = parts(tmp_path, *(f"{part}/{kind}/1.png" for part in (one, two) for kind in ("a", "b")))
+    with pytest.raises(DataError, match="hold the same folders, as the parts of a data set do; call these train/"):
+        read_data(root)
+
+
+def test_classes_may_hold_one_folder_of_the_same_name(tmp_path: Path) -> None:
+    with pytest.warns(BlockpropWarning, match="the pictures in images/ are of the class"):
+        data = read_data(parts(tmp_path, "a/images/1.png", "b/images/1.png"))
+    assert data.train.classes == ("a", "b")
+
+
+def test_what_holds_the_parts_one_folder_deeper_is_said(tmp_path: Path) -> None:
+    root = parts(tmp_path, "all/train/a/1.png", "all/train/b/1.png", "all/val/a/1.png")
+    with pytest.raises(DataError, match=r"holds all/ alone, and that the parts of a data set; give .*all"):
+        read_data(root)
