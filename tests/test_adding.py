@@ -124,10 +124,12 @@ ORACLES["summed_gradient"] = (_summed_gradient, {})
 """
 GREET = '''"""`blockprop greet`: a word."""
 
+from blockprop.commands.options import Json
+
 EPILOG = "Example:\\n\\nblockprop greet"
 
 
-def greet() -> None:
+def greet(as_json: Json = False) -> None:
     """Say hello."""
     print("hello")
 '''

@@ -18,6 +18,9 @@ CAREFUL_RATE = 0.001
 """The learning rate for a network that got a new last layer, and of which nothing is frozen."""
 
 
+UNCLEAR = "the loss hardly falls at any rate that was tried, so the curve is no guide"
+
+
 def told_of(run: TrainingRun, new_layer: str | None) -> dict[str, Any]:
     """What the command prints of a network that was not trained from nothing."""
     told: dict[str, Any] = {} if new_layer is None else {"new_last_layer": new_layer}
@@ -32,9 +35,12 @@ def careful_rate(network: Network, data: Dataset, objective: Loss, ways: dict[st
     if ways["freeze"] is None or ways["augment"]:
         say(f"learning rate {CAREFUL_RATE}, for a network that has learned before (--rate says otherwise)")
         return CAREFUL_RATE
-    rate = find_rate(network, data, objective, **ways).suggestion
-    say(f"learning rate {rate:.2g}, looked for as by --find-rate (--rate says otherwise)")
-    return rate
+    curve = find_rate(network, data, objective, **ways)
+    if not curve.is_clear:
+        say(f"learning rate {CAREFUL_RATE}: {UNCLEAR} (--rate says otherwise)")
+        return CAREFUL_RATE
+    say(f"learning rate {curve.suggestion:.2g}, looked for as by --find-rate (--rate says otherwise)")
+    return curve.suggestion
 
 
 def draw_rates(network: Network, data: Dataset, objective: Loss, ways: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -42,4 +48,6 @@ def draw_rates(network: Network, data: Dataset, objective: Loss, ways: dict[str,
     curve = find_rate(network, data, objective, **ways)
     path = place(out.with_name(f"{out.stem}.rates.png"))
     write_file(path, png(rate_curve(curve)))
+    if not curve.is_clear:
+        say(UNCLEAR)
     return {"rate": curve.suggestion, "curve": str(path), "tried": f"{curve.rates[0]:g} to {curve.rates[-1]:.3g}"}

@@ -26,16 +26,23 @@ class RateCurve:
     """The loss at each learning rate that was tried.
 
     rates: ascending.   losses: of the step with that rate, smoothed (a running mean without bias toward its start).
-    suggestion: the rate at which the loss has gone half the way down from its first value to its least.
+    suggestion: the rate from which on, before the least loss, it has gone half the way down from its first value.
     """
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
 
     @property
+    def is_clear(self) -> bool:
+        """Whether the loss falls by more than a tenth, so that the curve is a guide."""
+        return min(self.losses) < 0.9 * self.losses[0]
+
+    @property
     def suggestion(self) -> float:
-        half = (self.losses[0] + min(self.losses)) / 2
-        return next(rate for rate, loss in zip(self.rates, self.losses, strict=True) if loss <= half)
+        half, place = (self.losses[0] + min(self.losses)) / 2, self.losses.index(min(self.losses))
+        while place > 0 and self.losses[place - 1] <= half:
+            place -= 1
+        return self.rates[place]
 
 
 def find_rate(

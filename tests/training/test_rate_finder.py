@@ -35,6 +35,12 @@ def test_the_network_stays_and_rates_grow_by_one_factor() -> None:
 
 def test_the_suggestion_is_half_the_way_down() -> None:
     assert RateCurve((0.1, 0.2, 0.4, 0.8, 1.6), (2.0, 1.9, 1.4, 1.0, 5.0)).suggestion == 0.4
+    assert RateCurve((0.1, 0.2, 0.4, 0.8, 1.6), (2.0, 1.4, 1.9, 1.0, 5.0)).suggestion == 0.8  # noise in between
+
+
+def test_a_loss_that_hardly_falls_is_no_guide() -> None:
+    assert RateCurve((0.1, 0.2, 0.4), (2.0, 1.7, 3.0)).is_clear
+    assert not RateCurve((0.1, 0.2, 0.4), (2.0, 1.9, 3.0)).is_clear
 
 
 def test_refused() -> None:
