@@ -186,6 +186,13 @@ def test_what_turns_out_not_to_exist() -> None:
         evaluated("top7", SCORES)
 
 
+def test_a_node_that_is_called_by_a_number_is_said_to_be_a_node() -> None:
+    numbered = Sequential({"0": Linear(2, 3), "1": Linear(3, 3)})
+    assert titles(score(numbered, "1"), 2) == ["node 1", "node 1"]
+    assert titles(score(numbered, 1), 2) == ["1", "1"]
+    assert titles(score(numbered, "2"), 2) == ["2", "2"]
+
+
 def test_a_name_of_a_class_and_of_a_node() -> None:
     nodes = Sequential({"crane": Linear(2, 3)}).nodes
     with pytest.raises(SettingError, match="names both a class and a node; give the class by its number, 1"):

@@ -126,7 +126,7 @@ def _by_name(network: Network, target: str, output: str | None) -> Objective:
         if is_class:
             number = find_class(target, classes)
             raise SettingError(f"{target!r} names both a class and a node; give the class by its number, {number}")
-        return UnitScore(target, target)
+        return UnitScore(target, f"node {target}" if target.isdecimal() else target)  # which could be a class
     if target.isdecimal():
         return _class(network, int(target), target, output)
     node, colon, unit = target.rpartition(":")
