@@ -227,6 +227,13 @@ def test_randomness_without_a_block_is_refused_in_training_rather_than_frozen() 
         from_torch(module, X, training=True, free=False)
 
 
+def test_randomness_that_evaluation_hides_is_said() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.AlphaDropout(0.3)).eval()
+    with pytest.warns(UserWarning, match=r"'1' \(AlphaDropout\) drops nothing when the network is trained"):
+        network = from_torch(module, X)
+    assert "AlphaDropout" in network.meta["notes"][0]
+
+
 def test_derivatives_scaled_by_frequency_are_refused() -> None:
     module = nn.Sequential(nn.Embedding(6, 3, scale_grad_by_freq=True), nn.Linear(3, 2)).eval()
     with pytest.raises(UnsupportedError, match="divided by how often a row was looked up"):

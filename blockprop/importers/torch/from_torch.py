@@ -19,7 +19,7 @@ from blockprop.importers.torch.exporting import Exporter
 from blockprop.importers.torch.fixed_axes import FixedAxes
 from blockprop.importers.torch.free_axes import Exported, Freedom, export
 from blockprop.importers.torch.interpret import TorchInterpreter
-from blockprop.importers.torch.other_mode import OtherMode
+from blockprop.importers.torch.other_mode import OtherMode, left_out
 from blockprop.importers.torch.twin import Twin, inputs_of, settled
 from blockprop.interop.modules import frozen
 
@@ -116,7 +116,7 @@ class _Importer:
                     f"{name}: {difference}; this is an error of the importer, or {name} gives something else each time"
                 )
             if not difference and (not exported.has_free_axes or self._holds(network, exported)):
-                if notes := self.fixed.notes(network.inputs, self.inputs, exported.free):
+                if notes := [*self.fixed.notes(network.inputs, self.inputs, exported.free), *left_out(self.module)]:
                     network.meta["notes"] = notes
                 return network, opaque_names
             if difference or not self.banned.intersection(exported.free):

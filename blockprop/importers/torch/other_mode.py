@@ -49,6 +49,17 @@ class OtherMode:
         return recorder.calls
 
 
+def left_out(module: nn.Module) -> list[str]:
+    """What the module does in training alone, and the network never does, in words."""
+    kinds = (nn.AlphaDropout, nn.FeatureAlphaDropout)
+    parts = [(name, part) for name, part in module.named_modules() if isinstance(part, kinds) and part.p > 0]
+    return [
+        f"{name or 'the module'!r} ({type(part).__name__}) drops nothing when the network is trained: "
+        "this kind of dropout has no block"
+        for name, part in parts
+    ]
+
+
 class _Recorder(TorchFunctionMode):
     """Notes the calls, and hands their input on: numbers do not matter, and some batches are too small to have any."""
 
