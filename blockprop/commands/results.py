@@ -52,7 +52,10 @@ def place(path: Path, resume: bool = False) -> Path:
     resume: the last of these names whose run was stopped and left something to go on from; `path` if there is none.
     """
     if resume:
-        return next((name for name in reversed(taken_names(path)) if _kept(name)), path)
+        last = next((name for name in reversed(taken_names(path)) if _kept(name)), path)
+        if last != path:
+            say(f"the last of these runs is {last}, which goes on")
+        return last
     if _forced and os.path.realpath(path) in _read:
         raise SettingError(f"{path} is read for this, and would be overwritten; choose another --out")
     if _forced or not _is_taken(path):

@@ -53,6 +53,8 @@ def test_a_run_that_was_stopped_keeps_its_name_and_what_it_goes_on_from(capsys: 
     assert train_digits(capsys)["network"] == "net_3.safetensors"
     Path("net_3.safetensors.checkpoint").unlink()
     assert train_digits(capsys, "--resume")["network"] == "net_2.safetensors"
+    assert main(["train", "digits", "-n", "mlp:16", "--epochs", "3", "-o", "net.safetensors", "--resume"]) == 0
+    assert "the last of these runs is net_2.safetensors, which goes on" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_names_that_are_free(tmp_path: Path) -> None:
