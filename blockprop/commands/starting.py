@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 
+from blockprop.commands.console import say
 from blockprop.commands.inputs import is_saved_network, load_network, table_encoder
 from blockprop.commands.kinds import as_taken, require_examples, require_source
 from blockprop.commands.parsing import size_named
 from blockprop.commands.preprocessing import seeing
-from blockprop.commands.sources import name_of
+from blockprop.commands.sources import name_of, same_source
 from blockprop.data.dataset import Data, Dataset
 from blockprop.data.reading import read_data
 from blockprop.engine.about import About
@@ -61,6 +62,17 @@ class StartingPoint:
         if wanted not in (None, sees.height_width):
             sees = _in_other_size(sees, network, wanted)
         return cls(spec, own_blocks, network, {"sight": sees})
+
+    def held_out(self, data: str, fraction: float, seed: int) -> tuple[float, int]:
+        """Which part of the data is kept back: if the network was trained on them, what it has not seen since then."""
+        before = None if self.saved is None else same_source(self.saved.meta, data)[0]
+        if before is None or not before["fraction"] or (before["fraction"], before["seed"]) == (fraction, seed):
+            return fraction, seed
+        say(
+            f"{data}: the network was trained on these data, so what is kept back to test is what was kept back then "
+            f"(a share of {before['fraction']:g}, by the seed {before['seed']}), unless they have a test part"
+        )
+        return before["fraction"], before["seed"]
 
     def read(self, data: str, target: str | None, **settings: Any) -> Data:
         """The data as the network takes them: pictures of its size, a table with its columns, classes in its order."""

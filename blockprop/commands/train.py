@@ -154,7 +154,8 @@ def train(
         raise SettingError(f"there is no checkpoint {checkpoint_beside(out)} to go on from; leave out --resume")
     start = StartingPoint.of(network, own_blocks, size, channels, preprocessing)
     wishes = {"drop": drop or (), "text": text or (), "number": number or (), "decimal": decimal, "header": header}
-    parts = start.read(data, target, test_fraction=test_fraction, seed=seed, task=task_of(loss), warn=False, **wishes)
+    share, split_seed = start.held_out(data, test_fraction, seed)
+    parts = start.read(data, target, test_fraction=share, seed=split_seed, task=task_of(loss), warn=False, **wishes)
     say_all(parts.notes, as_json)
     check_parts(parts, test_fraction)
     training, validation = parts.train, parts.validation
@@ -199,7 +200,7 @@ def train(
         **ways,
     )
     net.meta |= {"classes": list(training.classes or ()), "data": name_of(data), "target": target}
-    net.meta |= {"held_out": held_out_of(data, test_fraction, seed), "loss": told(objective)}
+    net.meta |= {"held_out": held_out_of(data, share, split_seed), "loss": told(objective)}
     if parts.encoder is not None:
         net.meta["encoder"] = parts.encoder.to_dict()
     net = with_units(net, units)  # shares its blocks, so that training changes it, too

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from blockprop.blocks import Conv2d, GlobalAvgPool, Linear, ReLU
+from blockprop.cli import main
 from blockprop.commands.units import in_words, with_units, without_units
 from blockprop.data.dataset import Dataset
 from blockprop.engine.about import About
@@ -143,3 +144,13 @@ def test_units_that_no_last_layer_can_take_over_are_named() -> None:
     assert "targets less 5, divided by 2" in in_words(units, data)
     assert in_words(without_units(rest, data, None, learned=True)[1], data) == ""
     assert "mean 0 and variance 1" in in_words(without_units(rest, data, None)[1], data)
+
+
+def test_what_was_held_out_before_is_held_out_again(capsys: Output) -> None:
+    first = run_json(capsys, "train", "digits", "-n", "mlp:8", "--epochs", "1", "-o", "a.safetensors")
+    more = ["--epochs", "1", "--rate", "0", "--seed", "7", "--test-fraction", "0.5"]
+    assert main(["train", "digits", "-n", "a.safetensors", *more, "-o", "b.safetensors"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "what is kept back to test is what was kept back then (a share of 0.2, by the seed 0)" in said
+    assert load("b.safetensors").meta["held_out"] == load("a.safetensors").meta["held_out"]
+    assert run_json(capsys, "evaluate", "b.safetensors", "digits")["loss"] == pytest.approx(first["test_loss"])
