@@ -116,7 +116,7 @@ def test_stopped_and_resumed_what_is_finished_stays(monkeypatch: pytest.MonkeyPa
         ([*DREAM, "waves.png", "--frames", "2", "--film", "a.gif"], "--film is of one dream, and this makes 2"),
         ([*DREAM, "waves.png", "missing.png"], "missing.png does not exist"),
         ([*DREAM, "broken.png"], "broken.png: cannot be read as a picture"),
-        ([*DREAM, "waves.png", "--force", "-o", "waves.png"], "waves.png is read or written for this"),
+        ([*DREAM, "waves.png", "--force", "-o", "waves.png"], "waves.png is read for this, and would be overwritten"),
         ([*DREAM, "waves.png", "-o", "waves_dream.png"], "waves_dream.png is read or written for this"),
         ([*DREAM, "waves.png", "--report", "page"], "--report is about one picture"),
         ([*DREAM, "empty"], "empty: there are no pictures in this folder"),

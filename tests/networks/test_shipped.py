@@ -124,7 +124,7 @@ def test_small_gray_pictures_are_digits(capsys: Output) -> None:
     assert run_json(capsys, "predict", "one.png", "photo.png")["network"] == "pictures"
     assert run_json(capsys, "predict", "pictures", "one.png")["network"] == "pictures"
     assert run_json(capsys, "maximize", "7", "-n", "digits", "--steps", "2")
-    assert read_picture("7.png").shape == (1, 3, 28, 28)
+    assert read_picture("7.png").shape == (1, 3, 280, 280)  # 28 x 28, written ten times as large
 
 
 @pytest.mark.usefixtures("_pictures")
