@@ -86,3 +86,13 @@ def parameter_places(blocks: Mapping[str, Block], keys: Collection[str]) -> dict
                 raise GraphError(f"{owner} and {title} are one tensor; share the block, not its tensor")
             places[title] = node, name
     return places
+
+
+def needed_nodes(nodes: Sequence[Node], keys: Iterable[str], stop: str = "") -> list[Node]:
+    """The nodes, in their order, that these outputs depend on; not the node `stop`, nor what it alone depends on."""
+    needed, kept = set(keys), []
+    for node in reversed(nodes):
+        if node.name != stop and not needed.isdisjoint(node.keys):
+            needed.update(node.inputs)
+            kept.append(node)
+    return kept[::-1]

@@ -1,5 +1,6 @@
 """A network that has learned something learns something else: it keeps what it is, with a new last layer."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ from blockprop.blocks import Add, Affine, Conv1d, Conv2d, Conv3d, Flatten, Linea
 from blockprop.engine.about import About
 from blockprop.engine.block import Block
 from blockprop.engine.fitting import fitting
+from blockprop.engine.graph import needed_nodes
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, SettingError
@@ -35,17 +37,18 @@ def with_outputs(network: Network, count: int) -> Network:
     Raises SettingError if there is no such layer, or several inputs or outputs.
     """
     layer, pools = head_of(network)
-    nodes = [node for node in network.nodes if node.name in _before(network, layer)]
+    nodes = needed_nodes(network.nodes, layer.inputs)
     nodes.append(Node(layer.name, _fresh(layer.block, count), layer.inputs))
     for node in pools:
         nodes.append(Node(node.name, node.block, nodes[-1].keys))
     result = Network(nodes, network.inputs, nodes[-1].keys, _about(network.meta, {node.name for node in nodes}))
-    axes = len(_outputs(result))
-    if axes > 1:
+    shape = _outputs(result)
+    if len(shape) > 1:
         result = Network([*nodes, Node("scores", Flatten(), result.outputs)], network.inputs, ("scores",), result.meta)
-    if _outputs(result) != (count,):
+        shape = (math.prod(shape),)
+    if shape != (count,):
         raise SettingError(
-            f"a new last layer at {layer.name!r} gives outputs of {_outputs(result)} for each example, not ({count},): "
+            f"a new last layer at {layer.name!r} gives outputs of {shape} for each example, not ({count},): "
             "its scores have places that nothing averages"
         )
     return result
@@ -107,15 +110,6 @@ def _fresh(block: Block, count: int) -> Block:
     return made
 
 
-def _before(network: Network, layer: Node) -> set[str]:
-    """The names of the nodes that the layer depends on."""
-    needed = set(layer.inputs)
-    for node in reversed(network.nodes):
-        if not needed.isdisjoint(node.keys):
-            needed.update((node.name, *node.inputs))
-    return needed - set(network.inputs)
-
-
 def _about(meta: About, nodes: set[str]) -> About:
     kept = {name: value for name, value in meta.items() if name not in OF_OLD_OUTPUTS}
     if renamed := meta.get("parameter_names"):
@@ -124,7 +118,7 @@ def _about(meta: About, nodes: set[str]) -> About:
 
 
 def _outputs(network: Network) -> tuple[int, ...]:
-    """The shape of what the network gives for one example, by a trial run of two without numbers where that works."""
+    """The shape of what the network gives for one example, by a trial run of two."""
     example = network.meta.get("shape")
     if not example:
         raise SettingError('network.meta["shape"] does not say what one example is: set it, to [3, 224, 224], say')

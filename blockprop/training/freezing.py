@@ -1,13 +1,12 @@
 """Training the upper part of a network: what lies below stays as it is, and is computed as in evaluation."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from torch import Tensor
 
 from blockprop.engine.briefly import brief_repr
+from blockprop.engine.graph import needed_nodes
 from blockprop.engine.network import Network
-from blockprop.engine.plan import Node
 from blockprop.errors import GraphError, SettingError, no_such
 from blockprop.training.evaluation import predict
 
@@ -37,8 +36,8 @@ def parted(network: Network, layer: str) -> Parted:
     necks = bottlenecks(network)
     if layer not in necks:
         raise SettingError(f"freeze: not everything passes through {layer!r}; {_nearest(network, necks, layer)}")
-    body = Network(_needed(network, (layer,)), network.inputs, (layer,), network.meta)
-    head = Network(_needed(network, network.outputs, stop=layer), (layer,), network.outputs)
+    body = Network(needed_nodes(network.nodes, (layer,)), network.inputs, (layer,), network.meta)
+    head = Network(needed_nodes(network.nodes, network.outputs, stop=layer), (layer,), network.outputs)
     if not head.parameters:
         raise SettingError(f"freeze: above {layer!r} there are no weights left to train")
     return Parted(body, head)
@@ -92,16 +91,6 @@ def frozen(
     if validation is not None:
         validation = predict(body, validation[0], BATCH), validation[1]
     return Frozen(head, (x if kept is None else kept, y), validation, body if kept is None else None)
-
-
-def _needed(network: Network, keys: Iterable[str], stop: str = "") -> list[Node]:
-    """The nodes that these outputs depend on, but for `stop` and what only it depends on."""
-    needed, nodes = set(keys), []
-    for node in reversed(network.nodes):
-        if node.name != stop and not needed.isdisjoint(node.keys):
-            needed.update(node.inputs)
-            nodes.append(node)
-    return nodes[::-1]
 
 
 def _nearest(network: Network, necks: list[str], layer: str) -> str:

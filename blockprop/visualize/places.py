@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from blockprop.engine.graph import needed_nodes
 from blockprop.engine.network import Network
-from blockprop.engine.plan import plan_forward
 from blockprop.errors import ShapeError
 
 SIDES = (32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -15,8 +15,8 @@ SIDES = (32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 def needed(network: Network, nodes: Iterable[str]) -> Network:
     """The part of a network that these nodes depend on."""
-    steps = plan_forward(network.nodes, tuple(nodes), training=False)
-    return Network([step.node for step in steps], network.inputs, tuple(nodes))
+    names = tuple(nodes)
+    return Network(needed_nodes(network.nodes, names), network.inputs, names)
 
 
 def sizes(part: Network, channels: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
