@@ -30,10 +30,7 @@ def batch_norm(
     by_input = _by_input(call, running_mean, training)
     if by_input.always:
         return channel_norm(call, kind, input, weight, bias, {**settings, "running": False})
-    assert running_mean is not None
-    mean, variance = call.weight(running_mean), call.weight(running_var)
-    assert mean is not None
-    assert variance is not None
+    mean, variance = _running(call, running_mean, running_var)
     if by_input.never:
         return fixed_batch_norm(call, input, weight, bias, (mean, variance), eps)
     statistics: dict[str, Any] = {"running_mean": mean, "running_variance": variance}
@@ -70,6 +67,15 @@ def _by_input(call: Call, running_mean: Value | None, here: bool) -> _ByInput:
     if found.in_evaluation and not found.in_training:
         raise UnsupportedError("a normalization that takes its input's statistics in evaluation alone")
     return found
+
+
+def _running(call: Call, mean: Value | None, variance: Value | None) -> tuple[Known, Known]:
+    """The running statistics, which are there where the input's own are not always taken."""
+    assert mean is not None
+    known_mean, known_variance = call.weight(mean), call.weight(variance)
+    assert known_mean is not None
+    assert known_variance is not None
+    return known_mean, known_variance
 
 
 def channel_norm(
@@ -129,10 +135,7 @@ def instance_norm(
     by_input = _by_input(call, running_mean, use_input_stats)
     if by_input.always:
         return channel_norm(call, blocks.InstanceNorm, input, weight, bias, settings)
-    assert running_mean is not None
-    mean, variance = call.weight(running_mean), call.weight(running_var)
-    assert mean is not None
-    assert variance is not None
+    mean, variance = _running(call, running_mean, running_var)
     if by_input.never:
         return fixed_batch_norm(call, input, weight, bias, (mean, variance), eps)
     statistics = {"running_mean": mean, "running_variance": variance}
