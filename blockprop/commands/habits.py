@@ -11,7 +11,7 @@ import typer
 from typer.models import OptionInfo
 
 from blockprop.commands.console import Loudness, set_loudness, set_options
-from blockprop.commands.naming import in_options
+from blockprop.commands.naming import in_options, with_each_by_itself
 from blockprop.commands.results import say_moved, set_forced, set_read
 from blockprop.commands.settings_file import read_into, say_overruled
 from blockprop.errors import BlockpropError, SettingError
@@ -109,7 +109,8 @@ def with_habits(function: Callable[..., None]) -> Callable[..., None]:
             function(**{name: value for name, value in words.items() if name not in COMMON})
             say_moved()
         except BlockpropError as error:
-            error.args = (in_options(str(error), context.command.params), *error.args[1:])
+            sentence = in_options(str(error), context.command.params)
+            error.args = (with_each_by_itself(sentence, context.command.params, words), *error.args[1:])
             raise
 
     shown = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]

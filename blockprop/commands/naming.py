@@ -1,7 +1,7 @@
 """The library's errors name arguments (`rate=0.1`), which on the command line are options (--rate 0.1)."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 CALL = r"\b[A-Za-z_]\w*\((?:[^()]|\([^()]*\))*\)"
@@ -41,6 +41,27 @@ def in_options(message: str, params: Iterable[Any]) -> str:
         return match[0] if param is None else _written(param, match["value"] or "")
 
     return re.sub(f"{CALL}|{ARGUMENT}|{STATED}", option, message)
+
+
+def with_each_by_itself(message: str, params: Iterable[Any], words: Mapping[str, Any]) -> str:
+    """The message with how several values are given, if it is about one text with commas in between.
+
+    params: of a command.   words: {parameter: value} that it was given.
+    """
+    for param in params:
+        many = words.get(str(param.name))
+        texts = [text for text in many if isinstance(text, str)] if isinstance(many, list) else []
+        for text in texts:
+            parts = [part.strip() for part in text.split(",") if part.strip()]
+            if len(parts) > 1 and repr(text) in message:
+                return f"{message}; several are given one by one: {_one_by_one(param, parts)}"
+    return message
+
+
+def _one_by_one(param: Any, values: Sequence[str]) -> str:
+    """As a shell has them: --target lion --target "gray wolf"."""
+    spelled = next((text + " " for text in param.opts if text.startswith("--")), "")
+    return " ".join(f'{spelled}"{value}"' if " " in value else f"{spelled}{value}" for value in values)
 
 
 def _option_of(name: str, options: Mapping[str, Any]) -> Any:
