@@ -44,7 +44,7 @@ class Point(NamedTuple):
 Evaluate = Callable[[Tensor], Point]
 
 
-class Pair(NamedTuple):
+class Changes(NamedTuple):
     """A change of the picture s and of the gradient y, each brought to at most 1, and how much larger s was than y.
 
     H is the same for a s and a y whatever a is, so that their ratio is all that is left of their sizes. Numbers of
@@ -73,7 +73,7 @@ class LBFGS:
 
     def __init__(self, history: int = HISTORY, smoothness: float = SMOOTHNESS):
         self.history, self.smoothness = history, smoothness
-        self.pairs: list[Pair] = []
+        self.pairs: list[Changes] = []
         """The oldest first."""
         self._filter: Tensor | None = None
 
@@ -138,7 +138,7 @@ class LBFGS:
         curvature = _dot(wide, y)
         if curvature > FLAT * math.sqrt(_dot(wide, s) * _dot(_wide(y), y)):
             del self.pairs[: max(0, len(self.pairs) + 1 - self.history)]
-            self.pairs.append(Pair(s, y, curvature, largest_s / largest_y))
+            self.pairs.append(Changes(s, y, curvature, largest_s / largest_y))
 
     def _smoothed(self, x: Tensor) -> Tensor:
         """M x: (n, c, h, w), real."""
@@ -159,7 +159,7 @@ class LBFGS:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""
         # Copied, because what lies elsewhere in memory than torch would put it is added up in another order.
-        self.pairs = [Pair(s.clone(), y.clone(), curvature, ratio) for s, y, curvature, ratio in state["pairs"]]
+        self.pairs = [Changes(s.clone(), y.clone(), curvature, ratio) for s, y, curvature, ratio in state["pairs"]]
 
 
 class FirstOrder:
