@@ -10,6 +10,7 @@ ARGUMENT = r"(?<![\w.\-])(?P<name>[a-z_]\w*)=(?P<value>…|\([^()]*\)|\{.*?\}|\[
 STATED = (
     r"(?:(?<=^)|(?<=expected )|(?<=, )|(?<=and ))(?P<stated>[a-z]\w*)"
     r"(?= must | needs | >= | above \d| in 0| of at least)"
+    r"|(?<=the )(?P<noted>[a-z]\w*)(?= (?:of the optimizer )?in the file is)"
     r"|(?<=go with )(?P<with>[a-z]\w*)$|(?<![\w.'\"\-])(?P<compound>[a-z]+(?:_[a-z]+)+)(?![\w.=(\[])"
 )
 """An argument as the subject of a sentence, or a word that is none but by its underscore."""
@@ -22,11 +23,17 @@ ALSO = {
     "target": "targets",
     "lr": "rate",
     "validation": "validation_fraction",
+    "scheduler": "schedule",
     "node": "layer",
     "sizes": "shape",
 }
 """Arguments of the library whose option has another name."""
 
+MADE_OF = {
+    "data": ("DATA", "--test-fraction", "--validation-fraction"),
+    "objective": ("--loss", "--label-smoothing", "--class-weights"),
+}
+"""Arguments of the library that several options make up; said of them where no value is."""
 NO_VALUE = {"tile": "0"}
 """What an option takes where the library takes None."""
 
@@ -34,9 +41,12 @@ NO_VALUE = {"tile": "0"}
 def in_options(message: str, params: Iterable[Any]) -> str:
     """The message with options for the arguments that this command has as options."""
     options = {str(param.name): param for param in params if param.param_type_name == "option"}
+    spelled = {"DATA", *(text for param in options.values() for text in param.opts)}
 
     def option(match: re.Match[str]) -> str:
-        name = match["name"] or match["stated"] or match["with"] or match["compound"]
+        name = match["name"] or match["stated"] or match["noted"] or match["with"] or match["compound"]
+        if match["value"] == "…" and spelled.issuperset(MADE_OF.get(name, "?")):
+            return ", ".join(MADE_OF[name])
         param = _option_of(name, options) if name else None
         return match[0] if param is None else _written(param, match["value"] or "")
 

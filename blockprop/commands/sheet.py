@@ -39,6 +39,8 @@ from blockprop.engine.network import Network
 from blockprop.errors import FormatError, SettingError
 from blockprop.pictures.sheets import sheet
 from blockprop.saving.checkpoints import read_checkpoint, write_checkpoint
+from blockprop.saving.files import short
+from blockprop.saving.resumable import differences
 from blockprop.visualize.ascent import Ascent
 from blockprop.visualize.maximize import STEPS, maximize, picture_size
 from blockprop.visualize.objectives.each import each
@@ -182,8 +184,12 @@ def _restored(around: Surroundings) -> list[Tensor]:
     if not around.resume or around.state is None or not around.state.exists():
         return []
     document = read_checkpoint(around.state)
-    if document.get("how") != _identity(around):
-        raise FormatError(f"{around.state}: cannot resume, it is of a sheet with other settings or another network")
+    theirs, ours = document.get("how"), _identity(around)
+    for name, before, now in differences("sheet", theirs, ours):
+        where = name.removesuffix(" of the sheet").removesuffix(" of the arguments")
+        raise FormatError(
+            f"{around.state}: cannot resume, the {where} in the file is {short(before)}, here it is {short(now)}"
+        )
     say(f"{len(document['pictures'])} pictures were finished", around.quiet)
     return list(document["pictures"])
 

@@ -160,7 +160,7 @@ def train(
     check_parts(parts, test_fraction)
     training, validation = parts.train, parts.validation
     if validation is None and validation_fraction:
-        training, validation = parts.train.split(validation_fraction, seed)
+        training, validation = parts.train.split(validation_fraction, seed, "validation_fraction")
     begun, new_layer = start.network_for(training, seed)
     learned = start.saved is not None and new_layer is None
     net, units = without_units(begun.to(device_named(device)), training, loss, learned)
