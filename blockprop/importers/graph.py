@@ -167,7 +167,7 @@ class Graph:
 
     def block(self, kind: Callable[..., Block], settings: Mapping[str, Any], **tensors: Known | Tensor | None) -> Block:
         """A block with these tensors as its weights and buffers: the same one for the same tensors and settings."""
-        mark = (kind, repr(settings), *((name, id(_tensor(t))) for name, t in tensors.items()))
+        mark = (kind, repr(settings), *((name, _mark(t)) for name, t in tensors.items()))
         if tensors and mark in self._blocks:
             return self._blocks[mark]
         with torch.device("meta"):
@@ -265,6 +265,11 @@ class Graph:
 
 def _tensor(given: Known | Tensor | None) -> Tensor | None:
     return given.tensor if isinstance(given, Known) else given
+
+
+def _mark(given: Known | Tensor | None) -> Any:
+    """What is the same for the same tensor; for a number that an importer has made itself, its value."""
+    return given.item() if isinstance(given, Tensor) and given.dim() == 0 else id(_tensor(given))
 
 
 def _same(a: AxisSize, b: AxisSize) -> bool:

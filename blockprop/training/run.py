@@ -81,6 +81,15 @@ def _say_what_was_computed(network: Network, trained: Collection[str]) -> None:
             BlockpropWarning,
             stacklevel=3,
         )
+    titles = network.meta.get("parameter_names", {})
+    for weight in network.meta.get("untied", ()):
+        apart = [name for name in trained if titles.get(name, name) == weight]
+        if len(apart) > 1:
+            warnings.warn(
+                f"{', '.join(apart)}: one weight, {weight}, in the model that was imported; here trained apart",
+                BlockpropWarning,
+                stacklevel=3,
+            )
 
 
 class TrainingRun(Resumable[Record]):

@@ -19,7 +19,7 @@ from blockprop.importers.torch.exporting import Exporter
 from blockprop.importers.torch.fixed_axes import FixedAxes
 from blockprop.importers.torch.free_axes import Exported, Freedom, export
 from blockprop.importers.torch.interpret import TorchInterpreter
-from blockprop.importers.torch.other_mode import OtherMode, left_out
+from blockprop.importers.torch.other_mode import OtherMode, left_out, require_right
 from blockprop.importers.torch.twin import Twin, inputs_of, settled
 from blockprop.interop.modules import frozen
 
@@ -63,6 +63,7 @@ def from_torch(
     names = list(keywords or {})
     with torch.inference_mode(False), torch.no_grad():
         inputs = inputs_of(module, example, keywords or {})
+    require_right(module)
     used = {x.device for x in inputs if x.is_cuda}
     with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng([device.index for device in used]):
         twin, expected, words = settled(Twin(module, training), inputs, names)

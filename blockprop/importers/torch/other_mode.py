@@ -12,8 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.overrides import TorchFunctionMode
 
+from blockprop.errors import UnsupportedError
 from blockprop.importers.torch.copying import independent
 from blockprop.importers.torch.twin import Twin
 
@@ -52,12 +55,26 @@ class OtherMode:
 def left_out(module: nn.Module) -> list[str]:
     """What the module does in training alone, and the network never does, in words."""
     kinds = (nn.AlphaDropout, nn.FeatureAlphaDropout)
-    parts = [(name, part) for name, part in module.named_modules() if isinstance(part, kinds) and part.p > 0]
-    return [
-        f"{name or 'the module'!r} ({type(part).__name__}) drops nothing when the network is trained: "
-        "this kind of dropout has no block"
-        for name, part in parts
-    ]
+    notes = []
+    for name, part in module.named_modules():
+        title = f"{name or 'the module'!r} ({type(part).__name__})"
+        if isinstance(part, kinds) and part.p > 0:
+            notes.append(f"{title} drops nothing when the network is trained: this kind of dropout has no block")
+        if isinstance(part, _SpectralNorm) or any(
+            isinstance(h, SpectralNorm) for h in part._forward_pre_hooks.values()
+        ):
+            notes.append(f"{title}: the iteration of its spectral norm stands still when the network is trained")
+    return notes
+
+
+def require_right(module: nn.Module) -> None:
+    """UnsupportedError for a part whose numbers in torch are not those of its formula."""
+    for name, part in module.named_modules():
+        if isinstance(part, nn.CrossMapLRN2d):
+            raise UnsupportedError(
+                f"{name or 'the module'!r} (CrossMapLRN2d): in torch's own sum of squares channel 0 never leaves the "
+                "window; nn.LocalResponseNorm computes the formula, and is imported"
+            )
 
 
 class _Recorder(TorchFunctionMode):
