@@ -1,6 +1,11 @@
 """What a network says about itself, and what is saved with it: the keys of `network.meta`, each written down once."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
+
+from torch import Tensor
+
+from blockprop.errors import ShapeError, shape
 
 METADATA = "blockprop"
 """The key under which files in the formats of others hold all this."""
@@ -28,6 +33,9 @@ class About(TypedDict, total=False):
     """One example's, without the batch."""
     free: dict[str, list[int]]
     """By input: the axes that may have any size; the batch is axis 0."""
+    sizes: dict[str, list[int | None]]
+    """Of an import, by input: the size of each axis, None where any will do. Other sizes are refused: what is computed
+    from a size, or chosen by it, is right for this one alone."""
     classes: list[str]
     """Their names, in the order of the scores."""
 
@@ -66,3 +74,22 @@ class About(TypedDict, total=False):
     """Of an import: parameters that the original does not train."""
     untied: list[str]
     """Of an import: the original's parameters that became several, because blocks of different kinds hold them."""
+
+
+def sizes_of(trials: Iterable[Sequence[int]]) -> list[int | None]:
+    """The size of each axis of an input that was tried with these shapes, None where they differ."""
+    return [size if not others - {size} else None for size, *rest in zip(*trials, strict=True) for others in [{*rest}]]
+
+
+def require_sizes(sizes: Mapping[str, Sequence[int | None]], inputs: Mapping[str, Tensor]) -> None:
+    """ShapeError for an input that has another size than `About.sizes` says."""
+    for name, x in inputs.items():
+        expected = sizes.get(name)
+        if expected is not None and (
+            len(expected) != x.dim() or any(n not in (None, m) for n, m in zip(expected, x.shape, strict=True))
+        ):
+            wanted = " x ".join("any" if size is None else str(size) for size in expected)
+            raise ShapeError(
+                f"input {name!r} is {shape(x)}, but the import fixed it at {wanted}: what it computes from other sizes "
+                "would be wrong; import it with an example of this size"
+            )

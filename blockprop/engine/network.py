@@ -16,7 +16,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor
 
-from blockprop.engine.about import About
+from blockprop.engine.about import About, require_sizes
 from blockprop.engine.block import Block
 from blockprop.engine.graph import parameter_places, sorted_nodes, usual_inputs
 from blockprop.engine.passes import run_backward, run_forward
@@ -105,7 +105,10 @@ class Network:
             raise ShapeError(
                 f"the network takes {len(self.inputs)} inputs ({', '.join(self.inputs)}), not {len(inputs)}"
             )
-        return run_forward(plan, dict(zip(self.inputs, inputs)), saved)  # noqa: B905, counted above
+        values = dict(zip(self.inputs, inputs))  # noqa: B905, counted above
+        if sizes := self.meta.get("sizes"):
+            require_sizes(sizes, values)
+        return run_forward(plan, values, saved)
 
     @torch.no_grad()
     def backward(

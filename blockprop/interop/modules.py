@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from blockprop.engine.about import require_sizes
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.passes import run_forward
@@ -88,7 +89,7 @@ class NetworkModule(nn.Module):
 
     def __init__(self, network: Network, share: bool = False):
         super().__init__()
-        self._inputs, self._outputs = network.inputs, network.outputs
+        self._inputs, self._outputs, self._sizes = network.inputs, network.outputs, network.meta.get("sizes", {})
         modules = {name: BlockModule(block, share) for name, block in network.unique_blocks.items()}
         owners = {id(block): name for name, block in network.unique_blocks.items()}
         for name, module in modules.items():
@@ -102,7 +103,9 @@ class NetworkModule(nn.Module):
         if len(inputs) != len(self._inputs):
             expected = f"{len(self._inputs)} inputs ({', '.join(self._inputs)})"
             raise ShapeError(f"the network takes {expected}, not {len(inputs)}")
-        values = run_forward(self._plan, dict(zip(self._inputs, inputs, strict=True)), call=self._call)
+        values = dict(zip(self._inputs, inputs, strict=True))
+        require_sizes(self._sizes, values)
+        values = run_forward(self._plan, values, call=self._call)
         outputs = tuple(values[name] for name in self._outputs)
         return outputs[0] if len(outputs) == 1 else outputs
 

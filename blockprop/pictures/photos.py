@@ -59,6 +59,8 @@ def with_preprocessing(
         meta["shape"] = [preprocessing.count, *preprocessing.height_width]
     if resized and (free := meta.get("free")) is not None:
         meta["free"] = free | {first: sorted({*free.get(first, ()), 2, 3})}
+    if resized and (sizes := meta.get("sizes")) and first in sizes:
+        meta["sizes"] = sizes | {first: [*sizes[first][:2], None, None]}
     return Network([*front, *nodes], network.inputs, _moved(network.outputs, first, source), meta)
 
 

@@ -159,6 +159,7 @@ def pipeline(network: Network, canvas: Canvas, transforms: Iterable[Block] = (),
     meta = network.meta.copy()
     meta.pop("shape", None)
     meta.pop("free", None)
+    meta.pop("sizes", None)
     meta.pop("preprocessing", None)
     return Network([*front, *nodes], (input,), _moved(network.outputs, old, front[-1].name), meta)
 

@@ -170,6 +170,7 @@ def test_a_weight_that_became_two_is_named() -> None:
 
 
 @pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm", "prune"])
+@pytest.mark.filterwarnings("ignore:.*the iteration of its spectral norm stands still")
 def test_weights_that_hooks_compute_are_worked_out(kind: str) -> None:
     conv = nn.Conv2d(3, 4, 3)
     with warnings.catch_warnings():

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blockprop.engine.about import About
+from blockprop.engine.about import About, sizes_of
 from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.importers.problems import unsupported
@@ -69,6 +69,7 @@ def _meta(walk: "FinishedWalk", model: "Model") -> About:
         for name, shapes in walk.trials.items()
     }
     meta = About(**model.about, source=model.source, free=free)  # type: ignore[typeddict-item]
+    meta["sizes"] = {names[name]: sizes_of(shapes) for name, shapes in walk.trials.items()}
     if walk.trials:
         first = next(iter(walk.trials.values()))[0]
         meta["shape"] = list(first[1:])

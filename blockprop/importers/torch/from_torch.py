@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from blockprop.engine.about import About
+from blockprop.engine.about import About, sizes_of
 from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError, UnsupportedError, shape
 from blockprop.importers.graph import Flow, Graph, Known
@@ -232,6 +232,7 @@ def _meta(module: nn.Module, network: Network, graph: Graph, exported: Exported,
             name: [axis for axis, (a, b) in enumerate(zip(*trials, strict=True)) if a != b]
             for name, trials in zip(names, exported.trials, strict=True)
         },
+        "sizes": {name: sizes_of(trials) for name, trials in zip(names, exported.trials, strict=True)},
         "shape": list(exported.trials[0][0][1:]),
     }
     theirs = {name for name, _ in module.named_parameters(remove_duplicate=False)}
