@@ -1,13 +1,83 @@
 """What typer says of wrong usage, in one sentence with near names."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from difflib import SequenceMatcher
 from typing import Any
 
 from typer.exceptions import TyperException
 
 from blockprop.commands.settings_file import FILE
 from blockprop.errors import near
+
+ALIKE = 0.7
+"""How much alike a word is that is suggested, 0…1; below, it is another word with some of the same letters."""
+OPTIONS_ELSEWHERE = {
+    "--model": "--network",
+    "--net": "--network",
+    "--bs": "--batch-size",
+    "--epoch": "--epochs",
+    "--num-epochs": "--epochs",
+    "--n-epochs": "--epochs",
+    "--learningrate": "--rate",
+    "--gpu": "--device",
+    "--cuda": "--device",
+    "--cpu": "--device",
+    "--output-file": "--out",
+    "--save": "--out",
+    "--dest": "--out",
+    "--class": "--target",
+    "--label": "--target",
+    "--weight": "--style-weight",
+    "--iterations": "--steps",
+    "--iters": "--steps",
+    "--num-steps": "--steps",
+    "--opt": "--optimizer",
+    "--scheduler": "--schedule",
+    "--random-seed": "--seed",
+    "--val-split": "--validation-fraction",
+    "--test-split": "--test-fraction",
+    "--test-size": "--test-fraction",
+    "--early-stopping": "--patience",
+    "--augmentation": "--augment",
+    "--image-size": "--size",
+    "--img-size": "--size",
+    "--criterion": "--loss",
+    "--topk": "--top",
+    "--k": "--top",
+    "--settings": "--config",
+}
+"""What other tools call an option: what it is called here."""
+COMMANDS_ELSEWHERE = {
+    "classify": "predict",
+    "infer": "predict",
+    "inference": "predict",
+    "run": "predict",
+    "fit": "train",
+    "learn": "train",
+    "finetune": "train",
+    "fine-tune": "train",
+    "explain": "saliency",
+    "attribute": "saliency",
+    "gradcam": "saliency",
+    "grad-cam": "saliency",
+    "test": "evaluate",
+    "eval": "evaluate",
+    "score": "evaluate",
+    "validate": "evaluate",
+    "load": "import",
+    "convert": "import",
+    "summary": "info",
+    "show": "info",
+    "describe": "info",
+    "style": "stylize",
+    "deepdream": "dream",
+    "visualize": "maximize",
+    "plot": "diagram",
+    "draw": "diagram",
+    "gradcheck": "check",
+}
+"""What other tools call a command."""
 
 
 def in_words(error: TyperException) -> str:
@@ -21,10 +91,13 @@ def in_words(error: TyperException) -> str:
 def _sentence(error: TyperException, context: Any) -> str:
     option, param = getattr(error, "option_name", None), getattr(error, "param", None)
     if hasattr(error, "possibilities"):
-        return f"there is no option {option}{_near(str(option), _options(context))}"
+        return f"there is no option {option}{_meant(str(option), _options(context), OPTIONS_ELSEWHERE)}"
     text = error.format_message()
     if command := re.match(r"No such command '(.*?)'\.", text):
-        return f"there is no command {command[1]!r}{_near(command[1], context.command.commands)}"
+        names = context.command.commands
+        if command[1] == "help":
+            return f"help is asked for behind a command: {context.command_path} COMMAND --help"
+        return f"there is no command {command[1]!r}{_meant(command[1], names, COMMANDS_ELSEWHERE)}"
     text = re.sub(r"Invalid value for '(.*?)': Input should be (.*?)(, unable .*)?$", r"\1: expected \2", text)
     from_file = param is not None and param.name in (context.default_map or {})
     return f"{context.meta[FILE]}: {text}" if from_file else text
@@ -34,7 +107,15 @@ def _options(context: Any) -> list[str]:
     return [spelling for param in context.command.get_params(context) for spelling in param.opts if spelling[0] == "-"]
 
 
-def _near(name: str, names: Iterable[str]) -> str:
-    """Near names alone: the help lists all of them better than a sentence."""
-    meant = near(name, names)
+def _meant(name: str, names: Iterable[str], elsewhere: Mapping[str, str]) -> str:
+    """What it is called here, or really near names alone: the help lists all of them better than a sentence."""
+    names = list(names)
+    known = elsewhere.get(name.replace("_", "-").lower())
+    meant = [known] if known in names else [other for other in near(name, names) if _is_near(name, other)]
     return f"; did you mean {' or '.join(meant)}?" if meant else ""
+
+
+def _is_near(name: str, other: str) -> bool:
+    """Whether one begins with the other, or most of their letters are the same, dashes aside."""
+    short, long = sorted((name.strip("-").replace("_", "-").lower(), other.strip("-")), key=len)
+    return (len(short) > 2 and long.startswith(short)) or SequenceMatcher(None, short, long).ratio() >= ALIKE
