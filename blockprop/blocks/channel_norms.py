@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from blockprop.blocks.kernels import batch_norm_backward
 from blockprop.blocks.normalizing import check_settings
 from blockprop.engine.block import Block
 from blockprop.engine.briefly import brief_repr
 from blockprop.engine.precision import anywhere, is_held, wide
 from blockprop.errors import SettingError
-
-_batch_norm_backward = torch.ops.aten.native_batch_norm_backward.default
 
 
 class Standardized(NamedTuple):
@@ -133,7 +132,7 @@ def standardized_back(
         return torch.zeros_like(d_y), d_y.new_zeros(d_y.shape[1]), d_y.new_zeros(d_y.shape[1])
     kind = saved.mean.dtype
     scale = None if weight is None else weight.to(kind)
-    d_x, d_weight, d_bias = _batch_norm_backward(
+    d_x, d_weight, d_bias = batch_norm_backward(
         d_y.to(kind), saved.x.to(kind), scale, None, None, saved.mean, saved.inverse_std, True, epsilon, wanted
     )
     return tuple([d if d is None else d.to(d_y.dtype) for d in (d_x, d_weight, d_bias)])  # type: ignore[return-value]

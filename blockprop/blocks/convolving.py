@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks.convolution import Sizes, per_axis, untouched
+from blockprop.blocks.kernels import convolution_backward
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
@@ -53,9 +54,7 @@ class Convolve(Block):
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, ...]:
         x, kernel, windows, has_bias = saved
         # Both sums of Conv2d's docstring, by the kernels that Conv2d's own methods use.
-        d_x, d_kernel, _ = torch.ops.aten.convolution_backward(
-            d_y, x, kernel, None, *windows, self.groups, [True, True, False]
-        )
+        d_x, d_kernel, _ = convolution_backward(d_y, x, kernel, None, *windows, self.groups, [True, True, False])
         return (d_x, d_kernel, d_y.sum((0, *range(2, d_y.dim())))) if has_bias else (d_x, d_kernel)
 
     def _windows(self, axes: int) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from blockprop.blocks.kernels import sigmoid_backward_into, tanh_backward_into
 from blockprop.blocks.products import product
 from blockprop.blocks.through_time import Recurrent
 from blockprop.blocks.walks import (
@@ -15,8 +16,6 @@ from blockprop.blocks.walks import (
     add_product_,
     over_steps,
     steps,
-    through_sigmoid_into,
-    through_tanh_into,
 )
 
 
@@ -93,9 +92,9 @@ class GRU(Recurrent):
         d_r, d_z, d_a = back.d_gates.chunk(3, -1)
         back.d_inputs = torch.empty_like(back.d_gates)
         d_n = back.d_inputs[..., 2 * self.features :]
-        through_tanh_into(1 - z, n, grad_input=d_n)
-        through_sigmoid_into(d_n * a, r, grad_input=d_r)
-        through_sigmoid_into(walk.h_before - n, z, grad_input=d_z)
+        tanh_backward_into(1 - z, n, grad_input=d_n)
+        sigmoid_backward_into(d_n * a, r, grad_input=d_r)
+        sigmoid_backward_into(walk.h_before - n, z, grad_input=d_z)
         torch.mul(d_n, r, out=d_a)
         weight = self.weight("weight_hh", walk.suffix)
         d_gates, by_h, by_n, keep = steps(back.d_gates, back.d_gates.unflatten(-1, (3, -1)), d_n, z)
@@ -131,9 +130,9 @@ class GRU(Recurrent):
     def _back_before(self, walk: Walk, back: WalkBack) -> StepBack:
         r, z, n = walk.gates.chunk(3, -1)
         d_r, d_z, d_n = back.d_gates.chunk(3, -1)
-        through_sigmoid_into(walk.h_before, r, grad_input=d_r)
-        through_sigmoid_into(walk.h_before - n, z, grad_input=d_z)
-        through_tanh_into(1 - z, n, grad_input=d_n)
+        sigmoid_backward_into(walk.h_before, r, grad_input=d_r)
+        sigmoid_backward_into(walk.h_before - n, z, grad_input=d_z)
+        tanh_backward_into(1 - z, n, grad_input=d_n)
         weight_rz, weight_n = self.weight("weight_hh", walk.suffix).split((2 * self.features, self.features))
         by_h = steps(back.d_gates.unflatten(-1, (3, -1))[:, :, 1:])[0]
         by_m, d_ns, d_rz, reset, keep = steps(d_r, d_n, back.d_gates[..., : 2 * self.features], r, z)

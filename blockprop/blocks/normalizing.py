@@ -17,11 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blockprop.blocks.kernels import group_norm_backward, layer_norm_backward
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
-
-_layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
-_group_norm_backward = torch.ops.aten.native_group_norm_backward.default
 
 
 class _RowNorm(Block):
@@ -81,7 +79,7 @@ class LayerNorm(_RowNorm):
 
     def _backward(self, saved: Any, d_y: Tensor, wanted: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
         x, mean, inverse_std = saved
-        return _layer_norm_backward(d_y, x, self.shape, mean, inverse_std, self.weight, self.bias, wanted)
+        return layer_norm_backward(d_y, x, self.shape, mean, inverse_std, self.weight, self.bias, wanted)
 
 
 class GroupNorm(_RowNorm):
@@ -114,7 +112,7 @@ class GroupNorm(_RowNorm):
 
     def _backward(self, saved: Any, d_y: Tensor, wanted: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
         x, mean, inverse_std, sizes = saved
-        return _group_norm_backward(d_y.contiguous(), x, mean, inverse_std, self.weight, *sizes, wanted)
+        return group_norm_backward(d_y, x, mean, inverse_std, self.weight, *sizes, wanted)
 
 
 def check_settings(epsilon: float, **sizes: int) -> None:

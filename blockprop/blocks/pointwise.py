@@ -7,24 +7,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blockprop.blocks.kernels import threshold_backward, threshold_backward_into
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 # Selecting by a mask (torch.where, masked_fill, a product with a boolean) takes torch several times as long as
 # arithmetic, on CPUs. This kernel is the fast selection; all kinks of this file are built from it. NaN in x lets d
 # through.
-_threshold = torch.ops.aten.threshold_backward.default
-_threshold_into = torch.ops.aten.threshold_backward.grad_input
 
 
 def where_above(x: Tensor, level: float, d: Tensor) -> Tensor:
     """d where x > level, else 0."""
-    return _threshold(d, x, level)
+    return threshold_backward(d, x, level)
 
 
 def keep_above_(x: Tensor, level: float, d: Tensor) -> Tensor:
     """The same, written over d. (A new tensor costs as much as two or three passes over an old one.)"""
-    return _threshold_into(d, x, level, grad_input=d)
+    return threshold_backward_into(d, x, level, grad_input=d)
 
 
 class ReLU(Block):
@@ -44,7 +43,7 @@ class ReLU(Block):
         return y, y
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (_threshold(d_y, saved, 0),)
+        return (threshold_backward(d_y, saved, 0),)
 
 
 class LeakyReLU(Block):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from blockprop.blocks.kernels import sigmoid_backward_into, tanh_backward, tanh_backward_into
 from blockprop.blocks.pointwise import where_above
 from blockprop.blocks.products import product
 from blockprop.blocks.through_time import Recurrent
@@ -14,9 +15,6 @@ from blockprop.blocks.walks import (
     add_product_,
     over_steps,
     steps,
-    through_sigmoid_into,
-    through_tanh,
-    through_tanh_into,
 )
 from blockprop.errors import SettingError
 
@@ -88,12 +86,12 @@ class LSTM(Recurrent):
     def back_stepper(self, walk: Walk, back: WalkBack) -> StepBack:
         (i, f, g, o), tanh_c = walk.gates.chunk(4, -1), walk.more
         d_i, d_f, d_g, d_o = back.d_gates.chunk(4, -1)
-        through_sigmoid_into(g, i, grad_input=d_i)
-        through_sigmoid_into(walk.before(walk.states[1]), f, grad_input=d_f)
-        through_tanh_into(i, g, grad_input=d_g)
-        through_sigmoid_into(tanh_c, o, grad_input=d_o)
+        sigmoid_backward_into(g, i, grad_input=d_i)
+        sigmoid_backward_into(walk.before(walk.states[1]), f, grad_input=d_f)
+        tanh_backward_into(i, g, grad_input=d_g)
+        sigmoid_backward_into(tanh_c, o, grad_input=d_o)
         by_c = back.d_gates.unflatten(-1, (4, -1))[:, :, :3]
-        by_cs, by_h, read, keep, d_gates = steps(by_c, d_o, through_tanh(o, tanh_c), f, back.d_gates)
+        by_cs, by_h, read, keep, d_gates = steps(by_c, d_o, tanh_backward(o, tanh_c), f, back.d_gates)
         weight, weight_hr = self.weight("weight_hh", walk.suffix), self._projection(walk)
         d_hs = back.more = [walk.h[0]] * len(keep)
 
@@ -170,7 +168,7 @@ class RNN(Recurrent):
     def back_stepper(self, walk: Walk, back: WalkBack) -> StepBack:
         one = torch.ones_like(walk.h)
         if self.nonlinearity == "tanh":
-            through_tanh_into(one, walk.h, grad_input=back.d_gates)
+            tanh_backward_into(one, walk.h, grad_input=back.d_gates)
         else:
             back.d_gates.copy_(where_above(walk.h, 0, one))
         d_gates, weight = back.d_gates.unbind(), self.weight("weight_hh", walk.suffix)

@@ -7,12 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blockprop.blocks.kernels import gelu_backward, silu_backward
 from blockprop.blocks.pointwise import keep_above_, where_above
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError
-
-_gelu_backward = torch.ops.aten.gelu_backward.default
-_silu_backward = torch.ops.aten.silu_backward.default
 
 
 class GELU(Block):
@@ -41,7 +39,7 @@ class GELU(Block):
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         # torch's kernel of the formulas above: half to nine tenths of the time of tensor arithmetic, and in half
         # precision x² does not overflow in it. tests/blocks/test_pointwise.py has the plain version.
-        return (_gelu_backward(d_y, saved, approximate=self.approximate),)
+        return (gelu_backward(d_y, saved, approximate=self.approximate),)
 
 
 class SiLU(Block):
@@ -60,7 +58,7 @@ class SiLU(Block):
         return F.silu(x), x
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (_silu_backward(d_y, saved),)  # two thirds of the time of tensor arithmetic
+        return (silu_backward(d_y, saved),)  # two thirds of the time of tensor arithmetic
 
 
 class Sigmoid(Block):

@@ -2,16 +2,13 @@
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blockprop.blocks.kernels import hardtanh_backward
 from blockprop.blocks.pointwise import where_above
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError
-
-_between = torch.ops.aten.hardtanh_backward.default
-"""d where low < x < high, else 0, in one pass over memory."""
 
 
 class ThresholdedReLU(Block):
@@ -91,7 +88,7 @@ class Clamp(Block):
         if self.inclusive:
             return (self._with_bounds(saved, d_y),)
         if self.low is not None and self.high is not None:
-            return (_between(d_y, saved, self.low, self.high),)
+            return (hardtanh_backward(d_y, saved, self.low, self.high),)
         if self.low is not None:
             return (where_above(saved, self.low, d_y),)
         assert self.high is not None

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks.convolution import Sizes, per_axis, untouched
+from blockprop.blocks.kernels import grid_sampler_backward
 from blockprop.blocks.resampling import one_of
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
@@ -155,8 +156,7 @@ class RandomAffine(_Moving):
         # x have a part in the grid's derivative alone, which is not asked for; so one zero stands for all of them.
         nothing = d_y.new_zeros(()).expand(d_y.shape)
         border = int(isinstance(self.border, str))
-        back = torch.ops.aten.grid_sampler_2d_backward
-        return (back(d_y, nothing, saved, 0, border, False, [True, False])[0],)
+        return (grid_sampler_backward(d_y, nothing, saved, 0, border, False, [True, False])[0],)
 
     def draw(self, x: Tensor) -> Tensor:
         """(angle in degrees, scale, elements down, elements to the right) for each example of x: (n, 4)."""

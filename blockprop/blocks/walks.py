@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from blockprop.blocks.products import LARGE, product
@@ -12,12 +11,6 @@ from blockprop.engine.briefly import brief_repr
 
 StepForward = Callable[[int], object]
 StepBack = Callable[..., tuple[Tensor, ...]]
-
-through_sigmoid_into = torch.ops.aten.sigmoid_backward.grad_input
-"""(d, y) → d · y (1 − y), in one pass over memory"""
-through_tanh = torch.ops.aten.tanh_backward.default
-through_tanh_into = torch.ops.aten.tanh_backward.grad_input
-"""(d, y) → d · (1 − y²), in one pass over memory"""
 
 
 @dataclass(slots=True)

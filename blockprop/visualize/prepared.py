@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks import Conv2d, MaxPool2d, Pad, ReLU
+from blockprop.blocks.kernels import max_pool_backward, threshold_backward
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
@@ -80,7 +81,7 @@ class FixedConv2d(Block):
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         shape, y = saved
         if y is not None:
-            d_y = torch.ops.aten.threshold_backward(d_y, y, 0)  # d_y where y > 0, else 0
+            d_y = threshold_backward(d_y, y, 0)  # d_y where y > 0, else 0
         d = self._back(shape, d_y)
         if not self.reflects:
             return (d,)
@@ -115,11 +116,10 @@ class FixedMaxPool2d(Block):
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         # d_x = d_y at the place of each window's first maximum, added up where windows overlap.
-        back = torch.ops.aten.max_pool2d_with_indices_backward
-        return (back(d_y, saved, *self.pool._windows, self._pooled(saved)[1]),)
+        return (max_pool_backward(d_y, saved, *self.pool._windows, self._pooled(saved)[1]),)
 
     def _pooled(self, x: Tensor) -> Any:
-        return torch.ops.aten.max_pool2d_with_indices(x, *self.pool._windows)
+        return F.max_pool2d_with_indices(x, *self.pool._windows)
 
 
 def _chain(node: Node, by_name: dict[str, Node], hidden: set[str]) -> list[Node]:

@@ -1,0 +1,51 @@
+"""All kernels of torch that are called by name for a backward pass: what they compute faster than tensor arithmetic.
+
+Each does what its block's docstring says; tests/blocks/test_kernels.py holds each against the formula, in every order
+of the axes in memory, of inputs and of d_y, with axes of one and of none, and with expanded ones. Where a kernel is
+wrong for some of them it gets another order here: torch's autograd, which calls it as well, has the fault, too, and is
+no oracle for it.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_aten = torch.ops.aten
+
+threshold_backward = _aten.threshold_backward.default
+"""(d, x, level) → d where x > level, else 0"""
+threshold_backward_into = _aten.threshold_backward.grad_input
+hardtanh_backward = _aten.hardtanh_backward.default
+"""(d, x, low, high) → d where low < x < high, else 0"""
+sigmoid_backward_into = _aten.sigmoid_backward.grad_input
+"""(d, y) → d · y (1 − y)"""
+tanh_backward = _aten.tanh_backward.default
+"""(d, y) → d · (1 − y²)"""
+tanh_backward_into = _aten.tanh_backward.grad_input
+gelu_backward = _aten.gelu_backward.default
+silu_backward = _aten.silu_backward.default
+layer_norm_backward = _aten.native_layer_norm_backward.default
+convolution_backward = _aten.convolution_backward.default
+grid_sampler_backward = _aten.grid_sampler_2d_backward.default
+max_pool_backward = _aten.max_pool2d_with_indices_backward.default
+
+
+def group_norm_backward(d_y: Tensor, x: Tensor, *more: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """The kernel reads d_y in the order of contiguous memory, whatever its own is. x: contiguous."""
+    return _aten.native_group_norm_backward.default(d_y.contiguous(), x, *more)
+
+
+def batch_norm_backward(d_y: Tensor, x: Tensor, *more: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """The kernel (CPU, torch 2.13) chooses between two loops by the strides of both, also by those of axes of one.
+
+    These may be any number and say nothing; it then takes numbers of one channel for those of another.
+    """
+    if 1 in x.shape:
+        d_y, x = usual_strides(d_y), usual_strides(x)
+    return _aten.native_batch_norm_backward.default(d_y, x, *more)
+
+
+def usual_strides(x: Tensor) -> Tensor:
+    """The same numbers, contiguous, with the strides that new memory has, in axes of one as well."""
+    return x.contiguous().flatten().view(x.shape)
