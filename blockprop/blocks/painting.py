@@ -44,7 +44,7 @@ class Spectrum(Block):
             raise ShapeError(f"expected (n, c, {expected}), came {tuple(x.shape)}")
         if not x.numel():
             return x.new_empty(*x.shape[:2], self.height, self.width), None
-        spectrum = torch.view_as_complex(x.contiguous()) * self._scales()[0].to(x)
+        spectrum = torch.complex(x[..., 0], x[..., 1]) * self._scales()[0].to(x)
         # One axis after the other, as irfft2 does on the CPU: what cuFFT's transform of both at once makes of columns
         # that no real picture has is not defined, and here it must be what rfft2 is the adjoint of.
         columns = torch.fft.ifft(spectrum, dim=-2, norm="ortho")

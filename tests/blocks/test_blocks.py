@@ -6,7 +6,6 @@ import pkgutil
 
 import pytest
 import torch
-from torch import Tensor
 
 from blockprop import blocks
 from blockprop.engine.block import Block
@@ -56,44 +55,6 @@ def test_both_at_once_equals_one_after_the_other(case: Case) -> None:
         close(mine, theirs)
     for name, mine in both_gradients.items():
         close(mine, gradients[name])
-
-
-@each_case
-def test_strange_memory_layouts_change_nothing(case: Case) -> None:
-    block, inputs = made(case), case.tensors()
-    outputs, saved = run(block, case, *inputs)
-    d_outputs = seeds_for(outputs)
-    d_inputs, gradients = back(block, saved, d_outputs)
-    for layout in (_every_second, _transposed, _channels_last):
-        strange = tuple(layout(x) for x in inputs)
-        their_outputs, their_saved = run(block, case, *strange)
-        their_d_inputs, their_gradients = back(
-            block, their_saved, tuple(None if d is None else layout(d) for d in d_outputs)
-        )
-        for mine, theirs in zip(
-            [*outputs, *d_inputs, *gradients.values()],
-            [*their_outputs, *their_d_inputs, *their_gradients.values()],
-            strict=True,
-        ):
-            assert (mine is None) == (theirs is None)
-            if mine is not None:
-                close(theirs, mine)
-
-
-def _every_second(x: Tensor) -> Tensor:
-    wide = torch.zeros(*x.shape[:-1], x.shape[-1] * 2, dtype=x.dtype) if x.dim() else x
-    if x.dim():
-        wide[..., ::2] = x
-        return wide[..., ::2]
-    return x
-
-
-def _transposed(x: Tensor) -> Tensor:
-    return x.transpose(0, -1).contiguous().transpose(0, -1) if x.dim() > 1 else x
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
 
 @each_case
