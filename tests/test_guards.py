@@ -210,6 +210,16 @@ def autograd_in(path: Path) -> list[str]:
     return uses
 
 
+def test_the_kernels_of_backward_passes_stand_in_one_place() -> None:
+    def named(path: Path) -> list[str]:
+        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+        texts = [(node.lineno, ast.unparse(node)) for node in nodes]
+        return [f"{line}: {text}" for line, text in texts if text.startswith("torch.ops.") and "_backward" in text]
+
+    assert not {str(path): uses for path in FILES if path.name != "kernels.py" and (uses := named(path))}
+    assert any("_backward" in line for line in (PACKAGE / "blocks" / "kernels.py").read_text().splitlines())
+
+
 def test_no_autograd_but_in_interop() -> None:
     offenders = {
         str(path): uses for path in FILES if PACKAGE / "interop" not in path.parents and (uses := autograd_in(path))

@@ -1,8 +1,8 @@
 """All kernels of torch that are called by name for a backward pass: what they compute faster than tensor arithmetic.
 
-Each does what its block's docstring says; tests/trust/ holds all blocks against themselves in every order of memory, of
-inputs and of d_y, with axes of one and of none, and with expanded ones. Where a kernel is wrong for some of them it gets
-another order here: torch's autograd, which calls it as well, has the fault, too, and is no oracle for it.
+Each does what its block's docstring says; tests/trust/ holds all blocks against themselves in every order of memory,
+of inputs and of d_y, with axes of one and of none, and with expanded ones. Where a kernel is wrong for some of them it
+gets another order here: torch's autograd, which calls it as well, has the fault, too, and is no oracle for it.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """The same numbers in other orders of memory: what a block computes may not depend on it.
 
-The oracle is the block itself on memory as new tensors have it, where test_blocks.py holds it against
-finite differences and torch's autograd; here autograd is held against it for axes of one, too. `x.contiguous()` would not do for that: it
-leaves the strides of axes of one as they are, by which some kernels of torch choose what to do.
+The oracle is the block itself on memory as new tensors have it: there test_blocks.py holds it against finite
+differences and torch's autograd, and here autograd is held against it for axes of one, too. `x.contiguous()` would not
+do: it leaves the strides of axes of one as they are, by which some kernels of torch choose what to do.
 """
 
 import itertools
