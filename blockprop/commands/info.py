@@ -89,6 +89,8 @@ def info(
 def _inputs(network: Network, shapes: str | None, batch_size: int) -> list[Tensor]:
     """Zeros of the shapes that were given, or that the network knows; none if neither is so."""
     if shapes is not None:
+        if not network.inputs:
+            raise SettingError("--shape is of inputs, and this network has none; leave it out")
         sizes = [shape_named(part) for part in shapes.split(";")]
         if len(sizes) != len(network.inputs):
             names = ", ".join(network.inputs)

@@ -33,6 +33,7 @@ def made_for(network: Network) -> str:
 
 def require_source(network: Network, source: str) -> None:
     """SettingError if a file or folder is of another kind than the network is for, as far as its name tells."""
+    _require_input(network)
     if not (purpose := made_for(network)):
         return
     pictures = "pictures" in purpose
@@ -63,9 +64,17 @@ def require_examples(network: Network, data: Dataset, source: str) -> None:
 
 def require_pictures(network: Network) -> None:
     """SettingError if the network is for something else than pictures."""
+    _require_input(network)
     purpose = made_for(network)
     if purpose and "pictures" not in purpose:
         raise _other(purpose, "this command is for networks that see pictures")
+
+
+def _require_input(network: Network) -> None:
+    if not network.inputs:
+        raise SettingError(
+            "this network has no input, it gives what its own parameters say: neither pictures nor other data go in"
+        )
 
 
 def as_taken(network: Network, data: Dataset) -> Dataset:

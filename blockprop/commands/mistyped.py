@@ -7,7 +7,7 @@ from typing import Any
 
 from typer.exceptions import TyperException
 
-from blockprop.commands.settings_file import FILE
+from blockprop.commands.settings_file import FILE, PLACE
 from blockprop.errors import near
 
 ALIKE = 0.7
@@ -100,7 +100,8 @@ def _sentence(error: TyperException, context: Any) -> str:
         return f"there is no command {command[1]!r}{_meant(command[1], names, COMMANDS_ELSEWHERE)}"
     text = re.sub(r"Invalid value for '(.*?)': Input should be (.*?)(, unable .*)?$", r"\1: expected \2", text)
     from_file = param is not None and param.name in (context.default_map or {})
-    return f"{context.meta[FILE]}: {text}" if from_file else text
+    place = context.meta.get(f"{PLACE}{param.name}", context.meta[FILE]) if from_file and param is not None else ""
+    return f"{place}: {text}" if place else text
 
 
 def _options(context: Any) -> list[str]:

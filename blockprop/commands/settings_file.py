@@ -7,7 +7,9 @@
 What the command line itself says wins over the file.
 """
 
+import codecs
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +23,8 @@ from blockprop.errors import FormatError, suggestion
 
 FILE = "blockprop settings file"
 """Under this key the context of a command keeps its path."""
+PLACE = "blockprop place of "
+"""Under this, before the name of a parameter, the file and line that it comes from."""
 COMMAND = "command"
 """The key that says of which command the settings are."""
 WITHOUT = ("config", "help")
@@ -31,7 +35,8 @@ def read_into(context: typer.Context, path: Path | None) -> Path | None:
     """Take the file's settings for what the command line leaves open. FormatError naming the key that is wrong."""
     if path is None or context.resilient_parsing:
         return path
-    document = _document(path)
+    text = _text(path)
+    document = _document(path, text)
     command = document.pop(COMMAND, context.info_name)
     if command != context.info_name:
         raise FormatError(f"{path} holds settings of {command!r}, this is {context.info_name!r}")
@@ -40,13 +45,18 @@ def read_into(context: typer.Context, path: Path | None) -> Path | None:
     for key, value in document.items():
         param = by_key.get(key.replace("_", "-"))
         if param is None:
-            raise FormatError(f"{path}: {context.info_name} has no setting {key!r}{suggestion(key, by_key)}")
+            raise FormatError(
+                f"{_place(path, text, key)}: {context.info_name} has no setting {key!r}{suggestion(key, by_key)}"
+            )
         if param.name in settings:
-            raise FormatError(f"{path}: {key!r} is set twice, under two of its names")
-        settings[param.name] = _as_typed(path, key, value, param)
+            raise FormatError(f"{_place(path, text, key)}: {key!r} is set twice, under two of its names")
+        settings[param.name] = _as_typed(_place(path, text, key), key, value, param)
+        context.meta[PLACE + param.name] = _place(path, text, key)
         param.envvar = None  # the file is nearer than the environment
     context.default_map = settings
     context.meta[FILE] = path
+    if not document:
+        say(f"{path} holds no settings")
     explain(f"settings from {path}: {', '.join(document) or 'none'}")
     return path
 
@@ -90,22 +100,41 @@ def _shown(param: Any) -> str:
     return str(param.metavar or param.name) if param.param_type_name == "argument" else param.opts[0]
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _text(path: Path) -> str:
+    """What the file holds, in UTF-8, or in UTF-16 if it begins so. FormatError with the line for other letters."""
     try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
+        content = path.read_bytes()
     except OSError as error:
         raise FormatError(f"{path}: the settings file could not be read ({error.strerror or error})") from None
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if is_wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise FormatError(f"{path}, line {line}: expected a text file in UTF-8; save it as such") from None
+
+
+def _place(path: Path, text: str, key: str) -> str:
+    """The file and the line where a key is set."""
+    wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.\]]|\s*\[\s*{re.escape(key)}\b")
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if wanted.match(line)]
+    return f"{path}, line {lines[0]}" if lines else str(path)
+
+
+def _document(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: expected TOML, such as epochs = 20 on a line of its own ({error})") from None
 
 
-def _as_typed(path: Path, key: str, value: Any, param: Any) -> Any:
+def _as_typed(place: str, key: str, value: Any, param: Any) -> Any:
     """A value of the file as the command line would have it: text, several of it, or whether a flag is set."""
     if isinstance(value, dict):
-        raise FormatError(f"{path}: {key!r} is a table; expected settings alone")
+        raise FormatError(f"{place}: {key!r} is a table; expected settings alone")
     flag = bool(getattr(param, "is_flag", False))
     if flag != isinstance(value, bool):
-        raise FormatError(f"{path}: {key}: expected {'true or false' if flag else 'no truth value'}, came {value!r}")
+        raise FormatError(f"{place}: {key}: expected {'true or false' if flag else 'no truth value'}, came {value!r}")
     if flag:
         return value
     many = param.nargs == -1 or bool(getattr(param, "multiple", False))

@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 
 from blockprop import Sequential
-from blockprop.blocks import LSTM, Embedding, Flatten, Linear, ReLU
+from blockprop.blocks import LSTM, Embedding, Flatten, Linear, Parameter, ReLU
 from blockprop.cli import main
 from blockprop.commands.kinds import as_taken, made_for
 from blockprop.data.dataset import Dataset
 from blockprop.engine.network import Network
+from blockprop.engine.plan import Node
 from blockprop.saving.storage import load, save
 from tests.commands.running import Output, run_json, sentence
 
@@ -125,3 +126,19 @@ def test_whole_numbers_are_looked_up(capsys: Output) -> None:
 def test_a_network_that_does_not_say_what_it_is_for() -> None:
     assert made_for(Sequential(Linear(3, 2))) == ""
     assert made_for(Network(Sequential(LSTM(3, 2)).nodes, meta={"shape": [4, 3]})).startswith("sequences of 4 steps")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["saliency", "a.png"], ["segment", "a.png"], ["sanity", "a.png"], ["maximize", "w"], ["sheet", "layers"]),
+        *(["dream", "a.png"], ["dream", "noise"], ["stylize", "a.png", "a.png"], ["train", "iris"]),
+        *(["predict", "a.png"], ["predict", "iris"], ["evaluate", "iris"]),
+    ],
+    ids=" ".join,
+)
+def test_a_network_without_any_input(command: list[str], capsys: Output) -> None:
+    save(Network([Node("w", Parameter(torch.ones(1, 3)), ())]), "own.safetensors")
+    Image.new("RGB", (40, 40)).save("a.png")
+    assert "this network has no input" in sentence(capsys, *command, "-n", "own.safetensors")
+    assert "this network has none" in sentence(capsys, "info", "own.safetensors", "--shape", "3")

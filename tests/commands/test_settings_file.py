@@ -44,14 +44,14 @@ def test_the_command_line_wins_and_says_so(capsys: Output, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("epoch = 3", "run.toml: train has no setting 'epoch'; did you mean 'epochs'?"),
+        ("epoch = 3", "run.toml, line 1: train has no setting 'epoch'; did you mean 'epochs'?"),
         ("config = 'other.toml'", "train has no setting 'config'"),
-        ("epochs = 'many'", "run.toml: --epochs: expected a valid integer"),
-        ("epochs = 0", "run.toml: --epochs: expected greater than or equal to 1"),
-        ("epochs = true", "run.toml: epochs: expected no truth value, came True"),
-        ("resume = 1", "run.toml: resume: expected true or false, came 1"),
-        ("rate = 1\nlr = 2", "'lr' is set twice"),
-        ("[train]\nepochs = 3", "has no setting 'train'"),
+        ("epochs = 'many'", "run.toml, line 1: --epochs: expected a valid integer"),
+        ("rate = 1\n\n epochs = 0", "run.toml, line 3: --epochs: expected greater than or equal to 1"),
+        ("epochs = true", "run.toml, line 1: epochs: expected no truth value, came True"),
+        ("resume = 1", "run.toml, line 1: resume: expected true or false, came 1"),
+        ("rate = 1\nlr = 2", "run.toml, line 2: 'lr' is set twice"),
+        ("[train]\nepochs = 3", "run.toml, line 1: train has no setting 'train'"),
         ("command = 'dream'", "run.toml holds settings of 'dream', this is 'train'"),
         ("epochs: 3", "run.toml: expected TOML, such as epochs = 20"),
         (None, "run.toml: the settings file could not be read (No such file"),
@@ -62,6 +62,32 @@ def test_what_is_wrong_in_a_file_is_said_with_its_key(text: str | None, said: st
         written(text)
     code = 2 if "--epochs" in said else 1
     assert said in sentence(capsys, "train", "digits", "--config", "run.toml", code=code)
+
+
+@pytest.mark.parametrize("letters", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_letters_of_a_file(letters: str, capsys: Output) -> None:
+    mark = "\ufeff" if letters == "utf-16-le" else ""
+    Path("run.toml").write_text(f"{mark}# größer\nnetwork = 'digits'\n", letters)
+    assert run_json(capsys, "info", "--config", "run.toml")["network"] == "digits"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a = 1\n# größer".encode("latin-1"), "run.toml, line 2: expected a text file in UTF-8; save it as such"),
+        (bytes(range(256)), "run.toml, line 2: expected a text file in UTF-8"),
+        (b"\xff\xfea", "run.toml, line 1: expected a text file in UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_refused_with_its_line(content: bytes, said: str, capsys: Output) -> None:
+    Path("run.toml").write_bytes(content)
+    assert said in sentence(capsys, "info", "--config", "run.toml")
+
+
+def test_a_file_without_settings_is_said(capsys: Output) -> None:
+    Path("run.toml").write_text("# none\n")
+    assert main(["info", "digits", "--config", "run.toml"]) == 0
+    assert "run.toml holds no settings" in capsys.readouterr().err
 
 
 MADE: dict[str, list[str]] = {
