@@ -38,8 +38,7 @@ TokensOption = Annotated[
     ),
 ]
 LOOKED_AT = (
-    "What is looked at: a class by name or number; top, top3: the likeliest; a node; node:channel; node:channel,y,x; "
-    "3: is the node called 3"
+    "What is looked at: a class by name or number; top, top3: the likeliest; a node; node:channel; node:channel,y,x"
 )
 LookedAt = Annotated[str, typer.Option("--target", "-t", help=f"{LOOKED_AT}.")]
 LookedAtEach = Annotated[

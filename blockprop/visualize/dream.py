@@ -122,13 +122,11 @@ def dream(
     terms = parsed(layers, network)
     tiling = Tiling(network, [node for node, _, _ in terms], tile)
     settings = {
-        "steps": steps,
-        "octaves": octaves,
-        "octave_scale": octave_scale,
+        "steps of an octave": steps,
+        "octaves": [octaves, octave_scale],
         "rate": rate,
         "jitter": jitter,
-        "zoom": zoom,
-        "rotation": rotation,
+        "film": [zoom, rotation],
         "tile": tile,
         "seed": seed,
     }

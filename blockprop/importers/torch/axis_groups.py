@@ -51,12 +51,12 @@ class AxisGroup(NamedTuple):
         return [lambda size, factor: size * factor + 1, lambda size, factor: size * factor, lambda size, _: size // 2]
 
     def third_sizes(self, sizes: TrialSizes) -> Iterator[TrialSizes]:
-        """Three to try the network at: slightly larger ones, other multiples, half the size; one more example."""
+        """Three to try the network at: slightly larger ones, other multiples, half the size; two examples, or three."""
         for change in (lambda size, i: size + 3 + 2 * i, lambda size, i: size * (2 + i % 2), lambda size, _: size // 2):
             changed = sizes
             for place in self.axes:
                 size = sizes[place.input][place.axis]
-                changed = resized(changed, (place,), size + 1 if self.is_batch else change(size, place.axis))
+                changed = resized(changed, (place,), 2 + (size == 2) if self.is_batch else change(size, place.axis))
             yield changed
 
 

@@ -8,9 +8,11 @@ import copy
 import functools
 import types
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -19,29 +21,53 @@ DEEPEST = 4
 """How far into containers functions are looked for."""
 
 
-def independent(module: nn.Module, shared: Iterable[Tensor] = ()) -> nn.Module:
-    """A copy; the tensors of `shared` are the module's own. Raises what deepcopy raises if it cannot be copied."""
-    kept: dict[int, Any] = {id(tensor): tensor for tensor in shared}
-    try:
-        return _copied(module, dict(kept))
-    except Exception:
-        kept |= {id(value): value for value in _without_copies(module, kept)}
-        return _copied(module, dict(kept))
+def independent(module: nn.Module, known: Mapping[int, Tensor] = MappingProxyType({})) -> nn.Module:
+    """A copy. Raises what deepcopy raises if it cannot be copied.
+
+    known: what to take in place of tensors, by their ids; themselves, for instance, to have them in common
+    """
+    return _independent(module, known, _detaching())
 
 
-class _Detaching(TorchFunctionMode):
-    """Inside, deepcopy takes tensors that autograd has computed, too: their numbers."""
+def without_numbers(module: nn.Module) -> nn.Module:
+    """A copy whose tensors have sizes only: on the "meta" device. Raises what deepcopy raises."""
+    bare = {id(p): nn.Parameter(p.detach().to("meta"), p.is_floating_point()) for p in module.parameters()}
+    return _independent(module, bare, _Copying(lambda _: True, lambda x: x.to("meta")))
+
+
+class _Copying(TorchFunctionMode):
+    """Inside, deepcopy has a way of its own for some tensors.
+
+    is_special: for which   copied: what it makes of their numbers
+    """
+
+    def __init__(self, is_special: Callable[[Tensor], bool], copied: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.is_special, self.copied = is_special, copied
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is Tensor.__deepcopy__ and not args[0].is_leaf:
+        if func is Tensor.__deepcopy__ and self.is_special(args[0]):
             x, memo = args
-            memo[id(x)] = x.detach().clone()
+            memo[id(x)] = self.copied(x.detach())
             return memo[id(x)]
         return func(*args, **(kwargs or {}))
 
 
-def _copied(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    with _Detaching():
+def _detaching() -> _Copying:
+    """Inside, deepcopy takes tensors that autograd has computed, too."""
+    return _Copying(lambda x: not x.is_leaf, torch.clone)
+
+
+def _independent(module: nn.Module, known: Mapping[int, Any], mode: _Copying) -> nn.Module:
+    try:
+        return _copied(module, dict(known), mode)
+    except Exception:
+        stuck = {id(value): value for value in _without_copies(module, known)}
+        return _copied(module, {**known, **stuck}, mode)
+
+
+def _copied(module: nn.Module, memo: dict[int, Any], mode: _Copying) -> nn.Module:
+    with mode:
         cells = _rebound(module, memo)
         twin = copy.deepcopy(module, memo)
         for cell, new in cells:
@@ -115,7 +141,7 @@ def _without_copies(module: nn.Module, kept: Mapping[int, Any]) -> list[Any]:
     """What the parts keep and nothing can copy: locks, open files, streams. The twin takes the same."""
     values = [value for part in module.modules() for name, value in vars(part).items() if name != "_modules"]
     stuck = []
-    with _Detaching():
+    with _detaching():
         for value in values:
             try:
                 copy.deepcopy(value, dict(kept))

@@ -37,6 +37,7 @@ class _Pair(NamedTuple):
         return self.here, self.there
 
 
+OTHER_OPERATORS = 1_000_000
 MOST_AXES = 3
 """Axes whose product explains a number: batch · height · width."""
 
@@ -61,12 +62,16 @@ class Unexplained(Exception):
         super().__init__(f"{why}{' at ' + place if place else ''}")
 
 
+class OtherOperators(Unexplained):
+    """The graphs are not made of the same operators."""
+
+
 def differing(a: Program, b: Program) -> int:
-    """How many operators have other arguments; a huge number if they are not the same operators at all."""
+    """How many operators have other arguments; OTHER_OPERATORS if they are not the same operators at all."""
     try:
         return sum(_changes(pair.here, pair.there) != [] for pair in _paired(a, b))
     except Unexplained:
-        return 1_000_000
+        return OTHER_OPERATORS
 
 
 def explain(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> Explanations:
@@ -176,7 +181,7 @@ def _pairs(a: fx.Graph, b: fx.Graph, prefix: str = "") -> list[_Pair]:
     pairs = [_Pair(prefix, x, y) for x, y in zip(here, there, strict=False)]
     for _, x, y in tuple(pairs):
         if x.op != y.op or x.target != y.target:
-            raise Unexplained(f"other operators run at another size, from {x.target}", place_of(x) or place_of(y))
+            raise OtherOperators(f"other operators run at another size, from {x.target}", place_of(x) or place_of(y))
         if x.op == "get_attr" and isinstance(inner := _attribute(x), fx.GraphModule):
             pairs += _pairs(inner.graph, _attribute(y).graph, f"{prefix}{x.target}.")
     return pairs

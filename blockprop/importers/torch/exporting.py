@@ -2,7 +2,9 @@
 
 import inspect
 import logging
+import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from blockprop.errors import SettingError
 from blockprop.importers.torch.formulas import Decision, deciding, leaves_of, tipping
-from blockprop.importers.torch.tracking import VALUE, tracked
+from blockprop.importers.torch.tracking import VALUE, SizeTracker, tracked
 from blockprop.importers.torch.twin import Twin
 
 MOST_POINTS = 6
@@ -48,8 +50,11 @@ class Exporter:
     def __init__(self, twin: Twin, inputs: Sequence[Tensor], names: Sequence[str], output_count: int):
         self.twin, self.inputs, self.names, self.output_count = twin, inputs, list(names), output_count
         self._programs: dict[Any, Program] = {}
-        self._decisions: dict[Any, list[Decision]] = {}
+        self._trackers: dict[Any, SizeTracker] = {}
+        """What the module did in its exports."""
         self._accepted: dict[Any, bool] = {}
+        self._tried: dict[Any, SizeTracker] = {}
+        """What it did without numbers."""
         self._seconds = 0.0
 
     def static(self, sizes: Sequence[tuple[int, ...]]) -> Program:
@@ -63,10 +68,24 @@ class Exporter:
 
     def deciding(self, sizes: Sequence[tuple[int, ...]], others: Sequence[tuple[int, ...]] = ()) -> str:
         """The line where the module decides by a size: otherwise at the others, or at all if there are none."""
-        here = self._decisions.get(tuple(sizes), [])
+        here = self._decisions(sizes)
         if not others:
             return here[0].place if here else ""
-        return deciding(here, self._decisions.get(tuple(others), []))
+        return deciding(here, self._decisions(others))
+
+    def turning(self, sizes: Sequence[tuple[int, ...]], others: Sequence[tuple[int, ...]]) -> str:
+        """The line where it decides otherwise at the others, and then calls other functions, if it has been tried
+        there; "" if that may be otherwise when it is exported.
+        """
+        exported, there = self._trackers.get(tuple(sizes)), self._tried.get(tuple(others))
+        if not exported or not there or exported.calls == there.calls or not self.accepts(sizes):
+            return ""
+        here = self._tried.get(tuple(sizes))  # a module may do something else in an export
+        return deciding(here.decisions, there.decisions) if here and here.calls != there.calls else ""
+
+    def _decisions(self, sizes: Sequence[tuple[int, ...]]) -> list[Decision]:
+        tracker = self._trackers.get(tuple(sizes))
+        return tracker.decisions if tracker else []
 
     def dynamic(
         self, sizes: Sequence[tuple[int, ...]], axes: Iterable[tuple[int, int]]
@@ -89,23 +108,40 @@ class Exporter:
             return []
         places = {node.meta.get(VALUE): i for i, node in enumerate(input_nodes(program))}
         points = []
-        for decision in self._decisions[key]:
+        for decision in self._decisions(sizes):
             if all(leaf.value in places for leaf in leaves_of(decision.formula)):
                 found = tipping(decision, lambda leaf: key[places[leaf.value]][leaf.axis])
                 points += [(places[leaf.value], leaf.axis, size) for leaf, size in found]
         return list(dict.fromkeys(points))[:MOST_POINTS]
 
     def accepts(self, sizes: Sequence[tuple[int, ...]]) -> bool:
-        """Whether the module runs on inputs of these sizes. Nothing is computed: fake tensors have sizes only."""
+        """Whether the module runs on inputs of these sizes. Nothing is computed: its tensors have sizes only."""
         if tuple(sizes) not in self._accepted:
-            self._accepted[tuple(sizes)] = self._runs(sizes)
+            self._accepted[tuple(sizes)] = all(size > 0 for shape in sizes for size in shape) and self._runs(sizes)
         return self._accepted[tuple(sizes)]
 
     def _runs(self, sizes: Sequence[tuple[int, ...]]) -> bool:
+        """Tried without numbers; where that cannot tell, with torch's fake tensors: they take five times as long."""
+        try:
+            with (
+                self.twin.tried(numbers=False) as module,
+                tracked(module, exported=False) as tracker,
+                torch.no_grad(),
+                _undisturbed(),
+                torch.device("meta"),
+            ):
+                arguments, keywords = self._parted(self._given(sizes, "meta"))
+                module(*arguments, **keywords)
+            self._tried[tuple(sizes)] = tracker
+            return True
+        except NotImplementedError:  # there may be an operator that needs numbers
+            return self._runs_faked(sizes)
+        except Exception as error:  # the module refuses a size in whatever way it likes
+            return any(word in str(error) for word in ("meta", "device")) and self._runs_faked(sizes)
+
+    def _runs_faked(self, sizes: Sequence[tuple[int, ...]]) -> bool:
         from torch._subclasses.fake_tensor import FakeTensorMode  # late, because it takes a second
 
-        if any(size < 1 for shape in sizes for size in shape):
-            return False
         examples = self._given(sizes)
         try:
             with (
@@ -116,7 +152,7 @@ class Exporter:
             ):
                 arguments, keywords = self._parted([mode.from_tensor(x) for x in examples])
                 module(*arguments, **keywords)
-        except Exception:  # the module refuses a size in whatever way it likes
+        except Exception:
             return False
         return True
 
@@ -130,7 +166,7 @@ class Exporter:
                 shapes = dict(zip([*positional, *self.names], axes, strict=True)) if self.names else tuple(axes)
             program = torch.export.export(module, arguments, keywords, dynamic_shapes=shapes, strict=False)
         if axes is None:
-            self._decisions[tuple(sizes)] = tracker.decisions
+            self._trackers[tuple(sizes)] = tracker
         count = sum(isinstance(value, Tensor) for value in output_values(program))
         if count != self.output_count:
             hooks = f" It calls hooks: {', '.join(self.twin.hooks[:5])}." if self.twin.hooks else ""
@@ -140,10 +176,10 @@ class Exporter:
             )
         return program
 
-    def _given(self, sizes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    def _given(self, sizes: Sequence[tuple[int, ...]], device: str | None = None) -> list[Tensor]:
         """The inputs, or zeros in another size: while a module is exported, no number is computed with."""
         return [
-            x if tuple(x.shape) == size else torch.zeros(size, dtype=x.dtype, device=x.device)
+            torch.zeros(size, dtype=x.dtype, device=device or x.device) if device or tuple(x.shape) != size else x
             for x, size in zip(self.inputs, sizes, strict=True)
         ]
 
@@ -189,13 +225,41 @@ def _is_free(size: Any) -> bool:
     return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None and bool(size.node.expr.is_Symbol)
 
 
+def _without_code(_: fx.GraphModule) -> None:
+    """In place of writing a graph as Python, six times in an export, which is a seventh of it: here no graph is run."""
+
+
+class ForwardFrames:
+    """Where the module stands: what torch keeps of all frames in the end, a sixth of an export by its own way."""
+
+    def __init__(self, frames: list[tuple[str, int, str]]):
+        self._frames = frames
+
+    @classmethod
+    def extract(cls) -> "ForwardFrames":
+        """Those that are running."""
+        frames, frame = [], sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_name == "forward":
+                frames.append((frame.f_code.co_filename, frame.f_lineno, "forward"))
+            frame = frame.f_back  # type: ignore[assignment]
+        return cls(frames[::-1])
+
+    def summary(self) -> traceback.StackSummary:
+        """As torch.utils._traceback.CapturedTraceback has it."""
+        frames = [traceback.FrameSummary(*frame, lookup_line=False) for frame in self._frames]
+        return traceback.StackSummary.from_list(frames)
+
+
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Sizes that do not fit are tried on purpose, so nothing need be logged; and the state of torch is put back."""
     logger, fast = logging.getLogger("torch"), torch.backends.mha.get_fastpath_enabled()
-    level = logger.level
+    level, recompile, traceback_kind = logger.level, fx.GraphModule.recompile, fx.proxy.CapturedTraceback
     logger.setLevel(logging.CRITICAL)
     F.local_response_norm = _response_norm
+    fx.GraphModule.recompile = _without_code  # type: ignore[method-assign,assignment]
+    fx.proxy.CapturedTraceback = ForwardFrames  # type: ignore[misc,assignment]
     torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole layer of a transformer: nothing to see
     try:
         with warnings.catch_warnings(), torch.inference_mode(False):
@@ -203,5 +267,7 @@ def _undisturbed() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        fx.proxy.CapturedTraceback = traceback_kind  # type: ignore[misc]
+        fx.GraphModule.recompile = recompile  # type: ignore[method-assign]
         F.local_response_norm = _plain_response_norm
         logger.setLevel(level)

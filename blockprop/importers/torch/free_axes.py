@@ -22,12 +22,22 @@ from blockprop.importers.torch.axis_groups import (
     resized,
     third_sizes_of,
 )
-from blockprop.importers.torch.explaining import Explanations, Unexplained, differing, explain
+from blockprop.importers.torch.explaining import (
+    OTHER_OPERATORS,
+    Explanations,
+    OtherOperators,
+    Unexplained,
+    differing,
+    explain,
+)
 from blockprop.importers.torch.exporting import Exporter, Program
 
 MOST_FORMULAS = 60
 """Operators with sizes among their arguments, beyond the batch's, up to which torch.export is asked for formulas. It
 takes minutes for more, as in a network of window attention; then height and width are those of the example."""
+
+
+DECIDES = "the module decides by the size"
 
 
 class Freedom(Enum):
@@ -107,6 +117,8 @@ class _Search:
         self.sizes: TrialSizes = tuple(tuple(x.shape) for x in inputs)
         groups = groups_of(inputs) if freedom is not Freedom.NOTHING else []
         self.groups = [rest for group in groups if (rest := group.without(banned)).axes]
+        self.other_operators: Unexplained | None = None
+        """Why the graph is another one when all groups vary."""
         self.wanted: list[Axis] = []
         self.reasons: dict[Axis, str] = {}
         base = None
@@ -171,6 +183,11 @@ class _Search:
         if varied:
             return varied
         for group, other in accepted:
+            others_vary = 0 < len(varied) == len(accepted) - 1 and all(one.explanations is not None for one in varied)
+            if self.other_operators and others_vary:  # so that it is this one which makes them run
+                self._refused(group, self.other_operators)
+                varied.append(_Varied(group, other, None, OTHER_OPERATORS))
+                continue
             try:
                 program = self.exporter.static(other)
             except Exception as error:  # whatever torch.export stumbles over
@@ -185,8 +202,7 @@ class _Search:
             try:
                 explanations = explain(self.base, program, _changed([group]))
             except Unexplained as error:
-                place = self.exporter.deciding(self.sizes, other)
-                self._refused(group, Unexplained("the module decides by the size", place) if place else error)
+                self._refused(group, self._worded(error, other))
         return _Varied(group, other, explanations, count)
 
     def _all_at_once(self, sized: list[_Sized]) -> list[_Varied]:
@@ -194,11 +210,25 @@ class _Search:
         everything = self.sizes
         for group, other in sized:
             everything = merged_sizes(everything, other, group)
-        with suppress(Exception):  # the module may refuse sizes in whatever way it likes
+        self.other_operators = None
+        if not self.exporter.accepts(everything):
+            return []
+        if place := self.exporter.turning(self.sizes, everything):
+            self.other_operators = Unexplained(DECIDES, place)
+            return []
+        with suppress(Exception):  # torch.export may stumble over whatever it likes
             program = self.exporter.static(everything)
-            explanations = explain(self.base, program, _changed(pair.group for pair in sized))
-            return [_Varied(*pair, explanations, 0) for pair in sized]
+            try:
+                explanations = explain(self.base, program, _changed(pair.group for pair in sized))
+                return [_Varied(*pair, explanations, 0) for pair in sized]
+            except OtherOperators as error:
+                self.other_operators = self._worded(error, everything)
         return []
+
+    def _worded(self, error: Unexplained, other: TrialSizes) -> Unexplained:
+        """The same error, if it is not that the module decides by a size."""
+        place = self.exporter.deciding(self.sizes, other)
+        return Unexplained(DECIDES, place) if place else error
 
     def _with_formulas(self, varied: list[_Varied]) -> tuple[Program, list[_Varied], Explanations]:
         """(graph, groups that are free in it, explanations): with torch's own formulas where explanations lack."""

@@ -5,6 +5,7 @@ module is tried in the other one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from functools import cached_property
 from typing import Any
 
@@ -39,16 +40,20 @@ class OtherMode:
 
     @cached_property
     def _calls(self) -> dict[str, bool]:
+        twin = Twin(self._module, not self._training)
+        for numbers in (False, True):  # with them only where a module looks at them
+            with suppress(Exception):  # whatever a module does in a mode that nobody asked for
+                return self._calls_of(twin, numbers)
+        return {}
+
+    def _calls_of(self, twin: Twin, numbers: bool) -> dict[str, bool]:
         count = len(self._inputs) - len(self._names)
-        copies = [x.clone() for x in self._inputs]
-        try:
-            with Twin(self._module, not self._training).fresh() as shared, torch.no_grad():
-                module = independent(shared)
-                recorder = _Recorder({id(buffer): name for name, buffer in module.named_buffers()})
-                with recorder:
-                    module(*copies[:count], **dict(zip(self._names, copies[count:], strict=True)))
-        except Exception:  # whatever a module does in a mode that nobody asked for
-            return {}
+        with twin.fresh(numbers) as shared, torch.no_grad(), nullcontext() if numbers else torch.device("meta"):
+            module = independent(shared) if numbers else shared
+            copies = [x.clone() if numbers else x.to("meta") for x in self._inputs]
+            recorder = _Recorder({id(buffer): name for name, buffer in module.named_buffers()})
+            with recorder:
+                module(*copies[:count], **dict(zip(self._names, copies[count:], strict=True)))
         return recorder.calls
 
 

@@ -76,16 +76,21 @@ class StateOutside:
                 self._note(inner, depth + 1)
 
     def _put_back(self) -> None:
-        for value, saved in self._containers.values():
-            if _differ(value, saved):
-                value.clear()
-                value.update(saved) if isinstance(value, dict | set) else value.extend(saved)
+        refill(self._containers.values())
         for space, names in self._names:
             for name, value in list(vars(space).items()):
                 before = names.get(name, _MISSING)
                 if before is value or not (isinstance(before, Tensor) or isinstance(value, Tensor)):
                     continue
                 delattr(space, name) if before is _MISSING else setattr(space, name, before)
+
+
+def refill(containers: Iterable[tuple[Any, Any]]) -> None:
+    """Put what was in the containers back: pairs of each and of a copy from then."""
+    for value, saved in containers:
+        if _differ(value, saved):
+            value.clear()
+            value.update(saved) if isinstance(value, dict | set) else value.extend(saved)
 
 
 def _namespaces(module: nn.Module) -> Iterator[Any]:

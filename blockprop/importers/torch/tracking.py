@@ -110,10 +110,16 @@ def _tracked(value: Any, formula: Formula, tracker: "SizeTracker", depth: int = 
 
 
 class SizeTracker(TorchFunctionMode):
-    """While it is active, tensors give sizes that remember where they come from, and nodes note those they get."""
+    """While it is active, tensors give sizes that remember where they come from, and nodes note those they get.
 
-    def __init__(self) -> None:
+    exported: whether there will be a graph; without, only decisions and calls are noted
+    """
+
+    def __init__(self, exported: bool) -> None:
         super().__init__()
+        self.exported = exported
+        self.calls: list[Any] = []
+        """The functions that the module called, of those that give tensors."""
         self.plain: dict[int, Formula] = {}
         """Numbers that the module made plain, with int()."""
         self.decisions: list[Decision] = []
@@ -125,13 +131,17 @@ class SizeTracker(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        graph = _graph()
-        if graph is None:
+        graph = _graph() if self.exported else None
+        if graph is None and self.exported:
             return func(*args, **kwargs)
         if _is_size(func):
             return self._sizes(func, args, kwargs)
-        last = next(iter(reversed(graph.nodes)))
+        last: Any = next(iter(reversed(graph.nodes))) if graph is not None else None
         result = func(*args, **kwargs)
+        if isinstance(result, Tensor | tuple | list):
+            self.calls.append(func)
+        if last is None:
+            return result
         groups = [_Numbers.of(group) for group in _groups((*args, *kwargs.values()))]
         if self.plain or any(formula is not None for group in groups for formula in group.formulas):
             while last.next.op != "root":
@@ -140,7 +150,7 @@ class SizeTracker(TorchFunctionMode):
         return result
 
     def _sizes(self, func: Any, args: Any, kwargs: Any) -> Any:
-        sizes, name = func(*args, **kwargs), _name_of(args[0])
+        sizes, name = func(*args, **kwargs), _name_of(args[0]) if self.exported else ""
         if name is None:
             return sizes
         if isinstance(sizes, torch.Size):
@@ -234,9 +244,9 @@ def _place() -> str:
 
 
 @contextmanager
-def tracked(module: nn.Module) -> Iterator[SizeTracker]:
+def tracked(module: nn.Module, exported: bool = True) -> Iterator[SizeTracker]:
     """Inside, the module's sizes remember where they come from."""
-    tracker, forward = SizeTracker(), module.forward
+    tracker, forward = SizeTracker(exported), module.forward
 
     @functools.wraps(forward)
     def tracking(*args: Any, **keywords: Any) -> Any:

@@ -13,8 +13,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils import _pytree as pytree
 
 from blockprop.errors import SettingError, ShapeError, shape
-from blockprop.importers.torch.copying import emptied, independent, stores_of
-from blockprop.importers.torch.outside import StateOutside
+from blockprop.importers.torch.copying import emptied, independent, stores_of, without_numbers
+from blockprop.importers.torch.outside import CONTAINERS, StateOutside, refill
 
 
 def inputs_of(module: nn.Module, example: Tensor | Sequence[Tensor], keywords: Mapping[str, Tensor]) -> list[Tensor]:
@@ -42,10 +42,11 @@ class Twin:
         if training is None:
             _require_evaluation(module)
         self.title = type(module).__name__
-        self._parameters = list(module.parameters())
+        self._shared: dict[int, Tensor] = {id(parameter): parameter for parameter in module.parameters()}
+        self._copies: list[Tensor] | None = None
         self._outside, self._is_emptied = StateOutside(module), False
         try:
-            self._module = independent(module, self._parameters)
+            self._module = independent(module, self._shared)
         except Exception as error:
             raise SettingError(f"{self.title} cannot be copied ({error})") from error
         for part in self._module.modules():
@@ -55,19 +56,22 @@ class Twin:
             self._module.train(bool(training))
         self.hooks = _hooks_of(self._module)
         """Names of the parts that call hooks of the user's, or of a library's."""
-        self._trial: nn.Module | None = None
+        self._trials: dict[bool, nn.Module] = {}
+        """Copies to try, with numbers and without."""
 
     def parts(self) -> dict[str, nn.Module]:
         """The parts by name."""
         return dict(self._module.named_modules())
 
     @contextmanager
-    def fresh(self) -> Iterator[nn.Module]:
+    def fresh(self, numbers: bool = True) -> Iterator[nn.Module]:
         """A copy as the module was in the beginning, to run or export; it has the user's own parameters, not to be
         written to. What it leaves outside of itself is put back.
+
+        numbers: False for one whose tensors have sizes only
         """
         with self._outside.restored(self._is_emptied):
-            copied = independent(self._module, self._parameters)
+            copied = independent(self._module, self._shared) if numbers else without_numbers(self._module)
             for part in copied.modules():
                 _registering_plainly(part)
                 if isinstance(part, _BatchNorm) and part.momentum is None:
@@ -75,33 +79,34 @@ class Twin:
             yield copied
 
     @contextmanager
-    def tried(self) -> Iterator[nn.Module]:
-        """As `fresh`, for runs that nothing is kept of: the same copy again, if the last one has left it as it was."""
-        if self._trial is None:
-            with self.fresh() as module:
-                self._trial = module
-        module, before = self._trial, _marks(self._trial)
+    def tried(self, numbers: bool = True) -> Iterator[nn.Module]:
+        """As `fresh`, for runs that nothing is kept of: the same copy again, with what it has kept taken out."""
+        if numbers not in self._trials:
+            with self.fresh(numbers) as module:
+                self._trials[numbers] = module
+        module = self._trials[numbers]
+        kept = _containers_of(module)
         try:
             with self._outside.restored(self._is_emptied):
                 yield module
         finally:
-            if _marks(module) != before:
-                self._trial = None
+            refill(kept)
 
     def without_hooks(self) -> "Twin":
         """The same, but that no hooks are called."""
         other = copy.copy(self)
-        other._module, other.hooks = independent(self._module, self._parameters), []
+        other._module, other.hooks, other._trials = independent(self._module, self._shared), [], {}
         _drop_hooks(other._module)
         return other
 
     def emptied(self) -> "Twin | None":
         """The same with what it may keep from earlier calls taken out; None if it keeps nothing."""
+        if not stores_of(self._module) and not self._outside.holds_tensors:
+            return None
         other = copy.copy(self)
-        other._module, other._is_emptied = independent(self._module, self._parameters), True
-        stores = stores_of(other._module)
-        emptied(stores)
-        return other if stores or self._outside.holds_tensors else None
+        other._module, other._is_emptied, other._trials = independent(self._module, self._shared), True, {}
+        emptied(stores_of(other._module))
+        return other
 
     def outputs(self, inputs: Sequence[Tensor], names: Sequence[str]) -> list[Tensor]:
         """What the module gives, all tensors of it in order; ShapeError if it refuses the inputs, or gives none.
@@ -112,7 +117,7 @@ class Twin:
         copies = [x.clone() for x in inputs]
         try:
             with self._outside.restored(self._is_emptied):
-                module = independent(self._module)
+                module = independent(self._module, self._own())
                 result = module(*copies[:count], **dict(zip(names, copies[count:], strict=True)))
         except Exception as error:
             reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
@@ -122,6 +127,13 @@ class Twin:
         if not outputs:
             raise SettingError(f"{self.title} gives no tensor, but a {type(result).__name__}")
         return outputs
+
+    def _own(self) -> dict[int, Tensor]:
+        """Copies of the parameters by the ids of these, for runs that may write into them: new ones if one has."""
+        originals = self._shared.values()
+        if self._copies is None or not all(map(torch.equal, originals, self._copies)):
+            self._copies = [copy.deepcopy(parameter) for parameter in originals]
+        return dict(zip(self._shared, self._copies, strict=True))
 
 
 def settled(twin: Twin, inputs: Sequence[Tensor], names: Sequence[str]) -> tuple[Twin, list[Tensor], str]:
@@ -175,10 +187,11 @@ def count_as_momentum(part: _BatchNorm) -> float:
     return -1.0 - int(part.num_batches_tracked or 0)
 
 
-def _marks(module: nn.Module) -> list[Any]:
-    """What would be other numbers if the module kept something else than before."""
-    values = [value for part in module.modules() for value in vars(part).values()]
-    return [(id(value), len(value) if isinstance(value, dict | list | set) else 0) for value in values]
+def _containers_of(module: nn.Module) -> list[tuple[Any, Any]]:
+    """In what the module keeps something, each with a copy: the attributes of its parts, and containers in them."""
+    spaces: list[Any] = [vars(part) for part in module.modules()]
+    containers = [value for space in spaces for value in space.values() if type(value) in CONTAINERS]
+    return [(value, value.copy()) for value in (*spaces, *containers)]
 
 
 def _registering_plainly(part: nn.Module) -> None:
