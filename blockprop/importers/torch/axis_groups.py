@@ -9,6 +9,8 @@ from torch import Tensor
 
 PRIMES = (2, 3, 5, 7, 11, 13)
 """By how much the free axes are enlarged for a trial, the first by 2, the next by 3 …, so that each can be told."""
+LARGE = 128
+"""From this size on a smaller one is tried, not a larger one: computing with it takes longer than an export."""
 TrialSizes = tuple[tuple[int, ...], ...]
 """The shape of each input."""
 
@@ -51,8 +53,12 @@ class AxisGroup(NamedTuple):
         return [lambda size, factor: size * factor + 1, lambda size, factor: size * factor, lambda size, _: size // 2]
 
     def third_sizes(self, sizes: TrialSizes) -> Iterator[TrialSizes]:
-        """Three to try the network at: slightly larger ones, other multiples, half the size; two examples, or three."""
-        for change in (lambda size, i: size + 3 + 2 * i, lambda size, i: size * (2 + i % 2), lambda size, _: size // 2):
+        """Three to try the network at: odd ones, other multiples, half the size; two examples, or three."""
+        for change in (
+            lambda size, i: (size if size < LARGE else size // 2) + 3 + 2 * i,
+            lambda size, i: size * (2 + i % 2),
+            lambda size, _: size // 2,
+        ):
             changed = sizes
             for place in self.axes:
                 size = sizes[place.input][place.axis]
