@@ -3,11 +3,12 @@ they stand in, caches of functions, Python's and numpy's random numbers.
 """
 
 import functools
+import operator
 import random
 import sys
 import types
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -114,10 +115,11 @@ def _is_foreign(title: str | None) -> bool:
 
 
 def _differ(a: Any, b: Any) -> bool:
+    """Whether other things are in the container, or in another order: without a loop of Python's, as most never do."""
     if len(a) != len(b):
         return True
     if isinstance(a, set):
         return bool(a != b)
-    if isinstance(a, Mapping):
-        return any(key not in b or b[key] is not value for key, value in a.items())
-    return any(x is not y for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict) and any(map(operator.is_not, a.values(), b.values())):
+        return True
+    return any(map(operator.is_not, a, b))
