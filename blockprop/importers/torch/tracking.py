@@ -25,15 +25,16 @@ from blockprop.importers.torch.formulas import EXTREMES, Decision, Formula, Size
 FORMULAS, VALUE = "blockprop_formulas", "blockprop_value"
 """Keys of a node's meta: which of its arguments were computed from which sizes; the name that sizes of it refer to."""
 
-DEEPEST = 100
-"""Operators inside one another in a formula; a longer one is no formula any more, but a number."""
+LONGEST = 300
+"""Operators in a formula; a longer one is no formula any more, but a number. One that has a part twice counts it twice:
+sizes that are handed from layer to layer, and padded in each, would otherwise double with each."""
 
 
 class _Tracked:
     """What whole and other numbers with a formula have in common."""
 
     formula: Formula
-    depth: int
+    length: int
     tracker: "SizeTracker"
 
     def _plain(self) -> Any:
@@ -44,11 +45,11 @@ class _Tracked:
         if any(not isinstance(part, int | float) for part in plain):
             return NotImplemented
         value = function(*plain)
-        depth = 1 + max(part.depth for part in parts if isinstance(part, _Tracked))
-        if depth > DEEPEST:
+        length = _length(parts)
+        if length > LONGEST:
             return value
         formula = Worked(function, tuple(part.formula if isinstance(part, _Tracked) else part for part in parts))
-        return _tracked(value, formula, self.tracker, depth)
+        return _tracked(value, formula, self.tracker, length)
 
     def __int__(self) -> int:
         """Python makes a plain number of it; it is noted that it was one of these."""
@@ -64,6 +65,11 @@ class _Tracked:
 
     def __hash__(self) -> int:
         return hash(self._plain())
+
+
+def _length(parts: Sequence[Any]) -> int:
+    """The operators of a formula that is made of these."""
+    return 1 + sum(part.length for part in parts if isinstance(part, _Tracked))
 
 
 def _binary(function: Callable[..., Any], swapped: bool) -> Any:
@@ -103,9 +109,9 @@ TrackedFloat: Any = type(
 )
 
 
-def _tracked(value: Any, formula: Formula, tracker: "SizeTracker", depth: int = 0) -> Any:
+def _tracked(value: Any, formula: Formula, tracker: "SizeTracker", length: int = 0) -> Any:
     number = (TrackedFloat if isinstance(value, float) else TrackedInt)(value)
-    number.formula, number.depth, number.tracker = formula, depth, tracker
+    number.formula, number.length, number.tracker = formula, length, tracker
     return number
 
 
@@ -269,8 +275,9 @@ def _whole_numbers(tracker: SizeTracker) -> Iterator[None]:
         if not all(isinstance(value, int) for value in values):
             return plain[name](*values)
         parts = tuple(value.formula if isinstance(value, _Tracked) else value for value in values)
-        value = plain[name](*(int.__pos__(value) for value in values))
-        return _tracked(value, Worked(EXTREMES[name], parts), tracker)
+        number = plain[name](*(int.__pos__(value) for value in values))
+        length = _length(values)
+        return _tracked(number, Worked(EXTREMES[name], parts), tracker, length) if length <= LONGEST else number
 
     for name in plain:
         setattr(builtins, name, functools.partial(extreme, name))
