@@ -157,8 +157,9 @@ def pictures_for(network: Network, source: str, crop: str | None = None) -> dict
     """How pictures are read for a network that takes some: arguments of `read_data`."""
     shape = network.meta.get("shape") or []
     if len(shape) != 3 or shape[0] not in (1, 3):
-        return {"sight": sight_for(network, source, crop)}
-    return {"sight": sight_for(network, source, crop), "size": (shape[1], shape[2]), "channels": shape[0]}
+        return {"sight": sight_for(network, source, crop), "crop": crop}
+    how = {"size": (shape[1], shape[2]), "channels": shape[0], "crop": crop}
+    return {"sight": sight_for(network, source, crop), **how}
 
 
 def sight_for(network: Network, source: str, crop: str | None = None) -> Preprocessing | None:

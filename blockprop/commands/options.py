@@ -49,6 +49,16 @@ PreprocessingOption = Annotated[
         "mean, scale, channels, shorter_side, classes; or imagenet (as torchvision's networks), or caffe.",
     ),
 ]
+CropLearned = Annotated[
+    str | None,
+    typer.Option(
+        "--crop",
+        help="What a network learns from of each photograph: center: the middle, as much as goes into the size; "
+        "stretch: all of it, in that size; whole: all of it as it is, if all have one size. By default as the network "
+        "was made, or else the center.",
+        show_default=False,
+    ),
+]
 SavedNetwork = Annotated[
     str | None,
     typer.Argument(

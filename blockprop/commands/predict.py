@@ -152,7 +152,7 @@ def _predictions(source: str, network: Network, top: int, crop: str | None, note
     """One row for each example of a source; what was odd in it goes to the notes."""
     if is_image(Path(source)):
         return [_of_photo(source, network, top, crop)]
-    examples, _, told = examples_for(network, source, need_labels=False)
+    examples, _, told = examples_for(network, source, need_labels=False, crop=crop)
     notes += told
     names = [source]
     if examples.rows is not None:

@@ -12,6 +12,7 @@ from blockprop.commands.parsing import size_named
 from blockprop.commands.preprocessing import seeing
 from blockprop.commands.sources import name_of, same_source
 from blockprop.data.dataset import Data, Dataset
+from blockprop.data.image_folders import require_no_size
 from blockprop.data.reading import read_data
 from blockprop.engine.about import About
 from blockprop.engine.network import Network
@@ -29,13 +30,14 @@ ALL = "all"
 class StartingPoint:
     """A network to start from, as its text says; `saved` is None if it is to be made for the data.
 
-    pictures: how they are read, arguments of `read_data`.
+    pictures: how they are read, arguments of `read_data`.   crop: which part of photographs it learns from.
     """
 
     spec: str
     own_blocks: str | None
     saved: Network | None
     pictures: dict[str, Any]
+    crop: str | None = None
 
     @classmethod
     def of(
@@ -45,23 +47,26 @@ class StartingPoint:
         size: str | None,
         channels: int | None,
         preprocessing: str | None = None,
+        crop: str | None = None,
     ) -> "StartingPoint":
         """Read the network, if it is a file's or comes with the package, and see which pictures it takes."""
         wanted = size_named(size)
+        as_told = {"size": wanted, "channels": channels, "crop": crop}
         if not (is_saved_network(spec) or spec.lower().endswith(".onnx")):
             if preprocessing is not None:
                 raise SettingError(f"preprocessing= is for a network that has learned; {spec} is new")
-            return cls(spec, own_blocks, None, {"size": wanted, "channels": channels})
+            return cls(spec, own_blocks, None, as_told, crop)
         network = _read(spec, own_blocks, preprocessing)
         shape = network.meta.get("shape") or []
         if len(shape) != 3 or shape[0] not in (1, 3):
-            return cls(spec, own_blocks, network, {"size": wanted, "channels": channels})
-        sees = sight(network)
+            return cls(spec, own_blocks, network, as_told, crop)
+        sees = sight(network, crop)
         if channels not in (None, sees.count):
             raise SettingError(f"channels: {spec} takes pictures with {sees.count}; leave it out")
         if wanted not in (None, sees.height_width):
             sees = _in_other_size(sees, network, wanted)
-        return cls(spec, own_blocks, network, {"sight": sees})
+        seen = "whole" if sees.size is None else sees.crop
+        return cls(spec, own_blocks, network, {"sight": sees, "crop": crop}, seen)
 
     def held_out(self, data: str, fraction: float, seed: int) -> tuple[float, int]:
         """Which part of the data is kept back: if the network was trained on them, what it has not seen since then."""
@@ -100,15 +105,26 @@ class StartingPoint:
         """(the network for these data, the name of its last layer if that is new)."""
         if self.saved is None:
             blocks = blocks_in(self.own_blocks) if self.own_blocks else None
-            return build_network(self.spec, data.shape, data.output_count, seed, blocks), None
+            network = build_network(self.spec, data.shape, data.output_count, seed, blocks)
+            network.meta = self._told_of(network.meta)
+            return network, None
         network, layer = self.saved, None
         require_examples(network, data, data.name)
         if _says_other_things(network, data):
             layer = head_of(network).layer.name
             network = with_outputs(_for_examples(network, self.pictures.get("sight"), data), data.output_count)
         require_fit(network, self.spec, data.shape, data.output_count)
-        network.meta = About(spec=name_of(self.spec)) | _for_examples(network, self.pictures.get("sight"), data).meta
+        about = self._told_of(_for_examples(network, self.pictures.get("sight"), data).meta)
+        network.meta = About(spec=name_of(self.spec)) | about
         return network, layer
+
+    def _told_of(self, about: About) -> About:
+        """What a network says about itself, with the part of photographs that it learns from."""
+        if self.crop is not None:
+            about.pop("crop", None)
+        if self.crop not in (None, "center"):
+            about["crop"] = self.crop
+        return about
 
 
 def frozen_layer(network: Network, name: str | None) -> str | None:
@@ -116,6 +132,20 @@ def frozen_layer(network: Network, name: str | None) -> str | None:
     if name != ALL:
         return name
     return head_of(network).layer.inputs[0]
+
+
+def check_parts(parts: Data, test_fraction: float) -> None:
+    """DataError for data that nothing can be learned from, before any work is done."""
+    data = parts.train
+    if data.classes is not None and (data.y is None or len(data.y.unique()) < 2):
+        raise DataError(f"{data.name}: all examples are of one class, so there is nothing to learn")
+    for use, part in (("test", parts.test), ("validation", parts.validation)):
+        if part is not None and part.shape != data.shape:
+            raise DataError(
+                f"{data.name}: the training examples are {data.shape}, those of the {use} part {part.shape}"
+            )
+    if test_fraction > 0.9:
+        raise SettingError(f"--test-fraction {test_fraction} leaves hardly anything to train on")
 
 
 def in_order(data: Dataset, names: tuple[str, ...]) -> Dataset:
@@ -143,6 +173,8 @@ def _says_other_things(network: Network, data: Dataset) -> bool:
 
 def _in_other_size(sees: Preprocessing, network: Network, size: tuple[int, int] | None) -> Preprocessing:
     """The same part of a picture in another size."""
+    if sees.size is None:
+        require_no_size(size)
     old, new = sees.height_width or (1, 1), size or (1, 1)
     if not takes_any_size(network):
         raise SettingError(f"size: the network takes pictures of {old[1]} x {old[0]} pixels alone; leave it out")

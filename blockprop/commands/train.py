@@ -9,7 +9,7 @@ import typer
 from blockprop.commands.columns import column_facts, show_columns
 from blockprop.commands.console import explain, is_quiet, say, say_all, show, spoken, watched
 from blockprop.commands.epoch_log import logged
-from blockprop.commands.inputs import device_named
+from blockprop.commands.inputs import device_named, sight_for
 from blockprop.commands.losses import class_weights_named, loss_for, task_of, told
 from blockprop.commands.measuring import facts_of, measure_section, measured, show_measures, write_figure, write_report
 from blockprop.commands.optimizers import SCHEDULES, TORCH_OPTIMIZERS, optimizer_named, scheduler_named
@@ -17,6 +17,7 @@ from blockprop.commands.options import (
     BATCH_SIZE,
     RATE,
     Blocks,
+    CropLearned,
     Device,
     Json,
     LossName,
@@ -28,12 +29,13 @@ from blockprop.commands.options import (
 from blockprop.commands.rates import careful_rate, draw_rates, told_of
 from blockprop.commands.results import place
 from blockprop.commands.sources import held_out_of, name_of
-from blockprop.commands.starting import StartingPoint, frozen_layer
+from blockprop.commands.starting import StartingPoint, check_parts, frozen_layer
 from blockprop.commands.units import in_units, in_words, with_units, without_units
-from blockprop.data.dataset import Data, Dataset
+from blockprop.data.dataset import Dataset
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Loss
-from blockprop.errors import DataError, SettingError
+from blockprop.errors import SettingError
+from blockprop.pictures.framing import rule_in_words
 from blockprop.reports.sections import sections
 from blockprop.saving.files import require_writable
 from blockprop.saving.storage import save
@@ -115,6 +117,7 @@ def train(
         typer.Option(help="Bring all pictures to this size, such as 224 or 320x240 (width x height)."),
     ] = None,
     preprocessing: PreprocessingOption = None,
+    crop: CropLearned = None,
     channels: Annotated[int | None, typer.Option(help="Take all pictures as gray (1) or in color (3).")] = None,
     drop: Annotated[
         list[str] | None, typer.Option(rich_help_panel=TABLES, help="A column to leave out; once for each.")
@@ -152,7 +155,7 @@ def train(
         require_writable(path)
     if resume and not checkpoint_beside(out).exists():
         raise SettingError(f"there is no checkpoint {checkpoint_beside(out)} to go on from; leave out --resume")
-    start = StartingPoint.of(network, own_blocks, size, channels, preprocessing)
+    start = StartingPoint.of(network, own_blocks, size, channels, preprocessing, crop)
     wishes = {"drop": drop or (), "text": text or (), "number": number or (), "decimal": decimal, "header": header}
     share, split_seed = start.held_out(data, test_fraction, seed)
     parts = start.read(data, target, test_fraction=share, seed=split_seed, task=task_of(loss), warn=False, **wishes)
@@ -212,6 +215,7 @@ def train(
     done = _run(records, net, out, log, resume, as_json)
     quality = measured(net, parts.test, objective)
     result = _result(net, done, parts.test, objective, out, len(training)) | told_of(records, new_layer)
+    result |= {"seen": rule_in_words(seen)} if (seen := sight_for(net, data)) else {}
     result |= facts_of(quality, with_parts=as_json)
     if as_json:
         result |= {"columns": column_facts(parts.encoder)} if parts.encoder else {}
@@ -219,19 +223,6 @@ def train(
     if report is not None:
         result |= _report(report, net, done, parts.test, training, objective, result)
     show_measures(result, quality, as_json)
-
-
-def check_parts(parts: Data, test_fraction: float) -> None:
-    """DataError for data that nothing can be learned from, before any work is done."""
-    data = parts.train
-    if data.classes is not None and (data.y is None or len(data.y.unique()) < 2):
-        raise DataError(f"{data.name}: all examples are of one class, so there is nothing to learn")
-    if parts.test is not None and parts.test.shape != data.shape:
-        raise DataError(
-            f"{data.name}: the training examples are {data.shape}, those of the test part {parts.test.shape}"
-        )
-    if test_fraction > 0.9:
-        raise SettingError(f"--test-fraction {test_fraction} leaves hardly anything to train on")
 
 
 def _result(

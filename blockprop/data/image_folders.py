@@ -1,7 +1,7 @@
 """Data sets of pictures: a folder of folders, one for each class."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,27 +27,43 @@ class Reading:
     """How all pictures of a data set are read.
 
     sight: the part of each, and its size; None for that of the first.   channels: None to leave gray ones gray.
+    crop: how pictures are brought to the size of the first, "center" or "stretch".
     """
 
     sight: Preprocessing | None = None
     channels: int | None = None
+    crop: str = "center"
+
+    def sight_in(self, height: int, width: int) -> Preprocessing:
+        """The part of each, if the first has this size."""
+        return self.sight or Preprocessing((height, width), shorter_side=min(height, width), crop=self.crop)
 
 
-def reading_of(size: int | tuple[int, int] | None, channels: int | None, sight: Preprocessing | None) -> Reading:
-    """From what `read_data` is told. SettingError for a size that no picture has."""
+def reading_of(
+    size: int | tuple[int, int] | None, channels: int | None, crop: str | None, sight: Preprocessing | None
+) -> Reading:
+    """From what `read_data` is told. SettingError for a size that no picture has, and for one of whole pictures."""
     if sight is not None:
         return Reading(sight, sight.count)
+    if crop == "whole":
+        require_no_size(size)
+        return Reading(Preprocessing(), channels)
+    reading = Reading(None, channels, crop or "center")
     if size is None:
-        return Reading(None, channels)
+        return reading
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1 or height * width > MOST_PIXELS:
         raise SettingError(f"expected a size of at least 1 x 1 pixels, got {size}")
-    return Reading(centered(height, width), channels)
+    return replace(reading, sight=reading.sight_in(height, width))
 
 
-def centered(height: int, width: int) -> Preprocessing:
-    """As much of a picture as goes into a size."""
-    return Preprocessing((height, width), shorter_side=min(height, width))
+def require_no_size(size: int | tuple[int, int] | None) -> None:
+    """SettingError if whole pictures are to be brought to a size."""
+    if size is not None:
+        raise SettingError(
+            "crop='whole' leaves pictures their own proportions, which no size changes: leave size= out, or take "
+            "crop='center' or crop='stretch'"
+        )
 
 
 def read_image_folder(
@@ -66,7 +82,7 @@ def read_image_folder(
         return Data(train, notes=tuple(notes))
     train = _labeled(parts.train, reading, need_labels, classes, notes)
     count, height, width = train.shape
-    same = Reading(reading.sight or centered(height, width), count)
+    same = Reading(reading.sight_in(height, width), count)
     test, validation = (
         None if path is None else _labeled(path, same, need_labels, train.classes, notes)
         for path in (parts.test, parts.validation)
@@ -119,7 +135,7 @@ def _read_all(files: Sequence[Path], reading: Reading, folder: Path, notes: list
             f"{folder}: {len(files)} pictures of {first.shape[1]} x {first.shape[0]} need too much memory; "
             "pass a smaller size="
         )
-    sight = reading.sight or centered(*first.shape[:2])
+    sight = reading.sight_in(*first.shape[:2])
     pixels = np.empty((len(files), *first.shape), np.uint8)
     of_other_size, moving = 0, []
     for i, path in enumerate(files):
@@ -133,7 +149,7 @@ def _read_all(files: Sequence[Path], reading: Reading, folder: Path, notes: list
         height, width = first.shape[:2]
         notes.append(
             f"{folder}: pictures are brought to {width} x {height}, the size of the first; {of_other_size} of "
-            f"{len(files)} are scaled, and cut to their center"
+            f"{len(files)} are {'stretched' if sight.crop == 'stretch' else 'scaled, and cut to their center'}"
         )
     if moving:
         notes.append(f"{folder}: of several frames or pages the first is read: {some_of(moving, folder)}")
@@ -161,6 +177,6 @@ def _require_alike(picture: np.ndarray, path: Path, first: np.ndarray, first_pat
     if picture.shape != first.shape:
         sizes = " and ".join(f"{one.shape[1]} x {one.shape[0]}" for one in (picture, first))
         raise DataError(
-            f"{path} and {first_path} as a whole are {sizes}, and do not go into one batch; take their center, or "
-            "stretch them"
+            f"{path} and {first_path} as a whole are {sizes}, and do not go into one batch; take crop='center' or "
+            "crop='stretch'"
         )

@@ -22,6 +22,7 @@ from blockprop.data.tables.encoder import TableEncoder
 from blockprop.data.tables.examples import table_data
 from blockprop.data.tables.files import Table, read_table
 from blockprop.errors import BlockpropWarning, DataError, SettingError, suggestion
+from blockprop.pictures.framing import require_crop
 from blockprop.pictures.image_kinds import is_image
 from blockprop.pictures.preprocessing import Preprocessing
 
@@ -40,6 +41,7 @@ def read_data(
     seed: int = 0,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
+    crop: str | None = None,
     sight: Preprocessing | None = None,
     classes: Sequence[str] | None = None,
     task: str | None = None,
@@ -57,8 +59,10 @@ def read_data(
     target: a table's column to predict, by default the last. encoder: how to encode a table, if that is settled.
     need_labels: False to accept data without labels (for predicting).
     test_fraction, seed: how much to split off as a test part, if the source has none; 0 for nothing.
-    size, channels: what all pictures are brought to; by default the first one's.   sight: which part of a picture a
-        network sees, and how (`pictures.sight`), in place of both.
+    size, channels: what all pictures are brought to; by default the first one's.
+    crop: what is taken of each picture: "center", the default: as much of its middle as goes into the size; "stretch":
+        all of it, in that size; "whole": all of it as it is, if all have one size.
+    sight: which part of a picture a network sees, and how (`pictures.sight`), in place of these three.
     classes: the classes' names in order, if that is settled. task: "classify" or "regress" instead of deciding.
     drop, text, number: columns of a table to leave out, or to take for words or for numbers, instead of deciding.
     decimal: "point" or "comma", where a table does not show what "1,234" is. header: whether a table's first row holds
@@ -68,6 +72,7 @@ def read_data(
     """
     _check_settings(test_fraction, channels, task)
     path, name = Path(source), os.fspath(source)
+    _require_photographs(path, crop)
     tabular: dict[str, Any] = {
         "target": target,
         "encoder": encoder,
@@ -82,7 +87,7 @@ def read_data(
     elif path.suffix.lower() in TABLES and not path.is_dir():
         data = table_data(read_table(_checked(path), header=header, encoder=encoder), name, **tabular)
     else:
-        data = _arrays(path, need_labels, reading_of(size, channels, sight), classes, task)
+        data = _arrays(path, need_labels, reading_of(size, channels, crop, sight), classes, task)
         if data.test is None and test_fraction:
             train, test = data.train.split(test_fraction, seed)
             data = replace(data, train=train, test=test)
@@ -99,6 +104,8 @@ def _arrays(path: Path, need_labels: bool, reading: Reading, classes: Sequence[s
         data = _read_folder(path, need_labels, reading, classes)
     else:
         data = _read_file(_checked(path), need_labels, reading, classes, task)
+    if _holds_photographs(path):
+        return data  # which are read in their size
     return in_size(data, None if reading.sight is None else reading.sight.height_width, reading.channels)
 
 
@@ -109,6 +116,19 @@ def _check_settings(test_fraction: float, channels: int | None, task: str | None
         raise SettingError(f"expected 1 (gray) or 3 (RGB) channels, got {channels}")
     if task not in (None, "classify", "regress"):
         raise SettingError(f'expected the task "classify" or "regress", got {task!r}')
+
+
+def _require_photographs(path: Path, crop: str | None) -> None:
+    """SettingError for an unknown crop, and for one of what is no photograph, such as a table or arrays."""
+    require_crop(crop)
+    if crop is None or not (path.exists() or str(path) in NAMES):
+        return
+    if str(path) in NAMES or not _holds_photographs(path):
+        raise SettingError(f"{path}: crop={crop!r} is of photographs, and these are none; leave it out")
+
+
+def _holds_photographs(path: Path) -> bool:
+    return (path.is_dir() and find_idx(path, "train") is None) or is_image(path)
 
 
 def _checked(path: Path) -> Path:

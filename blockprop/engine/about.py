@@ -50,6 +50,8 @@ class About(TypedDict, total=False):
     """What its weights expect of a picture (`Preprocessing.to_dict`) that nothing does yet."""
     picture: dict[str, Any]
     """The same, when the blocks for it stand at the network's front: it takes pictures in 0…1."""
+    crop: str
+    """Which part of photographs it was trained on, if not their center: "whole" or "stretch", see `sight`."""
 
     data: str
     """The name of the data that it was trained on, without their place."""

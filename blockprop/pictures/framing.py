@@ -35,13 +35,17 @@ def sight(network: Network, crop: str | None = None, side: int | None = None) ->
 
     crop: "center": the photograph is scaled, and the middle of it cut out in the size that the network was made for,
         which is what published accuracies mean; "whole": all of it, if the network takes any size; "stretch": all of
-        it in that size, whatever its proportions. By default what its preprocessing says: the center, if nothing.
+        it in that size, whatever its proportions. By default what it was trained on, or else what its preprocessing
+        says: the center, if nothing.
     side: pixels of the shorter side of what it sees, if it takes any size.
     Raises SettingError for a network that takes no pictures, or no other size.
     """
-    if crop is not None and crop not in (*CROPS, WIDEST):
-        raise SettingError(f"there is no crop {crop!r}{suggestion(crop, CROPS)}")
+    if crop != WIDEST:
+        require_crop(crop)
     expected, any_size = _expected(network), takes_any_size(network)
+    if crop is None:
+        crop = _trained_on(network)
+        crop = None if crop == "whole" and not any_size else crop  # all of them had the one size that it takes
     if not any_size and (side is not None or crop == "whole"):
         height, width = expected.height_width or (0, 0)
         how = "side must be left out" if side is not None else "take crop='center' or crop='stretch'"
@@ -51,6 +55,12 @@ def sight(network: Network, crop: str | None = None, side: int | None = None) ->
     if side is not None:
         expected = _in_size(expected, side)
     return replace(expected, crop=crop) if crop in ("center", "stretch") else expected
+
+
+def require_crop(crop: str | None) -> None:
+    """SettingError for a crop that is none of CROPS."""
+    if crop is not None and crop not in CROPS:
+        raise SettingError(f"there is no crop {crop!r}{suggestion(crop, CROPS)}")
 
 
 def rule_in_words(settings: Preprocessing) -> str:
@@ -106,6 +116,14 @@ def takes_any_size(network: Network) -> bool:
     free = meta.get("free")
     resized = any(node.name == "picture.size" for node in network.nodes)
     return not resized and (free is None or {2, 3} <= set(free.get(network.inputs[0], ())))
+
+
+def _trained_on(network: Network) -> str | None:
+    """Which part of photographs it was trained on, if it says so. Raises FormatError if a file spoiled it."""
+    crop = network.meta.get("crop")
+    with naming(Path("the network's meta data, crop")):
+        require_crop(crop)
+    return crop
 
 
 def _expected(network: Network) -> Preprocessing:

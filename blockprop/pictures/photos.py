@@ -52,6 +52,7 @@ def with_preprocessing(
     nodes = [Node(node.name, node.block, _moved(node.inputs, first, source)) for node in network.nodes]
     meta = network.meta.copy()
     meta.pop("preprocessing", None)
+    meta.pop("crop", None)  # the preprocessing says it
     meta["picture"] = preprocessing.to_dict()
     if classes is not None:
         meta["classes"] = list(classes)

@@ -31,6 +31,7 @@ def identity_of(
         "freeze": settings.freeze,
         "tensors": {name: [str(tensor.dtype), *tensor.shape] for name, tensor in network.state.items()},
         "network": architecture(network),
+        "crop": network.meta.get("crop"),
         "frozen part": described(frozen),
         "trained parameters": list(trained),
         DATA[0]: described_data(data),

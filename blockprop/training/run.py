@@ -235,6 +235,9 @@ class TrainingRun(Resumable[Record]):
             return "the tensors in the file are those of another network"
         if place == "augment":
             return "the file's run changes its pictures in another way (augment)"
+        if place == "crop":
+            before, now = (crop or "center" for crop in (theirs, ours))
+            return f"the file's run learns from crop={before!r} of photographs, this one from crop={now!r}"
         if place in DATA and theirs and ours:
             return f"the {place} are not those of the file"
         if place == "schedule":

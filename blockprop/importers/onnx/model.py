@@ -35,7 +35,7 @@ from blockprop.saving.files import StrPath, parse, require_file, short
 LARGEST_FILE = 2**31
 """Bytes of a protobuf message."""
 OF_ENDS: dict[str, type] = {"classes": list, "picture": dict, "preprocessing": dict, "encoder": dict}
-OF_ENDS |= {"target": str, "data": str, "architecture": str}
+OF_ENDS |= {"target": str, "data": str, "architecture": str, "crop": str}
 """What `network.meta` says of inputs and outputs, which stay the same on the way through a file, and of which kind."""
 
 
