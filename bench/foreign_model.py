@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from foreign_zoo import FAMILIES, Example
+from foreign_example import Example
+from foreign_zoo import FAMILIES
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
