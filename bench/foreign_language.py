@@ -96,7 +96,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "xmod": {"default_language": "en_XX"}, "reformer": {"axial_pos_embds_dim": (16, 16), "axial_pos_shape": (8, 16)},
     "esm": {"vocab_size": 99, "pad_token_id": 0}, "mamba2": {"num_heads": 8, "head_dim": 8},
     "nemotron": {"num_key_value_heads": 2, "head_dim": 8},
-    "efficientnet": {"hidden_dim": 2560}, "detr": {"use_timm_backbone": False, "backbone": None}, "swin2sr": {"depths": [2, 2], "num_heads": [2, 2], "embed_dim": 16},
+    "efficientnet": {"hidden_dim": 2560}, "detr": {"use_timm_backbone": False, "backbone": None},
+    "swin2sr": {"depths": [2, 2], "num_heads": [2, 2], "embed_dim": 16},
 }  # fmt: skip
 """What else a configuration wants."""
 

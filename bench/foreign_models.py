@@ -14,6 +14,7 @@ puts the table of all of them into docs/benchmarks.md.
 
 import argparse
 import json
+import os
 import re
 import select
 import subprocess
@@ -29,7 +30,13 @@ from reporting import machine, table, write_section
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "build" / "foreign_models.jsonl"
 SECONDS = 100
-"""After so long a model counts as one that takes too long."""
+"""After so long, of the processor, a model counts as one that takes too long."""
+
+
+def processor_seconds(process: int) -> float:
+    """How long the processor has worked for it; the clock would count what else the machine does."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measured(family: str, names: list[str]) -> Iterator[dict[str, Any]]:
@@ -39,8 +46,11 @@ def measured(family: str, names: list[str]) -> Iterator[dict[str, Any]]:
         command = [sys.executable, "-W", "ignore", str(HERE / "foreign_model.py"), family, *remaining]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None
+            begun = 0.0
             while remaining:
-                if not select.select([process.stdout], [], [], SECONDS)[0]:
+                if not select.select([process.stdout], [], [], 2)[0]:
+                    if processor_seconds(process.pid) < begun + SECONDS:
+                        continue
                     process.kill()
                     yield {"family": family, "model": remaining.pop(0), "why": f"longer than {SECONDS} s"}
                     break
@@ -50,6 +60,7 @@ def measured(family: str, names: list[str]) -> Iterator[dict[str, Any]]:
                     break
                 if line.startswith('{"family"'):
                     remaining.pop(0)
+                    begun = processor_seconds(process.pid)
                     yield dict(json.loads(line))
             process.kill()
 

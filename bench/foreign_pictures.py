@@ -18,8 +18,10 @@ TIMM_INSTEAD = {
 }  # fmt: skip
 """Smaller ones whose names do not sound so."""
 TIMM_DEPTH = ("beit_base", "cait", "deepseek_vit", "eva02", "gemma4_vit", "naflexvit", "qwen3_vit", "samvit",
-              "convmixer", "tnt", "gmlp")  # fmt: skip
+              "convmixer", "tnt")  # fmt: skip
 """Those that are built with two layers."""
+TIMM_LARGE = ("inception", "nasnet", "pnasnet", "halonet", "sequencer")
+"""Those that take no small pictures."""
 
 
 def timm_names() -> list[str]:
@@ -41,7 +43,8 @@ def timm_model(name: str) -> Built:
 
     module = timm.create_model(name, pretrained=False, **({"depth": 2} if name.startswith(TIMM_DEPTH) else {}))
     channels, side, _ = module.default_cfg["input_size"]
-    return pictures(module, channels, min(side, 256))
+    fixed = module.default_cfg.get("fixed_input_size") or name.startswith(TIMM_LARGE)
+    return pictures(module, channels, min(side, 256 if fixed else 128))
 
 
 TORCHVISION = [

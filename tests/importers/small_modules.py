@@ -21,3 +21,9 @@ class Unsupported(nn.Module):
         x = torch.hypot(self.first(x), torch.ones(()))
         x = self.second(x).cumprod(2)
         return torch.hypot(x, x + 1)
+
+
+def asserted(x: Tensor, mask: Tensor) -> Tensor:
+    """Here and not in a test, whose assertions pytest writes anew."""
+    assert mask.sum(1).max().item() <= x.shape[1]
+    return x * 2

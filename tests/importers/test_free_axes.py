@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from blockprop.importers import from_torch
 from tests.importers.against_torch import assert_gradients_equal, assert_outputs_equal
+from tests.importers.small_modules import asserted
 
 
 class Function(nn.Module):
@@ -57,6 +58,24 @@ def interleaved(x: Tensor, _: Tensor) -> Tensor:
     return x[:, :1].repeat_interleave(x.shape[1], dim=1) * x
 
 
+def times_a_number(x: Tensor, _: Tensor) -> Tensor:
+    return x * x.sum().item()
+
+
+def first_rows(x: Tensor, _: Tensor) -> Tensor:
+    return x + torch.eye(x.shape[1], x.shape[2])
+
+
+def filled_with_size(x: Tensor, _: Tensor) -> Tensor:
+    return x / torch.full((x.shape[0],), x.shape[1])[:, None, None]
+
+
+def cut_at_the_end(x: Tensor, _: Tensor) -> Tensor:
+    n = x.shape[1]
+    padded = F.pad(x, (0, 0, 0, -n % 3))
+    return padded.view(x.shape[0], -1, 3, x.shape[2]).softmax(2).flatten(1, 2)[:, :n].contiguous()
+
+
 def windows(x: Tensor, _: Tensor) -> Tensor:
     return x.unfold(1, 3, 2).mean(-1)
 
@@ -80,6 +99,7 @@ def grid(x: Tensor, _: Tensor) -> Tensor:
 
 SEQUENCES = [
     padding_mask, last_token, packed, split_indices, written, repeated, interleaved, windows, causal, relative, grid,
+    asserted, times_a_number, first_rows, cut_at_the_end, filled_with_size,
 ]  # fmt: skip
 
 

@@ -102,8 +102,13 @@ def one_hot(call: Call, self: Value, num_classes: int = -1) -> Value:
     return call.add(blocks.Cast("int64"), call.add(blocks.OneHot(num_classes), self, part="float"))
 
 
-def filled(call: Call, shape: Sequence[AxisSize], value: float, dtype: torch.dtype | None) -> Value:
-    """A tensor with one number everywhere: a constant, or made anew where a size is free."""
+def filled(call: Call, shape: Sequence[AxisSize], value: Any, dtype: torch.dtype | None) -> Value:
+    """A tensor with one number everywhere: a constant, or made anew where a size is free or the number is computed."""
+    if isinstance(value, Known):
+        value = value.tensor.item()
+    if isinstance(value, Flow):
+        number = cast(call, value, dtype or value.dtype)
+        return call.add(blocks.Add(), filled(call, shape, 0, number.dtype), number)
     dtype = dtype or torch.get_default_dtype()
     if not any(isinstance(size, Symbol) for size in shape):
         return Known(torch.full(tuple(shape), value, dtype=dtype))  # type: ignore[arg-type]
@@ -128,8 +133,6 @@ def make(
 @aten("zeros_like", "ones_like", "full_like", "empty_like", "fill", "zero")
 def make_like(call: Call, self: Value, fill_value: Any = 0, value: Any = None, dtype: Any = None, **_: Any) -> Value:
     number = 1 if "ones" in call.operator else fill_value if value is None else value
-    if isinstance(number, Flow | Known):
-        number = call.constant(number).item()
     return filled(call, self.shape, number, dtype or self.dtype)
 
 
@@ -159,9 +162,23 @@ def random(call: Call, **_: Any) -> Value:
     raise UnsupportedError("random numbers have no block; import the model in evaluation mode")
 
 
-@aten("linspace", "eye")
-def table(call: Call, **_: Any) -> Value:
+@aten("eye")
+def eye(call: Call, n: Any, m: Any = None, dtype: Any = None, **_: Any) -> Value:
+    row = arange(call, n)
+    column = row if m is None or m == n else arange(call, m)
+    column = call.add(blocks.Unsqueeze((0,)), column, part="columns")
+    same = call.add(blocks.Compare("equal"), call.add(blocks.Unsqueeze((1,)), row, part="rows"), column, part="same")
+    return cast(call, same, dtype or torch.get_default_dtype())
+
+
+@aten("linspace")
+def linspace(call: Call, **_: Any) -> Value:
     raise UnsupportedError("its size is free")
+
+
+@aten("item")
+def item(call: Call, self: Value) -> Value:
+    return call.add(blocks.Detach(), self)
 
 
 @aten("sym_size", "size")

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from blockprop.errors import SettingError
 from blockprop.importers.torch.formulas import Decision, deciding, leaves_of, tipping
+from blockprop.importers.torch.naming import COMPARISONS, IGNORED, operator_name
 from blockprop.importers.torch.tracking import VALUE, SizeTracker, tracked
 from blockprop.importers.torch.twin import Twin
 
@@ -165,6 +166,7 @@ class Exporter:
                 positional = list(inspect.signature(module.forward).parameters)[: len(arguments)]
                 shapes = dict(zip([*positional, *self.names], axes, strict=True)) if self.names else tuple(axes)
             program = torch.export.export(module, arguments, keywords, dynamic_shapes=shapes, strict=False)
+        _without_checks(program.graph)
         if axes is None:
             self._trackers[tuple(sizes)] = tracker
         count = sum(isinstance(value, Tensor) for value in output_values(program))
@@ -218,6 +220,13 @@ def output_values(program: Program) -> list[Any]:
     (last,) = [node for node in program.graph.nodes if node.op == "output"]
     outputs = last.args[0][-len(program.graph_signature.user_outputs) :] if program.graph_signature.user_outputs else []
     return [node.meta.get("val") if hasattr(node, "meta") else node for node in outputs]
+
+
+def _without_checks(graph: fx.Graph) -> None:
+    """Take out what only checks something, and the comparisons of numbers in the data that are only checked."""
+    for node in reversed(graph.nodes):
+        if node.op == "call_function" and not node.users and operator_name(node) in (*IGNORED, *COMPARISONS, "item"):
+            graph.erase_node(node)
 
 
 def _is_free(size: Any) -> bool:

@@ -19,6 +19,7 @@ from blockprop.importers.torch.exporting import Exporter
 from blockprop.importers.torch.fixed_axes import FixedAxes
 from blockprop.importers.torch.free_axes import Exported, Freedom, export
 from blockprop.importers.torch.interpret import TorchInterpreter
+from blockprop.importers.torch.naming import reason_of
 from blockprop.importers.torch.other_mode import OtherMode, left_out, require_right
 from blockprop.importers.torch.twin import Twin, inputs_of, settled
 from blockprop.interop.modules import frozen
@@ -131,9 +132,8 @@ class _Importer:
         except BlockpropError:
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             raise SettingError(
-                f"{type(self.module).__name__}: torch.export cannot read it ({reason}){self._about_hooks()}; "
+                f"{type(self.module).__name__}: torch.export cannot read it ({reason_of(error)}){self._about_hooks()}; "
                 "control flow that depends on values has to be written with torch.where"
             ) from error
 

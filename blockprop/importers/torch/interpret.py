@@ -25,7 +25,7 @@ from blockprop.importers.symbols import Symbol, Unrounded, larger, smaller
 from blockprop.importers.torch.arguments import ARRANGING, accepted, bound, computed, has_complex, opaque_block
 from blockprop.importers.torch.decomposing import decomposed
 from blockprop.importers.torch.formulas import Formula, evaluated, leaves_of
-from blockprop.importers.torch.naming import IGNORED, Names, body_name, operator_name, place_of
+from blockprop.importers.torch.naming import COMPARISONS, IGNORED, Names, body_name, operator_name, place_of
 from blockprop.importers.torch.views import VIEWS, Cell, Memory, View, is_harmless, shares_memory
 
 _SYMBOLIC: dict[str, Callable[..., Any]] = {"sym_max": larger, "sym_min": smaller, "sym_float": lambda size: size}
@@ -119,14 +119,14 @@ class TorchInterpreter:
 
     def _python(self, node: fx.Node, target: Callable[..., Any], *given: Any) -> Any:
         """Arithmetic with sizes, and taking one of several outputs."""
-        symbols = [operand for operand in given if isinstance(operand, Symbol | Unrounded)]
-        if target.__name__ in ("ge", "le", "gt", "lt", "eq", "ne"):  # what torch.export only asserts
+        if (name := target.__name__) not in COMPARISONS:
+            symbolic = _SYMBOLIC if any(isinstance(operand, Symbol | Unrounded) for operand in given) else {}
+            with suppress(TypeError):
+                return symbolic.get(name, target)(*given)
+        elif not any(isinstance(operand, Flow | Known) for operand in given):  # of sizes: asserted by torch.export
             return target(*(operand.trials[0] if isinstance(operand, Symbol) else operand for operand in given))
-        try:
-            return _SYMBOLIC.get(target.__name__, target)(*given) if symbols else target(*given)
-        except TypeError:
-            self._note(node, target.__name__, "arithmetic of this kind with a free size")
-            return _MISSING
+        self._note(node, name, "arithmetic of this kind with a free size, or with numbers in the data")
+        return _MISSING
 
     def _region(self, node: fx.Node, target: Any, *given: Any) -> Any:
         """The operators under a `with torch.no_grad()`, or under autocast, of the module."""

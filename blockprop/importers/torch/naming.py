@@ -1,7 +1,9 @@
 """Names of nodes, and the source line of an operator, from what torch.export notes about it."""
 
 import re
+import traceback
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from torch import fx
@@ -10,6 +12,8 @@ IGNORED = {
     "_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range", "sym_constrain_range_for_size",
 }  # fmt: skip
 """Operators that only check something."""
+COMPARISONS = ("ge", "le", "gt", "lt", "eq", "ne")
+"""Python's, of sizes and numbers; in the graph torch's own for tensors have these names, too."""
 NAMELESS = {"sym_size", "getitem", "zeros", "contiguous", "detach", "alias", "clone", *IGNORED}
 """Operators that do not count when a module has one operator alone."""
 
@@ -73,6 +77,17 @@ def place_of(node: fx.Node) -> str:
             text = lines[i + 1].strip() if i + 1 < len(lines) else ""
             return f"{match[1]}:{match[2]} `{text}`"
     return ""
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, in a line, and the line of the module that it came from, the innermost outside of torch."""
+    words = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
+    return f"{words} at {frames[-1].filename}:{frames[-1].lineno} `{frames[-1].line}`" if frames else words
+
+
+def _is_ours(file: str) -> bool:
+    return "/torch/" in file or file.startswith((str(Path(__file__).parents[2]), "<"))
 
 
 def body_name(node: fx.Node) -> str:

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from blockprop.importers.torch.formulas import EXTREMES, Decision, Formula, SizeOf, Worked, as_it_is
+from blockprop.importers.torch.whole_cuts import called
 
 FORMULAS, VALUE = "blockprop_formulas", "blockprop_value"
 """Keys of a node's meta: which of its arguments were computed from which sizes; the name that sizes of it refer to."""
@@ -43,7 +44,7 @@ class _Tracked:
     def _worked(self, function: Callable[..., Any], *parts: Any) -> Any:
         plain = [part._plain() if isinstance(part, _Tracked) else part for part in parts]
         if any(not isinstance(part, int | float) for part in plain):
-            return NotImplemented
+            return function(*plain)  # torch's own symbols know plain numbers alone
         value = function(*plain)
         length = _length(parts)
         if length > LONGEST:
@@ -87,7 +88,7 @@ def _compared(function: Callable[..., Any]) -> Any:
     def compare(self: _Tracked, other: Any) -> Any:
         plain = other._plain() if isinstance(other, _Tracked) else other
         if not isinstance(plain, int | float):
-            return NotImplemented
+            return function(self._plain(), plain)
         parts = (self.formula, other.formula if isinstance(other, _Tracked) else other)
         return self.tracker.decide(function(self._plain(), plain), Worked(function, parts))
 
@@ -143,7 +144,7 @@ class SizeTracker(TorchFunctionMode):
         if _is_size(func):
             return self._sizes(func, args, kwargs)
         last: Any = next(iter(reversed(graph.nodes))) if graph is not None else None
-        result = func(*args, **kwargs)
+        result = called(func, args, kwargs, lambda number: isinstance(number, TrackedInt))
         if isinstance(result, Tensor | tuple | list):
             self.calls.append(func)
         if last is None:
