@@ -66,6 +66,18 @@ def first_rows(x: Tensor, _: Tensor) -> Tensor:
     return x + torch.eye(x.shape[1], x.shape[2])
 
 
+def written_apart(x: Tensor, _: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    y[..., 0::2], y[:, 1::2, 1::2] = x[..., :2].sin(), x[:, 1::2, :2]
+    return y * x
+
+
+def written_at_mask(x: Tensor, mask: Tensor) -> Tensor:
+    y = x.clone()
+    y[~mask] = x.mean((0, 1))
+    return y
+
+
 def filled_with_size(x: Tensor, _: Tensor) -> Tensor:
     return x / torch.full((x.shape[0],), x.shape[1])[:, None, None]
 
@@ -99,7 +111,7 @@ def grid(x: Tensor, _: Tensor) -> Tensor:
 
 SEQUENCES = [
     padding_mask, last_token, packed, split_indices, written, repeated, interleaved, windows, causal, relative, grid,
-    asserted, times_a_number, first_rows, cut_at_the_end, filled_with_size,
+    asserted, times_a_number, first_rows, cut_at_the_end, written_apart, written_at_mask, filled_with_size,
 ]  # fmt: skip
 
 

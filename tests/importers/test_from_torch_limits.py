@@ -138,6 +138,8 @@ def refused() -> Iterator[Any]:
     )
     number = Anything(lambda h, *_: h if h.sum().item() != 3 else -h).eval()
     yield "number inside", number, x, SettingError, "cannot read it .* at .*test_from_torch_limits.py:"
+    mapped = Anything(lambda h, *_: h * torch.vmap(lambda row: row > 3)(torch.arange(len(h)))[:, None]).eval()
+    yield "vmap", mapped, x, UnsupportedError, "torch.vmap adds an axis that cannot be followed"
     mask = Anything(lambda h, *_: h[h > 0]).eval()
     yield "mask", mask, x, BlockpropError, None
     yield "random", Anything(lambda h, *_: h + torch.randn_like(h)).eval(), x, UnsupportedError, "random"

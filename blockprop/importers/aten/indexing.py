@@ -92,15 +92,21 @@ def index_put(
         return _put(call, self, indices, values, accumulate)
     if len(indices) != 1 or indices[0] is None or accumulate:
         raise UnsupportedError("writing at places given by numbers and by a mask")
-    filled = number(values)
-    if filled is None:
+    filled, mask = number(values), indices[0]
+    if filled is None and not _each_the_same(values, mask, self):
         raise UnsupportedError("writing several values at the places of a mask")
-    mask: Value = indices[0]
     if filled == 0 and (y := rectified(call, mask, 0, self)) is not None:
         return y
     if mask.axes < self.axes:
         mask = call.add(blocks.Unsqueeze(tuple(range(mask.axes, self.axes))), mask, part="mask")
-    return call.add(blocks.Where(), mask, constant(filled, self), self)
+    written = constant(filled, self) if filled is not None else cast(_part(call, "cast"), values, self.dtype)
+    return call.add(blocks.Where(), mask, written, self)
+
+
+def _each_the_same(values: Value, mask: Value, x: Value) -> bool:
+    """Whether the values say nothing of which place of the mask they are for."""
+    inside = x.axes - mask.axes
+    return values.axes <= inside or (values.axes == inside + 1 and values.shape[0] == 1)
 
 
 def _put(call: Call, x: Value, indices: Sequence[Value | None], values: Value, accumulate: bool) -> Value:

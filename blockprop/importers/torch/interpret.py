@@ -25,7 +25,7 @@ from blockprop.importers.symbols import Symbol, Unrounded, larger, smaller
 from blockprop.importers.torch.arguments import ARRANGING, accepted, bound, computed, has_complex, opaque_block
 from blockprop.importers.torch.decomposing import decomposed
 from blockprop.importers.torch.formulas import Formula, evaluated, leaves_of
-from blockprop.importers.torch.naming import COMPARISONS, IGNORED, Names, body_name, operator_name, place_of
+from blockprop.importers.torch.naming import COMPARISONS, IGNORED, Names, body_name, operator_name, place_of, why_not
 from blockprop.importers.torch.views import VIEWS, Cell, Memory, View, is_harmless, shares_memory
 
 _SYMBOLIC: dict[str, Callable[..., Any]] = {"sym_max": larger, "sym_min": smaller, "sym_float": lambda size: size}
@@ -125,7 +125,7 @@ class TorchInterpreter:
                 return symbolic.get(name, target)(*given)
         elif not any(isinstance(operand, Flow | Known) for operand in given):  # of sizes: asserted by torch.export
             return target(*(operand.trials[0] if isinstance(operand, Symbol) else operand for operand in given))
-        self._note(node, name, "arithmetic of this kind with a free size, or with numbers in the data")
+        self._note(node, name, why_not(name))
         return _MISSING
 
     def _region(self, node: fx.Node, target: Any, *given: Any) -> Any:

@@ -10,6 +10,7 @@ from torch import fx
 
 IGNORED = {
     "_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range", "sym_constrain_range_for_size",
+    "lazy_load_decompositions", "_vmap_increment_nesting", "_vmap_decrement_nesting",
 }  # fmt: skip
 """Operators that only check something."""
 COMPARISONS = ("ge", "le", "gt", "lt", "eq", "ne")
@@ -50,6 +51,13 @@ def operator_name(node: fx.Node) -> str:
         return "getitem"
     target: Any = node.target
     return target._schema.name.split("::")[1] if hasattr(target, "_schema") else target.__name__
+
+
+def why_not(name: str) -> str:
+    """Why a function of Python's that the module calls cannot be imported."""
+    if name == "_add_batch_dim":
+        return "torch.vmap adds an axis that cannot be followed; write it out, as x[:, None] does"
+    return "arithmetic of this kind with a free size, or with numbers in the data"
 
 
 def stack_of(node: fx.Node) -> str:

@@ -5,14 +5,15 @@ written to, it puts its new value back into the base; read after the base has ch
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from torch import Tensor, fx
 
 from blockprop import blocks
-from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.arranging import permute, reshape_to
 from blockprop.importers.aten.joining import slice_of
+from blockprop.importers.aten.reducing import arange
 from blockprop.importers.calls import Call, axis_from_start
 from blockprop.importers.graph import Value
 from blockprop.importers.torch.naming import operator_name
@@ -93,7 +94,9 @@ def shares_memory(node: fx.Node, other: fx.Node) -> bool:
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    with suppress(NotImplementedError):  # torch.vmap's tensors have none
+        return tensor.untyped_storage()._cdata
+    return id(tensor)
 
 
 def is_harmless(name: str, written: fx.Node) -> bool:
@@ -105,16 +108,27 @@ def is_harmless(name: str, written: fx.Node) -> bool:
 
 
 def _into_slice(call: Call, base: Value, new: Value, given: Mapping[str, Any]) -> Value:
-    if given.get("step", 1) != 1:
-        raise UnsupportedError("writing into every n-th element")
     axis, start = axis_from_start(given.get("dim", 0), base.axes), given.get("start") or 0
     whole = base.shape[axis]
     if isinstance(start, int) and start < 0:
         start = whole + start
+    if (step := given.get("step", 1)) != 1:
+        return _into_every(call, base, new, axis, start, step)
     stop = start + new.shape[axis]
     before = [] if isinstance(start, int) and start == 0 else [slice_of(call, base, axis, 0, start, part="before")]
     after = [] if stop == whole else [slice_of(call, base, axis, stop, None, part="after")]
     return call.add(blocks.Concat(axis), *before, new, *after, part="written") if before or after else new
+
+
+def _into_every(call: Call, base: Value, new: Value, axis: int, start: Any, step: int) -> Value:
+    """Written at start, start + step, …: as many places as there are new values."""
+    order = [axis, *(other for other in range(base.axes) if other != axis)]
+    places = arange(call, start + step * new.shape[axis], start, step)
+    places = call.add(blocks.Unsqueeze((1,)), places, part="places")
+    rows = call.add(
+        blocks.ScatterND("none"), permute(call, base, order), places, permute(call, new, order), part="written"
+    )
+    return permute(call, rows, [order.index(other) for other in range(base.axes)])
 
 
 def _into_selected(call: Call, base: Value, new: Value, given: Mapping[str, Any]) -> Value:
