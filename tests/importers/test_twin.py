@@ -136,3 +136,30 @@ def test_it_may_be_called_under_any_mode_of_autograd(mode: Callable[[], Any]) ->
         network = from_torch(module, X.clone())
     assert not any(tensor.is_inference() or tensor.requires_grad for tensor in network.state.values())
     assert_gradients_equal(network, module, (X,), 1e-4)
+
+
+class Remade(nn.Module):
+    """Copied by making it anew: in training mode, whatever mode it is in; what torchvision's extracted features do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.factor = nn.BatchNorm2d(3), 2.0
+
+    def __deepcopy__(self, memo: Any) -> "Remade":
+        other = Remade()
+        other.load_state_dict(self.state_dict())
+        return other
+
+    def train(self, mode: bool = True) -> "Remade":
+        self.factor = 2.0 if mode else 3.0
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x) * self.factor
+
+
+@pytest.mark.parametrize("training", [None, False])
+def test_a_module_that_is_copied_by_making_it_anew_keeps_its_mode(training: bool | None) -> None:
+    module = Remade().eval()
+    network = from_torch(module, X, training=training)
+    torch.testing.assert_close(network(X[:1]), module(X[:1]))

@@ -75,6 +75,11 @@ def _copied(module: nn.Module, memo: dict[int, Any], mode: _Copying) -> nn.Modul
     for part in twin.modules():
         for name, value in list(vars(part).items()):
             vars(part)[name] = _redirected(value, memo)
+    modes = {name: part.training for name, part in module.named_modules()}
+    if twin.training != module.training:  # a module that makes its copy anew, as torch.fx does
+        twin.train(module.training)
+    for name, part in twin.named_modules():
+        part.training = modes.get(name, part.training)
     return twin
 
 
