@@ -163,3 +163,21 @@ def test_a_module_that_is_copied_by_making_it_anew_keeps_its_mode(training: bool
     module = Remade().eval()
     network = from_torch(module, X, training=training)
     torch.testing.assert_close(network(X[:1]), module(X[:1]))
+
+
+class Absent:
+    """What stands for a package that is not there: any question is an error; MONAI has such ones in its files."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ImportError(f"{name} of a package that is not installed")
+
+
+ABSENT = Absent()
+
+
+class BesideAbsent(nn.Linear):
+    """A module in a file that holds such a thing."""
+
+
+def test_what_stands_beside_a_module_in_its_file_is_not_asked() -> None:
+    assert from_torch(BesideAbsent(3, 2), torch.randn(4, 3)).meta["free"] == {"input": [0]}

@@ -141,18 +141,20 @@ class Exporter:
             return any(word in str(error) for word in ("meta", "device")) and self._runs_faked(sizes)
 
     def _runs_faked(self, sizes: Sequence[tuple[int, ...]]) -> bool:
-        from torch._subclasses.fake_tensor import FakeTensorMode  # late, because it takes a second
+        from torch._subclasses import fake_tensor  # late, because it takes a second
 
         examples = self._given(sizes)
         try:
             with (
                 self.twin.tried() as module,
-                FakeTensorMode(allow_non_fake_inputs=True) as mode,
+                fake_tensor.FakeTensorMode(allow_non_fake_inputs=True) as mode,
                 torch.no_grad(),
                 _undisturbed(),
             ):
                 arguments, keywords = self._parted([mode.from_tensor(x) for x in examples])
                 module(*arguments, **keywords)
+        except fake_tensor.DataDependentOutputException:  # it reads a number of the data: an export may know better
+            return True
         except Exception:
             return False
         return True

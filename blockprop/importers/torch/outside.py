@@ -36,7 +36,7 @@ class StateOutside:
         self._caches: dict[int, Any] = {}
         for space in spaces:
             for value in list(vars(space).values()):
-                self._note(getattr(value, "__func__", value), 0)
+                self._note(value.__func__ if isinstance(value, classmethod | staticmethod) else value, 0)
 
     @property
     def holds_tensors(self) -> bool:

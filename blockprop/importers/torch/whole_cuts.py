@@ -15,7 +15,7 @@ def called(
 
     is_size: whether a number was computed from sizes, and may be less than the whole elsewhere
     """
-    if func is Tensor.__getitem__ and (cuts := _cuts(*args, is_size)):
+    if func is Tensor.__getitem__ and (cuts := _cuts(args[0], args[1], is_size)):
         result = args[0]
         for axis, stop in cuts:
             result = torch.ops.aten.slice.Tensor(result, axis, 0, stop)
