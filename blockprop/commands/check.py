@@ -12,7 +12,16 @@ from blockprop.commands.console import WRONG_GRADIENT, say, show
 from blockprop.commands.described_blocks import block_named, inputs_named, no_block
 from blockprop.commands.inputs import load_network, network_and_examples
 from blockprop.commands.losses import loss_of
-from blockprop.commands.options import Blocks, Json, NetworkOption, PreprocessingOption, Seed, TargetOption, one_network
+from blockprop.commands.options import (
+    Blocks,
+    Json,
+    NetworkOption,
+    PreprocessingOption,
+    Seed,
+    SkipUnreadable,
+    TargetOption,
+    one_network,
+)
 from blockprop.commands.picture_options import TokensOption
 from blockprop.commands.tokens import one_batch_of_tokens
 from blockprop.data.dataset import Dataset
@@ -46,6 +55,7 @@ def check(
     named: NetworkOption = None,
     data: Annotated[str, typer.Option(help="Examples for a network.")] = "digits",
     target: TargetOption = None,
+    skip_unreadable: SkipUnreadable = False,
     preprocessing: PreprocessingOption = None,
     own_blocks: Blocks = None,
     shape: Annotated[
@@ -73,7 +83,7 @@ def check(
         net = load_network(network, own_blocks)
         report = _check_tokens(net, one_batch_of_tokens(tokens), every_element, seed, training, as_json)
     else:
-        net, some = network_and_examples(network, data, target, own_blocks, seed, preprocessing)
+        net, some = network_and_examples(network, data, target, own_blocks, seed, preprocessing, skip_unreadable)
         report = _check_network(net, some, examples, every_element, seed, training, as_json)
     if as_json:
         errors = {c.name: c.error for c in report.comparisons}

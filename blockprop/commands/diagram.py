@@ -16,6 +16,7 @@ from blockprop.commands.options import (
     NetworkOption,
     PreprocessingOption,
     Seed,
+    SkipUnreadable,
     TargetOption,
     one_network,
 )
@@ -44,6 +45,7 @@ def diagram(
     out: Annotated[Path, typer.Option("--out", "-o", help="The SVG file to write.")] = Path("diagram.svg"),
     data: Annotated[str | None, typer.Option(help="Show the mean size of values and gradients on these data.")] = None,
     target: TargetOption = None,
+    skip_unreadable: SkipUnreadable = False,
     preprocessing: PreprocessingOption = None,
     own_blocks: Blocks = None,
     shape: Annotated[str, typer.Option(help="One example's shape, for a new network without data.")] = "1,28,28",
@@ -59,7 +61,7 @@ def diagram(
     out = place(out)
     network = one_network(network, named) or "pictures"
     if data is not None:
-        net, examples = network_and_examples(network, data, target, own_blocks, seed, preprocessing)
+        net, examples = network_and_examples(network, data, target, own_blocks, seed, preprocessing, skip_unreadable)
         text = diagram_with_sizes(net, examples, loss_of(net, examples))
     else:
         new = not is_saved_network(network)

@@ -25,6 +25,7 @@ from blockprop.commands.options import (
     LossName,
     NetworkOption,
     PreprocessingOption,
+    SkipUnreadable,
     TargetOption,
     one_network,
 )
@@ -55,6 +56,7 @@ def evaluate(
     loss: LossName = None,
     preprocessing: PreprocessingOption = None,
     crop: Crop = None,
+    skip_unreadable: SkipUnreadable = False,
     report: Annotated[Path | None, typer.Option(help="A folder for a page about the result.")] = None,
     own_blocks: Blocks = None,
     device: Device = "cpu",
@@ -75,7 +77,7 @@ def evaluate(
     require_source(net, data)
     net = seeing(net, network, preprocessing, bool(photos_of(data)), as_json)
     seen = sight_for(net, data, crop)
-    examples, part, notes = examples_for(net, data, target=target, crop=crop)
+    examples, part, notes = examples_for(net, data, target=target, crop=crop, skip_unreadable=skip_unreadable)
     say_all(notes, as_json)
     objective = loss_of(net, examples) if loss is None else loss_for(examples, loss)
     result: dict[str, Any] = {"network": network, "data": examples.name, "examples": len(examples), "part": part}

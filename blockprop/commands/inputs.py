@@ -118,11 +118,17 @@ def is_network(argument: str) -> bool:
 
 
 def examples_for(
-    network: Network, source: str, *, target: str | None = None, need_labels: bool = True, crop: str | None = None
+    network: Network,
+    source: str,
+    *,
+    target: str | None = None,
+    need_labels: bool = True,
+    crop: str | None = None,
+    skip_unreadable: bool = False,
 ) -> tuple[Dataset, str, tuple[str, ...]]:
     """(data, which part, notes): in the shape and with the classes and columns that the network was trained with.
 
-    crop: of pictures, see `sight`.
+    crop: of pictures, see `sight`.   skip_unreadable: see `read_data`.
 
     The data's own test part; or, if the network was trained on these data, what was held out then; or all.
     Raises DataError for a table if the network does not say how its columns become numbers.
@@ -143,6 +149,7 @@ def examples_for(
         test_fraction=held_out["fraction"] if held_out else 0.0,
         seed=held_out["seed"] if held_out else 0,
         **pictures_for(network, source, crop),
+        skip_unreadable=skip_unreadable,
         classes=meta.get("classes") or None,
         task=task_of_network(network),
         warn=False,
@@ -174,16 +181,22 @@ def is_table(source: str) -> bool:
 
 
 def network_and_examples(
-    network: str, source: str, target: str | None, own_blocks: str | None, seed: int, preprocessing: str | None = None
+    network: str,
+    source: str,
+    target: str | None,
+    own_blocks: str | None,
+    seed: int,
+    preprocessing: str | None = None,
+    skip_unreadable: bool = False,
 ) -> tuple[Network, Dataset]:
     """A saved network with data as it was trained on them, or a new network for the data."""
     if is_saved_network(network):
         net = load_network(network, own_blocks)
         require_source(net, source)
         net = seeing(net, network, preprocessing, bool(photos_of(source)))
-        data, _, notes = examples_for(net, source, target=target)
+        data, _, notes = examples_for(net, source, target=target, skip_unreadable=skip_unreadable)
     else:
-        parts = read_data(source, target=target, seed=seed, warn=False)
+        parts = read_data(source, target=target, seed=seed, skip_unreadable=skip_unreadable, warn=False)
         data, notes = parts.train, parts.notes
         net = build_network(network, data.shape, data.output_count, seed)
     say_all(notes)

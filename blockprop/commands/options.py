@@ -59,6 +59,9 @@ CropLearned = Annotated[
         show_default=False,
     ),
 ]
+SkipUnreadable = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be read, and name them.")
+]
 SavedNetwork = Annotated[
     str | None,
     typer.Argument(

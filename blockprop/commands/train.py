@@ -23,6 +23,7 @@ from blockprop.commands.options import (
     LossName,
     PreprocessingOption,
     Seed,
+    SkipUnreadable,
     Source,
     TargetOption,
 )
@@ -118,6 +119,7 @@ def train(
     ] = None,
     preprocessing: PreprocessingOption = None,
     crop: CropLearned = None,
+    skip_unreadable: SkipUnreadable = False,
     channels: Annotated[int | None, typer.Option(help="Take all pictures as gray (1) or in color (3).")] = None,
     drop: Annotated[
         list[str] | None, typer.Option(rich_help_panel=TABLES, help="A column to leave out; once for each.")
@@ -157,6 +159,7 @@ def train(
         raise SettingError(f"there is no checkpoint {checkpoint_beside(out)} to go on from; leave out --resume")
     start = StartingPoint.of(network, own_blocks, size, channels, preprocessing, crop)
     wishes = {"drop": drop or (), "text": text or (), "number": number or (), "decimal": decimal, "header": header}
+    wishes |= {"skip_unreadable": skip_unreadable}
     share, split_seed = start.held_out(data, test_fraction, seed)
     parts = start.read(data, target, test_fraction=share, seed=split_seed, task=task_of(loss), warn=False, **wishes)
     say_all(parts.notes, as_json)

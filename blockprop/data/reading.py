@@ -5,7 +5,7 @@ read_data("mnist.npz")      read_data("folder/of/folders/of/pictures")      read
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ def read_data(
     number: Sequence[str] = (),
     decimal: str | None = None,
     header: bool | None = None,
+    skip_unreadable: bool = False,
     warn: bool = True,
 ) -> Data:
     """Read examples and labels from a file, a folder, or by name.
@@ -67,12 +68,14 @@ def read_data(
     drop, text, number: columns of a table to leave out, or to take for words or for numbers, instead of deciding.
     decimal: "point" or "comma", where a table does not show what "1,234" is. header: whether a table's first row holds
         the columns' names, instead of deciding.
+    skip_unreadable: whether pictures of a folder that cannot be read are left out, with a note, instead of an error.
     warn: whether to give a warning for each of the data's notes: what was guessed, left out or odd.
     Raises DataError naming the file and the row, SettingError for an argument outside its range.
     """
     _check_settings(test_fraction, channels, task)
     path, name = Path(source), os.fspath(source)
-    _require_photographs(path, crop)
+    require_crop(crop)
+    _require_photographs(path, {"crop": crop, "skip_unreadable": skip_unreadable or None})
     tabular: dict[str, Any] = {
         "target": target,
         "encoder": encoder,
@@ -87,7 +90,7 @@ def read_data(
     elif path.suffix.lower() in TABLES and not path.is_dir():
         data = table_data(read_table(_checked(path), header=header, encoder=encoder), name, **tabular)
     else:
-        data = _arrays(path, need_labels, reading_of(size, channels, crop, sight), classes, task)
+        data = _arrays(path, need_labels, reading_of(size, channels, crop, sight, skip_unreadable), classes, task)
         if data.test is None and test_fraction:
             train, test = data.train.split(test_fraction, seed)
             data = replace(data, train=train, test=test)
@@ -118,13 +121,13 @@ def _check_settings(test_fraction: float, channels: int | None, task: str | None
         raise SettingError(f'expected the task "classify" or "regress", got {task!r}')
 
 
-def _require_photographs(path: Path, crop: str | None) -> None:
-    """SettingError for an unknown crop, and for one of what is no photograph, such as a table or arrays."""
-    require_crop(crop)
-    if crop is None or not (path.exists() or str(path) in NAMES):
+def _require_photographs(path: Path, settings: Mapping[str, Any]) -> None:
+    """SettingError for a setting of photographs where there are none, but a table, say, or arrays."""
+    named = [f"{name}={value!r}" for name, value in settings.items() if value is not None]
+    if not named or not (path.exists() or str(path) in NAMES):
         return
     if str(path) in NAMES or not _holds_photographs(path):
-        raise SettingError(f"{path}: crop={crop!r} is of photographs, and these are none; leave it out")
+        raise SettingError(f"{path}: {named[0]} is of photographs, and these are none; leave it out")
 
 
 def _holds_photographs(path: Path) -> bool:
