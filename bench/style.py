@@ -207,10 +207,10 @@ By `bench/style.py`, with one thread, on {machine()}: `art/content_tubingen.jpg`
 numbers out of range, which the paper lacks. Beside it the paper (Gatys, Ecker and Bethge 2015)
 in plain torch: modules with ReLUs in place whose weights want no gradients, the same losses, autograd and
 `torch.optim.LBFGS` with its usual settings (rate 1, history 100, no line search, no tolerances). Ours has a history of
-40 and a first guess of the curvature that suits pictures, see `quasi_newton.py`.
+20 and a first guess of the curvature that suits pictures, see `quasi_newton.py`.
 
 One evaluation, the loss and its gradient (best of 5 rounds that take turns), and the peak memory of the tensors made in
-it. L-BFGS keeps 200 pictures more in torch, 80 in ours.
+it. L-BFGS keeps 200 pictures more in torch, 40 in ours, in half precision.
 
 {table(speed_heads, [outcome.speed for outcome in outcomes])}
 

@@ -1,6 +1,7 @@
 """How the commands talk: results on standard output, progress on standard error, errors in one sentence."""
 
 import json
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from blockprop.errors import BlockpropWarning
 from blockprop.training.run import Record
 
 progress_console = Console(stderr=True, highlight=False)
+LONG = 1.0
+"""Seconds after which a bar is worth while for what is over at once with few data."""
 OTHER_COLUMNS = 42
 """Characters of a bar, its count, speed and remaining time."""
 SHARES = ("accuracy", "majority_share", "balanced_accuracy", "precision", "recall", "confidence")
@@ -117,8 +120,11 @@ def watched(
 
 
 @contextmanager
-def counted(title: str, total: int, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """A progress bar for so many passes, and the function that moves it by one: told what is being worked on."""
+def counted(title: str, total: int, quiet: bool = False, after: float = 0.0) -> Iterator[Callable[[str], None]]:
+    """A progress bar for so many passes, and the function that moves it by one: told what is being worked on.
+
+    after: it is drawn once so many seconds are over.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=12),
@@ -126,9 +132,21 @@ def counted(title: str, total: int, quiet: bool = False) -> Iterator[Callable[[s
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[now]}", markup=False),
     )
-    with Progress(*columns, console=progress_console, disable=quiet or is_quiet()) as bar:
-        task = bar.add_task(title, total=total, now="")
-        yield lambda now: bar.update(task, advance=1, now=_cut(now, title))
+    bar = Progress(*columns, console=progress_console, disable=quiet or is_quiet())
+    task, began = bar.add_task(title, total=total, now=""), time.perf_counter()
+
+    def advance(now: str) -> None:
+        bar.update(task, advance=1, now=_cut(now, title))
+        if not bar.live.is_started and time.perf_counter() - began >= after:
+            bar.start()
+
+    try:
+        if not after:
+            bar.start()
+        yield advance
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 @contextmanager

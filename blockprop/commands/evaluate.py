@@ -38,7 +38,6 @@ from blockprop.errors import SettingError
 from blockprop.pictures.framing import rule_in_words
 from blockprop.reports.sections import sections
 from blockprop.saving.files import require_writable
-from blockprop.training.evaluation import evaluate as loss_on
 
 EPILOG = "Example:\n\nblockprop evaluate lenet.safetensors mnist.npz"
 
@@ -82,8 +81,7 @@ def evaluate(
     objective = loss_of(net, examples) if loss is None else loss_for(examples, loss)
     result: dict[str, Any] = {"network": network, "data": examples.name, "examples": len(examples), "part": part}
     result |= {"seen": rule_in_words(seen)} if seen else {}
-    result["loss"] = loss_on(net, examples, objective).value
-    quality = measured(net, examples, objective)
+    result["loss"], quality = measured(net, examples, objective, as_json)
     result |= facts_of(quality, with_parts=as_json) | ({"notes": notes} if as_json else {})
     if report is not None:
         result |= write_figure(report, net, examples, quality)

@@ -11,9 +11,10 @@ import typer
 from typer.models import OptionInfo
 
 from blockprop.commands.console import Loudness, set_loudness, set_options
-from blockprop.commands.naming import in_options
+from blockprop.commands.naming import in_options, with_each_by_itself
 from blockprop.commands.results import say_moved, set_forced, set_read
 from blockprop.commands.settings_file import read_into, say_overruled
+from blockprop.commands.unreadable import any_passed_over, forget
 from blockprop.errors import BlockpropError, SettingError
 
 GENERAL = "General"
@@ -104,12 +105,16 @@ def with_habits(function: Callable[..., None]) -> Callable[..., None]:
     def command(context: typer.Context, **words: Any) -> None:
         say_overruled(context)
         set_options(context.command.params)
+        forget()
         set_read(value for name, value in words.items() if name not in ("network", "named"))
         try:
             function(**{name: value for name, value in words.items() if name not in COMMON})
             say_moved()
+            if any_passed_over():
+                raise typer.Exit(1)
         except BlockpropError as error:
-            error.args = (in_options(str(error), context.command.params), *error.args[1:])
+            sentence = in_options(str(error), context.command.params)
+            error.args = (with_each_by_itself(sentence, context.command.params, words), *error.args[1:])
             raise
 
     shown = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]

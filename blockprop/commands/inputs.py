@@ -97,15 +97,18 @@ def network_for_photos(pictures: Sequence[str] = ()) -> str:
     """That of the environment, or which of the package's looks at these: "digits" if all are small and gray."""
     if os.environ.get(VARIABLE):
         return os.environ[VARIABLE]
-    return "digits" if pictures and all(map(_is_small_and_gray, pictures)) else "pictures"
+    answers = (answer for answer in map(_is_small_and_gray, pictures) if answer is not None)
+    return "digits" if next(answers, False) and all(answers) else "pictures"
 
 
-def _is_small_and_gray(path: str) -> bool:
+def _is_small_and_gray(path: str) -> bool | None:
+    """None for what cannot be read, which does not decide for the others."""
     try:
         with Image.open(path, formats=RECOGNIZED) as image:
+            image.load()
             return image.mode in ("1", "L", "LA", "I;16") and max(image.size) <= DIGIT
-    except OSError:
-        return False
+    except Exception:  # a damaged picture can fail in many ways
+        return None
 
 
 def is_network(argument: str) -> bool:

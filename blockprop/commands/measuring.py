@@ -4,22 +4,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from blockprop.commands.console import readable, say, show, show_table
+from blockprop.commands.console import LONG, counted, readable, say, show, show_table
 from blockprop.data.dataset import Dataset
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.reports.page import Section, page
 from blockprop.reports.sections import predicted_figure
 from blockprop.saving.files import write_file
+from blockprop.training.evaluation import BATCH, evaluate
 from blockprop.training.measures import Measures, measures
 
 FIGURE = "predicted_against_true.svg"
 """Beside a report's page, for numbers."""
 
 
-def measured(network: Network, data: Dataset | None, objective: Objective) -> Measures:
-    """How good a network is on data; nothing without any."""
-    return Measures() if data is None else measures(network, data, objective)
+def measured(
+    network: Network, data: Dataset | None, objective: Objective, quiet: bool = False
+) -> tuple[float | None, Measures]:
+    """(the objective's value, how good a network is on data); nothing without any. A bar shows how far that is."""
+    if data is None:
+        return None, Measures()
+    batches = -(-len(data) // BATCH)
+    with counted("Testing", 2 * batches, quiet, after=LONG) as advance:
+        value = evaluate(network, data, objective, progress=lambda: advance("")).value
+        return value, measures(network, data, objective, progress=lambda: advance(""))
 
 
 def facts_of(found: Measures, with_parts: bool = False) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from blockprop.commands.console import say_all
 from blockprop.commands.results import place
+from blockprop.commands.unreadable import readable
 from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, DataError, SettingError
 from blockprop.pictures.colors import luminance
@@ -33,7 +34,7 @@ SEEN_BEFORE: Mapping[str, Any] = {"crop": WIDEST}
 def photographs(paths: Sequence[str], quiet: bool = False) -> list[str]:
     """The photographs that are named, those of a folder one by one; what is left out of a folder is said.
 
-    Raises DataError for a folder without pictures.
+    So are those that cannot be read, see unreadable.py. Raises DataError for a folder without pictures.
     """
     photos: list[str] = []
     for path in paths:
@@ -44,7 +45,7 @@ def photographs(paths: Sequence[str], quiet: bool = False) -> list[str]:
         if not pictures:
             raise DataError(f"{path}: there are no pictures in this folder")
         say_all(left_out(others, Path(path)), quiet)
-        photos += map(str, pictures)
+        photos += readable(pictures, path)
     return photos
 
 

@@ -38,7 +38,8 @@ TokensOption = Annotated[
     ),
 ]
 LOOKED_AT = (
-    "What is looked at: a class by name or number; top, top3: the likeliest; a node; node:channel; node:channel,y,x"
+    "What is looked at: a class by name or number; top, top3: the likeliest; a node; node:channel; node:channel,y,x; "
+    "3: is the node called 3"
 )
 LookedAt = Annotated[str, typer.Option("--target", "-t", help=f"{LOOKED_AT}.")]
 LookedAtEach = Annotated[

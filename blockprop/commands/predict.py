@@ -10,7 +10,7 @@ import typer
 from torch import Tensor
 
 from blockprop.blocks import Softmax
-from blockprop.commands.console import say, say_all, show, show_table
+from blockprop.commands.console import LONG, counted, say, say_all, show, show_table
 from blockprop.commands.inputs import (
     examples_for,
     is_network,
@@ -25,14 +25,16 @@ from blockprop.commands.picture_options import Crop, TokensOption
 from blockprop.commands.preprocessing import seeing
 from blockprop.commands.results import place
 from blockprop.commands.tokens import outputs_for_tokens
+from blockprop.commands.unreadable import passed_over, require_some
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
-from blockprop.errors import NotFiniteError, SettingError, shape, suggestion
+from blockprop.errors import DataError, NotFiniteError, SettingError, shape, suggestion
 from blockprop.pictures.framing import in_words, sight
 from blockprop.pictures.image_files import read_image
 from blockprop.pictures.image_kinds import files_in, is_image, left_out
 from blockprop.pictures.photos import read_photo
 from blockprop.saving.files import require_writable, write_file
+from blockprop.training.evaluation import BATCH
 from blockprop.training.evaluation import predict as outputs_for
 from blockprop.visualize.objectives.scores import gives_classes, softmax_at
 
@@ -87,7 +89,9 @@ def predict(
     if tokens is not None and (data or network is None):
         raise SettingError("--tokens takes the place of data, and needs a network that takes tokens")
     notes: list[str] = []
-    sources = [file for path in data for file in _files(path, notes)]
+    given = {path: _files(path, notes) for path in data}
+    sources = [file for path in data for file in given[path]]
+    in_folders = {file for path, files in given.items() for file in files if file != path}
     photos = [source for source in sources if is_image(Path(source))]
     if network is None:
         network = network_for_photos(photos) if photos else network_for_data(sources[0])
@@ -101,10 +105,19 @@ def predict(
         require_writable(out)
     count = top or (5 if net.meta.get("picture") else 3)
     rows = []
-    for source in sources:
-        told: list[str] = []
-        rows += _predictions(source, net, count, crop, told)
-        notes += [note if source in note or len(sources) == 1 else f"{source}: {note}" for note in told]
+    with counted("Looking", len(sources), as_json or len(sources) == 1, after=LONG) as advance:
+        for source in sources:
+            told: list[str] = []
+            try:
+                rows += _predictions(source, net, count, crop, told, as_json or len(sources) > 1)
+            except DataError as error:
+                if source not in in_folders:
+                    raise
+                passed_over(source, error)
+                notes.append(str(error)) if as_json else None
+            advance(Path(source).name)
+            notes += [note if source in note or len(sources) == 1 else f"{source}: {note}" for note in told]
+    require_some(", ".join(data), len(sources), len(rows))
     if tokens is not None:
         outputs = outputs_for_tokens(net, tokens, notes)
         rows = [_prediction(name, numbers, net, count) for name, numbers in outputs.items()]
@@ -148,7 +161,9 @@ def _files(given: str, notes: list[str]) -> list[str]:
     return [str(file) for file in pictures] or [given]
 
 
-def _predictions(source: str, network: Network, top: int, crop: str | None, notes: list[str]) -> list[dict[str, Any]]:
+def _predictions(
+    source: str, network: Network, top: int, crop: str | None, notes: list[str], quiet: bool
+) -> list[dict[str, Any]]:
     """One row for each example of a source; what was odd in it goes to the notes."""
     if is_image(Path(source)):
         return [_of_photo(source, network, top, crop)]
@@ -159,7 +174,8 @@ def _predictions(source: str, network: Network, top: int, crop: str | None, note
         names = [f"{source}:{row}" for row in examples.rows.tolist()]
     elif len(examples) > 1:
         names = [f"{source}:{i + 1}" for i in range(len(examples))]
-    outputs = outputs_for(network, examples.x)
+    with counted("Predicting", -(-len(examples) // BATCH), quiet, after=LONG) as advance:
+        outputs = outputs_for(network, examples.x, progress=lambda: advance(""))
     return [_prediction(name, output, network, top) for name, output in zip(names, outputs, strict=True)]
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import torch
 import typer
@@ -39,11 +39,14 @@ from blockprop.engine.network import Network
 from blockprop.errors import FormatError, SettingError
 from blockprop.pictures.sheets import sheet
 from blockprop.saving.checkpoints import read_checkpoint, write_checkpoint
+from blockprop.saving.files import short
+from blockprop.saving.resumable import differences
 from blockprop.visualize.ascent import Ascent
 from blockprop.visualize.maximize import STEPS, maximize, picture_size
 from blockprop.visualize.objectives.each import each
-from blockprop.visualize.objectives.scores import score, titles
+from blockprop.visualize.objectives.scores import Target, score, titles
 
+Name = TypeVar("Name")
 SMALLEST_CELL = 128
 """Pixels of a small picture on sheets that were made before."""
 
@@ -128,7 +131,7 @@ class SheetSettings(PictureSettings):
         made.stopped = stopped
         return made
 
-    def _run(self, network: Network, targets: Sequence[str], state: Path | None, resume: bool) -> Ascent:
+    def _run(self, network: Network, targets: Sequence[Target], state: Path | None, resume: bool) -> Ascent:
         """The ascent of one batch."""
         return maximize(
             network,
@@ -150,7 +153,7 @@ class SheetSettings(PictureSettings):
 
 def _laid_out(
     network: Network,
-    names: Sequence[str],
+    names: Sequence[Target],
     pictures: Sequence[Tensor],
     columns: int | None,
     side: int,
@@ -163,7 +166,9 @@ def _laid_out(
         for picture, title, share in zip(pictures, called, shares, strict=True)
     ]
     keys = ("target", "title", "probability")
-    facts = {"pictures": [dict(zip(keys, row, strict=True)) for row in zip(names, called, shares, strict=True)]}
+    facts = {
+        "pictures": [dict(zip(keys, row, strict=True)) for row in zip(map(str, names), called, shares, strict=True)]
+    }
     rows = [["target", "probability"], *([title, percent(share)] for title, share in zip(called, shares, strict=True))]
     return Made(sheet(tiles, columns, side=side), facts, rows if any(shares) else ())
 
@@ -179,31 +184,38 @@ def _restored(around: Surroundings) -> list[Tensor]:
     if not around.resume or around.state is None or not around.state.exists():
         return []
     document = read_checkpoint(around.state)
-    if document.get("how") != _identity(around):
-        raise FormatError(f"{around.state}: cannot resume, it is of a sheet with other settings or another network")
+    theirs, ours = document.get("how"), _identity(around)
+    for name, before, now in differences("sheet", theirs, ours):
+        where = name.removesuffix(" of the sheet").removesuffix(" of the arguments")
+        raise FormatError(
+            f"{around.state}: cannot resume, the {where} in the file is {short(before)}, here it is {short(now)}"
+        )
     say(f"{len(document['pictures'])} pictures were finished", around.quiet)
     return list(document["pictures"])
 
 
-def expanded(network: Network, targets: Sequence[str], most: int, output: str | None = None) -> list[str]:
+def expanded(network: Network, targets: Sequence[str], most: int, output: str | None = None) -> list[str | int]:
     """The targets one by one: "layers", "classes", and ranges such as 0-9 and fire5:0-15 stand for several.
+
+    Numbers are those of classes.
 
     Raises SettingError and GraphError for unknown ones, before any work is done.
     """
-    names: list[str] = []
+    names: list[str | int] = []
     for text in targets:
         if text == "layers":
-            names += _spread(layers(network), most)
+            names += _spread([f"{name}:" if name.isdecimal() else name for name in layers(network)], most)
         elif text == "classes":
             count = len(network.meta.get("classes") or ())
             if not count:
                 raise SettingError("the network has no names of classes; give their numbers, such as 0-9")
-            names += _spread([str(number) for number in range(count)], most)
+            names += _spread(range(count), most)
         elif span := re.fullmatch(r"(.*:)?(\d+)-(\d+)", text):
             first, last = int(span[2]), int(span[3])
             if last < first:
                 raise SettingError(f"{text!r}: expected the smaller number first")
-            names += [f"{span[1] or ''}{number}" for number in range(first, last + 1)]
+            numbers = range(first, last + 1)
+            names += [f"{span[1]}{number}" for number in numbers] if span[1] else numbers
         else:
             names.append(text)
     names = list(dict.fromkeys(names))
@@ -211,7 +223,7 @@ def expanded(network: Network, targets: Sequence[str], most: int, output: str | 
     return names
 
 
-def _try_out(network: Network, names: Sequence[str], output: str | None) -> None:
+def _try_out(network: Network, names: Sequence[Target], output: str | None) -> None:
     """Look at every target once, in a black picture."""
     objectives = [score(network, name, output) for name in names]
     nodes = dict.fromkeys(node for objective in objectives for node in objective.nodes)
@@ -225,7 +237,7 @@ def _black(network: Network) -> Tensor:
     return fitting(torch.zeros(1, channels, *picture_size(network)), network)
 
 
-def _spread(names: Sequence[str], most: int) -> list[str]:
+def _spread(names: Sequence[Name], most: int) -> list[Name]:
     """At most so many of them, at equal distances."""
     count = min(most, len(names))
     return [names[i * len(names) // count] for i in range(count)]

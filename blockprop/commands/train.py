@@ -42,7 +42,6 @@ from blockprop.saving.files import require_writable
 from blockprop.saving.storage import save
 from blockprop.training.augmentation import augmentations
 from blockprop.training.batches import batch_sizes
-from blockprop.training.evaluation import evaluate
 from blockprop.training.fit import fit
 from blockprop.training.run import Record
 
@@ -166,7 +165,7 @@ def train(
     check_parts(parts, test_fraction)
     training, validation = parts.train, parts.validation
     if validation is None and validation_fraction:
-        training, validation = parts.train.split(validation_fraction, seed)
+        training, validation = parts.train.split(validation_fraction, seed, "validation_fraction")
     begun, new_layer = start.network_for(training, seed)
     learned = start.saved is not None and new_layer is None
     net, units = without_units(begun.to(device_named(device)), training, loss, learned)
@@ -216,9 +215,11 @@ def train(
         show_columns(parts.encoder)
         print()
     done = _run(records, net, out, log, resume, as_json)
-    quality = measured(net, parts.test, objective)
-    result = _result(net, done, parts.test, objective, out, len(training)) | told_of(records, new_layer)
+    test_loss, quality = measured(net, parts.test, objective, as_json)
+    result = _result(done, out, len(training)) | told_of(records, new_layer)
     result |= {"seen": rule_in_words(seen)} if (seen := sight_for(net, data)) else {}
+    if parts.test is not None:
+        result |= {"test_examples": len(parts.test), "test_loss": test_loss}
     result |= facts_of(quality, with_parts=as_json)
     if as_json:
         result |= {"columns": column_facts(parts.encoder)} if parts.encoder else {}
@@ -228,10 +229,8 @@ def train(
     show_measures(result, quality, as_json)
 
 
-def _result(
-    net: Network, done: list[Record], test: Dataset | None, objective: Loss, out: Path, count: int
-) -> dict[str, Any]:
-    """What the command prints: sizes, time, the loss of the last epoch, and how good it is on the test part."""
+def _result(done: list[Record], out: Path, count: int) -> dict[str, Any]:
+    """What the command prints of the training: files, sizes, time, and the loss of the last epoch."""
     result: dict[str, Any] = {
         "network": str(out),
         "checkpoint": str(checkpoint_beside(out)),
@@ -240,9 +239,6 @@ def _result(
     if done:
         result |= {"steps": done[-1].step, "seconds": done[-1].seconds}
         result["training_loss_last_epoch"] = done[-1].training_value
-    if test is not None:
-        evaluation = evaluate(net, test, objective)
-        result |= {"test_examples": len(test), "test_loss": evaluation.value}
     return result
 
 
@@ -270,7 +266,7 @@ def _report(
 ) -> dict[str, Any]:
     """Write a page about the result, and what belongs beside it; return their paths."""
     shown, seen = test or training, test is None
-    quality = measured(net, shown, objective)
+    _, quality = measured(net, shown, objective, quiet=True)
     of_quality = measure_section(quality, len(shown), seen)
     told_of_it = sections(net, done, shown, objective, seen=seen, quality=of_quality)
     written = write_figure(folder, net, shown, quality)

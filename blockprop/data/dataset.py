@@ -73,12 +73,15 @@ class Dataset:
             raise DataError(f"{self.name} has no labels, so it does not say how many outputs a network needs")
         return 1 if self.y.dim() == 1 else self.y.shape[1]
 
-    def split(self, fraction: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
+    def split(self, fraction: float, seed: int = 0, setting: str = "") -> tuple["Dataset", "Dataset"]:
         """Two parts, the second with about `fraction` (0…1) of each class; the same for the same seed.
 
+        setting: the argument that the fraction comes from, which errors name, and which may be 0.
         Raises SettingError for a fraction outside 0…1, DataError if a part would be empty.
         """
-        rest, part = split_rows(len(self), self.y if self.classes is not None else None, fraction, seed, self.name)
+        rest, part = split_rows(
+            len(self), self.y if self.classes is not None else None, fraction, seed, self.name, setting
+        )
         return self[rest], self[part]
 
     def __repr__(self) -> str:
@@ -109,10 +112,16 @@ class Data:
         return iter((self.train, self.test))
 
 
-def split_rows(n: int, labels: Tensor | None, fraction: float, seed: int, name: str) -> tuple[Tensor, Tensor]:
-    """Row numbers of two parts in ascending order, the second with round(n · fraction) rows, stratified by label."""
+def split_rows(
+    n: int, labels: Tensor | None, fraction: float, seed: int, name: str, setting: str = ""
+) -> tuple[Tensor, Tensor]:
+    """Row numbers of two parts in ascending order, the second with round(n · fraction) rows, stratified by label.
+
+    setting: see `Dataset.split`.
+    """
     if not 0 < fraction < 1:
-        raise SettingError(f"expected a fraction between 0 and 1 to split off, got {fraction}")
+        came = f"{setting}={fraction}" if setting else str(fraction)
+        raise SettingError(f"expected a fraction between 0 and 1 to split off, got {came}")
     generator = torch.Generator().manual_seed(seed)
     groups = [torch.arange(n)] if labels is None else [(labels == c).nonzero()[:, 0] for c in labels.unique()]
     chosen = []
@@ -123,7 +132,7 @@ def split_rows(n: int, labels: Tensor | None, fraction: float, seed: int, name: 
     if part.all() or not part.any():
         keeps = f", as each of the {len(groups)} classes keeps one" if len(groups) > 1 and round(n * fraction) else ""
         few = f"{name}: {n} examples are too few to split off {fraction:g} of them{keeps}"
-        raise DataError(f"{few}; a fraction of 0 splits off none")
+        raise DataError(few + (f"; {setting}=0 splits off none" if setting else ""))
     return (~part).nonzero()[:, 0], part.nonzero()[:, 0]
 
 

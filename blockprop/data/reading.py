@@ -92,7 +92,7 @@ def read_data(
     else:
         data = _arrays(path, need_labels, reading_of(size, channels, crop, sight, skip_unreadable), classes, task)
         if data.test is None and test_fraction:
-            train, test = data.train.split(test_fraction, seed)
+            train, test = data.train.split(test_fraction, seed, "test_fraction")
             data = replace(data, train=train, test=test)
     for note in data.notes if warn else ():
         warnings.warn(note, BlockpropWarning, 2)
@@ -114,7 +114,7 @@ def _arrays(path: Path, need_labels: bool, reading: Reading, classes: Sequence[s
 
 def _check_settings(test_fraction: float, channels: int | None, task: str | None) -> None:
     if not 0 <= test_fraction < 1:
-        raise SettingError(f"expected a test_fraction from 0 to below 1, got {test_fraction}")
+        raise SettingError(f"expected a test_fraction from 0 to below 1, got test_fraction={test_fraction}")
     if channels not in (None, 1, 3):
         raise SettingError(f"expected 1 (gray) or 3 (RGB) channels, got {channels}")
     if task not in (None, "classify", "regress"):

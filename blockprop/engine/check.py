@@ -25,7 +25,7 @@ from blockprop.engine.failures import MethodFailed, failure_in_own_code
 from blockprop.engine.halving import Probe
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
-from blockprop.engine.subject import float64, float64_subject, move
+from blockprop.engine.subject import float64, float64_subject, move, rounding
 from blockprop.engine.trials import judged
 from blockprop.engine.whole import Whole
 from blockprop.errors import GradientError, SettingError, shape
@@ -86,7 +86,9 @@ def check_block(
     if faults and not any(x.is_floating_point() for x in (*subject.inputs, *subject.block.parameters.values())):
         faults = ("there is nothing to check: no input holds real numbers, and there are no weights",)
     comparisons = () if faults else tuple(judged(subject, tolerance))
-    return CheckReport(title, comparisons, faults, tolerance)
+    report = CheckReport(title, comparisons, faults, tolerance)
+    few = None if report.passed or faults else rounding(subject)
+    return replace(report, faults=(few,)) if few else report
 
 
 def _require_block(block: Block, inputs: Sequence[Tensor]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from blockprop.engine.objectives import Objective
+from blockprop.errors import SettingError
 
 _TINY = 1e-300
 
@@ -39,7 +40,7 @@ class BatchMean:
 
     @property
     def values(self) -> list[float]:
-        """Each term's value so far, 0 where no example counts."""
+        """Each term's value so far, 0 where no example counts: a step of training on such a batch changes nothing."""
         return [
             total if term.adds_up else total / max(weight, _TINY)
             for (_, term), total, weight in zip(self.terms, self.sums, self.weights, strict=True)
@@ -47,5 +48,11 @@ class BatchMean:
 
     @property
     def value(self) -> float:
-        """Σ factor · term."""
+        """Σ factor · term. SettingError if no example counts in one of them: the mean of nothing is no number."""
+        for (_, term), weight in zip(self.terms, self.weights, strict=True):
+            if not term.adds_up and not weight:
+                raise SettingError(
+                    f"{term} is a mean of nothing on these data: each of their targets has the weight 0 "
+                    "(with class weights: those of all classes that occur are 0)"
+                )
         return sum(factor * value for (factor, _), value in zip(self.terms, self.values, strict=True))

@@ -84,6 +84,11 @@ class BackwardStep:
             return self.rule(saved, d_output), None
         return (self.block.propagate(saved, d_output) if self.targets else ()), None
 
+    @property
+    def answering(self) -> str:
+        """What `back` calls, in a word."""
+        return "both" if self.both_wanted and self.block.finds_both else "its rule" if self.rule else "propagate"
+
 
 def plan_forward(nodes: Sequence[Node], keep: Collection[str] | None, training: bool) -> list[ForwardStep]:
     """Visit what `keep` depends on and nothing else; None keeps, and visits, everything."""

@@ -97,6 +97,9 @@ def forward(block: Block, inputs: Sequence[Tensor], mode: Mapping[str, bool]) ->
     wrong = _not_outputs(returned, block.output_count)
     if wrong:
         raise MethodFailed(f"forward must return {wrong} ({place_of(block, 'forward')})")
+    for y in returned[0] if block.output_count > 1 else returned[:1]:
+        if misfit := _misfit_of_output(y, [*inputs, *block.parameters.values()]):
+            raise MethodFailed(f"forward returns {misfit} ({place_of(block, 'forward')})")
     return returned
 
 
@@ -105,9 +108,28 @@ def float64_subject(block: Block, inputs: Sequence[Tensor], training: bool, seed
     block = copy.deepcopy(block)
     for name, tensor in (block.parameters | block.buffers).items():
         setattr(block, name, float64(tensor))
+    make_float64(block)
     if hasattr(block, "generator"):
         block.generator = torch.Generator().manual_seed(seed)
     return Subject(block, tuple([float64(x) for x in inputs]), training, seed)
+
+
+def make_float64(block: Block) -> None:
+    """If it makes real numbers of a type of its own (Cast), let it make those of float64."""
+    if str(getattr(block, "dtype", "")).startswith(("float", "bfloat")):
+        setattr(block, "dtype", "float64")  # noqa: B010, of some blocks alone
+
+
+def rounding(subject: Subject) -> str | None:
+    """That forward gives no more digits than float32 has, though it is given more; None if it gives more."""
+    outputs = [y for y in moved(subject).outputs if y.is_floating_point()]
+    few = all(torch.equal(y, y.float().double()) for y in outputs)
+    if not few or all(torch.equal(y, y.bfloat16().double()) for y in outputs):  # 0 and 1 may be all there is
+        return None
+    place = place_of(subject.block, "forward")
+    return (
+        f"forward gives no more digits than torch.float32 has: the check runs in {torch.float64}, keep to it ({place})"
+    )
 
 
 def moved(subject: Subject) -> Subject:
@@ -167,6 +189,16 @@ def _not_outputs(returned: Any, count: int) -> str | None:
             return f"a tuple of {count} tensors as its output (output_count); it returned {kind_of(output)}"
     elif not isinstance(output, Tensor):
         return f"a tensor as its output; it returned {kind_of(output)}"
+    return None
+
+
+def _misfit_of_output(y: Tensor, given: Sequence[Tensor]) -> str | None:
+    """What is wrong with the type or the place of an output, for the inputs and weights that it was computed from."""
+    devices = {x.device for x in given}
+    if devices and y.device not in devices:
+        return f"a tensor on {y.device} for those on {', '.join(map(str, devices))}: leave it where its input is"
+    if any(x.dtype == torch.float64 for x in given) and y.is_floating_point() and y.dtype != torch.float64:
+        return f"{y.dtype} for {torch.float64}, in which the check runs: make new tensors in the dtype of the input"
     return None
 
 

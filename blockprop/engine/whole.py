@@ -20,9 +20,11 @@ from blockprop.engine.subject import (
     Subject,
     float64,
     forward,
+    make_float64,
     misfits_of_d_inputs,
     misfits_of_gradients,
     move,
+    rounding,
 )
 from blockprop.engine.trace import Trace
 from blockprop.engine.trials import judged
@@ -75,6 +77,8 @@ class Whole:
         self, network: Network, inputs: Sequence[Tensor], objective: Objective, target: Any, training: bool
     ) -> None:
         self.network, self.objective, self.training = network.copy().to("cpu", torch.float64), objective, training
+        for block in self.network.unique_blocks.values():
+            make_float64(block)
         self.inputs = tuple([float64(x.cpu()) for x in inputs])
         self.target = float64(target.cpu()) if isinstance(target, Tensor) else target
         self.keep = objective.nodes or network.outputs
@@ -118,7 +122,8 @@ class Whole:
                 raise MethodFailed(f"{name}: {error}") from error
             wrong = [comparison for comparison in comparisons if not comparison.error <= tolerance]
             if wrong:
-                return f"{name}, is wrong by itself: {max(wrong, key=lambda c: c.error)}"
+                few = rounding(subject)
+                return f"{name}: {few}" if few else f"{name}, is wrong by itself: {max(wrong, key=lambda c: c.error)}"
         return None
 
     def what_else(self, wanted: Sequence[str], tolerance: float) -> str:

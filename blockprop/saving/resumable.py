@@ -26,8 +26,8 @@ from blockprop.saving.files import StrPath, plain, require_writable, short
 from blockprop.saving.interruption import Interruption
 
 R = TypeVar("R")
-VERSION = 2
-"""Of what a file notes. 1, without a number, compared little of what changes the result."""
+VERSION = 3
+"""Of what a file notes. 1, without a number, compared little of what changes the result; 2 named it otherwise."""
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ class Resumable(Iterator[R]):
     def _require_identity(self, theirs: dict[str, Any]) -> None:
         ours = self.identity()
         for name in {**ours, **theirs}:
-            for place, their_part, our_part in _differences(name, theirs.get(name), ours.get(name)):
+            for place, their_part, our_part in differences(name, theirs.get(name), ours.get(name)):
                 raise FormatError(f"{self.path}: cannot resume, {self.difference(place, their_part, our_part)}")
 
     def difference(self, name: str, theirs: Any, ours: Any) -> str:
@@ -265,13 +265,13 @@ class Resumable(Iterator[R]):
         return f"the {name} in the file is {short(theirs)}, here it is {short(ours)}"
 
 
-def _differences(name: str, theirs: Any, ours: Any) -> Iterator[tuple[str, Any, Any]]:
+def differences(name: str, theirs: Any, ours: Any) -> Iterator[tuple[str, Any, Any]]:
     """(where, theirs, ours) of each part that is not equal. What only one has counts if it is not None or False."""
     if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
         if theirs.get("kind") != ours.get("kind"):
             yield name, theirs.get("kind"), ours.get("kind")
             return
         for key in {**theirs, **ours}:
-            yield from _differences(f"{key} of the {name}", theirs.get(key), ours.get(key))
+            yield from differences(f"{key} of the {name}", theirs.get(key), ours.get(key))
     elif plain(theirs or None, name) != plain(ours or None, name):
         yield name, theirs, ours

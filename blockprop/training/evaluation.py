@@ -1,5 +1,6 @@
 """What a network says about data, and how good that is."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -10,6 +11,9 @@ from blockprop.engine.means import BatchMean
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.errors import ShapeError
+
+BATCH = 256
+"""Examples that are computed at once."""
 
 
 class Examples(Protocol):
@@ -49,16 +53,33 @@ def pair(data: LabeledExamples) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def predict(network: Network, x: Tensor, batch_size: int = 256) -> Tensor:
-    """The network's output for each row of x, computed batch by batch. The result lies on the CPU."""
-    return torch.cat([network(fitting(rows, network)).cpu() for rows in x.split(batch_size)])
+def predict(
+    network: Network, x: Tensor, batch_size: int = BATCH, *, progress: Callable[[], None] = lambda: None
+) -> Tensor:
+    """The network's output for each row of x, computed batch by batch. The result lies on the CPU.
+
+    progress: is called after each batch.
+    """
+    outputs = []
+    for rows in x.split(batch_size):
+        outputs.append(network(fitting(rows, network)).cpu())
+        progress()
+    return torch.cat(outputs)
 
 
 @torch.no_grad()
-def evaluate(network: Network, data: LabeledExamples, objective: Objective, batch_size: int = 256) -> Evaluation:
+def evaluate(
+    network: Network,
+    data: LabeledExamples,
+    objective: Objective,
+    batch_size: int = BATCH,
+    *,
+    progress: Callable[[], None] = lambda: None,
+) -> Evaluation:
     """The objective on all the data, and the share of right classes if the targets are class numbers.
 
     batch_size: examples that are computed at once; the value is that of one batch of them all, whatever it is.
+    progress: is called after each batch.
     """
     x, y = pair(data)
     keep = objective.nodes or network.outputs
@@ -73,6 +94,7 @@ def evaluate(network: Network, data: LabeledExamples, objective: Objective, batc
         if are_classes(scores, targets):
             right += int((scores.argmax(1) == targets).sum())
             count += targets.numel()
+        progress()
     return Evaluation(mean.value, right / count if count else None)
 
 

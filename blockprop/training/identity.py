@@ -15,6 +15,8 @@ PASSING = ("_step_count", "last_epoch", "_last_lr", "_is_initial", "_get_lr_call
 TIMES = sorted({*range(100), *(round(100 * 1.1**power) for power in range(100))})
 """Steps or epochs at which a rate that a function gives is noted."""
 DATA = ("training data", "validation data")
+LENGTHS = ("T_max", "total_steps", "total_iters")
+"""Settings of torch's schedules: over how many steps they go."""
 
 
 def identity_of(
@@ -28,6 +30,7 @@ def identity_of(
     """All but the schedule, by names as people call it. Not in it: weights, which the file has, and the device."""
     data, validation, frozen = settings.unfrozen or (data, settings.validation, None)
     return {
+        "seed": settings.seed,
         "freeze": settings.freeze,
         "tensors": {name: [str(tensor.dtype), *tensor.shape] for name, tensor in network.state.items()},
         "network": architecture(network),
@@ -38,9 +41,9 @@ def identity_of(
         DATA[1]: None if validation is None else described_data(validation),
         "objective": described_objective(objective),
         "optimizer": described_optimizer(optimizer, network),
-        **{name: getattr(settings, name) for name in ("batch_size", "accumulate", "clip", "average", "seed")},
+        **{name: getattr(settings, name) for name in ("batch_size", "accumulate", "clip", "average")},
         "augment": described(settings.augment),
-        "early stopping": settings.patience is not None,
+        "patience": settings.patience is not None,
     }
 
 

@@ -6,7 +6,7 @@ scikit-learn computes them; its documentation has the formulas. What is not defi
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Loss, Objective, binary_cross_entropy
 from blockprop.errors import NotFiniteError, ShapeError
-from blockprop.training.evaluation import LabeledExamples, are_classes, first_bad_row, pair
+from blockprop.training.evaluation import BATCH, LabeledExamples, are_classes, first_bad_row, pair
 
 Values = dict[str, float | None]
 ONE = 1e-3
@@ -49,17 +49,23 @@ class Measures:
 
 
 def measures(
-    network: Network, data: LabeledExamples, objective: Objective | None = None, batch_size: int = 256
+    network: Network,
+    data: LabeledExamples,
+    objective: Objective | None = None,
+    batch_size: int = BATCH,
+    *,
+    progress: Callable[[], None] = lambda: None,
 ) -> Measures:
     """How good a network is on data: see Measures. The examples' order and batch_size play no part.
 
     data: class numbers, or numbers (n,) or (n, outputs), as targets; a Dataset's classes name the classes.
+    progress: is called after each batch.
     objective: what it was trained for; binary_cross_entropy makes 0 and 1 yes/no answers, from logits.
     Raises NotFiniteError with the row for outputs or targets that are no numbers, ShapeError for ones that do not fit.
     """
     x, y = pair(data)
     head = objective.nodes[0] if objective is not None and len(objective.nodes) == 1 else network.outputs[0]
-    outputs = _outputs(network, x, head, batch_size)
+    outputs = _outputs(network, x, head, batch_size, progress)
     _require_finite(outputs, x, "the network gives numbers that are not finite")
     _require_finite(y, y, "its target is not finite")
     if are_classes(outputs, y):
@@ -77,9 +83,13 @@ def measures(
 
 
 @torch.no_grad()
-def _outputs(network: Network, x: Tensor, head: str, batch_size: int) -> Tensor:
-    rows = [network.forward(fitting(part, network), keep=[head])[head] for part in x.split(batch_size)]
-    return torch.cat([part.float().cpu() if part.dtype.itemsize < 4 else part.cpu() for part in rows])
+def _outputs(network: Network, x: Tensor, head: str, batch_size: int, progress: Callable[[], None]) -> Tensor:
+    parts = []
+    for rows in x.split(batch_size):
+        part = network.forward(fitting(rows, network), keep=[head])[head]
+        parts.append(part.float().cpu() if part.dtype.itemsize < 4 else part.cpu())
+        progress()
+    return torch.cat(parts)
 
 
 def _require_finite(numbers: Tensor, examples: Tensor, said: str) -> None:

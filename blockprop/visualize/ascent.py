@@ -169,10 +169,12 @@ class Ascent(PictureRun):
 
     def identity(self) -> dict[str, Any]:
         return {
-            "objective": described_objective(self.objective),
+            "objective (what is looked at, or l2=…, total_variation=…, doubt=…, diversity=…)": described_objective(
+                self.objective
+            ),
             "nodes": list(self.nodes),
-            "network and canvas": fingerprint(self.network),
-            "numbers": [str(self.parameters.dtype), *self.parameters.shape],
+            "network, or what is around it (canvas=…, transforms=…)": fingerprint(self.network),
+            "numbers (size=…, count=…)": [str(self.parameters.dtype), *self.parameters.shape],
             "optimizer": described(self.kind),
             "rate": self.rate,
             "redirect_steps": self.redirect_steps,

@@ -122,11 +122,13 @@ def dream(
     terms = parsed(layers, network)
     tiling = Tiling(network, [node for node, _, _ in terms], tile)
     settings = {
-        "steps of an octave": steps,
-        "octaves": [octaves, octave_scale],
+        "steps": steps,
+        "octaves": octaves,
+        "octave_scale": octave_scale,
         "rate": rate,
         "jitter": jitter,
-        "film": [zoom, rotation],
+        "zoom": zoom,
+        "rotation": rotation,
         "tile": tile,
         "seed": seed,
     }

@@ -31,9 +31,9 @@ class Dream(PictureRun):
         preview_every: int | None = None,
         keep: Keeping | None = None,
     ):
-        self.octave_steps, self.rate, self.jitter = settings["steps of an octave"], settings["rate"], settings["jitter"]
-        self.octaves, self.octave_scale = settings["octaves"]
-        self.zoom, self.rotation = settings["film"]
+        self.octave_steps, self.rate, self.jitter = settings["steps"], settings["rate"], settings["jitter"]
+        self.octaves, self.octave_scale = settings["octaves"], settings["octave_scale"]
+        self.zoom, self.rotation = settings["zoom"], settings["rotation"]
         self.frame_steps = self.octave_steps * self.octaves
         self.tiling, self.objective, self.settings = tiling, objective, settings
         self.base = self.now = picture
@@ -135,8 +135,8 @@ class Dream(PictureRun):
             guided = [term for _, term in self.objective.terms if isinstance(term, Resemblance)]
             self._identity = {
                 "network": fingerprint(self.network),
-                "picture": digest(self.begun),
-                "objective": repr(self.objective),
+                "picture (its file, or size=…)": digest(self.begun),
+                "objective (layers=…, guide=…)": repr(self.objective),
                 **{f"guide at {term.node!r}": digest(term.features) for term in guided},
                 **self.settings,
             }

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
-from blockprop.errors import SettingError
+from blockprop.errors import GraphError, SettingError, no_such
 from blockprop.pictures.framing import preprocessing_of
 from blockprop.pictures.photos import picture as checked
 from blockprop.saving.files import StrPath
@@ -97,7 +97,9 @@ def maximize(
     if diversity_node is not None:
         if not diversity:
             raise SettingError(f"diversity_node={diversity_node!r} is for diversity, which is 0")
-        score(network, diversity_node)  # raises for an unknown node
+        if diversity_node not in network.keys:
+            inner = [key for key in network.keys if key not in network.inputs]
+            raise GraphError(no_such("node", diversity_node, inner))
     if diversity:
         if diversity_node is None or count < 2:
             raise SettingError(

@@ -28,6 +28,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, records: list) -> str:
     now = [0.0]
     file = io.StringIO()
     terminal = Console(file=file, force_terminal=True, width=100, get_time=lambda: now[0])
+    monkeypatch.setattr(console, "_loudness", console.Loudness.NORMAL)
     monkeypatch.setattr(console, "progress_console", terminal)
     for record in console.watched("Painting", now=lambda _: "")(records):
         now[0] = record.seconds
@@ -46,3 +47,19 @@ def test_equal_steps_need_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
     line = drawn(monkeypatch, [Equal(i + 1, 10, float(i + 1)) for i in range(4)])
     assert "4/10" in line
     assert "00:06" in line
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.3, False), (3.0, True)])
+def test_a_bar_that_is_drawn_only_where_it_takes_a_while(
+    seconds: float, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = io.StringIO()
+    now = [0.0]
+    monkeypatch.setattr(console, "_loudness", console.Loudness.NORMAL)
+    monkeypatch.setattr(console, "progress_console", Console(file=file, force_terminal=True, width=100))
+    monkeypatch.setattr(console.time, "perf_counter", lambda: now[0])
+    with console.counted("Testing", 4, after=console.LONG) as advance:
+        for i in range(4):
+            now[0] = (i + 1) * seconds / 4
+            advance("")
+    assert ("4/4" in file.getvalue()) is shown

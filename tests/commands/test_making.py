@@ -108,10 +108,10 @@ def test_only_previews_and_states_that_were_written_are_removed(capsys: Output) 
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        (["--start", "gray"], "the start in the file"),
-        (["--l2", "5"], "the objective in the file"),
+        (["--start", "gray"], "the --start in the file"),
+        (["--l2", "5"], "or --l2 …, --total-variation …, --doubt …, --diversity …) in the file"),
         (["--steps", "2"], "only 2"),
-        (["-n", "other.safetensors"], "the network and canvas in the file"),
+        (["-n", "other.safetensors"], "the network, or what is around it (--canvas …, --transform …) in the file"),
     ],
     ids=lambda case: case if isinstance(case, str) else case[0],
 )
@@ -126,14 +126,16 @@ def test_a_picture_does_not_go_on_from_another_run(
     assert reason in sentence(capsys, *command, *other, "--resume", "-o", "a.png")
 
 
-@pytest.mark.parametrize("other", [["--canvas", "pixels"], ["--doubt", "0"], ["-n", "other.safetensors"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "other", [["--canvas", "pixels"], ["--doubt", "0"], ["--network", "other.safetensors"]], ids=" ".join
+)
 def test_a_sheet_does_not_go_on_from_another(other: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     save(small(5), "other.safetensors")
     sheet = ["sheet", "0-2", "--steps", "3", "--at-once", "1", "-o", "a.png"]
     with monkeypatch.context() as patch:
         patch.setattr(making, "write_picture", fail)
         main(sheet)
-    assert "it is of a sheet with other settings" in sentence(capsys, *sheet, *other, "--resume")
+    assert f"cannot resume, the {other[0]} in the file is" in sentence(capsys, *sheet, *other, "--resume")
     run_json(capsys, *sheet, "--resume")
     assert run_json(capsys, "replay", "a.png")["same_pixels"]
 

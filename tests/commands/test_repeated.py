@@ -4,7 +4,8 @@ import pytest
 import typer
 
 from blockprop.cli import COMMANDS, app
-from tests.commands.running import PHOTO, Output, sentence
+from blockprop.saving.storage import save
+from tests.commands.running import PHOTO, Output, run_json, sentence, small
 
 CLI = typer.main.get_command(app)
 SINGLE = [
@@ -29,3 +30,29 @@ def test_an_option_that_takes_one_value_is_refused_twice(name: str, capsys: Outp
 def test_short_and_long_spellings_are_one_option(capsys: Output) -> None:
     said = sentence(capsys, "segment", PHOTO, "-t", "red fox", "--target", "gray wolf", code=2)
     assert "--target takes one value, and is given 2 times" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["saliency", PHOTO, "-t", "red fox,gray wolf"], '--target "red fox" --target "gray wolf"'),
+        (["saliency", PHOTO, "-m", "gradient, guided"], "--method gradient --method guided"),
+        (["dream", PHOTO, "-l", "relu1,relu2"], "--layer relu1 --layer relu2"),
+        (["maximize", "red fox,green frog"], '"red fox" "green frog"'),
+        (["sheet", "relu1,relu2"], "relu1 relu2"),
+        (["train", "iris", "--drop", "petal length (cm),petal width (cm)"], '--drop "petal length (cm)" --drop'),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+@pytest.mark.usefixtures("network_and_photo")
+def test_several_values_in_one_text(arguments: list[str], said: str, capsys: Output) -> None:
+    assert f"; several are given one by one: {said}" in sentence(capsys, *arguments)
+
+
+@pytest.mark.usefixtures("network_and_photo")
+def test_a_class_may_have_commas_in_its_name(capsys: Output) -> None:
+    network = small()
+    network.meta["classes"] = ["red fox, Vulpes vulpes", "b", "c", "d"]
+    save(network, "net.safetensors")
+    found = run_json(capsys, "saliency", PHOTO, "-t", "red fox, Vulpes vulpes")
+    assert found["saliency"][0]["target"] == "red fox, Vulpes vulpes"

@@ -20,6 +20,7 @@ from blockprop.engine.objectives import (
     mean_squared_error,
     negative_log_likelihood,
 )
+from blockprop.errors import SettingError
 from blockprop.training.evaluation import evaluate
 from blockprop.training.fit import fit
 from blockprop.visualize.objectives.penalties import doubt, l2
@@ -197,6 +198,30 @@ def test_the_numbers_of_the_three_classes_that_came_out_otherwise_before() -> No
 def test_a_batch_in_which_nothing_counts_says_nothing() -> None:
     mean = BatchMean(cross_entropy(NO_PADDING))
     mean.add([float("nan")], torch.tensor([0, 0]))
-    assert mean.value == 0
+    assert mean.values == [0]
     mean.add([2.0], torch.tensor([0, 1]))
     assert mean.value == 2
+
+
+NOTHING_COUNTS = [
+    cross_entropy(NO_PADDING), cross_entropy(NO_PADDING, 0.2), negative_log_likelihood(NO_PADDING),
+    0.5 * cross_entropy() + cross_entropy(NO_PADDING),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("objective", NOTHING_COUNTS)
+def test_the_mean_of_nothing_is_refused_where_torch_gives_nan(objective: Objective) -> None:
+    """In evaluation, in training, and in its validation; never a loss of 0."""
+    network, x, nothing = (
+        probable().to(dtype=torch.float64),
+        torch.randn(6, 4, dtype=torch.float64),
+        torch.zeros(6).long(),
+    )
+    assert F.cross_entropy(network(x), nothing, NO_PADDING).isnan()
+    with pytest.raises(SettingError, match="a mean of nothing on these data"):
+        evaluate(network, (x, nothing), objective, batch_size=4)
+    with pytest.raises(SettingError, match="a mean of nothing on these data"):
+        list(fit(network, (x, nothing), objective, epochs=1))
+    some = torch.tensor([0, 1, 2, 0, 1, 2])
+    with pytest.raises(SettingError, match="a mean of nothing on these data"):
+        list(fit(network, (x, some), objective, epochs=1, validation=(x, nothing)))

@@ -63,9 +63,11 @@ class Halved(cross_entropy):
 USUAL: dict[str, Any] = {"epochs": 3, "batch_size": 8, "rate": 0.1, "checkpoint": FILE}
 VALIDATED = {"validation": data(20, 3), "patience": 5}
 CHANGES: list[tuple[str, dict, dict, str]] = [
-    ("rate", {}, {"rate": 0.2}, "the lr of the optimizer in the file is 0.1, here it is 0.2"),
+    ("rate", {}, {"rate": 0.2}, "the rate of the optimizer in the file is 0.1, here it is 0.2"),
     ("momentum", {}, {"momentum": 0.5}, "the momentum of the optimizer in the file is 0.0, here it is 0.5"),
     ("weight decay", {}, {"weight_decay": 0.1}, "the weight_decay of the optimizer"),
+    ("rate of Adam", {"optimizer": torch.optim.Adam}, {"optimizer": lambda p: torch.optim.Adam(p, lr=0.1)},
+     "the lr of the optimizer in the file is 0.001"),
     ("optimizer", {}, {"optimizer": torch.optim.SGD}, "optimizer in the file is GradientDescent, here it is SGD"),
     ("another momentum of Adam", {"optimizer": torch.optim.Adam},
      {"optimizer": lambda p: torch.optim.Adam(p, betas=(0.8, 0.999))}, r"betas of .* is \[0.9, 0.999\]"),
@@ -77,12 +79,16 @@ CHANGES: list[tuple[str, dict, dict, str]] = [
     ("average", {"average": 0.9}, {"average": 0.8}, "average in the file is 0.9, here it is 0.8"),
     ("no average", {"average": 0.9}, {"average": None}, "average in the file is 0.9, here it is None"),
     ("frozen", {}, {"wrt": ["linear2.weight"]}, "the trained parameters in the file"),
-    ("no early stopping", VALIDATED, {"patience": None}, "early stopping in the file is True, here it is False"),
+    ("no early stopping", VALIDATED, {"patience": None},
+     r"the file's run stops early \(patience=…\), this one does not"),
     ("no validation", {"validation": data(20, 3)}, {"validation": None}, "validation data in the file"),
     ("validation data", VALIDATED, {"validation": data(20, 4)}, "the validation data are not those of the file"),
     ("a schedule", {}, {"scheduler": lambda o: lr_scheduler.StepLR(o, 1)}, "schedule in the file is None"),
     ("another schedule", {"scheduler": lambda o: lr_scheduler.StepLR(o, 1)},
      {"scheduler": lambda o: lr_scheduler.StepLR(o, 2)}, "step_size of the schedule in the file is 1"),
+    ("a longer schedule", {"scheduler": lambda o: lr_scheduler.CosineAnnealingLR(o, 3)},
+     {"scheduler": lambda o: lr_scheduler.CosineAnnealingLR(o, 4)},
+     "the schedule in the file goes over 3 steps, here over 4; .* give the same scheduler=… and epochs=…"),
     ("stepped otherwise", {"scheduler": lambda o: lr_scheduler.StepLR(o, 1)}, {"schedule": "step"}, "every of"),
     ("another function", {"scheduler": lambda o: lr_scheduler.LambdaLR(o, lambda t: 0.9**t)},
      {"scheduler": lambda o: lr_scheduler.LambdaLR(o, lambda t: 0.9**t if t < 70 else 0.1)}, "has other rates"),
@@ -125,7 +131,7 @@ def test_another_objective_is_refused(before: Loss, after: Loss) -> None:
 @pytest.mark.parametrize("changed", [other_x, other_y, shuffled, lambda: data(51), lambda: data(50, 7)])
 def test_other_data_are_refused_even_of_the_same_size(changed: Callable[[], Any]) -> None:
     begun(net(), data(), cross_entropy(), **USUAL)
-    with pytest.raises(FormatError, match="cannot resume, the training data are not those of the file"):
+    with pytest.raises(FormatError, match="the training data are not those of the file; give the same data=…"):
         fit(net(), changed(), cross_entropy(), **USUAL, resume=True)
 
 
@@ -175,5 +181,5 @@ def test_other_changes_of_pictures_are_refused(before: Any, after: Any) -> None:
     pictures = torch.rand(50, 1, 4, 4, generator=torch.Generator().manual_seed(0)), data()[1]
     begun(network(), pictures, cross_entropy(), **USUAL, augment=before)
     list(fit(network(), pictures, cross_entropy(), **USUAL, augment=before, resume=True))
-    with pytest.raises(FormatError, match=r"file.s run changes its pictures in another way \(augment\)"):
+    with pytest.raises(FormatError, match=r"file.s run changes its pictures in another way \(augment=…\)"):
         fit(network(), pictures, cross_entropy(), **USUAL, augment=after, resume=True)

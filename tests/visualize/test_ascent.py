@@ -138,7 +138,7 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
         ({"seed": 1}, "seed in the file is 0, here it is 1"),
         ({"rate": 0.1}, "rate"),
         ({"l2": 1.0}, "objective"),
-        ({"canvas": "pixels"}, "network and canvas"),
+        ({"canvas": "pixels"}, r"network, or what is around it \(canvas=…"),
         ({"optimizer": "plain"}, "optimizer"),
         ({"count": 3}, "numbers"),
     ):

@@ -191,10 +191,12 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
         ({"rate": 0.1}, "rate"),
         ({"layers": "relu1"}, "objective"),
         ({"image": photo() * 0.5}, "picture"),
-        ({"steps": 4}, "steps of an octave"),
+        ({"steps": 4}, "steps in"),
         ({"octaves": 3}, "octaves"),
+        ({"octave_scale": 1.5}, "octave_scale"),
         ({"tile": 32}, "tile"),
-        ({"zoom": 1.2}, "film"),
+        ({"zoom": 1.2}, "zoom"),
+        ({"rotation": 5.0}, "rotation"),
         ({"guide": photo(20, 20)}, "objective"),
     ):
         with pytest.raises(FormatError, match=f"cannot resume, the {told}"):

@@ -10,11 +10,11 @@ from torch import Tensor
 from blockprop.visualize.style.quasi_newton import LBFGS, Point
 
 
-def quadratic(scale: float = 1.0) -> tuple[Any, Tensor]:
+def quadratic(scale: float = 1.0, dtype: torch.dtype = torch.float64) -> tuple[Any, Tensor]:
     """½ (x − c)ᵀ A (x − c), A diagonal in the pixels, and c."""
     generator = torch.Generator().manual_seed(2)
-    a = torch.rand(1, 3, 6, 8, generator=generator, dtype=torch.float64) * 3 + 0.1
-    c = torch.rand(1, 3, 6, 8, generator=generator, dtype=torch.float64)
+    a, c = (torch.rand(1, 3, 6, 8, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2))
+    a = a * 3 + 0.1
 
     def evaluate(x: Tensor) -> Point:
         d = scale * a * (x - c)
@@ -44,9 +44,10 @@ def test_lbfgs_direction_is_that_of_the_full_bfgs_matrix() -> None:
     for _ in range(4):
         point = optimizer.step(point, evaluate)
     n = c.numel()
-    _, y, curvature = optimizer.pairs[-1]
+    pairs = [(s * ratio, y, curvature * ratio) for s, y, curvature, ratio in optimizer.pairs]
+    _, y, curvature = pairs[-1]
     matrix = torch.eye(n, dtype=torch.float64) * (curvature / float((y * y).sum()))
-    for s, y, curvature in optimizer.pairs:  # Nocedal and Wright 2006, eq. 6.17
+    for s, y, curvature in pairs:  # Nocedal and Wright 2006, eq. 6.17
         v = torch.eye(n, dtype=torch.float64) - torch.outer(s.flatten(), y.flatten()) / curvature
         matrix = v @ matrix @ v.T + torch.outer(s.flatten(), s.flatten()) / curvature
     expected = -(matrix @ point.d.flatten()).view_as(c)
@@ -58,7 +59,7 @@ def test_lbfgs_keeps_as_many_pairs_as_it_says_the_latest_ones(history: int) -> N
     optimizer = LBFGS(history=history)
     for i in range(1, 3 * history + 1):
         optimizer._remember(torch.full((1, 1, 2, 2), float(i)), torch.ones(1, 1, 2, 2))
-        assert [int(s[0, 0, 0, 0]) for s, _, _ in optimizer.pairs] == list(range(max(1, i - history + 1), i + 1))
+        assert [int(pair.ratio) for pair in optimizer.pairs] == list(range(max(1, i - history + 1), i + 1))
 
 
 def test_lbfgs_takes_shorter_steps_where_the_loss_would_rise() -> None:
@@ -89,3 +90,26 @@ def test_lbfgs_stays_at_the_lowest_point() -> None:
     evaluate, c = quadratic()
     point = evaluate(c)
     assert LBFGS().step(point, evaluate) is point
+
+
+@pytest.mark.parametrize("smoothness", [0.0, 0.6])
+def test_lbfgs_in_single_precision_goes_as_in_double_with_pairs_in_half(smoothness: float) -> None:
+    values = []
+    for dtype, kept in ((torch.float64, torch.float64), (torch.float32, torch.float16)):
+        evaluate, c = quadratic(dtype=dtype)
+        optimizer, point = LBFGS(smoothness=smoothness), evaluate(torch.zeros_like(c))
+        for _ in range(12):
+            point = optimizer.step(point, evaluate)
+        values.append(point.value)
+        assert {x.dtype for pair in optimizer.pairs for x in pair[:2]} == {kept}
+    assert values[1] == pytest.approx(values[0], rel=0.3)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-10, 1.0, 1e10, 1e30])
+def test_lbfgs_has_pairs_of_any_size(size: float) -> None:
+    s, y = torch.rand(2, 1, 1, 4, 4, generator=torch.Generator().manual_seed(1)) * size
+    optimizer = LBFGS()
+    optimizer._remember(s.double().float(), (y.double() / size**0.5).float())
+    (pair,) = optimizer.pairs
+    assert pair.ratio == pytest.approx(float(s.max() / y.max()) * size**0.5, rel=1e-4)
+    assert pair.curvature == pytest.approx(float((s.double() * y.double()).sum() / s.max() / y.max()), rel=2e-3)

@@ -1,5 +1,7 @@
 """What is looked at: every way to say it, its value and its seed, and what is said about names that do not exist."""
 
+import contextlib
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +13,7 @@ from blockprop import Network, Sequential, check_objective
 from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool, Linear, LogSoftmax, ReLU, Reshape, Softmax, Unsqueeze
 from blockprop.engine.objectives import Objective, cross_entropy
 from blockprop.engine.plan import Node
-from blockprop.errors import GraphError, SettingError, ShapeError
+from blockprop.errors import BlockpropWarning, GraphError, SettingError, ShapeError
 from blockprop.visualize import saliency, sanity
 from blockprop.visualize.objectives.scores import fixed, score, scores_node, titles, values
 
@@ -186,17 +188,43 @@ def test_what_turns_out_not_to_exist() -> None:
         evaluated("top7", SCORES)
 
 
-def test_a_node_that_is_called_by_a_number_is_said_to_be_a_node() -> None:
-    numbered = Sequential({"0": Linear(2, 3), "1": Linear(3, 3)})
-    assert titles(score(numbered, "1"), 2) == ["node 1", "node 1"]
-    assert titles(score(numbered, 1), 2) == ["1", "1"]
-    assert titles(score(numbered, "2"), 2) == ["2", "2"]
+NUMBERED = Sequential({"0": Linear(2, 3), "1": Linear(3, 3), "7": Linear(3, 3)}).nodes
+
+
+@pytest.mark.parametrize(
+    ("classes", "target", "title", "said"),
+    [
+        ((), "1", "1", "the target 1 is the class 1; the node of this name is '1:'"),
+        ((), "2", "2", None),
+        ((), "1:", "node 1", None),
+        (["ant", "bee", "cat"], "1", "bee", "the target 1 is the class 1, bee; the node of this name is '1:'"),
+        (["ant", "bee", "cat"], "1:", "node 1", None),
+        (["ant", "bee", "cat"], "1:2", "1:2", None),
+        (["ant", "bee", "cat"], "7", "node 7", None),
+        (["1", "2", "3"], "1", "1", "class of this name, number 0; class number 1 is '2'; the node of this name is"),
+        (["1", "2", "3"], "2", "2", "the class of this name, number 1; class number 2 is '3'"),
+        (["1", "2", "3"], "3", "3", None),
+        (["0", "1", "2"], "2", "2", None),
+    ],
+)
+def test_a_number_is_a_class_and_what_else_it_could_be_is_said(
+    classes: list[str], target: str, title: str, said: str | None
+) -> None:
+    numbered = Network(NUMBERED, meta={"classes": classes})
+    with pytest.warns(BlockpropWarning, match=re.escape(said)) if said else contextlib.nullcontext():
+        assert titles(score(numbered, target), 2) == [title, title]
+
+
+def test_all_that_a_node_gives() -> None:
+    assert score(network(), "relu1:").nodes == ("relu1",)
+    assert values(score(network(), "relu1:"), {"relu1": SCORES}).tolist() == SCORES.mean(1).tolist()
 
 
 def test_a_name_of_a_class_and_of_a_node() -> None:
     nodes = Sequential({"crane": Linear(2, 3)}).nodes
-    with pytest.raises(SettingError, match="names both a class and a node; give the class by its number, 1"):
+    with pytest.raises(SettingError, match=r"both a class and a node; give the class by its number, 1, or .* 'crane:'"):
         score(Network(nodes, meta={"classes": ["fox", "crane", "owl"]}), "crane")
+    assert titles(score(Network(nodes, meta={"classes": ["fox", "crane", "owl"]}), "crane:"), 1) == ["node crane"]
     assert score(Network(nodes, meta={"classes": ["fox", "crane bird", "owl"]}), "crane").nodes == ("crane",)
 
 

@@ -1,5 +1,6 @@
 """Stylizations step by step: sizes, optimizers, records, stopped and resumed."""
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,11 @@ def test_lbfgs_goes_on_with_what_it_learned_at_the_size_before() -> None:
     run.enter(1)
     after = run.optimizer.pairs  # type: ignore[union-attr]
     assert len(after) == len(before) == 5
-    for (s, y, _), (larger_s, larger_y, curvature) in zip(before, after, strict=True):
+    for (s, y, _, ratio), (larger_s, larger_y, curvature, larger_ratio) in zip(before, after, strict=True):
         assert larger_s.shape == larger_y.shape == (1, 3, 48, 64)
-        assert curvature == pytest.approx(float((larger_s * larger_y).sum()), rel=1e-3)
-        assert float(larger_s.mean()) == pytest.approx(float(s.mean()), abs=1e-3)
-        assert float(larger_y.sum()) == pytest.approx(float(y.sum()), rel=0.2, abs=1e-3)
+        assert curvature == pytest.approx(float((larger_s.double() * larger_y.double()).sum()), rel=1e-3)
+        a, b = float(s.float().mean()) * ratio, float(larger_s.float().mean()) * larger_ratio  # times 1 / the largest y
+        assert a * float(larger_y.float().sum()) == pytest.approx(b * float(y.float().sum()), rel=0.3, abs=1e-2)
 
 
 def test_the_value_is_that_of_the_picture_of_the_record() -> None:
@@ -97,10 +98,11 @@ def test_pictures_before_the_first_step_and_in_between() -> None:
 
 
 def test_of_large_pictures_fewer_are_remembered() -> None:
-    assert _suitable_history((384, 512), 4) == 40
-    assert _suitable_history((1536, 2048), 4) == 14
-    assert _suitable_history((3000, 4000), 4) == 5
-    assert closed(start()).settings["history"] == 40
+    assert _suitable_history((384, 512), 2) == 20
+    assert _suitable_history((384, 512), 8) == 14
+    assert _suitable_history((1024, 1366), 2) == 7
+    assert _suitable_history((3000, 4000), 2) == 5
+    assert closed(start()).settings["history"] == 20
 
 
 @pytest.mark.parametrize("name", ["noise", "content", "picture"])
@@ -184,14 +186,16 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     next(run)
     run.close()
     for name, settings in {
-        "weights": {"style_weight": 7.0},
+        "style_weight": {"style_weight": 7.0},
+        "content_weight": {"content_weight": 7.0},
+        "total_variation": {"total_variation": 7.0},
         "seed": {"seed": 3},
-        "layers": {"style_layers": "relu1"},
-        "sizes": {"scales": 1},
+        "style_layers": {"style_layers": "relu1"},
+        "sizes (size=…, scales=…)": {"scales": 1},
         "colors": {"colors": "matched"},
         "optimizer": {"optimizer": lambda p: torch.optim.Adam(p, 0.1)},
     }.items():
-        with pytest.raises(FormatError, match=f"cannot resume, the {name} in"):
+        with pytest.raises(FormatError, match=re.escape(f"cannot resume, the {name} in")):
             start(**settings, state=path, resume=True)
 
 

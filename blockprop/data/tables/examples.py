@@ -145,4 +145,4 @@ def _parts(
     """The places of all rows, or of those to train on and of those to test on."""
     if not test_fraction:
         return [np.arange(len(frame))]
-    return [part.numpy() for part in split_rows(len(frame), classes, test_fraction, seed, source)]
+    return [part.numpy() for part in split_rows(len(frame), classes, test_fraction, seed, source, "test_fraction")]

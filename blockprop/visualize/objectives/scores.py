@@ -7,6 +7,7 @@ The kinds of scores are in score_kinds.py.
 """
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,17 @@ from blockprop.blocks import LogSoftmax, Softmax
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, WeightedSum
 from blockprop.engine.plan import Node
-from blockprop.errors import GraphError, SettingError, ShapeError, did_you_mean, listed, no_such, shape, suggestion
+from blockprop.errors import (
+    BlockpropWarning,
+    GraphError,
+    SettingError,
+    ShapeError,
+    did_you_mean,
+    listed,
+    no_such,
+    shape,
+    suggestion,
+)
 from blockprop.visualize.objectives.class_names import all_names, find_class
 from blockprop.visualize.objectives.score_kinds import ClassScore, Direction, Score, TopScore, UnitScore
 
@@ -33,6 +44,7 @@ def score(network: Network, target: Target = "top", output: str | None = None) -
         whole numbers (n,), a tensor or array: the class of each of n examples
         "top", "top3": each example's own best class or three classes, decided when evaluated
         "node": the mean of all that a node gives;  "node:channel": of one channel;  "node:channel,y,x": one unit
+        "3": the class of this name, or else number; a node that is called as a class is called, or by a number: "3:"
         (node, direction): the mean over all places of Σ_c direction_c y_c, or with a direction of an example's shape
             the product Σ direction · y
         several of these: their sum;  {"goose": 1, "fire5:17": -0.5}: their weighted sum
@@ -83,7 +95,7 @@ def require_clear(network: Network, target: Target, count: int) -> None:
 
 def _may_be_label(part: Any, network: Network) -> bool:
     if isinstance(part, str):
-        return part not in network.keys and ":" not in part and not re.fullmatch(r"top\d*", part)
+        return part.isdecimal() or not (part in network.keys or ":" in part or re.fullmatch(r"top\d*", part))
     return isinstance(part, int | np.integer) or (isinstance(part, Tensor) and part.dim() == 0)
 
 
@@ -121,14 +133,17 @@ def _by_name(network: Network, target: str, output: str | None) -> Objective:
         if count < 1:
             raise SettingError(f"expected top1, top2, …, came {target!r}")
         return TopScore(scores_node(network, output), target, count, classes)
+    if target.isdecimal():
+        return _by_digits(network, target, output)
     is_class = target.casefold() in (title.casefold() for title in classes)
     if target in network.keys:
         if is_class:
             number = find_class(target, classes)
-            raise SettingError(f"{target!r} names both a class and a node; give the class by its number, {number}")
-        return UnitScore(target, f"node {target}" if target.isdecimal() else target)  # which could be a class
-    if target.isdecimal():
-        return _class(network, int(target), target, output)
+            raise SettingError(
+                f"{target!r} names both a class and a node; give the class by its number, {number}, or the node with "
+                f"a colon, '{target}:'"
+            )
+        return UnitScore(target, target)
     node, colon, unit = target.rpartition(":")
     if colon and not is_class:
         return _unit(_node(network, node), unit, target)
@@ -139,8 +154,30 @@ def _by_name(network: Network, target: str, output: str | None) -> Objective:
     return _class(network, number, target, output)
 
 
+def _by_digits(network: Network, target: str, output: str | None) -> Objective:
+    """ "3": the class of this name, or with this number, or else a node; what else it could be is said.
+
+    BlockpropWarning then, with how to write the other.
+    """
+    classes, number = _classes(network), int(target)
+    named = find_class(target, classes) if target in classes else None
+    is_node = target in network.keys
+    if named is None and is_node and classes and number >= len(classes):
+        return UnitScore(target, f"node {target}")
+    chosen = number if named is None else named
+    others = [f"class number {number} is {classes[number]!r}"] if chosen != number and number < len(classes) else []
+    others += [f"the node of this name is '{target}:'"] if is_node else []
+    if others:
+        name = f", {classes[chosen]}" if chosen < len(classes) and classes[chosen] != target else ""
+        taken = f"the class {target}{name}" if chosen == number else f"the class of this name, number {chosen}"
+        warnings.warn(f"the target {target} is {taken}; {'; '.join(others)}", BlockpropWarning, stacklevel=4)
+    return _class(network, chosen, target, output)
+
+
 def _unit(node: str, unit: str, title: str) -> UnitScore:
-    """ "17" or "17,4,5"."""
+    """ "17" or "17,4,5"; with nothing behind the colon all that the node gives."""
+    if not unit:
+        return UnitScore(node, f"node {node}")
     numbers = unit.split(",")
     if not all(number.strip().isdecimal() for number in numbers):
         raise SettingError(f"expected node:channel or node:channel,y,x, came {title!r}")

@@ -14,8 +14,9 @@ from torch import Tensor
 from blockprop.engine.briefly import brief_repr
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, torch_update
 
-HISTORY = 40
-"""More pairs save steps, but each costs time: light networks gain nothing above 20, VGG-19 a tenth from 40 to 100."""
+HISTORY = 20
+"""More pairs save steps, but each costs time and memory: light networks gain nothing above 20, VGG-19's loss after 300
+steps is 2 % lower with 40."""
 SMOOTHNESS = 0.6
 """The power of 1 / frequency by which the first guess of the inverse Hessian falls. 0.5 to 0.75 do about equally well
 for style transfer; 0, the identity matrix, takes half as many steps again to the same loss."""
@@ -24,8 +25,8 @@ FIRST_CHANGE = 0.05
 ENOUGH = 1e-4
 """Armijo's condition: a step must save so much of what the slope promises (Nocedal and Wright 2006, eq. 3.4)."""
 TRIALS = 12
-FLAT = 1e-10
-"""Pairs whose curvature s·y is below this part of |s| |y| say nothing."""
+FLAT = 1e-6
+"""Pairs whose curvature s·y is below this part of |s| |y| say nothing: it is rounding."""
 
 
 class Point(NamedTuple):
@@ -43,6 +44,22 @@ class Point(NamedTuple):
 Evaluate = Callable[[Tensor], Point]
 
 
+class Changes(NamedTuple):
+    """A change of the picture s and of the gradient y, each brought to at most 1, and how much larger s was than y.
+
+    H is the same for a s and a y whatever a is, so that their ratio is all that is left of their sizes. Numbers of
+    single precision are kept in half: they only guess at the curvature, the gradients stay exact. As many steps lead to
+    the same loss within 2 %, for half of the memory and of the state's file.
+    """
+
+    s: Tensor
+    y: Tensor
+    curvature: float
+    """s·y of the two as they are here."""
+    ratio: float
+    """The largest |s| of the picture's change, divided by the largest |y| of the gradient's."""
+
+
 class LBFGS:
     """Limited-memory BFGS, with a first guess of the inverse Hessian that suits pictures, and backtracking.
 
@@ -56,8 +73,8 @@ class LBFGS:
 
     def __init__(self, history: int = HISTORY, smoothness: float = SMOOTHNESS):
         self.history, self.smoothness = history, smoothness
-        self.pairs: list[tuple[Tensor, Tensor, float]] = []
-        """(s, y, s·y), the oldest first."""
+        self.pairs: list[Changes] = []
+        """The oldest first."""
         self._filter: Tensor | None = None
 
     def step(self, point: Point, evaluate: Evaluate) -> Point:
@@ -81,23 +98,24 @@ class LBFGS:
         A loss that is a mean over pixels has gradients that are smaller where there are more of them: y shrinks.
         """
         self.pairs = []
-        for s, y, _ in coarse.pairs:
-            larger = resize(s)
-            self._remember(larger, resize(y).mul_(s.numel() / larger.numel()))
+        for s, y, _, ratio in coarse.pairs:
+            larger = resize(_wide(s))
+            self._remember(larger, resize(_wide(y)).mul_(s.numel() / larger.numel() / ratio))
 
     def _direction(self, d: Tensor) -> Tensor:
         q = -d
         factors = []
-        for s, y, curvature in reversed(self.pairs):
-            factors.append(_dot(s, q) / curvature)
+        for s, y, curvature, _ in reversed(self.pairs):
+            factors.append(_dot(q, s) / curvature)
             q.add_(y, alpha=-factors[-1])
         p = self._smoothed(q)
         if not self.pairs:
             return p.mul_(FIRST_CHANGE / max(float(p.abs().max()), torch.finfo(p.dtype).tiny))
-        _, y, curvature = self.pairs[-1]
-        p.mul_(curvature / _dot(y, self._smoothed(y)))
-        for (s, y, curvature), factor in zip(self.pairs, reversed(factors), strict=True):
-            p.add_(s, alpha=factor - _dot(y, p) / curvature)
+        _, y, curvature, ratio = self.pairs[-1]
+        y = _wide(y)
+        p.mul_(ratio * curvature / _dot(y, self._smoothed(y)))
+        for (s, y, curvature, ratio), factor in zip(self.pairs, reversed(factors), strict=True):
+            p.add_(s, alpha=ratio * factor - _dot(p, y) / curvature)
         return p
 
     def _searched(self, point: Point, p: Tensor, slope: float, evaluate: Evaluate) -> Point | None:
@@ -112,10 +130,15 @@ class LBFGS:
         return None
 
     def _remember(self, s: Tensor, y: Tensor) -> None:
-        curvature = _dot(s, y)
-        if curvature > FLAT * math.sqrt(_dot(s, s) * _dot(y, y)):
+        largest_s, largest_y = float(s.abs().max()), float(y.abs().max())
+        if not largest_s or not largest_y:
+            return
+        s, y = (x.to(kept_type(x.dtype)) for x in (s / largest_s, y / largest_y))
+        wide = _wide(s)
+        curvature = _dot(wide, y)
+        if curvature > FLAT * math.sqrt(_dot(wide, s) * _dot(_wide(y), y)):
             del self.pairs[: max(0, len(self.pairs) + 1 - self.history)]
-            self.pairs.append((s, y, curvature))
+            self.pairs.append(Changes(s, y, curvature, largest_s / largest_y))
 
     def _smoothed(self, x: Tensor) -> Tensor:
         """M x: (n, c, h, w), real."""
@@ -136,7 +159,7 @@ class LBFGS:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""
         # Copied, because what lies elsewhere in memory than torch would put it is added up in another order.
-        self.pairs = [(s.clone(), y.clone(), curvature) for s, y, curvature in state["pairs"]]
+        self.pairs = [Changes(s.clone(), y.clone(), curvature, ratio) for s, y, curvature, ratio in state["pairs"]]
 
 
 class FirstOrder:
@@ -164,5 +187,15 @@ class FirstOrder:
         self.inner, self._state = None, state["inner"]
 
 
+def kept_type(dtype: torch.dtype) -> torch.dtype:
+    """In what the pairs of pictures of this type are kept."""
+    return torch.float16 if dtype == torch.float32 else dtype
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype == torch.float16 else x
+
+
 def _dot(a: Tensor, b: Tensor) -> float:
-    return float(torch.dot(a.flatten(), b.flatten()))
+    """a·b, in the precision of a."""
+    return float(torch.dot(a.flatten(), b.flatten().to(a.dtype)))

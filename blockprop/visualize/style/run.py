@@ -189,10 +189,15 @@ class Stylization(PictureRun):
         weights = self.weights
         return {
             **self._made_of,
-            **self.settings,
+            "sizes (size=…, scales=…)": self.settings["sizes"],
+            **{name: value for name, value in self.settings.items() if name != "sizes"},
             "optimizer": described(self.kind),
-            "layers": [dict(weights.content_layers), dict(weights.style_layers)],
-            "weights": [weights.content, weights.style, weights.variation, weights.range],
+            "content_layers": described(list(weights.content_layers.items())),
+            "style_layers": described(list(weights.style_layers.items())),
+            "content_weight": weights.content,
+            "style_weight": weights.style,
+            "total_variation": weights.variation,
+            "range_weight": weights.range,
         }
 
     def document(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ From coarse to fine: each size starts from the picture of the one before, enlarg
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from blockprop.engine.fitting import fitting
@@ -24,7 +25,7 @@ from blockprop.visualize.objectives.gram import require_mask
 from blockprop.visualize.pipeline import Start
 from blockprop.visualize.style.layers import LayerWeights, default_layers, weights_of
 from blockprop.visualize.style.losses import CONTENT, RANGE, VARIATION, Weights
-from blockprop.visualize.style.quasi_newton import HISTORY
+from blockprop.visualize.style.quasi_newton import HISTORY, kept_type
 from blockprop.visualize.style.run import Style, Stylization
 from blockprop.visualize.tiling import TILE
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer
@@ -38,8 +39,8 @@ FROM_NOISE = 1 / 15
 """How much less style counts by default from noise, where nothing but its own loss brings the content in."""
 MOST_SCALES = 64
 LARGEST_RATE = 1e6
-LARGEST_HISTORY = 2**30
-"""Bytes that L-BFGS may remember of large pictures; LEAST_HISTORY pairs in any case."""
+LARGEST_HISTORY = 2**27
+"""Bytes that L-BFGS may remember, and write to the state; of large pictures LEAST_HISTORY pairs in any case."""
 LEAST_HISTORY = 5
 
 
@@ -87,7 +88,7 @@ def stylize(
         "luminance": only brightness is painted, the colors are the content's
     optimizer: "lbfgs", see quasi_newton.py; one of updates.OPTIMIZERS, or a function that makes one of torch.optim
     rate: of the optimizers but L-BFGS, which finds its own.   history: pairs of pictures that L-BFGS
-        remembers, by default 40, or fewer of large ones: 1 GB of them, but 5 at least
+        remembers, by default 20, or fewer of large ones: 128 MiB of them, but 5 at least
     scales: so many sizes, each √2 times as large as the one before; by default all of at least 180 pixels
     details: so much of the content's finer details a picture gets when it is enlarged. With 0 the content loses them,
         with 1 they may shine through the paint, but the loss falls faster.
@@ -114,7 +115,7 @@ def stylize(
     if len(counts) != len(sizes) or any(not isinstance(count, int) or count < 1 for count in counts):
         raise SettingError(f"expected steps of at least 1, or {len(sizes)} such numbers, one a size; came {steps!r}")
     if history is None:
-        history = _suitable_history(sizes[-1], content.element_size())
+        history = _suitable_history(sizes[-1], torch.finfo(kept_type(content.dtype)).bits // 8)
     _require_optimizer(optimizer, rate, history, details)
     settings = {
         "sizes": [list(pair) for pair in sizes],
