@@ -25,7 +25,7 @@ from blockprop.pictures.scaling import noise, with_longest
 from blockprop.saving.files import StrPath
 from blockprop.saving.resumable import Keeping
 from blockprop.visualize.depth import at_depth, spatial_rectifiers
-from blockprop.visualize.dream_run import Dream
+from blockprop.visualize.dream_run import Dream, fitting_octaves
 from blockprop.visualize.objectives.activity import Layers, objective_of, parsed
 from blockprop.visualize.pipeline import Start
 from blockprop.visualize.places import sizes
@@ -88,8 +88,8 @@ def dream(
         of others a rectifier at two thirds of their depth
     steps: at each octave; records are numbered over all octaves and frames
     guide: another picture, (1, channels, h', w'): what its features are like grows, instead of whatever is there
-    octaves, octave_scale: so many sizes, each so much larger than the one before; by default 4 (from noise 6), and more
-        if the picture is large
+    octaves, octave_scale: so many sizes, each so much larger than the one before; by default 4 (from noise 6), more if
+        the picture is large, and no more than the network takes
     rate: how far a step changes the picture's numbers, as the mean over them; by default 1.5 / 255 (from noise 2 / 255)
     jitter: the picture is shifted by up to so many pixels in each step, around its edges
     frames: a film of so many dreams, each on the one before, zoomed in by `zoom` and turned by `rotation` degrees;
@@ -114,13 +114,14 @@ def dream(
             f"expected a finite rotation and at most {MOST_OCTAVES} octaves, came {rotation} and {octaves}"
         )
     picture = _start(network, image, size, seed)
-    if octaves is None:
-        scales = math.log(max(picture.shape[2:]) / COARSEST_SIDE[kind], octave_scale)
-        octaves = max(OCTAVES[kind], 1 + round(scales))
     if layers is None:
         layers = _default_layers(network, guide is not None)
     terms = parsed(layers, network)
     tiling = Tiling(network, [node for node, _, _ in terms], tile)
+    _require_large_enough("the picture", tiling, picture)
+    if octaves is None:
+        scales = math.log(max(picture.shape[2:]) / COARSEST_SIDE[kind], octave_scale)
+        octaves = fitting_octaves(tiling, picture, max(OCTAVES[kind], 1 + round(scales)), octave_scale)
     settings = {
         "steps": steps,
         "octaves": octaves,
@@ -133,7 +134,6 @@ def dream(
         "seed": seed,
     }
     guide = None if guide is None else checked(guide, network)
-    _require_large_enough("the picture", tiling, picture)
     if guide is not None:
         _require_large_enough("the guide", tiling, guide)
     objective = objective_of(terms, tiling, picture, guide)

@@ -1,6 +1,7 @@
 """A run of a dream: frame after frame, octave after octave, step after step."""
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ class Dream(PictureRun):
         self.frame_steps = self.octave_steps * self.octaves
         self.tiling, self.objective, self.settings = tiling, objective, settings
         self.base = self.now = picture
-        self.sizes = [self._size(i) for i in reversed(range(self.octaves))]
+        self.sizes = [octave_size(picture, i, self.octave_scale) for i in reversed(range(self.octaves))]
         self.generator = torch.Generator().manual_seed(settings["seed"])
         self.network, self.begun = network, picture
         self._identity: dict[str, Any] | None = None
@@ -110,21 +111,13 @@ class Dream(PictureRun):
         """What the frame began with, in the size of an octave."""
         return scaled(self.base, *self.sizes[octave])
 
-    def _size(self, smaller: int) -> tuple[int, int]:
-        height, width = self.base.shape[2:]
-        factor = self.octave_scale**smaller
-        return max(1, round(height / factor)), max(1, round(width / factor))
-
     def _require_sizes(self) -> None:
         """That even the smallest picture is large enough."""
         try:
             self.tiling.tiles(self.base)
-            sizes = self.tiling.sizes(self.base.new_empty(1, self.base.shape[1], *self.sizes[0], device="meta"))
         except ShapeError as error:
             raise _too_small(self.sizes[0], error) from None
-        for node, (_, height, width) in sizes.items():
-            if not height or not width:
-                raise _too_small(self.sizes[0], f"nothing is left at {node!r}")
+        require_octave(self.tiling, self.base, self.sizes[0])
 
     @property
     def device(self) -> str:
@@ -155,6 +148,35 @@ class Dream(PictureRun):
         self.generator.set_state(document["generator"])
 
 
+def octave_size(picture: Tensor, smaller: int, scale: float) -> tuple[int, int]:
+    """(h, w) of a picture that was made smaller so many times."""
+    height, width = picture.shape[2:]
+    factor = scale**smaller
+    return max(1, round(height / factor)), max(1, round(width / factor))
+
+
+def require_octave(tiling: Tiling, picture: Tensor, size: tuple[int, int]) -> None:
+    """That a picture of this size is large enough. Raises SettingError."""
+    try:
+        sizes = tiling.sizes(picture.new_empty(1, picture.shape[1], *size, device="meta"))
+    except ShapeError as error:
+        raise _too_small(size, error) from None
+    for node, (_, height, width) in sizes.items():
+        if not height or not width:
+            raise _too_small(size, f"nothing is left at {node!r}")
+
+
+def fitting_octaves(tiling: Tiling, picture: Tensor, octaves: int, scale: float) -> int:
+    """So many octaves, or as many as are large enough for the network."""
+    for fitting in range(octaves, 1, -1):
+        with suppress(SettingError):
+            require_octave(tiling, picture, octave_size(picture, fitting - 1, scale))
+            return fitting
+    return 1
+
+
 def _too_small(size: tuple[int, int], why: BlockpropError | str) -> SettingError:
     height, width = size
-    return SettingError(f"the smallest octave of {height} x {width} is too small for the network, use fewer: {why}")
+    return SettingError(
+        f"the smallest octave of {height} x {width} is too small for the network, use fewer, octaves=…: {why}"
+    )

@@ -198,6 +198,20 @@ def test_bad_layers_and_pictures_are_refused() -> None:
         dream(too_deep, photo(20, 24), "conv", octaves=4)
 
 
+def test_without_a_number_there_are_as_many_octaves_as_the_network_takes() -> None:
+    """20 / 1.4² is 10, 20 / 1.4³ is 7 and less than the window of 9; one octave is the picture itself."""
+    network = Sequential({"conv": Conv2d(3, 2, 9)})
+
+    def octaves(image: Any, **settings: Any) -> int:
+        run = dream(network, image, "conv", steps=1, jitter=1, **settings)
+        run.finish()
+        return len(run.sizes)
+
+    by_side = {40: 4, 20: 3, 14: 2, 9: 1}
+    assert {side: octaves(photo(side, side)) for side in by_side} == by_side
+    assert octaves("noise", size=20) == 3
+
+
 def test_a_layer_with_nothing_to_say_is_told() -> None:
     network = small()
     network.parameters["conv2.bias"].fill_(-1e3)
