@@ -75,7 +75,7 @@ class DreamSettings(PictureSettings):
         ),
     ] = None
     steps: Annotated[int, typer.Option(min=1, help="Steps at each octave.")] = 10
-    octaves: Annotated[int | None, typer.Option(min=1, help="Sizes; by default 4, from noise 6, as many as fit.")] = None
+    octaves: Annotated[int | None, typer.Option(min=1, help="Sizes; by default 4, from noise 6, if they fit.")] = None
     octave_scale: Annotated[float, typer.Option(help="How much larger each is than the one before.")] = 1.4
     rate: Annotated[
         float | None,

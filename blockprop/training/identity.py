@@ -85,3 +85,21 @@ def _rates(function: Callable[[int], float]) -> list[Any]:
         except Exception:  # it is the user's, and may object in any way to a step that will never come
             break
     return rates
+
+
+def other_schedule(part: str, theirs: Any, ours: Any, differing: Callable[[str, Any, Any], str]) -> str:
+    """In words; a schedule over a number of steps has that from the epochs and the sizes of batches.
+
+    differing: says of a name and two values that they differ.
+    """
+    same = "give the same scheduler=…"
+    if part in LENGTHS:
+        said = f"the schedule in the file goes over {theirs} steps, here over {ours}"
+        same += " and epochs=…"
+    elif "lr_lambdas" in part:
+        said = "the schedule in the file has other rates"
+        same += " and epochs=…"
+    else:
+        kinds = (value.get("kind") if isinstance(value, dict) else value for value in (theirs, ours))
+        said = differing(f"{part} of the schedule" if part else "schedule", *kinds)
+    return f"{said}; it cannot be changed on the way, nor stretched: {same}, or begin a new run with that network"

@@ -22,7 +22,7 @@ from blockprop.training.averaging import Averages, copy_into
 from blockprop.training.batches import Batches
 from blockprop.training.descent import GradientDescent
 from blockprop.training.evaluation import evaluate, first_bad_row
-from blockprop.training.identity import DATA, LENGTHS, described_schedule, identity_of
+from blockprop.training.identity import DATA, described_schedule, identity_of, other_schedule
 from blockprop.training.settings import Settings
 from blockprop.training.step import TrainingStep
 from blockprop.training.threads import OneThread, is_small
@@ -242,7 +242,7 @@ class TrainingRun(Resumable[Record]):
         if place in DATA and theirs and ours:
             return f"the {place} are not those of the file; give the same data=…"
         if place == "schedule":
-            return self._other_schedule(part, theirs, ours)
+            return other_schedule(part, theirs, ours, super().difference)
         if name == "patience":
             with_it, without = ("the file's run", "this one") if theirs else ("this one", "the file's run")
             return f"{with_it} stops early (patience=…), {without} does not"
@@ -250,20 +250,6 @@ class TrainingRun(Resumable[Record]):
             name = "rate of the optimizer"
         said = super().difference(name, theirs, ours)
         return f"{said}; give the same objective=…" if place == "objective" else said
-
-    def _other_schedule(self, part: str, theirs: Any, ours: Any) -> str:
-        """In words; a schedule over a number of steps has that from the epochs and the sizes of batches."""
-        same = "give the same scheduler=…"
-        if part in LENGTHS:
-            said = f"the schedule in the file goes over {theirs} steps, here over {ours}"
-            same += " and epochs=…"
-        elif "lr_lambdas" in part:
-            said = "the schedule in the file has other rates"
-            same += " and epochs=…"
-        else:
-            kinds = (value.get("kind") if isinstance(value, dict) else value for value in (theirs, ours))
-            said = super().difference(f"{part} of the schedule" if part else "schedule", *kinds)
-        return f"{said}; it cannot be changed on the way, nor stretched: {same}, or begin a new run with that network"
 
     def progress(self, state: dict[str, Any]) -> dict[str, tuple[int, int]]:
         _, epoch, position, _ = state["progress"]
