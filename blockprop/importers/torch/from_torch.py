@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from blockprop.engine.about import About, sizes_of
 from blockprop.engine.network import Network
-from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError, UnsupportedError, shape
+from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError, UnsupportedError
 from blockprop.importers.graph import Flow, Graph, Known
 from blockprop.importers.problems import unsupported
 from blockprop.importers.torch.axis_groups import Axis, TrialSizes
+from blockprop.importers.torch.comparing import difference_of, notes_of_functions
 from blockprop.importers.torch.exporting import Exporter
 from blockprop.importers.torch.fixed_axes import FixedAxes
 from blockprop.importers.torch.free_axes import Exported, Freedom, export
@@ -25,8 +26,6 @@ from blockprop.importers.torch.twin import Twin, inputs_of, settled
 from blockprop.interop.modules import frozen
 
 HINT = "CONTRIBUTING.md says how to add one; with opaque=True torch's own backward pass is taken for them."
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 3e-2, torch.bfloat16: 2e-1}
-"""How far the network's outputs may be from the module's, relative to the largest: what is left are rounding errors."""
 
 
 def from_torch(
@@ -70,6 +69,8 @@ def from_torch(
         twin, expected, words = settled(Twin(module, training), inputs, names)
         importer = _Importer(module, twin, inputs, expected, names, opaque)
         network, opaque_names = importer.run(free)
+        if notes := notes_of_functions(network, twin, inputs, names):
+            network.meta["notes"] = [*network.meta.get("notes", []), *notes]
     for note in [*([words] if words else []), *network.meta.get("notes", [])]:
         warnings.warn(note, stacklevel=2)
     if opaque_names:
@@ -111,7 +112,7 @@ class _Importer:
                 self.fixed.note(exported.free, str(error))
                 attempts.pop(0)
                 continue
-            difference = "" if self.training else _difference(network, self.inputs, self.expected)
+            difference = "" if self.training else difference_of(network, self.inputs, self.expected)
             if difference and not exported.has_free_axes:
                 name = type(self.module).__name__
                 raise BlockpropError(
@@ -202,7 +203,7 @@ class _Importer:
         except ShapeError:
             return None
         try:
-            return _difference(network, others, expected)
+            return difference_of(network, others, expected)
         except BlockpropError as error:
             return str(error)
 
@@ -283,18 +284,3 @@ def _resized(x: Tensor, size: tuple[int, ...]) -> Tensor:
         if present != wanted:
             x = x.index_select(axis, torch.arange(wanted, device=x.device) % present)
     return x
-
-
-def _difference(network: Network, inputs: list[Tensor], expected: list[Tensor]) -> str:
-    """How the network's outputs differ from the module's, in words; "" if they agree."""
-    outputs = network(*inputs)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    for name, here, there in zip(network.outputs, outputs, expected, strict=True):
-        if here.shape != there.shape or here.dtype != there.dtype:
-            return f"the imported {name} is {shape(here)} {here.dtype}, the module's is {shape(there)} {there.dtype}"
-        here, there = (y.double().nan_to_num(1e30, 1e30, -1e30) for y in (here, there))
-        scale = max(there.abs().max().item(), 1e-30) if there.numel() else 1.0
-        error = (here - there).abs().max().item() / scale if there.numel() else 0.0
-        if error > max(TOLERANCE.get(y.dtype, 0.0) for y in (*inputs, *expected)):
-            return f"the imported {name} differs from the module's by {error:.2g} of the largest value"
-    return ""
