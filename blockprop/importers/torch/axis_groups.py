@@ -53,9 +53,12 @@ class AxisGroup(NamedTuple):
         return [lambda size, factor: size * factor + 1, lambda size, factor: size * factor, lambda size, _: size // 2]
 
     def third_sizes(self, sizes: TrialSizes) -> Iterator[TrialSizes]:
-        """Three to try the network at: odd ones, other multiples, half the size; two examples, or three."""
+        """Those to try the network at, until the module takes some: odd ones, if large ones then smaller first, other
+        multiples, half the size; two examples, or three.
+        """
         for change in (
             lambda size, i: (size if size < LARGE else size // 2) + 3 + 2 * i,
+            lambda size, i: size + 3 + 2 * i,
             lambda size, i: size * (2 + i % 2),
             lambda size, _: size // 2,
         ):
@@ -114,7 +117,7 @@ def third_sizes_of(groups: list[AxisGroup], sizes: TrialSizes) -> tuple[TrialSiz
     """Shapes that differ from those of the example in every free axis, and are none of the trials."""
     if not groups:
         return ()
-    choices = [sizes, sizes, sizes]
+    choices = [sizes] * len(list(groups[0].third_sizes(sizes)))
     for group in groups:
         others = group.third_sizes(sizes)
         choices = [merged_sizes(chosen, other, group) for chosen, other in zip(choices, others, strict=True)]
