@@ -3,7 +3,6 @@
 import inspect
 import logging
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,13 +17,11 @@ from torch.overrides import TorchFunctionMode
 from blockprop.errors import SettingError
 from blockprop.importers.torch.formulas import Decision, deciding, leaves_of, tipping
 from blockprop.importers.torch.naming import COMPARISONS, IGNORED, operator_name
-from blockprop.importers.torch.tracking import VALUE, SizeTracker, tracked
+from blockprop.importers.torch.tracking import LONGEST, VALUE, SizeTracker, tracked
 from blockprop.importers.torch.twin import Twin
 
 MOST_POINTS = 6
 """Sizes at which a module decides otherwise, to be tried."""
-LEAST_SECONDS, MOST_TIMES = 5.0, 2.0
-"""How long the processor may look for formulas, at least; in times of an export without."""
 
 Program = torch.export.ExportedProgram
 
@@ -56,15 +53,12 @@ class Exporter:
         self._accepted: dict[Any, bool] = {}
         self._tried: dict[Any, SizeTracker] = {}
         """What it did without numbers."""
-        self._seconds = 0.0
 
     def static(self, sizes: Sequence[tuple[int, ...]]) -> Program:
         """The graph for inputs of exactly these sizes."""
         key = tuple(sizes)
         if key not in self._programs:
-            start = time.process_time()
             self._programs[key] = self._export(sizes, None)
-            self._seconds = self._seconds or time.process_time() - start
         return self._programs[key]
 
     def deciding(self, sizes: Sequence[tuple[int, ...]], others: Sequence[tuple[int, ...]] = ()) -> str:
@@ -95,7 +89,7 @@ class Exporter:
         wanted: list[dict[int, Any]] = [{} for _ in self.inputs]
         for place, axis in axes:
             wanted[place][axis] = torch.export.Dim.AUTO
-        with _Deadline(max(LEAST_SECONDS, MOST_TIMES * self._seconds)):
+        with _ShortFormulas():
             program = self._export(sizes, wanted)
         free = set()
         for i, value in enumerate(input_values(program)):
@@ -192,17 +186,17 @@ class Exporter:
         return tuple(tensors[:count]), dict(zip(self.names, tensors[count:], strict=True))
 
 
-class _Deadline(TorchFunctionMode):
-    """Inside, operators are refused after so many seconds: torch's formulas may take hours."""
-
-    def __init__(self, seconds: float):
-        super().__init__()
-        self.end = time.process_time() + seconds
+class _ShortFormulas(TorchFunctionMode):
+    """Inside, operators whose results have longer formulas as sizes are refused: torch may take hours over them, as it
+    takes ten times as long for each layer that makes them three times as long."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if time.process_time() > self.end:
-            raise TimeoutError
-        return func(*args, **(kwargs or {}))
+        results = func(*args, **(kwargs or {}))
+        for y in results if isinstance(results, tuple | list) else (results,):
+            for size in y.shape if isinstance(y, Tensor) else ():
+                if isinstance(size, torch.SymInt) and size.node.expr.count_ops() > LONGEST:
+                    raise SettingError(f"the formula of a size has more than {LONGEST} operations")
+        return results
 
 
 def input_nodes(program: Program) -> list[fx.Node]:
