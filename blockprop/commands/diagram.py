@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
-from blockprop.commands.console import show
+from blockprop.commands.console import say, show
+from blockprop.commands.example_inputs import example_inputs
 from blockprop.commands.inputs import is_saved_network, load_network, network_and_examples
 from blockprop.commands.losses import loss_of
 from blockprop.commands.options import (
@@ -28,6 +28,8 @@ from blockprop.reports.diagram import diagram as draw
 from blockprop.reports.sections import diagram_with_sizes
 from blockprop.saving.files import write_file
 
+NEW = "1,28,28"
+"""One example's shape, for a new network without data."""
 EPILOG = "Example:\n\nblockprop diagram lenet.safetensors --data mnist.npz --out lenet.svg"
 
 
@@ -48,7 +50,13 @@ def diagram(
     skip_unreadable: SkipUnreadable = False,
     preprocessing: PreprocessingOption = None,
     own_blocks: Blocks = None,
-    shape: Annotated[str, typer.Option(help="One example's shape, for a new network without data.")] = "1,28,28",
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            help="One example's shape, without data; those of several inputs between semicolons. By default what the "
+            "network says, or 1,28,28 for a new one."
+        ),
+    ] = None,
     outputs: Annotated[int, typer.Option(min=1, help="How many outputs, likewise.")] = 10,
     seed: Seed = 0,
     as_json: Json = False,
@@ -65,9 +73,12 @@ def diagram(
         text = diagram_with_sizes(net, examples, loss_of(net, examples))
     else:
         new = not is_saved_network(network)
-        net = build_network(network, shape_named(shape), outputs, seed) if new else load_network(network, own_blocks)
-        size = net.meta.get("shape") or shape_named(shape)
-        trace = net.forward(torch.zeros(1, *size))
-        text = draw(net, shapes={name: tuple(value.shape[1:]) for name, value in trace.values.items()})
+        example = shape or NEW
+        net = build_network(network, shape_named(example), outputs, seed) if new else load_network(network, own_blocks)
+        inputs = example_inputs(net, shape)
+        if inputs is None:
+            say("the network does not say what its inputs look like; with --shape 3,224,224 each arrow has its shape")
+        values = {} if inputs is None else net.forward(*inputs).values
+        text = draw(net, shapes={name: tuple(value.shape[1:]) for name, value in values.items()})
     write_file(out, text)
     show({"diagram": str(out), "nodes": len(net.nodes)}, as_json)

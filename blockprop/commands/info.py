@@ -5,21 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from torch import Tensor
 
-from blockprop.blocks import Embedding
 from blockprop.commands.columns import column_facts, show_columns
 from blockprop.commands.console import printable, say, show, show_table
+from blockprop.commands.example_inputs import example_inputs
 from blockprop.commands.inputs import load_network, table_encoder
 from blockprop.commands.options import BATCH_SIZE, Blocks, Json, NetworkOption, SavedNetwork, one_network
-from blockprop.commands.parsing import shape_named
 from blockprop.engine.about import About
 from blockprop.engine.block import Block
-from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
-from blockprop.errors import SettingError
 from blockprop.interop.opaque import Opaque
 from blockprop.pictures.framing import preprocessing_of
 from blockprop.pictures.preprocessing import Preprocessing
@@ -62,9 +58,9 @@ def info(
     """Say what a saved network takes and gives, and what its nodes cost: parameters, multiply-adds, memory."""
     network = one_network(network, named) or "pictures"
     net = load_network(network, own_blocks)
-    inputs = _inputs(net, shape, batch_size)
-    node_costs = costs(net, *inputs) if inputs else []
-    facts = _facts(net, network, inputs, node_costs)
+    inputs = example_inputs(net, shape, batch_size)
+    node_costs = costs(net, *inputs) if inputs is not None else []
+    facts = _facts(net, network, inputs or [], node_costs)
     encoder = table_encoder(net)
     facts |= {"columns": column_facts(encoder)} if encoder else {}
     if as_json:
@@ -84,31 +80,6 @@ def info(
     rows = [[node.name, _title(node.block), _count(counts[node.name])] for node in net.nodes]
     _show_columns(["node", "block", "parameters"], rows, [f"{len(rows)} nodes", "", _count(facts["parameters"])])
     say("the network does not say what its inputs look like; with --shape 3,224,224 each node has its costs")
-
-
-def _inputs(network: Network, shapes: str | None, batch_size: int) -> list[Tensor]:
-    """Zeros of the shapes that were given, or that the network knows; none if neither is so."""
-    if shapes is not None:
-        if not network.inputs:
-            raise SettingError("--shape is of inputs, and this network has none; leave it out")
-        sizes = [shape_named(part) for part in shapes.split(";")]
-        if len(sizes) != len(network.inputs):
-            names = ", ".join(network.inputs)
-            raise SettingError(f"--shape: expected one for each of {names}, between semicolons, came {shapes!r}")
-    elif len(network.inputs) == 1 and network.meta.get("shape"):
-        sizes = [tuple(network.meta["shape"])]
-    else:
-        return []
-    return [
-        fitting(torch.zeros(batch_size, *size, dtype=_dtype(network, name)), network)
-        for name, size in zip(network.inputs, sizes, strict=True)
-    ]
-
-
-def _dtype(network: Network, name: str) -> torch.dtype:
-    """Integers for what is looked up in a table, real numbers for everything else."""
-    looked_up = any(isinstance(node.block, Embedding) and name in node.inputs for node in network.nodes)
-    return torch.int64 if looked_up else torch.float32
 
 
 def _facts(network: Network, path: str, inputs: list[Tensor], found: list[Cost]) -> dict[str, Any]:
