@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from blockprop.commands.optimizers import OPTIMIZER_NAMES, SCHEDULE_NAMES
+
 CALL = r"\b[A-Za-z_]\w*\((?:[^()]|\([^()]*\))*\)"
 """Code, such as a block's repr, which stays as it is."""
 ARGUMENT = r"(?<![\w.\-])(?P<name>[a-z_]\w*)=(?P<value>…|\([^()]*\)|\{.*?\}|\[[^\]]*\]|'[^']*'|\"[^\"]*\"|[\w.\-+]*\w)?"
@@ -34,6 +36,10 @@ MADE_OF = {
     "objective": ("--loss", "--label-smoothing", "--class-weights"),
 }
 """Arguments of the library that several options make up; said of them where no value is."""
+NOTED = r"the (--[\w-]+) in the file is (\S+)(, here it is )([^\s;]+)"
+"""Of a run that cannot go on as another one."""
+TYPED = {"--optimizer": OPTIMIZER_NAMES, "--schedule": SCHEDULE_NAMES}
+"""What is typed for what a file notes."""
 NO_VALUE = {"tile": "0"}
 """What an option takes where the library takes None."""
 
@@ -50,7 +56,7 @@ def in_options(message: str, params: Iterable[Any]) -> str:
         param = _option_of(name, options) if name else None
         return match[0] if param is None else _written(param, match["value"] or "")
 
-    return re.sub(f"{CALL}|{ARGUMENT}|{STATED}", option, message)
+    return re.sub(NOTED, _noted_as_typed, re.sub(f"{CALL}|{ARGUMENT}|{STATED}", option, message))
 
 
 def with_each_by_itself(message: str, params: Iterable[Any], words: Mapping[str, Any]) -> str:
@@ -72,6 +78,15 @@ def _one_by_one(param: Any, values: Sequence[str]) -> str:
     """As a shell has them: --target lion --target "gray wolf"."""
     spelled = next((text + " " for text in param.opts if text.startswith("--")), "")
     return " ".join(f'{spelled}"{value}"' if " " in value else f"{spelled}{value}" for value in values)
+
+
+def _noted_as_typed(match: re.Match[str]) -> str:
+    """What a file notes of an option, and what it is now, as a person types them."""
+    option, before, between, now = match.groups()
+    theirs, ours = (
+        TYPED.get(option, {}).get(value, {"None": "not given"}.get(value, value)) for value in (before, now)
+    )
+    return f"the {option} in the file is {theirs}{between}{ours}"
 
 
 def _option_of(name: str, options: Mapping[str, Any]) -> Any:

@@ -14,7 +14,10 @@ TORCH_OPTIMIZERS = {
     and issubclass(kind, torch.optim.Optimizer)
     and name not in ("Optimizer", "LBFGS", "SparseAdam", "Muon")
 }
-SCHEDULES = ("constant", "linear", "cosine", "one_cycle")
+OPTIMIZER_NAMES = {kind.__name__: name for name, kind in TORCH_OPTIMIZERS.items()} | {"GradientDescent": "descent"}
+SCHEDULE_NAMES = {"None": "constant", "LambdaLR": "linear", "CosineAnnealingLR": "cosine", "OneCycleLR": "one_cycle"}
+"""What they are called here, by their classes."""
+SCHEDULES = tuple(SCHEDULE_NAMES.values())
 
 
 def optimizer_named(name: str, rate: float | None, weight_decay: float) -> Any:

@@ -213,9 +213,9 @@ def test_resuming_with_something_else_is_refused_and_a_finished_run_says_so(caps
     assert main([*usual, "--resume"]) == 0
     assert "the run is over (2 of 2 epochs)" in " ".join(capsys.readouterr().err.split())
     for options, told in (
-        ({"--epochs": "4"}, "the T_max of the schedule in the file is"),
-        ({"--schedule": "linear"}, "the schedule in the file is CosineAnnealingLR, here it is LambdaLR"),
-        ({"--rate": "0.2"}, "the lr of the optimizer in the file is 0.05, here it is 0.2"),
+        ({"--epochs": "4"}, "the schedule in the file goes over 2 steps, here over 4"),
+        ({"--schedule": "linear"}, "the --schedule in the file is cosine, here it is linear; it cannot be"),
+        ({"--rate": "0.2"}, "the --rate of the --optimizer in the file is 0.05, here it is 0.2"),
         ({"--batch-size": "16"}, "-size in the file is 64, here it is 16"),
         ({"--loss": "negative_log_likelihood"}, "the objective in the file is cross_entropy()"),
     ):
