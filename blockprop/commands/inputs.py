@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from blockprop.commands.options import SHIPPED, VARIABLE
 from blockprop.commands.preprocessing import seeing
 from blockprop.commands.sources import same_source
 from blockprop.data.arrays import is_idx
-from blockprop.data.dataset import Data, Dataset
-from blockprop.data.reading import NAMES, TABLES, read_data
+from blockprop.data.dataset import Dataset
+from blockprop.data.reading import NAMES, TABLES, holds_photographs, read_data
+from blockprop.data.sizing import in_size
 from blockprop.data.tables.encoder import TableEncoder
 from blockprop.engine.network import Network
 from blockprop.errors import DataError, FormatError, SettingError, near
@@ -144,23 +146,28 @@ def examples_for(
             "which `blockprop train` writes and data.encoder.to_dict() gives; or pass arrays of numbers as .npz"
         )
     held_out, warning = same_source(meta, source) if need_labels else (None, "")
-    data: Data = read_data(
+    how = pictures_for(network, source, crop)
+    of_arrays = {} if holds_photographs(Path(source)) else {name: how.pop(name, None) for name in ("size", "channels")}
+    data = read_data(
         source,
         target=target or (meta.get("target") if need_labels else None),
         encoder=table_encoder(network),
         need_labels=need_labels,
         test_fraction=held_out["fraction"] if held_out else 0.0,
         seed=held_out["seed"] if held_out else 0,
-        **pictures_for(network, source, crop),
+        **how,
         skip_unreadable=skip_unreadable,
         classes=meta.get("classes") or None,
         task=task_of_network(network),
         warn=False,
     )
-    require_examples(network, as_taken(network, data.train), source)
-    if data.test is None:
-        return as_taken(network, data.train), "all", (*data.notes, *([warning] if warning else []))
-    return as_taken(network, data.test), "held out in training" if held_out else "test part", data.notes
+    part = "all" if data.test is None else "held out in training" if held_out else "test part"
+    data = replace(data, train=data.train if data.test is None else data.test, test=None)
+    if of_arrays:  # Arrays may be large, and their training part much larger: it keeps its size.
+        data = in_size(data, **of_arrays)
+    examples = as_taken(network, data.train)
+    require_examples(network, examples, source)
+    return examples, part, (*data.notes, *([warning] if warning and part == "all" else []))
 
 
 def pictures_for(network: Network, source: str, crop: str | None = None) -> dict[str, Any]:

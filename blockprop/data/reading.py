@@ -107,7 +107,7 @@ def _arrays(path: Path, need_labels: bool, reading: Reading, classes: Sequence[s
         data = _read_folder(path, need_labels, reading, classes)
     else:
         data = _read_file(_checked(path), need_labels, reading, classes, task)
-    if _holds_photographs(path):
+    if holds_photographs(path):
         return data  # which are read in their size
     return in_size(data, None if reading.sight is None else reading.sight.height_width, reading.channels)
 
@@ -126,11 +126,12 @@ def _require_photographs(path: Path, settings: Mapping[str, Any]) -> None:
     named = [f"{name}={value!r}" for name, value in settings.items() if value is not None]
     if not named or not (path.exists() or str(path) in NAMES):
         return
-    if str(path) in NAMES or not _holds_photographs(path):
+    if str(path) in NAMES or not holds_photographs(path):
         raise SettingError(f"{path}: {named[0]} is of photographs, and these are none; leave it out")
 
 
-def _holds_photographs(path: Path) -> bool:
+def holds_photographs(path: Path) -> bool:
+    """Whether data are a picture or a folder of some, not arrays."""
     return (path.is_dir() and find_idx(path, "train") is None) or is_image(path)
 
 

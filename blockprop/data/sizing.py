@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from blockprop.data.dataset import Data, Dataset
@@ -33,8 +32,10 @@ def _named(shape: tuple[int, ...]) -> str:
 
 def _in_size(data: Dataset, wanted: tuple[int, ...]) -> Dataset:
     channels, height, width = wanted
-    parts = [scaled(_in_channels(part, channels, data.name), height, width) for part in data.x.split(BATCH)]
-    return replace(data, x=torch.cat(parts))
+    x = data.x.new_empty(len(data.x), channels, height, width)
+    for part, brought in zip(data.x.split(BATCH), x.split(BATCH), strict=True):
+        brought.copy_(scaled(_in_channels(part, channels, data.name), height, width))
+    return replace(data, x=x)
 
 
 def _in_channels(x: Tensor, channels: int, name: str) -> Tensor:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from blockprop.blocks import Linear
+from blockprop.blocks import Flatten, Linear
 from blockprop.cli import main
 from blockprop.engine.network import Sequential
+from blockprop.pictures.scaling import scaled
 from blockprop.saving.storage import save
 from tests.commands.running import Output, run_json, sentence
 
@@ -47,3 +48,23 @@ def test_people_get_a_table(capsys: Output) -> None:
 def test_a_network_without_data_is_refused(capsys: Output) -> None:
     assert "expected data after the network" in sentence(capsys, "evaluate", "net.safetensors")
     assert "data alone" in sentence(capsys, "evaluate", "net.safetensors", "rows.npz", "more")
+
+
+def test_only_the_pictures_that_are_evaluated_are_brought_to_the_networks_size(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large training parts, enlarged for nothing, took more memory than there is."""
+    network = Sequential({"flat": Flatten(), "fc": Linear(3 * 8 * 6, 2)})
+    network.meta |= {"shape": [3, 8, 6], "classes": ["left", "right"]}
+    save(network, "pictures.safetensors")
+    x, y = np.random.default_rng(0).random((9, 4, 3), np.float32), np.arange(9) % 2
+    np.savez("pictures.npz", x_train=x[:7], y_train=y[:7], x_test=x[7:], y_test=y[7:])
+    sizes: list[torch.Size] = []
+
+    def noted(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        sizes.append(x.shape)
+        return scaled(x, height, width)
+
+    monkeypatch.setattr("blockprop.data.sizing.scaled", noted)
+    result = run_json(capsys, "evaluate", "pictures.safetensors", "pictures.npz")
+    assert (result["examples"], result["part"], sizes) == (2, "test part", [(2, 3, 4, 3)])
