@@ -75,7 +75,7 @@ def test_unknown_sources_are_explained(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"test_fraction": 1.0}, "test_fraction from 0 to below 1, got 1.0"),
+        ({"test_fraction": 1.0}, "test_fraction from 0 to below 1, got test_fraction=1.0"),
         ({"test_fraction": -0.1}, "test_fraction"),
         ({"task": "cluster"}, '"classify" or "regress", got \'cluster\''),
     ],

@@ -170,6 +170,15 @@ def test_no_permutation_is_taken_for_a_picture(node: str | None, grid: Any, mess
         saliency(network, x, 2, "grad_cam", grid=grid, **({"node": node} if node else {}))
 
 
+def test_a_grid_of_fewer_places_leaves_no_tokens_out_that_are_places() -> None:
+    """None were joined to the 16 of 4 x 4; seven are not taken for others. Another form of 16 is the caller's word."""
+    network, x = imported(Tokens(others=0, pool="mean"), 32, 32)
+    with pytest.raises(SettingError, match="a grid of 3 x 3 does not fit"):
+        saliency(network, x, 2, "grad_cam", grid=(3, 3))
+    assert saliency(network, x, 2, "grad_cam", grid=(2, 8)).map.shape == (2, 32, 32)
+    assert saliency(network, x, 2, "grad_cam", grid=(4, 4)).map.shape == (2, 32, 32)
+
+
 def test_where_nothing_says_which_places_tokens_are() -> None:
     class Mixed(nn.Module):
         """Its tokens are no patches: seven mixtures of the whole picture."""

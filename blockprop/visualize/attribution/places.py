@@ -104,6 +104,9 @@ class Finder:
             sides = _sides(y, LAST)
             return PictureAxes(LAST, sides) if sides in self.grids else None
         length = int(y.shape[1])
+        all_are_places = length not in self.starts and any(h * w == length for h, w in self.grids)
+        if self.grid is not None and math.prod(self.grid) != length and all_are_places:
+            return None
         possible = self.grids if self.grid is None else {self.grid}
         fitting = {(length - h * w, (h, w)) for h, w in possible if 0 <= length - h * w <= MOST_OTHERS}
         fewest = min((others for others, _ in fitting), default=0)
