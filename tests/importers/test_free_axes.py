@@ -109,9 +109,21 @@ def grid(x: Tensor, _: Tensor) -> Tensor:
     return x + (a * 2 + b)[..., None]
 
 
+def into_and_out_of_no_grad(x: Tensor, _: Tensor) -> Tensor:
+    places = torch.zeros(x.shape[:2], dtype=x.dtype)
+    with torch.no_grad():
+        b, n = places.shape
+        made = (places + torch.arange(n)).reshape(b * n).view(b, n)
+        half = torch.ones(made.shape[0] * made.shape[1]).view(made.shape)
+        with torch.enable_grad():
+            y = x.reshape(made.shape[0] * half.shape[1], -1)
+    return (y.view(half.shape[0], half.shape[1], -1) + made[..., None]) * torch.ones(made.shape)[..., None]
+
+
 SEQUENCES = [
     padding_mask, last_token, packed, split_indices, written, repeated, interleaved, windows, causal, relative, grid,
     asserted, times_a_number, first_rows, cut_at_the_end, written_apart, written_at_mask, filled_with_size,
+    into_and_out_of_no_grad,
 ]  # fmt: skip
 
 

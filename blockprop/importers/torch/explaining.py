@@ -36,6 +36,19 @@ class _Pair(NamedTuple):
         """Both."""
         return self.here, self.there
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether they only hand a value into a region or out of it: what is noted is of the node that makes it."""
+        if self.here.op == "placeholder":
+            return self.prefix != ""
+        source = self.here.args[0] if self.here.target is operator.getitem else None
+        return isinstance(source, fx.Node) and isinstance(source.target, torch._ops.HigherOrderOperator)
+
+    @property
+    def noted(self) -> dict[int, tuple[Formula, ...]]:
+        """What their numbers may have been computed from."""
+        return {} if self.is_copy else self.here.meta.get(FORMULAS, {})
+
 
 OTHER_OPERATORS = 1_000_000
 MOST_AXES = 3
@@ -97,7 +110,7 @@ def _explained(pairs: Sequence["_Pair"], inputs: Sequence[_Sizes]) -> Explanatio
             if formula is None:
                 raise Unexplained(f"{x!r} in {pair.here.target} follows the size in its own way", place_of(pair.here))
             formulas[pair.prefix + pair.here.name, place] = formula
-        for place in pair.here.meta.get(FORMULAS, {}).keys() - changes.keys():
+        for place in pair.noted.keys() - changes.keys():
             number = leaves(pair.here)[place]
             formula = sizes.tracked(pair, place, number, number)
             if formula is not None and not sizes.is_uncertain(formula):
@@ -130,11 +143,12 @@ class _Both:
     """The sizes of values in both graphs, by the names that the module's own formulas have for them."""
 
     def __init__(self, pairs: Sequence[_Pair]):
-        self._pairs = {pair.here.meta[VALUE]: pair for pair in pairs if VALUE in pair.here.meta}
+        named = [pair for pair in pairs if VALUE in pair.here.meta and not pair.is_copy]
+        self._pairs = {pair.here.meta[VALUE]: pair for pair in named}
 
     def tracked(self, pair: _Pair, place: int, x: int, y: int) -> Formula | None:
         """What the module computed the number from, if that gives both numbers, and follows a size that differs."""
-        for formula in pair.here.meta.get(FORMULAS, {}).get(place, ()):
+        for formula in pair.noted.get(place, ()):
             known = all(leaf.value in self._pairs for leaf in leaves_of(formula))
             if known and self._follows(formula) and self._value(formula, 0) == x and self._value(formula, 1) == y:
                 return self._named(formula)
