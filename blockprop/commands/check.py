@@ -16,6 +16,7 @@ from blockprop.commands.options import (
     Blocks,
     Json,
     NetworkOption,
+    OpaqueNodes,
     PreprocessingOption,
     Seed,
     SkipUnreadable,
@@ -58,6 +59,7 @@ def check(
     skip_unreadable: SkipUnreadable = False,
     preprocessing: PreprocessingOption = None,
     own_blocks: Blocks = None,
+    opaque: OpaqueNodes = False,
     shape: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,10 +82,12 @@ def check(
     elif shape:
         raise SettingError(f"--shape is for a block, and {no_block(network)}; a network takes examples from --data")
     elif tokens is not None:
-        net = load_network(network, own_blocks)
+        net = load_network(network, own_blocks, opaque=opaque)
         report = _check_tokens(net, one_batch_of_tokens(tokens), every_element, seed, training, as_json)
     else:
-        net, some = network_and_examples(network, data, target, own_blocks, seed, preprocessing, skip_unreadable)
+        net, some = network_and_examples(
+            network, data, target, own_blocks, seed, preprocessing, skip_unreadable, opaque
+        )
         report = _check_network(net, some, examples, every_element, seed, training, as_json)
     if as_json:
         errors = {c.name: c.error for c in report.comparisons}

@@ -14,6 +14,7 @@ from blockprop.commands.options import (
     Blocks,
     Json,
     NetworkOption,
+    OpaqueNodes,
     PreprocessingOption,
     Seed,
     SkipUnreadable,
@@ -50,6 +51,7 @@ def diagram(
     skip_unreadable: SkipUnreadable = False,
     preprocessing: PreprocessingOption = None,
     own_blocks: Blocks = None,
+    opaque: OpaqueNodes = False,
     shape: Annotated[
         str | None,
         typer.Option(
@@ -69,12 +71,18 @@ def diagram(
     out = place(out)
     network = one_network(network, named) or "pictures"
     if data is not None:
-        net, examples = network_and_examples(network, data, target, own_blocks, seed, preprocessing, skip_unreadable)
+        net, examples = network_and_examples(
+            network, data, target, own_blocks, seed, preprocessing, skip_unreadable, opaque
+        )
         text = diagram_with_sizes(net, examples, loss_of(net, examples))
     else:
         new = not is_saved_network(network)
         example = shape or NEW
-        net = build_network(network, shape_named(example), outputs, seed) if new else load_network(network, own_blocks)
+        net = (
+            build_network(network, shape_named(example), outputs, seed)
+            if new
+            else load_network(network, own_blocks, opaque=opaque)
+        )
         inputs = example_inputs(net, shape)
         if inputs is None:
             say("the network does not say what its inputs look like; with --shape 3,224,224 each arrow has its shape")

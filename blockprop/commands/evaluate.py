@@ -24,6 +24,7 @@ from blockprop.commands.options import (
     Json,
     LossName,
     NetworkOption,
+    OpaqueNodes,
     PreprocessingOption,
     SkipUnreadable,
     TargetOption,
@@ -58,6 +59,7 @@ def evaluate(
     skip_unreadable: SkipUnreadable = False,
     report: Annotated[Path | None, typer.Option(help="A folder for a page about the result.")] = None,
     own_blocks: Blocks = None,
+    opaque: OpaqueNodes = False,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -72,7 +74,7 @@ def evaluate(
         require_writable(report / "index.html")
     data = arguments[-1]
     network = one_network(first, named) or network_for_data(data)
-    net = load_network(network, own_blocks, device)
+    net = load_network(network, own_blocks, device, opaque)
     require_source(net, data)
     net = seeing(net, network, preprocessing, bool(photos_of(data)), as_json)
     seen = sight_for(net, data, crop)

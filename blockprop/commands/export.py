@@ -8,7 +8,7 @@ import typer
 
 from blockprop.commands.console import show
 from blockprop.commands.inputs import load_network
-from blockprop.commands.options import Blocks, Json, NetworkOption, SavedNetwork, one_network
+from blockprop.commands.options import Blocks, Json, NetworkOption, OpaqueNodes, SavedNetwork, one_network
 from blockprop.commands.parsing import shape_named
 from blockprop.commands.results import place
 from blockprop.errors import SettingError
@@ -34,6 +34,7 @@ def export(
         typer.Option(help="One example's shape, such as 3,224,224; those of several inputs between semicolons."),
     ] = None,
     own_blocks: Blocks = None,
+    opaque: OpaqueNodes = False,
     as_json: Json = False,
 ) -> None:
     """Write a saved network as an ONNX model, which onnxruntime and many other programs run."""
@@ -42,7 +43,7 @@ def export(
     out = place(out)
     require_writable(out)
     start = time.perf_counter()
-    net = load_network(one_network(network, named) or "pictures", own_blocks)
+    net = load_network(one_network(network, named) or "pictures", own_blocks, opaque=opaque)
     sizes = None if shape is None else [shape_named(part) for part in shape.split(";")]
     if sizes is not None and len(sizes) != len(net.inputs):
         names = ", ".join(net.inputs)

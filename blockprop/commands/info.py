@@ -12,7 +12,7 @@ from blockprop.commands.columns import column_facts, show_columns
 from blockprop.commands.console import printable, say, show, show_table
 from blockprop.commands.example_inputs import example_inputs
 from blockprop.commands.inputs import load_network, table_encoder
-from blockprop.commands.options import BATCH_SIZE, Blocks, Json, NetworkOption, SavedNetwork, one_network
+from blockprop.commands.options import BATCH_SIZE, Blocks, Json, NetworkOption, OpaqueNodes, SavedNetwork, one_network
 from blockprop.engine.about import About
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
@@ -53,11 +53,12 @@ def info(
     ] = None,
     batch_size: Annotated[int, typer.Option(*BATCH_SIZE, min=1, help="How many examples run at once.")] = 1,
     own_blocks: Blocks = None,
+    opaque: OpaqueNodes = False,
     as_json: Json = False,
 ) -> None:
     """Say what a saved network takes and gives, and what its nodes cost: parameters, multiply-adds, memory."""
     network = one_network(network, named) or "pictures"
-    net = load_network(network, own_blocks)
+    net = load_network(network, own_blocks, opaque=opaque)
     inputs = example_inputs(net, shape, batch_size)
     node_costs = costs(net, *inputs) if inputs is not None else []
     facts = _facts(net, network, inputs or [], node_costs)

@@ -47,8 +47,11 @@ def device_named(name: str) -> torch.device:
     return device
 
 
-def load_network(path: str, own_blocks: str | None, device: str = "cpu") -> Network:
-    """A saved network, with the blocks of a Python file known if one is given; an ONNX file's; or a shipped one."""
+def load_network(path: str, own_blocks: str | None, device: str = "cpu", opaque: bool = False) -> Network:
+    """A saved network, with the blocks of a Python file known if one is given; an ONNX file's; or a shipped one.
+
+    opaque: whether it may name operators of torch.
+    """
     if is_shipped(path):
         return shipped(path).to(device_named(device))
     if path.lower().endswith(".onnx"):
@@ -57,7 +60,7 @@ def load_network(path: str, own_blocks: str | None, device: str = "cpu") -> Netw
         beside = [*SHIPPED_NAMES, *(str(file) for file in Path(path).parent.glob("*.safetensors"))]
         if meant := near(path, beside, most=1):
             raise FormatError(f"{path} does not exist; did you mean {meant[0]}?")
-    return load(path, blocks=blocks_in(own_blocks) if own_blocks else None).to(device_named(device))
+    return load(path, blocks_in(own_blocks) if own_blocks else None, opaque).to(device_named(device))
 
 
 def table_encoder(network: Network) -> TableEncoder | None:
@@ -67,10 +70,15 @@ def table_encoder(network: Network) -> TableEncoder | None:
 
 
 def open_network(
-    path: str, own_blocks: str | None = None, device: str = "cpu", preprocessing: str | None = None, quiet: bool = False
+    path: str,
+    own_blocks: str | None = None,
+    device: str = "cpu",
+    preprocessing: str | None = None,
+    quiet: bool = False,
+    opaque: bool = False,
 ) -> Network:
     """The network of a file, with what it expects of pictures in front."""
-    network = load_network(path, own_blocks, device)
+    network = load_network(path, own_blocks, device, opaque)
     require_pictures(network)
     return seeing(network, path, preprocessing, quiet=quiet)
 
@@ -198,10 +206,11 @@ def network_and_examples(
     seed: int,
     preprocessing: str | None = None,
     skip_unreadable: bool = False,
+    opaque: bool = False,
 ) -> tuple[Network, Dataset]:
     """A saved network with data as it was trained on them, or a new network for the data."""
     if is_saved_network(network):
-        net = load_network(network, own_blocks)
+        net = load_network(network, own_blocks, opaque=opaque)
         require_source(net, source)
         net = seeing(net, network, preprocessing, bool(photos_of(source)))
         data, _, notes = examples_for(net, source, target=target, skip_unreadable=skip_unreadable)

@@ -92,7 +92,12 @@ def make_and_write(
     settings: with their network.   require: raises if it is not the right network.
     """
     network = open_network(
-        str(settings.network), settings.own_blocks, settings.device, settings.preprocessing, settings.as_json
+        str(settings.network),
+        settings.own_blocks,
+        settings.device,
+        settings.preprocessing,
+        settings.as_json,
+        settings.opaque,
     )
     if require is not None:
         require(network)

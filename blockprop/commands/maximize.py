@@ -168,7 +168,7 @@ class MaximizeSettings(PictureSettings):
             return judged, None
         if not judged:
             raise SettingError(f"--other is asked about a class, and {target!r} is none")
-        other = open_network(self.other, self.own_blocks, self.device)
+        other = open_network(self.other, self.own_blocks, self.device, opaque=self.opaque)
         score(other, target)
         return judged, other
 

@@ -37,6 +37,13 @@ Blocks = Annotated[
     str | None,
     typer.Option("--blocks", help="A Python file with blocks of your own that NETWORK uses; its code is run."),
 ]
+OpaqueNodes = Annotated[
+    bool,
+    typer.Option(
+        "--opaque",
+        help="Load NETWORK though it names operators of torch to be run (opaque nodes): only if you trust its source.",
+    ),
+]
 VARIABLE = "BLOCKPROP_NETWORK"
 """Of the environment: the network to use where none is named."""
 SHIPPED = " or ".join(NAMES)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Self
 from torch import Tensor
 from typer.models import ArgumentInfo, ParameterInfo
 
-from blockprop.commands.options import Blocks, Device, Json, PreprocessingOption
+from blockprop.commands.options import Blocks, Device, Json, OpaqueNodes, PreprocessingOption
 from blockprop.commands.picture_options import OPTION_ONLY, SETTING_ONLY, NetworkFile, PictureSeed, Report
 from blockprop.engine.network import Network
 from blockprop.reports.page import Section
@@ -80,6 +80,7 @@ class PictureSettings:
     resume: Annotated[bool, OPTION_ONLY] = False
     report: Annotated[Report, OPTION_ONLY] = None
     own_blocks: Annotated[Blocks, OPTION_ONLY] = None
+    opaque: Annotated[OpaqueNodes, OPTION_ONLY] = False
     preprocessing: PreprocessingOption = None
     seed: PictureSeed = 0
     device: Annotated[Device, OPTION_ONLY] = "cpu"

@@ -19,7 +19,16 @@ from blockprop.commands.inputs import (
     network_for_photos,
 )
 from blockprop.commands.kinds import require_source
-from blockprop.commands.options import SHIPPED, Blocks, Device, Json, NetworkOption, PreprocessingOption, one_network
+from blockprop.commands.options import (
+    SHIPPED,
+    Blocks,
+    Device,
+    Json,
+    NetworkOption,
+    OpaqueNodes,
+    PreprocessingOption,
+    one_network,
+)
 from blockprop.commands.photos import notes_of_parts
 from blockprop.commands.picture_options import Crop, TokensOption
 from blockprop.commands.preprocessing import seeing
@@ -77,6 +86,7 @@ def predict(
     crop: Crop = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv file for all predictions.")] = None,
     own_blocks: Blocks = None,
+    opaque: OpaqueNodes = False,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -96,7 +106,7 @@ def predict(
     if network is None:
         network = network_for_photos(photos) if photos else network_for_data(sources[0])
         say(f"the network is {network}; one before the data takes its place", as_json)
-    net = with_one_output(load_network(network, own_blocks, device), output)
+    net = with_one_output(load_network(network, own_blocks, device, opaque), output)
     for source in sources:
         require_source(net, source)
     net = seeing(net, network, preprocessing, bool(photos), as_json)

@@ -13,7 +13,7 @@ import typer
 
 from blockprop.commands.console import show
 from blockprop.commands.making import make_and_write, print_made
-from blockprop.commands.options import LARGEST, VARIABLE, Blocks, Device, Json
+from blockprop.commands.options import LARGEST, VARIABLE, Blocks, Device, Json, OpaqueNodes
 from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_commands import PICTURE_COMMANDS
 from blockprop.commands.picture_settings import Surroundings, option_of, parameters, required, settings_in_file
@@ -40,6 +40,7 @@ def replay(
         str | None, typer.Option("--network", "-n", help="Where its network is now, if not where it was.")
     ] = None,
     own_blocks: Blocks = None,
+    opaque: OpaqueNodes = False,
     device: Device = "cpu",
     show_settings: Annotated[bool, typer.Option("--show", help="Only print its settings file, for --config.")] = False,
     as_json: Json = False,
@@ -61,7 +62,7 @@ def replay(
         settings["pictures"] = [_same_file(picture, how, file) for file in settings["pictures"]]
     if settings.get("preprocessing"):
         settings["preprocessing"] = _file_where(settings["preprocessing"], source)
-    told = kind(**settings, out=path, own_blocks=own_blocks, device=device, as_json=as_json)
+    told = kind(**settings, out=path, own_blocks=own_blocks, opaque=opaque, device=device, as_json=as_json)
     made, _ = make_and_write(told, Surroundings(path, as_json), partial(_require_same, picture, how, told.network))
     facts = made.facts | {"picture": str(path)} | _compared(source, path)
     versions = {"blockprop": __version__, "torch": torch.__version__}

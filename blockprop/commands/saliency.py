@@ -127,7 +127,14 @@ class SaliencySettings(PictureSettings):
             return False
         targets = list(dict.fromkeys(self.targets or ["top"]))
         say_which_tokens(
-            str(self.network), self.tokens, targets, self.output, self.own_blocks, self.device, self.as_json
+            str(self.network),
+            self.tokens,
+            targets,
+            self.output,
+            self.own_blocks,
+            self.opaque,
+            self.device,
+            self.as_json,
         )
         return True
 

@@ -48,6 +48,7 @@ class StartingPoint:
         channels: int | None,
         preprocessing: str | None = None,
         crop: str | None = None,
+        opaque: bool = False,
     ) -> "StartingPoint":
         """Read the network, if it is a file's or comes with the package, and see which pictures it takes."""
         wanted = size_named(size)
@@ -56,7 +57,7 @@ class StartingPoint:
             if preprocessing is not None:
                 raise SettingError(f"preprocessing= is for a network that has learned; {spec} is new")
             return cls(spec, own_blocks, None, as_told, crop)
-        network = _read(spec, own_blocks, preprocessing)
+        network = _read(spec, own_blocks, preprocessing, opaque)
         shape = network.meta.get("shape") or []
         if len(shape) != 3 or shape[0] not in (1, 3):
             return cls(spec, own_blocks, network, as_told, crop)
@@ -156,9 +157,9 @@ def in_order(data: Dataset, names: tuple[str, ...]) -> Dataset:
     return replace(data, y=numbers[data.y], classes=names)
 
 
-def _read(spec: str, own_blocks: str | None, preprocessing: str | None) -> Network:
+def _read(spec: str, own_blocks: str | None, preprocessing: str | None, opaque: bool) -> Network:
     """A saved or imported network; one for photographs with what it expects of them in front."""
-    network = load_network(spec, own_blocks)
+    network = load_network(spec, own_blocks, opaque=opaque)
     return seeing(network, spec, preprocessing, photos=len(network.meta.get("shape") or []) == 3)
 
 

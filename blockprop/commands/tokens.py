@@ -68,10 +68,17 @@ def outputs_for_tokens(network: Network, text: str, notes: list[str]) -> dict[st
 
 
 def say_which_tokens(
-    path: str, text: str, targets: list[str], output: str | None, own_blocks: str | None, device: str, as_json: bool
+    path: str,
+    text: str,
+    targets: list[str],
+    output: str | None,
+    own_blocks: str | None,
+    opaque: bool,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Print how much each token speaks for each target, with bars."""
-    network = load_network(path, own_blocks, device)
+    network = load_network(path, own_blocks, device, opaque)
     facts: list[dict[str, Any]] = []
     for name, tokens in rows_of_tokens(text).items():
         for target in targets:

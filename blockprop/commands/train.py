@@ -21,6 +21,7 @@ from blockprop.commands.options import (
     Device,
     Json,
     LossName,
+    OpaqueNodes,
     PreprocessingOption,
     Seed,
     SkipUnreadable,
@@ -137,6 +138,7 @@ def train(
         typer.Option("--header/--no-header", rich_help_panel=TABLES, help="Whether the first row holds names."),
     ] = None,
     own_blocks: Blocks = None,
+    opaque: OpaqueNodes = False,
     clip: Annotated[float | None, typer.Option(help="Largest common norm of the gradients.")] = None,
     immediate: Annotated[
         bool, typer.Option("--immediate", help="Update each block during the backward sweep: less memory.")
@@ -156,7 +158,7 @@ def train(
         require_writable(path)
     if resume and not checkpoint_beside(out).exists():
         raise SettingError(f"there is no checkpoint {checkpoint_beside(out)} to go on from; leave out --resume")
-    start = StartingPoint.of(network, own_blocks, size, channels, preprocessing, crop)
+    start = StartingPoint.of(network, own_blocks, size, channels, preprocessing, crop, opaque)
     wishes = {"drop": drop or (), "text": text or (), "number": number or (), "decimal": decimal, "header": header}
     wishes |= {"skip_unreadable": skip_unreadable}
     share, split_seed = start.held_out(data, test_fraction, seed)

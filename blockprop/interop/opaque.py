@@ -66,6 +66,8 @@ class Opaque(Block):
         except (RuntimeError, IndexError, TypeError, ValueError) as error:
             shapes = " and ".join(f"{shape(x)} {x.dtype}" for x in inputs)
             raise ShapeError(f"{self.operator} cannot use {shapes} ({str(error).splitlines()[0]})") from error
+        if any(size < 0 for y in outputs for size in y.shape):  # as aten.expand makes of (0, -3)
+            raise ShapeError(f"{self.operator} would give a tensor of {' and '.join(shape(y) for y in outputs)}")
         if len(outputs) != self.output_count:
             raise ShapeError(f"expected {self.output_count} outputs of {self.operator}, came {len(outputs)}")
         return (outputs if self.output_count > 1 else outputs[0]), (inputs, state)

@@ -1,8 +1,8 @@
 """ATen operators as plain data: which may be called by name, and calls of them that JSON can hold.
 
-A network file may come from a stranger and name any operator of torch. Only those are called that compute tensors from
-tensors and numbers: none that changes its arguments, opens a file, takes text, a device or a random generator, or is
-torch's own business (private ones, backward kernels, those of one backend).
+A network file may come from a stranger and name any operator of torch. Only those are called that stand in the list of
+allowed.py, and of their overloads those that compute tensors from tensors and numbers: none that changes its arguments,
+takes a device or a random generator, or text but for that which chooses a way to compute.
 """
 
 import functools
@@ -16,22 +16,30 @@ from torch import Tensor
 from torch._ops import OpOverload, OpOverloadPacket
 
 from blockprop.blocks.sizes import checked, size_of
-from blockprop.errors import SettingError, suggestion
+from blockprop.errors import SettingError, ShapeError, suggestion
+from blockprop.interop.allowed import ALLOWED
 
-BACKENDS = ("cpu", "cuda", "cudnn", "fbgemm", "miopen", "mkldnn", "quantized", "sparse")
-"""Operators whose names begin so are kernels of one backend, with conditions that they do not check."""
+ORDINARY = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128),
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+)
+"""Types of numbers; those left out are torch's experiments and quantized ones, of which most kernels know nothing."""
 NAMED: dict[str, dict[str, Any]] = {
-    "dtype": {str(v).removeprefix("torch."): v for v in vars(torch).values() if isinstance(v, torch.dtype)},
+    "dtype": {str(v).removeprefix("torch."): v for v in ORDINARY},
     "memory_format": {
         str(v).removeprefix("torch."): v for v in vars(torch).values() if isinstance(v, torch.memory_format)
     },
 }
 """What a call names in text: {"dtype": "float32"}, {"memory_format": "channels_last"}."""
 PLACEHOLDERS = ("input", "size", *NAMED)
-TEXTS = ("approximate", "equation", "indexing", "mode", "norm", "padding", "reduce", "rounding_mode", "side", "UPLO")
+TEXTS = ("approximate", "equation", "indexing", "mode", "norm", "padding", "reduce", "side", "UPLO")
 """Arguments that choose by text how an operator computes. Other texts, such as names of files, are refused."""
-LARGEST = 2**63
-"""Whole numbers in a call are below this: torch counts in 64 bits."""
+LARGEST = 2**31
+"""Sizes and places in a call are below this, but for TO_THE_END: kernels of torch multiply them without looking."""
+TO_THE_END = 2**63 - 1
+"""What torch.export writes for the end of a slice that has none."""
+LONGEST = 1000
+"""Entries of a list, and characters of a text, in a call."""
 
 
 def operator_named(title: str) -> OpOverload:
@@ -64,12 +72,10 @@ def _objection(operator: OpOverload) -> str:
     results = [str(result.type) for result in schema.returns]
     if schema.is_mutable or torch.Tag.out in operator.tags:
         return "it changes its arguments"
-    if "backward" in name or torch.Tag.generated in operator.tags:
-        return "it is one that torch makes for itself"
-    if name.startswith("_") and torch.Tag.core not in operator.tags:
-        return "it is private to torch"
-    if name.startswith(BACKENDS):
-        return "it belongs to one backend of torch"
+    if name not in ALLOWED:
+        return "it is not among those that are known to check their arguments (blockprop/interop/allowed.py)"
+    if not torch._C._dispatch_has_kernel(operator.name()):
+        return "it is one of torch's scripts, and no kernel"
     for argument, kind in kinds.items():
         if not (_innermost(kind) in _FITS or (_innermost(kind) == "str" and argument in TEXTS)):
             return f"its argument {argument!r} is of the type {kind}, and tensors and numbers alone are allowed"
@@ -124,7 +130,7 @@ def check_call(operator: OpOverload, arguments: Sequence[Any], keywords: Mapping
     values |= keywords
     for name, argument in named.items():
         if name in values and not (_fits(values[name], str(argument.real_type)) or _is_text(name, values[name])):
-            raise SettingError(f"{name!r} of {schema} must be {argument.real_type}, came {values[name]!r}")
+            raise SettingError(f"{name!r} of {schema} must be {argument.real_type}, came {repr(values[name])[:160]}")
         if name not in values and not argument.has_default_value():
             raise SettingError(f"{schema} needs {name!r}, which is not given")
 
@@ -154,8 +160,15 @@ def filled(value: Any, inputs: Sequence[Tensor]) -> Any:
     if isinstance(value, dict):
         kind = _placeholder(value)
         named = value[kind]
-        return inputs[named] if kind == "input" else size_of(named, inputs) if kind == "size" else NAMED[kind][named]
+        return inputs[named] if kind == "input" else _size(named, inputs) if kind == "size" else NAMED[kind][named]
     return value
+
+
+def _size(formula: str | int, inputs: Sequence[Tensor]) -> int:
+    size = size_of(formula, inputs)
+    if not -LARGEST <= size < LARGEST:
+        raise ShapeError(f"the size {formula!r} is {str(size)[:40]} here; {LARGEST - 1} is the largest")
+    return size
 
 
 def as_tuples(value: Any) -> Any:
@@ -168,16 +181,19 @@ def _placeholder(value: Any) -> str:
     return next(iter(value)) if isinstance(value, dict) and len(value) == 1 and set(value) <= set(PLACEHOLDERS) else ""
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and -LARGEST <= value < LARGEST
+def _is_whole(value: Any, largest: int = LARGEST) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -largest <= value < largest
 
 
 def _is_size(value: Any) -> bool:
-    return _is_whole(value) or (_placeholder(value) == "size" and isinstance(checked(value["size"]), str | int))
+    if _placeholder(value) == "size":
+        return isinstance(checked(value["size"]), str | int)
+    return _is_whole(value) or (value == TO_THE_END and not isinstance(value, float))
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or _is_size(value)
+    """A number to compute with, which may be as large as torch can hold."""
+    return isinstance(value, float) or _is_whole(value, 2**63) or _is_size(value)
 
 
 def _is_input(value: Any) -> bool:
@@ -203,12 +219,12 @@ def _fits(value: Any, kind: str) -> bool:
     if match := re.fullmatch(r"Optional\[(.*)\]", kind):
         return value is None or _fits(value, match[1])
     if match := re.fullmatch(r"List\[(.*)\]", kind):
-        return isinstance(value, tuple) and all(_fits(item, match[1]) for item in value)
+        return isinstance(value, tuple) and len(value) <= LONGEST and all(_fits(item, match[1]) for item in value)
     return kind in _FITS and _FITS[kind](value)
 
 
 def _is_text(name: str, value: Any) -> bool:
-    return name in TEXTS and isinstance(value, str)
+    return name in TEXTS and isinstance(value, str) and len(value) <= LONGEST
 
 
 def _innermost(kind: str) -> str:

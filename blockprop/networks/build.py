@@ -44,6 +44,7 @@ def build_network(
     outputs: int,
     seed: int = 0,
     blocks: Mapping[str, type[Block]] | None = None,
+    opaque: bool = False,
 ) -> Network:
     """A network for examples of this shape with this many outputs.
 
@@ -52,7 +53,7 @@ def build_network(
         one's path, or "pictures" or "digits", which come with the package.
     shape: one example's, (features,) or (channels, height, width).
     seed: of the first weights; the global random numbers are left alone.
-    blocks: your own blocks by name, if a saved network holds some.
+    blocks, opaque: of a saved network, as `load` takes them.
     Raises SettingError for a spec that cannot be understood, or a network that does not fit shape and outputs.
     """
     spec, shape = os.fspath(spec), (shape,) if isinstance(shape, int) else tuple(shape)
@@ -68,7 +69,7 @@ def build_network(
         elif is_shipped(spec):
             network = shipped(spec)
         elif Path(spec).exists():
-            network = storage.load(spec, blocks=blocks)
+            network = storage.load(spec, blocks, opaque)
         else:
             raise SettingError(
                 f"{spec!r} is neither a network's name nor a file{suggestion(name, BUILDERS)}; "

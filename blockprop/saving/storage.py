@@ -41,6 +41,8 @@ FORMAT, VERSION = "blockprop network", 1
 LARGEST_CONSTANT = 2**26
 """Elements that a block may compute for itself in its constructor, beside what the file holds."""
 MOST_OUTPUTS = 10_000
+MOST_NAMED = 5
+"""Nodes in a sentence."""
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 T = TypeVar("T")
@@ -61,10 +63,12 @@ def save(network: Network, path: StrPath) -> None:
         put_bytes(graph, (dump(document, indent=1) + "\n").encode())
 
 
-def load(path: StrPath, blocks: Mapping[str, type[Block]] | None = None) -> Network:
+def load(path: StrPath, blocks: Mapping[str, type[Block]] | None = None, opaque: bool = False) -> Network:
     """Read what `save` wrote. Numbers keep the file's precision (float16, float32, float64, …).
 
     blocks: {type name: class} of blocks that are not blockprop's own.
+    opaque: whether the file may name operators of torch to be run (`Opaque`). Those that it may name are thought to
+        check what they are given, but they are torch's own: a file from a source that you do not trust needs none.
     Raises FormatError, naming the file, for everything that is not a complete and consistent network.
     """
     source = Path(path)
@@ -75,7 +79,7 @@ def load(path: StrPath, blocks: Mapping[str, type[Block]] | None = None) -> Netw
         tensors, _ = read_tensors(source / "weights.safetensors")
         document = read_document(source / "network.json")
     with naming(source):
-        return _rebuild(document, tensors, classes)
+        return _rebuild(document, tensors, classes, opaque)
 
 
 def _describe(network: Network) -> dict[str, Any]:
@@ -94,8 +98,12 @@ def _describe(network: Network) -> dict[str, Any]:
     }
 
 
-def _rebuild(document: dict[str, Any], tensors: dict[str, Tensor], classes: Mapping[str, type[Block]]) -> Network:
+def _rebuild(
+    document: dict[str, Any], tensors: dict[str, Tensor], classes: Mapping[str, type[Block]], opaque: bool
+) -> Network:
     _check_version(document)
+    if not opaque:
+        _require_no_opaque(document, classes)
     described, nodes = _field(document, "blocks", dict), _field(document, "nodes", list)
     inputs, outputs = _names(document, "inputs"), _names(document, "outputs")
     meta = cast(About, _field(document, "meta", dict))  # what a key holds is looked at where it is used
@@ -106,6 +114,22 @@ def _rebuild(document: dict[str, Any], tensors: dict[str, Tensor], classes: Mapp
     if sum(block.output_count for block in blocks.values()) > MOST_OUTPUTS:
         raise FormatError(f"the blocks have more than {MOST_OUTPUTS} outputs, which cannot be meant")
     return Network([_node(entry, blocks) for entry in nodes], inputs, outputs, meta)
+
+
+def _require_no_opaque(document: dict[str, Any], classes: Mapping[str, type[Block]]) -> None:
+    """FormatError if nodes of the file would run operators of torch that it names."""
+    described, nodes = _field(document, "blocks", dict), _field(document, "nodes", list)
+    hidden = {key for key, entry in described.items() if classes.get(str(_get(entry, "type"))) is Opaque}
+    if names := [short(repr(_get(entry, "name"))) for entry in nodes if str(_get(entry, "block")) in hidden]:
+        first = ", ".join(names[:MOST_NAMED]) + f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED)
+        raise FormatError(
+            f"the file names operators of torch to be run, at {'node' if len(names) == 1 else 'the nodes'} {first}; "
+            "opaque=True allows it, if you trust where the file comes from"
+        )
+
+
+def _get(holder: Any, key: str) -> Any:
+    return holder.get(key) if isinstance(holder, dict) else None
 
 
 def _check_version(document: dict[str, Any]) -> None:

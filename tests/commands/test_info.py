@@ -99,14 +99,14 @@ def test_many_nodes_with_long_names_fit_the_terminal(
 def test_opaque_nodes_are_marked(capsys: Output) -> None:
     network = Sequential({"odd": Opaque("aten.cumsum.default", [{"input": 0}, 1]), "fc": Linear(3, 2)})
     network.meta["shape"] = [3]
-    assert main(["info", saved(network)]) == 0
+    assert main(["info", saved(network), "--opaque"]) == 0
     printed = capsys.readouterr()
     odd = next(line for line in printed.out.splitlines() if line.startswith("odd"))
     assert odd.split()[1] == "!"
     assert odd.split()[2].startswith("Opaque('aten.cumsum")
     assert "?" in odd
     assert "! blockprop has no block of its own for 1 of the nodes" in printed.err
-    found = run_json(capsys, "info", "net.safetensors")
+    found = run_json(capsys, "info", "net.safetensors", "--opaque")
     assert found["opaque"] == found["unknown_multiply_adds"] == ["odd"]
 
 

@@ -19,6 +19,7 @@ from blockprop.saving.storage import load, save
 from tests.blocks import test_blocks as common
 from tests.cases import Case
 from tests.cases.case import positive, spread
+from tests.trust.layouts import differences
 
 X, Y = {"input": 0}, {"input": 1}
 
@@ -67,7 +68,9 @@ OPAQUE = [
         batch=None,
     ),
     Case(
-        lambda: Opaque("aten.var_mean.correction", [X, [1]], {"correction": 1}, 2), ((3, 4),), of_all(torch.var_mean, 1)
+        lambda: Opaque("aten.var_mean.correction", [X, [1]], {"correction": 0}, 2),
+        ((3, 4),),
+        of_all(torch.var_mean, 1, correction=0),
     ),
     Case(lambda: Opaque("aten.unbind.int", [X, 1], output_count=3), ((2, 3),), of_all(torch.unbind, 1)),
     Case(lambda: Opaque("aten.max_pool2d.default", [X, [2, 2], [1, 1]]), ((2, 1, 3, 4),), of_all(F.max_pool2d, 2, 1)),
@@ -80,7 +83,6 @@ each_case = pytest.mark.parametrize("case", OPAQUE, ids=str)
     "check",
     [
         common.test_both_backward_methods_equal_finite_differences,
-        common.test_strange_memory_layouts_change_nothing,
         common.test_a_batch_of_one_is_a_row_of_the_batch,
         common.test_an_empty_batch_gives_empty_outputs_and_zero_gradients,
         common.test_a_wrong_shape_is_refused,
@@ -99,13 +101,19 @@ def test_both_passes_equal_autograd(case: Case) -> None:
 
 
 @each_case
+def test_any_order_of_memory_gives_the_same(case: Case) -> None:
+    for difference in differences(case, torch.float64, trials=3):
+        raise AssertionError(str(difference))
+
+
+@each_case
 def test_it_survives_a_file_and_training_under_autograd(case: Case, tmp_path: Path) -> None:
     names = [f"x{i}" for i in range(len(case.tensors()))]
     network = Network([Node("opaque", case.make(), tuple(names))], names)
     save(network, tmp_path / "net")
-    other = load(tmp_path / "net")
+    other = load(tmp_path / "net", opaque=True)
     save(other, tmp_path / "net.safetensors")
-    assert repr(load(tmp_path / "net.safetensors")) == repr(network)
+    assert repr(load(tmp_path / "net.safetensors", opaque=True)) == repr(network)
     module, leaves = to_torch(other), [x.requires_grad_(x.is_floating_point()) for x in case.tensors()]
     mine, theirs = module(*leaves), case.reference(None, *leaves)
     mine, theirs = (y if isinstance(y, tuple) else (y,) for y in (mine, theirs))
@@ -159,7 +167,7 @@ def test_without_a_derivative_there_is_none() -> None:
 
 
 def test_complex_numbers() -> None:
-    forth, back = Opaque("aten._fft_r2c.default", [X, [0], 0, True]), Opaque("aten._fft_c2r.default", [X, [0], 2, 6])
+    forth, back = Opaque("aten.fft_rfft.default", [X]), Opaque("aten.fft_irfft.default", [X, 6])
     x = torch.randn(6, dtype=torch.float64)
     spectrum, saved = forth.forward(x)
     y, saved_back = back.forward(spectrum)
@@ -169,13 +177,13 @@ def test_complex_numbers() -> None:
 
 
 def test_random_operators_go_back_through_what_they_drew() -> None:
-    block, x = Opaque("aten.native_dropout.default", [X, 0.5, True], output_count=2), torch.ones(100)
-    (y, kept), saved = block.forward(x)
-    (other, _), _ = block.forward(x)
+    block, x = Opaque("aten.dropout.default", [X, 0.5, True]), torch.ones(100)
+    y, saved = block.forward(x)
+    other, _ = block.forward(x)
     assert not torch.equal(y, other)
     before = torch.get_rng_state()
-    (d_x,) = block.propagate(saved, (torch.ones(100), None))
-    assert torch.equal(d_x, 2.0 * kept)
+    (d_x,) = block.propagate(saved, torch.ones(100))
+    assert torch.equal(d_x, y)
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -20,22 +20,29 @@ X, Y = {"input": 0}, {"input": 1}
 @pytest.mark.parametrize(
     ("operator", "reason"),
     [
-        ("aten.from_file.default", "'filename' is of the type str"),
+        ("aten.from_file.default", "known to check"),
         ("aten.add_.Tensor", "changes its arguments"),
         ("aten.add.out", "changes its arguments"),
         ("aten.set_.source_Tensor", "changes its arguments"),
-        ("aten.resize.default", "torch makes for itself"),
-        ("aten.embedding_dense_backward.default", "torch makes for itself"),
-        ("aten._reshape_alias.default", "private"),
-        ("aten.fbgemm_linear_int8_weight.default", "backend"),
-        ("aten.empty_like.default", "'layout' is of the type"),
-        ("aten.pin_memory.default", "'device' is of the type"),
-        ("aten.bernoulli.default", "'generator' is of the type"),
+        ("aten.resize.default", "known to check"),
+        ("aten.embedding_dense_backward.default", "known to check"),
+        ("aten._reshape_alias.default", "known to check"),
+        ("aten.fbgemm_linear_int8_weight.default", "known to check"),
+        ("aten.empty_like.default", "known to check"),
+        ("aten.pin_memory.default", "known to check"),
+        ("aten.bernoulli.default", "known to check"),
         ("aten.record_stream.default", "changes its arguments"),
-        ("aten.item.default", "returns"),
-        ("aten.is_nonzero.default", "returns bool"),
-        ("aten.scalar_tensor.default", "'layout' is of the type"),
-        ("aten.add.int", "takes no tensor"),
+        ("aten.item.default", "known to check"),
+        ("aten.is_nonzero.default", "known to check"),
+        ("aten.scalar_tensor.default", "known to check"),
+        ("aten.add.int", "no kernel"),
+        ("aten.to.device", "'device' is of the type"),
+        ("aten.div.Tensor_mode", "'rounding_mode' is of the type"),
+        ("aten.lcm.default", "known to check"),
+        ("aten._fft_r2c.default", "known to check"),
+        ("aten.as_strided.default", "known to check"),
+        ("aten.quantize_per_tensor.default", "known to check"),
+        ("aten.native_batch_norm.default", "known to check"),
         ("aten.cumsum", "expected the name of an operator"),
         ("aten.cumsum.overloads", "no operator 'aten.cumsum.overloads'"),
         ("aten.cumsum.__class__", "no operator 'aten.cumsum.__class__'"),
@@ -55,7 +62,7 @@ def test_operators_that_are_refused(operator: Any, reason: str, tmp_path: Path) 
     document["blocks"]["opaque1"]["settings"]["operator"] = operator
     (tmp_path / "net" / "network.json").write_text(json.dumps(document))
     with pytest.raises(FormatError, match="opaque1"):
-        load(tmp_path / "net")
+        load(tmp_path / "net", opaque=True)
 
 
 def test_no_operator_of_torch_gets_through_that_could_do_more_than_compute() -> None:
@@ -69,14 +76,12 @@ def test_no_operator_of_torch_gets_through_that_could_do_more_than_compute() -> 
                 continue
             allowed.append(schema.name)
             takes, returns = str(schema).rsplit(" -> ", 1)
-            takes = re.sub(
-                r"str\?? (approximate|equation|indexing|mode|norm|padding|reduce|rounding_mode|side|UPLO)\b", "", takes
-            )
+            takes = re.sub(r"str\?? (approximate|equation|indexing|mode|norm|padding|reduce|side|UPLO)\b", "", takes)
             for word in ("str ", "Device", "Generator", "Storage", "Stream", "Layout", "Any", "Dict", "!", "__torch__"):
                 assert word not in takes.replace("stride ", ""), schema
             assert "Tensor" in takes, schema
             assert {re.sub(r"\W.*", "", each) for each in returns.strip("()").split(", ")} == {"Tensor"}, schema
-    assert 500 < len(allowed) < 1000
+    assert 500 < len(allowed) < 700
 
 
 @pytest.mark.parametrize(
@@ -89,6 +94,8 @@ def test_no_operator_of_torch_gets_through_that_could_do_more_than_compute() -> 
         ([X, 1.5], {}, "'dim' .* must be"),
         ([X, True], {}, "'dim' .* must be"),
         ([X, 2**63], {}, "'dim' .* must be"),
+        ([X, 2**31], {}, "'dim' .* must be"),
+        ([X, -(2**31) - 1], {}, "'dim' .* must be"),
         ([X, {"size": "__import__('os')"}], {}, "formula"),
         ([X, {"size": 1.5}], {}, "whole number"),
         ([X, {"dtype": "float32"}], {}, "'dim' .* must be"),
@@ -102,6 +109,7 @@ def test_no_operator_of_torch_gets_through_that_could_do_more_than_compute() -> 
         ([X, 1], {"device": "cuda"}, "no 'device' left"),
         ([X, 1], {"dtype": "float32"}, "'dtype' .* must be"),
         ([X, 1], {"dtype": {"dtype": "load"}}, "'dtype' .* must be"),
+        ([X, 1], {"dtype": {"dtype": "qint8"}}, "'dtype' .* must be"),
         ([X, 1], {"dtype": {"dtype": ["float32"]}}, "'dtype' .* must be"),
         ("X1", {}, "list of arguments"),
         ([X, 1], ["dtype"], "dict of keywords"),
