@@ -1,7 +1,8 @@
 """The command line. Results go to standard output, progress to standard error; `--json` prints one JSON object,
 `--quiet` says nothing besides results and errors, `--verbose` what was decided, too.
 
-Exit codes: 0 done, 1 something went wrong (one sentence says what), 2 wrong usage, 3 a gradient is wrong, 130 Ctrl-C.
+Exit codes: 0 done, 1 something went wrong (one sentence says what), 2 wrong usage, 3 a gradient is wrong, 130 Ctrl-C,
+143 SIGTERM, which saves what Ctrl-C saves.
 """
 
 import json
@@ -26,12 +27,21 @@ from blockprop.commands import (
     replay,
     train,
 )
-from blockprop.commands.console import INTERRUPTED, Loudness, is_verbose, printable, saying_warnings, set_loudness
+from blockprop.commands.console import (
+    INTERRUPTED,
+    TERMINATED,
+    Loudness,
+    is_verbose,
+    printable,
+    saying_warnings,
+    set_loudness,
+)
 from blockprop.commands.habits import Quiet, Verbose, with_habits
 from blockprop.commands.mistyped import in_words
 from blockprop.commands.picture_commands import PICTURE_COMMANDS, as_function
 from blockprop.commands.repeated import EachOnce
 from blockprop.errors import BlockpropError
+from blockprop.saving.interruption import Termination
 from blockprop.version import __version__
 
 NO_MEMORY = "not enough memory; try something smaller: --batch-size, --size or --tile, as far as the command has them"
@@ -91,10 +101,20 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; print any error as one sentence and return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     set_loudness(Loudness.NORMAL)
+    with Termination.watched() as termination:
+        code = _run(arguments)
+        if code != INTERRUPTED:
+            return code
+        if termination.has_come:
+            return _failed("terminated", TERMINATED, arguments)
+        return _failed("interrupted", INTERRUPTED, arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command; print any error but Ctrl-C and return the exit code."""
     try:
         with saying_warnings():
-            code = app(arguments, prog_name="blockprop", standalone_mode=False) or 0
-        return _failed("interrupted", INTERRUPTED, arguments) if code == INTERRUPTED else code
+            return app(arguments, prog_name="blockprop", standalone_mode=False) or 0
     except TyperException as error:
         return _failed(in_words(error), error.exit_code, arguments)
     except BlockpropError as error:
@@ -102,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
             traceback.print_exc()
         return _failed(str(error), 1, arguments)
     except (KeyboardInterrupt, typer.Abort):
-        return _failed("interrupted", INTERRUPTED, arguments)
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -1,52 +1,89 @@
-"""Ctrl-C between two steps instead of in the middle of one."""
+"""Ctrl-C, and SIGTERM as schedulers send it, between two steps instead of in the middle of one."""
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""Signals that ask a run to stop."""
 
 
 class Interruption:
     """Until `close()`, Ctrl-C waits for `release()` if `busy` is set; at any other time it interrupts as usual.
 
-    Only the main thread receives Ctrl-C; in others, and where nothing handles it in Python, this does nothing.
+    SIGTERM does the same where something in Python handles it, as `Termination` does.
+    Only the main thread receives signals; in others, and where nothing handles them in Python, this does nothing.
     """
 
     def __init__(self) -> None:
-        self.busy = self.waiting = self.over = False
-        self._before: Any = None
+        self.busy = self.over = False
+        self._waiting: signal.Signals | None = None
+        self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.getsignal(signal.SIGINT)
-            if callable(self._before):
-                signal.signal(signal.SIGINT, self.handle)
+            before = {number: signal.getsignal(number) for number in STOPPING}
+            self._before = {number: handler for number, handler in before.items() if callable(handler)}
+            for number in self._before:
+                signal.signal(number, self.handle)
 
     def close(self) -> None:
-        """Give Ctrl-C back to who had it before."""
+        """Give the signals back to who had them before."""
         # Two runs may end in another order than they began, and somebody else may have set a handler meanwhile.
         self.busy, self.over = False, True
-        main = threading.current_thread() is threading.main_thread()
-        if callable(self._before) and main and signal.getsignal(signal.SIGINT) == self.handle:
-            signal.signal(signal.SIGINT, _still_open(self._before))
+        if threading.current_thread() is threading.main_thread():
+            for number, before in self._before.items():
+                if signal.getsignal(number) == self.handle:
+                    signal.signal(number, _still_open(before, number))
 
     def release(self) -> None:
         """End a stretch of work that must be done wholly; a Ctrl-C that came meanwhile takes effect now."""
         self.busy = False
-        if self.waiting:
-            self.waiting = False
-            raise KeyboardInterrupt
+        if self._waiting is not None:
+            number, self._waiting = self._waiting, None
+            _still_open(self._before[number], number)(number, None)
+            raise KeyboardInterrupt  # also where that handler only takes note
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """What the interpreter calls at Ctrl-C."""
+        """What the interpreter calls at a signal."""
         if self.busy:
-            self.waiting = True
+            self._waiting = signal.Signals(number)
         else:
-            _still_open(self._before)(number, frame)
+            _still_open(self._before[number], number)(number, frame)
 
 
-def _still_open(handler: Any) -> Any:
+def _still_open(handler: Any, number: int) -> Any:
     """The handler, or if it belongs to an Interruption that is over, the one that was there before."""
     owner = getattr(handler, "__self__", None)
     while isinstance(owner, Interruption) and owner.over:
-        handler = owner._before
+        handler = owner._before[number]
         owner = getattr(handler, "__self__", None)
     return handler
+
+
+class Termination:
+    """Whether SIGTERM has come. The first one interrupts as Ctrl-C does; later ones do not disturb what it set off."""
+
+    has_come = False
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        """What the interpreter calls at SIGTERM."""
+        if not self.has_come:
+            self.has_come = True
+            raise KeyboardInterrupt
+
+    @classmethod
+    @contextmanager
+    def watched(cls) -> Iterator["Termination"]:
+        """Inside, SIGTERM interrupts, unless somebody else handles or ignores it, or this is not the main thread."""
+        termination = cls()
+        main = threading.current_thread() is threading.main_thread()
+        if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            yield termination
+            return
+        signal.signal(signal.SIGTERM, termination.handle)
+        try:
+            yield termination
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -17,6 +17,7 @@ from blockprop.errors import FormatError
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.storage import save
+from tests.processes import started
 
 Output = pytest.CaptureFixture[str]
 WOLF = ["maximize", "gray wolf", "--steps", "3"]
@@ -60,21 +61,21 @@ def train_digits(capsys: Output, *more: str) -> dict:
     )
 
 
-def interrupted(arguments: list[str], state: str) -> str:
-    """Run a command, press Ctrl-C after a while, and return what it said."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from blockprop.cli import run; run()", *arguments],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    end = time.monotonic() + 100
-    while not Path(state).exists() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=100)
-    assert process.returncode in (130, -signal.SIGINT), told
+def interrupted(arguments: list[str], state: str, by: signal.Signals = signal.SIGINT) -> str:
+    """Run a command, press Ctrl-C or send another signal once the state is there, and return what it said."""
+    with started([sys.executable, "-m", "blockprop", *arguments]) as process:
+        wait_for(state, process)
+        process.send_signal(by)
+        _, told = process.communicate(timeout=100)
+    assert process.returncode == 128 + by, told
     return told
+
+
+def wait_for(path: str, process: "subprocess.Popen[str]") -> None:
+    """Until the file is there."""
+    end = time.monotonic() + 100
+    while not Path(path).exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def fail(*_: object, **__: object) -> None:

@@ -1,6 +1,7 @@
 """What `blockprop dream` and `blockprop stylize` have in common: again, interrupted, resumed, refused."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,9 @@ def test_replay_makes_the_same_pixels(command: list[str], capsys: Output) -> Non
     [with_steps(DREAM, 5000), [*with_steps(STYLIZE, 5000), "--scales", "1", "--optimizer", "adam"]],
     ids=lambda command: command[0],
 )
-def test_ctrl_c_keeps_the_picture_and_resume_goes_on(command: list[str], capsys: Output) -> None:
-    told = interrupted([*command, "--preview-every", "1", "--out", "a.png"], "a.preview.png")
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_picture_and_resume_goes_on(command: list[str], by: signal.Signals, capsys: Output) -> None:
+    told = interrupted([*command, "--preview-every", "1", "--out", "a.png"], "a.preview.png", by)
     assert "stopped after" in told
     stop = read_settings("a.png")["arguments"]["stop"]
     assert run_json(capsys, "replay", "a.png")["same_pixels"]

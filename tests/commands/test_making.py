@@ -1,6 +1,7 @@
 """Pictures of all commands: Ctrl-C and resume; nothing is lost, and nothing is told late."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,10 @@ pytestmark = pytest.mark.usefixtures("network_and_photo")
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_the_best_picture_and_resume_goes_on(capsys: Output) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_best_picture_and_resume_goes_on(by: signal.Signals, capsys: Output) -> None:
     arguments = ["maximize", "gray wolf", "--steps", "4000", "--preview-every", "1", "--out", "a.png"]
-    told = interrupted(arguments, "a.preview.png")
+    told = interrupted(arguments, "a.preview.png", by)
     assert "a.png gets the picture so far" in told
     kept = read_settings("a.png")["arguments"]
     assert 1 <= kept["stop"] < 4000
@@ -37,9 +39,10 @@ def test_ctrl_c_keeps_the_best_picture_and_resume_goes_on(capsys: Output) -> Non
 
 
 @pytest.mark.slow
-def test_an_interrupted_sheet_keeps_its_pictures_and_goes_on(capsys: Output) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sheet_keeps_its_pictures_and_goes_on(by: signal.Signals, capsys: Output) -> None:
     arguments = ["sheet", "0-3", "--steps", "300", "--at-once", "1", "--out", "a.png"]
-    interrupted(arguments, "a.png.state")
+    interrupted(arguments, "a.png.state", by)
     assert run_json(capsys, "replay", "a.png")["same_pixels"]
     run_json(capsys, *arguments, "--resume")
     run_json(capsys, *arguments[:-1], "b.png")

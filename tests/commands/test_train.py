@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,8 @@ from blockprop.cli import main
 from blockprop.commands.losses import task_of
 from blockprop.engine.objectives import LOSSES, cross_entropy
 from blockprop.saving.storage import load
-from tests.commands.running import Output, run_json, sentence, train_digits
+from tests.commands.running import Output, run_json, sentence, train_digits, wait_for
+from tests.processes import started
 
 OWN = """
 from blockprop import Block, Sequential
@@ -154,7 +154,8 @@ def test_the_seed_decides_the_weights(capsys: Output) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.slow
-def test_ctrl_c_saves_the_network_and_resume_goes_on() -> None:
+@pytest.mark.parametrize(("by", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_saves_the_network_and_resume_goes_on(by: signal.Signals, word: str) -> None:
     command = [
         sys.executable,
         "-m",
@@ -167,14 +168,12 @@ def test_ctrl_c_saves_the_network_and_resume_goes_on() -> None:
         "100000",
         "--json",
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not Path("network.safetensors.checkpoint").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert json.loads(out) == {"error": "interrupted"}
+    with started(command) as process:
+        wait_for("network.safetensors.checkpoint", process)
+        process.send_signal(by)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + by
+    assert json.loads(out) == {"error": word}
     assert "--resume goes on" in " ".join(err.split())
     assert "Traceback" not in err
     load("network.safetensors")

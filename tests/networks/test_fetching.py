@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from blockprop.errors import BlockpropError, SettingError
 from blockprop.networks import fetching
 from blockprop.networks.fetching import FetchError, cache_folder, fetch
 from tests.networks.site import CONTENT, SHA256, Site
+from tests.processes import PIPE, started
 
 
 def partial(cache: Path, name: str = "net 1.onnx") -> Path:
@@ -214,21 +216,19 @@ def test_arguments_that_cannot_be_meant(tmp_path: Path, changed: dict[str, str],
         fetch(**arguments, cache=tmp_path)
 
 
-def started(site: Site, cache: Path) -> "subprocess.Popen[str]":
+def about_to_fetch(site: Site, cache: Path) -> AbstractContextManager["subprocess.Popen[str]"]:
     """A process that is about to fetch, and does so when it is sent a line."""
     code = (
         "from blockprop.networks.fetching import fetch\nprint('ready', flush=True)\ninput()\n"
         f"fetch({site.url!r}, {SHA256!r}, cache={str(cache)!r})"
     )
-    pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True)
+    return started([sys.executable, "-c", code], stdin=PIPE, stderr=None)
 
 
 @pytest.mark.slow
 def test_two_processes_fetch_once(site: Site, tmp_path: Path) -> None:
     site.slow = 0.05
-    first, second = started(site, tmp_path), started(site, tmp_path)
-    with first, second:
+    with about_to_fetch(site, tmp_path) as first, about_to_fetch(site, tmp_path) as second:
         for process in (first, second):
             assert process.stdout
             assert process.stdout.readline() == "ready\n"
@@ -243,7 +243,7 @@ def test_two_processes_fetch_once(site: Site, tmp_path: Path) -> None:
 
 def test_a_killed_process_leaves_a_beginning_and_no_lock(site: Site, tmp_path: Path) -> None:
     site.stall = 300_000
-    with started(site, tmp_path) as process:
+    with about_to_fetch(site, tmp_path) as process:
         assert process.stdin
         process.stdin.write("\n")
         process.stdin.flush()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from blockprop.errors import FormatError, NotFiniteError
 from blockprop.training.augmentation import augmentations
 from blockprop.training.descent import GradientDescent
 from blockprop.training.fit import fit
+from tests.processes import started
 from tests.training.examples import SCHEDULER, SETTINGS, data, net, noisy_net, same, train
 
 PICTURES = {"augment": augmentations("flip,shift:1"), "average": 0.9}
@@ -65,6 +66,7 @@ CHILD = """
 import sys, torch
 sys.path.insert(0, {root!r})
 from blockprop import cross_entropy, fit
+from tests.processes import started
 from tests.training.examples import SCHEDULER, SETTINGS, data, noisy_net
 torch.set_num_threads(1)
 network = noisy_net()
@@ -76,24 +78,25 @@ print("weights", [t.flatten().tolist() for t in network.state.values()], flush=T
 """
 
 
-def child(path: Path) -> subprocess.Popen:
+def child(path: Path) -> AbstractContextManager["subprocess.Popen[str]"]:
     code = CHILD.format(root=str(Path(__file__).parents[2]), path=str(path))
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    return started([sys.executable, "-c", code], stderr=None)
 
 
 @pytest.mark.slow
 def test_killed_at_random_times_and_resumed_gives_the_same_bits(tmp_path: Path) -> None:
-    whole = child(tmp_path / "whole.safetensors").communicate(timeout=120)[0].splitlines()[-1]
+    with child(tmp_path / "whole.safetensors") as process:
+        whole = process.communicate(timeout=120)[0].splitlines()[-1]
     assert whole.startswith("weights")
     path, chance, kills = tmp_path / "killed.safetensors", random.Random(0), 0
     for _ in range(60):
-        process = child(path)
-        assert process.stdout is not None
-        process.stdout.readline()
-        if kills < 5:
-            time.sleep(chance.uniform(0.02, 0.5))
-            process.send_signal(signal.SIGKILL)
-        output = process.communicate(timeout=120)[0].splitlines()
+        with child(path) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            if kills < 5:
+                time.sleep(chance.uniform(0.02, 0.5))
+                process.send_signal(signal.SIGKILL)
+            output = process.communicate(timeout=120)[0].splitlines()
         if process.returncode == 0:
             break
         kills += 1
