@@ -56,7 +56,7 @@ def test_who_handles_or_ignores_sigterm_keeps_it(handler: Any) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_no_child_of_a_test_outlives_it(tmp_path: Path) -> None:
+def test_no_child_of_a_test_outlives_it() -> None:
     code = "import subprocess, sys, time\np = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'])\n"
     with started([sys.executable, "-c", code + "print(p.pid, flush=True)\ntime.sleep(99)"]) as process:
         assert process.stdout is not None
