@@ -121,8 +121,8 @@ def hidden_section(network: Network, data: Dataset) -> Section | None:
     pictures = []
     name = last_hidden(network, data)
     if name is not None and data.y is not None and data.classes is not None:
-        values = network.forward(fitting(data.x, network), keep=[name])[name].flatten(1)
-        figure = representations(values.cpu(), data.y, data.classes)
+        hidden = Network(network.nodes, network.inputs, (name,))
+        figure = representations(predict(hidden, data.x).flatten(1), data.y, data.classes)
         pictures.append(Picture(svg(figure), f"Activations of {name} along their two principal axes"))
     seen = first_weights(network, data.shape)
     if seen is not None:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,28 @@ from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.saving.files import plain
 
+AT_ONCE = 2**22
+"""Numbers that a digest reads at a time."""
 DEPTH = 6
 """How far a description looks into things that hold things."""
 
 
 def digest(numbers: Tensor) -> str:
     """What tells these numbers from others: their shape, and 16 hexadecimal digits."""
-    content = numbers.detach().cpu().contiguous().view(-1).view(torch.uint8)
-    return f"{list(numbers.shape)} {hashlib.sha256(content.numpy().data).hexdigest()[:16]}"
+    total = hashlib.sha256()
+    for part in _parts(numbers):
+        total.update(part.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return f"{list(numbers.shape)} {total.hexdigest()[:16]}"
+
+
+def _parts(numbers: Tensor) -> Iterator[Tensor]:
+    """Some rows at a time, which may be made only when they are taken."""
+    if numbers.dim() < 2:
+        yield numbers
+        return
+    rows = max(1, AT_ONCE // max(1, numbers[:1].numel()))
+    for first in range(0, len(numbers), rows):
+        yield numbers[first : first + rows]
 
 
 def fingerprint(network: Network) -> str:

@@ -1,6 +1,6 @@
 """What a network says about data, and how good that is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import torch
@@ -52,6 +52,11 @@ def pair(data: LabeledExamples) -> tuple[Tensor, Tensor]:
     return x, y
 
 
+def in_batches(x: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """The rows of x, so many at a time, each batch taken when it is its turn: at least one, if an empty one."""
+    return (x[first : first + batch_size] for first in range(0, max(len(x), 1), batch_size))
+
+
 @torch.no_grad()
 def predict(
     network: Network, x: Tensor, batch_size: int = BATCH, *, progress: Callable[[], None] = lambda: None
@@ -61,7 +66,7 @@ def predict(
     progress: is called after each batch.
     """
     outputs = []
-    for rows in x.split(batch_size):
+    for rows in in_batches(x, batch_size):
         outputs.append(network(fitting(rows, network)).cpu())
         progress()
     return torch.cat(outputs)
@@ -85,7 +90,7 @@ def evaluate(
     keep = objective.nodes or network.outputs
     head = objective.nodes[0] if len(objective.nodes) == 1 else network.outputs[0]
     mean, right, count = BatchMean(objective), 0, 0
-    for rows, targets in zip(x.split(batch_size), y.split(batch_size), strict=True):
+    for rows, targets in zip(in_batches(x, batch_size), y.split(batch_size), strict=True):
         trace = network.forward(fitting(rows, network), keep=dict.fromkeys((*keep, *network.outputs)))
         targets = targets.to(trace[keep[0]].device)
         values, _ = objective.by_term({name: trace[name] for name in keep}, targets)
@@ -105,5 +110,8 @@ def are_classes(scores: Tensor, targets: Tensor) -> bool:
 
 def first_bad_row(x: Tensor) -> int | None:
     """The first row that holds a NaN or an infinity."""
-    bad = (~torch.isfinite(x.reshape(len(x), -1))).any(1).nonzero()
-    return int(bad[0]) if len(bad) else None
+    for number, rows in enumerate(in_batches(x, BATCH)):
+        bad = (~torch.isfinite(rows.reshape(len(rows), -1))).any(1).nonzero()
+        if len(bad):
+            return number * BATCH + int(bad[0])
+    return None

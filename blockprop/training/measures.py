@@ -18,7 +18,7 @@ from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Loss, Objective, binary_cross_entropy
 from blockprop.errors import NotFiniteError, ShapeError
-from blockprop.training.evaluation import BATCH, LabeledExamples, are_classes, first_bad_row, pair
+from blockprop.training.evaluation import BATCH, LabeledExamples, are_classes, first_bad_row, in_batches, pair
 
 Values = dict[str, float | None]
 ONE = 1e-3
@@ -85,7 +85,7 @@ def measures(
 @torch.no_grad()
 def _outputs(network: Network, x: Tensor, head: str, batch_size: int, progress: Callable[[], None]) -> Tensor:
     parts = []
-    for rows in x.split(batch_size):
+    for rows in in_batches(x, batch_size):
         part = network.forward(fitting(rows, network), keep=[head])[head]
         parts.append(part.float().cpu() if part.dtype.itemsize < 4 else part.cpu())
         progress()
