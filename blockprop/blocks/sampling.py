@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks.resampling import one_of
+from blockprop.blocks.sizes import Size, checked, sizes_of
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
@@ -124,6 +125,7 @@ class AffineGrid(Block):
     d_x[n] = Σ_p d_y[n, p]ᵀ (p, 1)
 
     x: (n, 2, 3), y: (n, h, w, 2) with size = (h, w); or x: (n, 3, 4), y: (n, d, h, w, 3) with size = (d, h, w)
+    size: numbers, or formulas (see sizes.py) of x and of what further inputs there are for their sizes alone
     −1 and 1 are the outer edges of the picture, or with align_corners the middles of its first and last elements.
     Raises ShapeError for another x, SettingError for another number of sizes or sizes below 1.
     Source: Jaderberg et al. 2015, eq. 1; torch's affine_grid.
@@ -131,25 +133,27 @@ class AffineGrid(Block):
 
     kind = "image"
 
-    def __init__(self, size: Sequence[int], align_corners: bool = False):
-        self.size, self.align_corners = tuple(size), align_corners
-        if len(self.size) not in (2, 3) or min(self.size) < 1:
+    def __init__(self, size: Sequence[Size], align_corners: bool = False):
+        self.size, self.align_corners = tuple(checked(side) for side in size), align_corners
+        if len(self.size) not in (2, 3) or any(isinstance(side, int) and side < 1 for side in self.size):
             raise SettingError(f"size must be two or three numbers of at least 1, came {self.size}")
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+    def forward(self, x: Tensor, *others: Tensor) -> tuple[Tensor, Any]:
         axes = len(self.size)
         if x.dim() != 3 or x.shape[1:] != (axes, axes + 1):
             raise ShapeError(f"expected (n, {axes}, {axes + 1}), came {tuple(x.shape)}")
-        places = self._places(x)
-        return (places @ x.transpose(1, 2)).unflatten(1, self.size), places
+        sides = sizes_of(self.size, (x, *others))
+        places = self._places(sides, x)
+        return (places @ x.transpose(1, 2)).unflatten(1, sides), (places, len(others))
 
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (d_y.flatten(1, -2).transpose(1, 2) @ saved,)
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
+        places, others = saved
+        return (d_y.flatten(1, -2).transpose(1, 2) @ places, *(None,) * others)
 
-    def _places(self, like: Tensor) -> Tensor:
+    def _places(self, sides: Sequence[int], like: Tensor) -> Tensor:
         """(p, 1) for all places p: (places, axes + 1)."""
         lines = []
-        for size in self.size:
+        for size in sides:
             edge = float(size > 1) if self.align_corners else (size - 1) / size
             lines.append(torch.linspace(-edge, edge, size, dtype=like.dtype, device=like.device))
         columns = [*reversed(torch.meshgrid(*lines, indexing="ij"))]

@@ -21,7 +21,7 @@ from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.errors import GraphError, UnsupportedError, shape
-from blockprop.importers.symbols import AxisSize, Symbol
+from blockprop.importers.symbols import AxisSize, Symbol, same_size
 
 MOST_NODES = 100_000
 
@@ -206,7 +206,8 @@ class Graph:
         """
         first = operands[0].shape if operands else ()
         return self.formulas(
-            [first[i] if i < len(first) and _same(size, first[i]) else size for i, size in enumerate(wanted)], *operands
+            [first[i] if i < len(first) and same_size(size, first[i]) else size for i, size in enumerate(wanted)],
+            *operands,
         )
 
     def formulas(self, wanted: Sequence[AxisSize], *operands: Value) -> tuple[tuple[int | str, ...], tuple[Flow, ...]]:
@@ -270,8 +271,3 @@ def _tensor(given: Known | Tensor | None) -> Tensor | None:
 def _mark(given: Known | Tensor | None) -> Any:
     """What is the same for the same tensor; for a number that an importer has made itself, its value."""
     return given.item() if isinstance(given, Tensor) and given.dim() == 0 else id(_tensor(given))
-
-
-def _same(a: AxisSize, b: AxisSize) -> bool:
-    """Whether two free sizes agree in both trials."""
-    return isinstance(a, Symbol) and isinstance(b, Symbol) and a.trials == b.trials

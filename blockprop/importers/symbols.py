@@ -79,6 +79,9 @@ class Symbol:
     def __mod__(self, other: Any) -> Any:
         return self._with(other, "%", operator.mod)
 
+    def __rmod__(self, other: Any) -> Any:
+        return self._with(other, "%", operator.mod, swapped=True)
+
     def __floor__(self) -> "Symbol":
         return self
 
@@ -98,6 +101,11 @@ class Symbol:
 
 
 AxisSize = int | Symbol
+
+
+def same_size(a: AxisSize, b: AxisSize) -> bool:
+    """Whether two free sizes agree in both trials; those of axes that differ never do, as they grow in other ratios."""
+    return isinstance(a, Symbol) and isinstance(b, Symbol) and a.trials == b.trials
 
 
 class Unrounded:

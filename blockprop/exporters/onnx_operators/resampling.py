@@ -191,8 +191,11 @@ def grid_sample(writing: Writing, block: blocks.GridSample, x: Operand, grid: Op
 
 
 @exports(blocks.AffineGrid)
-def affine_grid(writing: Writing, block: blocks.AffineGrid, x: Operand) -> Any:
-    places = writing.constant(block._places(torch.empty((0,) * x.axes, dtype=x.dtype)))
+def affine_grid(writing: Writing, block: blocks.AffineGrid, x: Operand, *others: Operand) -> Any:
+    sides = [side for side in block.size if isinstance(side, int)]
+    if len(sides) < len(block.size):
+        raise UnsupportedError(f"AffineGrid with sizes that follow the input, {block.size}, has no ONNX operator")
+    places = writing.constant(block._places(sides, torch.empty((0,) * x.axes, dtype=x.dtype)))
     y = writing.add("MatMul", places, writing.add("Transpose", x, perm=[0, 2, 1]))
     return writing.reshape(y, ["a0", *block.size, len(block.size)], copies=1)
 

@@ -136,7 +136,13 @@ def repeat(call: Call, self: Value, repeats: Any = None, dims: Any = None) -> Va
             return expand(call, self, [-1 if count == 1 else count for count in counts])
         if all(isinstance(count, int) and count == 1 for count in counts[len(counts) - self.axes :]):
             return expand(call, self, [*counts[: len(counts) - self.axes], *self.shape])
-        raise UnsupportedError("a free number of repetitions")
+        for axis in range(len(counts) - self.axes):
+            self = call.add(blocks.Unsqueeze((axis,)), self, part=f"wide{axis}")
+        wide = call.add(blocks.Unsqueeze(tuple(range(0, 2 * self.axes, 2))), self, part="wide")
+        pairs = [size for pair in zip(counts, self.shape, strict=True) for size in pair]
+        sizes, others = call.graph.formulas(pairs, wide)
+        copies = call.add(blocks.Expand(sizes), wide, *others, part="copies")
+        return reshape_to(call, copies, [count * size for count, size in zip(counts, self.shape, strict=True)])
     return call.add(blocks.Repeat(tuple(counts)), self)
 
 

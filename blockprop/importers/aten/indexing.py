@@ -73,6 +73,20 @@ def gather(call: Call, self: Value, dim: int, index: Value, sparse_grad: bool = 
     return call.add(blocks.GatherElements(axis_from_start(dim, self.axes)), self, index)
 
 
+@aten("take_along_dim")
+def take_along_dim(call: Call, self: Value, indices: Value, dim: int | None = None) -> Value:
+    if dim is None:
+        flat = [call.add(blocks.Flatten(0), x, part="flat") for x in (self, indices)]
+        return call.add(blocks.GatherElements(0), *flat)
+    axis = axis_from_start(dim, self.axes)
+    shape = _broadcast([self.shape, indices.shape])
+    wide = [
+        expand(_part(call, part), x, [*shape[:axis], x.shape[axis], *shape[axis + 1 :]])
+        for part, x in (("values", self), ("places", indices))
+    ]
+    return call.add(blocks.GatherElements(axis), *wide)
+
+
 @aten("scatter", "scatter_add")
 def scatter(
     call: Call, self: Value, dim: int, index: Value, src: Any = None, value: Any = None, reduce: Any = None

@@ -12,7 +12,7 @@ from blockprop.importers.aten.sizes import batched
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, axis_from_start, number
 from blockprop.importers.graph import Known, Value
-from blockprop.importers.symbols import Symbol
+from blockprop.importers.symbols import AxisSize, Symbol
 
 
 @aten("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d",
@@ -36,12 +36,23 @@ def pad(
 
 @aten("roll")
 def roll(call: Call, self: Value, shifts: Any, dims: Any = ()) -> Value:
-    if any(isinstance(shift, Symbol) for shift in shifts):
-        raise UnsupportedError("rolling by a free number of places")
     if not dims:
         flat = call.add(blocks.Flatten(0), self, part="flat")
-        return reshape_to(call, call.add(blocks.Roll(tuple(shifts), (0,)), flat, part="rolled"), self.shape)
+        return reshape_to(call, roll(call, flat, shifts, (0,)), self.shape)
+    if any(isinstance(shift, Symbol) for shift in shifts):
+        for shift, axis in zip(shifts, dims, strict=True):
+            self = _rolled(call, self, shift, axis_from_start(axis, self.axes))
+        return self
     return call.add(blocks.Roll(tuple(shifts), tuple(dims)), self)
+
+
+def _rolled(call: Call, x: Value, shift: AxisSize, axis: int) -> Value:
+    """The elements from the end, as many as the shift says, in front of the others."""
+    size = x.shape[axis]
+    (start,), others = call.graph.formulas([size - shift % size], x)
+    last = call.add(blocks.Slice(axis, start), x, *others, part="last")
+    first = call.add(blocks.Slice(axis, 0, start), x, *others, part="first")
+    return call.add(blocks.Concat(axis), last, first)
 
 
 @aten("meshgrid")

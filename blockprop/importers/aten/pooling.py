@@ -8,7 +8,7 @@ from blockprop.importers.aten.sizes import batched, each_axis, one_or_all
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call
 from blockprop.importers.graph import Value
-from blockprop.importers.symbols import Symbol
+from blockprop.importers.symbols import Symbol, same_size
 
 _MAX: dict[int, Any] = {1: blocks.MaxPool1d, 2: blocks.MaxPool2d, 3: blocks.MaxPool3d}
 _AVERAGE: dict[int, Any] = {1: blocks.AvgPool1d, 2: blocks.AvgPool2d, 3: blocks.AvgPool3d}
@@ -87,7 +87,9 @@ def _is_whole(kernel: Any, x: Value, stride: Any, padding: Any) -> bool:
     window = [*kernel] if isinstance(kernel, list | tuple) else [kernel]
     if not any(isinstance(size, Symbol) for size in window):
         return False
-    if tuple(window) != x.shape[-len(window) :] or any(padding if isinstance(padding, list | tuple) else [padding]):
+    if not all(same_size(a, b) for a, b in zip(window, x.shape[-len(window) :], strict=True)) or any(
+        padding if isinstance(padding, list | tuple) else [padding]
+    ):
         raise UnsupportedError("a window of free size that is not the whole picture")
     return True
 

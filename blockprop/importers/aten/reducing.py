@@ -12,9 +12,9 @@ from blockprop.blocks.sources import name_of
 from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.elementwise import cast, larger_or_smaller
 from blockprop.importers.aten.table import aten
-from blockprop.importers.calls import Call, axes_of, axis_from_start
+from blockprop.importers.calls import Call, axes_of, axis_from_start, number
 from blockprop.importers.graph import Flow, Known, Value
-from blockprop.importers.symbols import AxisSize, Symbol
+from blockprop.importers.symbols import AxisSize, Symbol, larger
 
 
 @aten("sum", "mean", "prod", "amax", "amin", "logsumexp", "nansum")
@@ -86,8 +86,13 @@ def cumsum(call: Call, self: Value, dim: int, dtype: Any = None) -> Value:
 
 
 @aten("topk")
-def topk(call: Call, self: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
-    return call.add(blocks.TopK(k, dim, largest, sorted), self)
+def topk(call: Call, self: Value, k: AxisSize, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    if isinstance(k, int):
+        return call.add(blocks.TopK(k, dim, largest, sorted), self)
+    pair = call.add(blocks.Sort(dim, descending=largest), self, part="sorted")
+    (stop,), others = call.graph.formulas([k], pair[0])
+    parts = [call.add(blocks.Slice(axis_from_start(dim, self.axes), 0, stop), y, *others) for y in pair]
+    return tuple(parts)
 
 
 @aten("sort")
@@ -172,8 +177,17 @@ def eye(call: Call, n: Any, m: Any = None, dtype: Any = None, **_: Any) -> Value
 
 
 @aten("linspace")
-def linspace(call: Call, **_: Any) -> Value:
-    raise UnsupportedError("its size is free")
+def linspace(call: Call, start: Any, end: Any, steps: Any, dtype: Any = None, **_: Any) -> Value:
+    first, last = number(start), number(end)
+    if first is None or last is None or not isinstance(steps, Symbol):
+        raise UnsupportedError("ends or a number of steps that are computed")
+    dtype = dtype or torch.get_default_dtype()
+    gaps = larger(steps - 1, 1)
+    (count, low, high), others = call.graph.formulas([steps, gaps, gaps + 1])
+    row = call.add(blocks.Range(0, count, 1, name_of(dtype)), *others, part="row")
+    divisor = call.add(blocks.Range(low, high, 1, name_of(dtype)), *others, part="gaps")
+    share = call.add(blocks.Div(), row, divisor, part="share")
+    return call.add(blocks.Affine(float(last - first), float(first)), share)
 
 
 @aten("item")

@@ -1,5 +1,6 @@
 """Handlers of operators that resize, sample, pad and rearrange pictures."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from blockprop import blocks
@@ -7,6 +8,7 @@ from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call
 from blockprop.importers.graph import Value
+from blockprop.importers.symbols import AxisSize
 
 
 @aten(
@@ -49,3 +51,9 @@ def grid_sample(
         ("zeros", "border", "reflection")[padding_mode],
     )
     return call.add(blocks.GridSample(mode, border, align_corners), input, grid)
+
+
+@aten("affine_grid_generator")
+def affine_grid(call: Call, theta: Value, size: Sequence[AxisSize], align_corners: bool) -> Value:
+    sides, others = call.graph.formulas(size[2:], theta)
+    return call.add(blocks.AffineGrid(sides, align_corners), theta, *others)

@@ -80,7 +80,7 @@ def groups_of(inputs: Sequence[Tensor]) -> list[AxisGroup]:
     for i, x in enumerate(inputs):
         if x.dim() > 3:
             pictures[tuple(x.shape[2:])].append(i)
-        for axis in range(1, x.dim() if x.dim() <= 3 else 1):
+        for axis in range(Axis(i, 0) in batch, x.dim() if x.dim() <= 3 else 1):
             lengths[x.shape[axis]].append(Axis(i, axis))
     for sides, members in pictures.items():
         factors = [next(primes) for _ in sides]

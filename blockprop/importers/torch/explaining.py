@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from blockprop.importers.torch.exporting import Program, input_values
+from blockprop.importers.torch.exporting import Program, input_nodes
 from blockprop.importers.torch.formulas import Formula, SizeOf, Worked, as_it_is, evaluated, leaves_of
 from blockprop.importers.torch.naming import place_of
 from blockprop.importers.torch.tracking import FORMULAS, VALUE
@@ -96,8 +96,10 @@ def explain(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> Expla
 
 
 def explain_graphs(a: fx.Graph, b: fx.Graph) -> Explanations:
-    """The same for two graphs that are no programs."""
-    return _explained(_pairs(a, b), [])
+    """The same for two graphs that are no programs, of all sizes of their inputs that differ."""
+    inputs = [nodes for nodes in zip(a.nodes, b.nodes, strict=False) if nodes[0].op == "placeholder"]
+    places = [(i, axis) for i, nodes in enumerate(inputs) for axis in range(len(_shape(nodes[0])))]
+    return _explained(_pairs(a, b), _sizes_of(inputs, places))
 
 
 def _explained(pairs: Sequence["_Pair"], inputs: Sequence[_Sizes]) -> Explanations:
@@ -262,17 +264,17 @@ def _ratio(axes: Sequence[SizeOf], factor: int, divisor: int) -> Formula:
 
 def _input_sizes(a: Program, b: Program, changed: Sequence[tuple[int, int]]) -> list[_Sizes]:
     """The inputs' axes that differ; of those that have the same sizes the first."""
-    arguments = set(a.graph_signature.user_inputs)
-    names = [
-        node.name
-        for node in a.graph.nodes
-        if node.op == "placeholder" and node.name in arguments and isinstance(node.meta.get("val"), Tensor)
-    ]
-    here, there = input_values(a), input_values(b)
+    return _sizes_of(list(zip(input_nodes(a), input_nodes(b), strict=True)), changed)
+
+
+def _sizes_of(inputs: Sequence[tuple[fx.Node, fx.Node]], places: Sequence[tuple[int, int]]) -> list[_Sizes]:
+    """Those of these (input, axis) that differ; of those that have the same sizes the first."""
     by_sizes: dict[tuple[int, int], _Sizes] = {}
-    for i, axis in changed:
-        x, y = int(here[i].shape[axis]), int(there[i].shape[axis])
-        by_sizes.setdefault((x, y), _Sizes(SizeOf(names[i], axis), x, y))
+    for i, axis in places:
+        here, there = inputs[i]
+        x, y = int(_shape(here)[axis]), int(_shape(there)[axis])
+        if x != y:
+            by_sizes.setdefault((x, y), _Sizes(SizeOf(here.name, axis), x, y))
     return list(by_sizes.values())
 
 
