@@ -120,10 +120,16 @@ def into_and_out_of_no_grad(x: Tensor, _: Tensor) -> Tensor:
     return (y.view(half.shape[0], half.shape[1], -1) + made[..., None]) * torch.ones(made.shape)[..., None]
 
 
+def added_at_places(x: Tensor, _: Tensor) -> Tensor:
+    places = torch.arange(x.shape[1]) % 2
+    rows = torch.zeros(2, *x.shape[::2], dtype=x.dtype).index_add(0, places, x.mT.permute(2, 0, 1))
+    return torch.zeros_like(x).index_add_(1, places, x) * rows.sum(0)[:, None]
+
+
 SEQUENCES = [
     padding_mask, last_token, packed, split_indices, written, repeated, interleaved, windows, causal, relative, grid,
     asserted, times_a_number, first_rows, cut_at_the_end, written_apart, written_at_mask, filled_with_size,
-    into_and_out_of_no_grad,
+    into_and_out_of_no_grad, added_at_places,
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from blockprop.errors import UnsupportedError
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, is_zero, number
 from blockprop.importers.graph import Flow, Known, Value
+from blockprop.importers.problems import CHOSEN_BY_VALUES
 
 
 @aten("add")
@@ -142,7 +143,7 @@ def logic(call: Call, self: Value, other: Any = None) -> Value:
 @aten("where")
 def where(call: Call, condition: Value, self: Any = None, other: Any = None) -> Value:
     if self is None:
-        raise UnsupportedError("the places where a condition holds are as many as they happen to be")
+        raise UnsupportedError(CHOSEN_BY_VALUES)
     if (relu := rectified(call, condition, self, other)) is not None:
         return relu
     a, b = (value if number(value) is None else number(value) for value in (self, other))

@@ -12,6 +12,7 @@ from blockprop.importers.aten.elementwise import cast, constant, rectified
 from blockprop.importers.aten.table import aten
 from blockprop.importers.calls import Call, axis_from_start, number
 from blockprop.importers.graph import Known, Value
+from blockprop.importers.problems import CHOSEN_BY_VALUES
 from blockprop.importers.symbols import AxisSize
 
 
@@ -25,7 +26,7 @@ def index(call: Call, self: Value, indices: Sequence[Value | None]) -> Value:
     used = [axis for axis, places in enumerate(indices) if places is not None]
     indices = [_places(places) for places in indices]
     if any(indices[axis].dtype in (torch.bool, torch.uint8) for axis in used):  # type: ignore[union-attr]
-        raise UnsupportedError("choosing elements by a mask gives as many as there happen to be")
+        raise UnsupportedError(CHOSEN_BY_VALUES)
     if len(used) == 1:
         return call.add(blocks.Gather(used[0]), self, indices[used[0]])  # type: ignore[arg-type]
     front = [*used, *(axis for axis in range(self.axes) if axis not in used)]
@@ -132,3 +133,19 @@ def _put(call: Call, x: Value, indices: Sequence[Value | None], values: Value, a
     shape = [*places.shape[:-1], *x.shape[len(used) :]]
     wide = expand(_part(call, "values"), cast(_part(call, "cast"), values, x.dtype), shape)
     return call.add(blocks.ScatterND("add" if accumulate else "none"), x, places, wide)
+
+
+@aten("index_add")
+def index_add(call: Call, self: Value, dim: int, index: Value, source: Value, alpha: Any = 1) -> Value:
+    if number(alpha) != 1 or index.axes != 1:
+        raise UnsupportedError("adding a multiple, or at a single place")
+    axis = axis_from_start(dim, self.axes)
+    order = [axis, *(other for other in range(self.axes) if other != axis)]
+    x, added = (permute(_part(call, part), y, order) for part, y in (("front", self), ("source", source)))
+    y = _put(_part(call, "sum") if axis else call, x, [index], added, accumulate=True)
+    return permute(call, y, [order.index(other) for other in range(self.axes)])
+
+
+@aten("nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "argwhere")
+def chosen_by_values(call: Call, **_: Any) -> Value:
+    raise UnsupportedError(CHOSEN_BY_VALUES)

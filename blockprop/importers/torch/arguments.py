@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from blockprop.errors import UnsupportedError
+from blockprop.errors import GraphError, UnsupportedError
 from blockprop.importers.graph import Flow, Graph, Known, Value
 from blockprop.importers.symbols import Symbol
+from blockprop.importers.torch.naming import place_of
 from blockprop.interop.opaque import Opaque
 
 _UNIMPORTANT = {
@@ -44,8 +45,13 @@ def accepted(handler: Callable[..., Any], schema: Any, given: dict[str, Any]) ->
     for name, value in given.items():
         if name in names or (takes_all and name not in _UNIMPORTANT):
             kept[name] = value
+        elif name == "out":
+            raise UnsupportedError("writing into a tensor given as out=; take what the function returns without it")
         elif name not in _UNIMPORTANT and not (name in defaults and _equal(defaults[name], value)):
-            raise UnsupportedError(f"its setting {name}={value!r} has no block")
+            shown = (
+                f"a tensor of {' x '.join(map(str, value.shape))}" if isinstance(value, Flow | Known) else repr(value)
+            )
+            raise UnsupportedError(f"its setting {name}={shown} has no block")
     return kept
 
 
@@ -53,16 +59,22 @@ def _equal(a: Any, b: Any) -> bool:
     return a is b or (not isinstance(b, Flow | Known | Symbol) and bool(a == b))
 
 
-def computed(target: Any, given: dict[str, Any]) -> Any:
-    """What the operator gives for known tensors."""
+def computed(node: fx.Node, target: Any, given: dict[str, Any]) -> Any:
+    """What the operator gives for known tensors. GraphError if it refuses them."""
 
     def known(value: Any) -> Any:
         if isinstance(value, Known):
             return value.tensor.detach().clone()
         return value.known if isinstance(value, Flow) else value
 
-    with torch.no_grad():
-        return target(**pytree.tree_map(known, given))
+    try:
+        with torch.no_grad():
+            return target(**pytree.tree_map(known, given))
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:
+        why = " ".join(str(error).split())
+        raise GraphError(
+            f"{node.name} ({target}, {place_of(node)}) refuses the constants it is given: {why}"
+        ) from error
 
 
 def opaque_block(target: Any, given: dict[str, Any], graph: Graph, val: Any) -> tuple[Opaque, list[Value]]:

@@ -12,6 +12,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from blockprop.importers.symbols import BATCH_TRIALS
 from blockprop.importers.torch.axis_groups import (
     Axis,
@@ -79,6 +81,11 @@ class Exported(NamedTuple):
         """The axis' size in the graph."""
         return self.sizes[axis.input][axis.axis]
 
+    def resized(self, inputs: Sequence[Tensor]) -> set[Axis]:
+        """The axes whose sizes are others in the graph than in the example."""
+        pairs = [(Axis(i, axis), n) for i, x in enumerate(inputs) for axis, n in enumerate(x.shape)]
+        return {axis for axis, n in pairs if self.at(axis) != n}
+
     @property
     def has_free_axes(self) -> bool:
         """Whether any axis of any input may vary."""
@@ -105,7 +112,13 @@ def export(
     exporter: Exporter, freedom: Freedom = Freedom.EXPLAINED, banned: Collection[Axis] = frozenset()
 ) -> Exported:
     """Export with as many free axes as the module allows, and no more than `freedom` says; none of the banned ones."""
-    return _Search(exporter, freedom, banned).result()
+    exported = _Search(exporter, freedom, banned).result()
+    stuck = exported.resized(exporter.inputs) - set(exported.free)
+    if not stuck:
+        return exported
+    again = _Search(exporter, freedom, {*banned, *stuck}).result()  # the graph was made with another size of theirs
+    wanted, reasons = (*exported.wanted, *again.wanted), {**again.reasons, **exported.reasons}
+    return again._replace(wanted=wanted, reasons=reasons)
 
 
 class _Search:

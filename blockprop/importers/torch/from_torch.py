@@ -122,6 +122,10 @@ class _Importer:
                 if notes := [*self.fixed.notes(network.inputs, self.inputs, exported.free), *left_out(self.module)]:
                     network.meta["notes"] = notes
                 return network, opaque_names
+            if difference and (resized := exported.resized(self.inputs)):
+                self.banned.update(resized)
+                self._fix(exported, list(resized), difference)
+                continue
             if difference or not self.banned.intersection(exported.free):
                 self.fixed.note(exported.free, difference)
                 attempts.pop(0)

@@ -197,11 +197,11 @@ class TorchInterpreter:
         symbols = any(isinstance(operand, Symbol | Unrounded) for operand in pytree.tree_leaves(given))
         result = None
         if tensors and not symbols and all(isinstance(t, Known) or t.known is not None for t in tensors):
-            result = computed(target, given)
+            result = computed(node, target, given)
             if all(isinstance(t, Known) and not t.trained for t in tensors):
                 return pytree.tree_map(Known, result) if isinstance(result, list | tuple) else Known(result)
         if not tensors and not symbols and all(r.type.kind() == "TensorType" for r in target._schema.returns):
-            return Known(computed(target, given))
+            return Known(computed(node, target, given))
         call = self._call(node, target, given)
         try:
             handler = self._handler(target)
