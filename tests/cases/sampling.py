@@ -39,11 +39,4 @@ CASES: list[Case] = [
         for size in ((3, 4), [2, 3, 2])
         for corners in (False, True)
     ],
-    Case(
-        lambda: blocks.AffineGrid(("b2", "b3 * 2")),
-        ((2, 2, 3), (2, 1, 3, 2)),
-        lambda _, theta, _x: F.affine_grid(theta, [2, 1, 3, 4], False),
-        wrong=((2, 2, 2), (2, 1, 3, 2)),
-        title="AffineGrid, sizes of another input",
-    ),
 ]
