@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from blockprop.saving.files import write_file
+from blockprop.saving.files import Dispensable, write_file
 from blockprop.training.run import Record
 
 HEADS = ("epoch", "steps", "seconds", "rate", "training_loss", "validation_loss", "validation_accuracy")
@@ -18,12 +18,14 @@ def logged(records: Iterable[Record], path: Path | None, resume: bool = False) -
     resume: the lines of epochs that lie before the first record stay.
     """
     lines: list[list[str]] | None = None
+    log = Dispensable("training goes on, and tries again at the end of the next epoch")
     for record in records:
         if path is not None:
             if lines is None:
                 lines = _lines_before(path, record.epoch) if resume else []
             if record.ends_epoch:
-                _write(path, lines, record)
+                with log.written():
+                    _write(path, lines, record)
         yield record
 
 

@@ -24,7 +24,7 @@ from blockprop.pictures.provenance import how_made
 from blockprop.reports.curves import ascent_curves, part_name
 from blockprop.reports.figures import svg
 from blockprop.reports.page import Section, page
-from blockprop.saving.files import require_writable, write_file
+from blockprop.saving.files import Dispensable, require_writable, write_file
 from blockprop.visualize.running import PictureRecord, PictureRun
 
 Kind = TypeVar("Kind", bound=PictureSettings)
@@ -170,6 +170,7 @@ def run_with_previews(
     done: list[PictureRecord] = []
     shown, written = around.preview_every, False
     told = bool(states_of(around))
+    preview = Dispensable("the run goes on without previews")
     try:
         with closing(run):
             for step in watched(title, around.quiet, line_of)(run):
@@ -180,7 +181,8 @@ def run_with_previews(
                     seen(step)
                 if shown and step.step % shown == 0 and step.picture is not None:
                     how = around.how | {"arguments": around.how.get("arguments", {}) | {"stop": step.step}}
-                    write_picture(around.preview, step.picture[0], how)
+                    with preview.written():
+                        write_picture(around.preview, step.picture[0], how)
                     written = True
                 if step.step == stop:
                     break
@@ -188,7 +190,7 @@ def run_with_previews(
         if not run.step:
             raise
         say(f"stopped after {run.step} of {run.steps} steps; {around.out} gets the picture so far", around.quiet)
-        if around.state is not None:
+        if states_of(around):
             say(f"the same command with --resume goes on{_kept_in(around)}", around.quiet)
         return done, True
     finally:

@@ -39,7 +39,7 @@ from blockprop.engine.network import Network
 from blockprop.errors import FormatError, SettingError
 from blockprop.pictures.sheets import sheet
 from blockprop.saving.checkpoints import read_checkpoint, write_checkpoint
-from blockprop.saving.files import short
+from blockprop.saving.files import Dispensable, short
 from blockprop.saving.resumable import differences
 from blockprop.visualize.ascent import Ascent
 from blockprop.visualize.maximize import STEPS, maximize, picture_size
@@ -104,6 +104,7 @@ class SheetSettings(PictureSettings):
         names = expanded(network, self.targets, self.most, self.output)
         batches = [names[i : i + self.at_once] for i in range(0, len(names), self.at_once)]
         pictures, stopped = _restored(around), None
+        kept = Dispensable("the sheet goes on, and --resume would make its pictures again")
         for i, batch in enumerate(batches):
             left = self.steps if self.stop is None else min(self.steps, self.stop - i * self.steps)
             if len(pictures) > i * self.at_once:
@@ -119,8 +120,10 @@ class SheetSettings(PictureSettings):
                     stopped = i * self.steps + run.step
                     break
                 if around.state is not None and state is not None:
-                    write_checkpoint(around.state, {"how": _identity(around), "pictures": pictures})
-                    state.unlink(missing_ok=True)
+                    with kept.written():
+                        write_checkpoint(around.state, {"how": _identity(around), "pictures": pictures})
+                    if not kept.missing:
+                        state.unlink(missing_ok=True)
             except KeyboardInterrupt:  # before a first step, or between two batches
                 if not pictures:
                     raise

@@ -251,7 +251,8 @@ def _run(records: Any, network: Network, out: Path, log: Path | None, resume: bo
             done = list(watched("Training", quiet)(logged(records, log, resume)))
     except KeyboardInterrupt:
         save(network, out)
-        say(f"stopped: {out} holds the network as it is now; the same command with --resume goes on")
+        goes_on = "; the same command with --resume goes on" if checkpoint_beside(out).exists() else ""
+        say(f"stopped: {out} holds the network as it is now{goes_on}")
         raise
     save(network, out)
     return done

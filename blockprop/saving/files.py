@@ -9,8 +9,9 @@ import math
 import os
 import secrets
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from blockprop.errors import BlockpropError, FormatError
+from blockprop.errors import BlockpropError, BlockpropWarning, FormatError
+from blockprop.saving.beside import temporary_for
 
 LARGEST_DOCUMENT = 64 * 2**20
 """Characters of JSON that are read or written at most; real networks need less than a thousandth."""
@@ -80,30 +82,52 @@ def replaced(path: StrPath) -> Iterator[Path]:
     Raises FormatError for what the operating system refuses.
     """
     target = Path(os.path.realpath(path))  # writes through a link instead of replacing the link
-    temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(6)}.tmp")
     try:
         if target.exists() and not target.is_file():
             raise FormatError(f"{path} is not an ordinary file and will not be replaced; choose another name")
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch(exist_ok=False)
-        mode = (target if target.exists() else temporary).stat().st_mode
-        yield temporary
-        temporary.chmod(mode & 0o7777)  # safetensors makes its files private
-        os.replace(temporary, target)
+        with temporary_for(target) as temporary:
+            mode = (target if target.exists() else temporary).stat().st_mode
+            yield temporary
+            temporary.chmod(mode & 0o7777)  # safetensors makes its files private
+            os.replace(temporary, target)
     except (OSError, safetensors.SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise FormatError(f"{path} could not be written ({reason}); whatever was there before is unchanged") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        raise Unwritten(f"{path} could not be written ({reason}); whatever was there before is unchanged") from error
+
+
+class Unwritten(FormatError):
+    """The operating system would not write a file; what was there before is unchanged."""
+
+
+class Dispensable:
+    """What a run can do without, a preview for instance: if it cannot be written, that is said once.
+
+    consequence: what follows from it, in words.   missing: whether it could not be written the last time
+    """
+
+    def __init__(self, consequence: str):
+        self.consequence, self.missing, self._is_told = consequence, False, False
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """Inside, a file that cannot be written is a BlockpropWarning, the first time."""
+        try:
+            yield
+            self.missing = False
+        except Unwritten as error:
+            self.missing = True
+            if not self._is_told:
+                self._is_told = True
+                warnings.warn(f"{error}; {self.consequence}", BlockpropWarning, stacklevel=3)
 
 
 def require_writable(path: StrPath) -> None:
     """FormatError if a file could not be written there: better before the work than after it. Makes parent folders."""
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise FormatError(f"{path} is not an ordinary file and will not be replaced; choose another name")
     try:
+        if target.exists() and not target.is_file():
+            raise FormatError(f"{path} is not an ordinary file and will not be replaced; choose another name")
         target.parent.mkdir(parents=True, exist_ok=True)
         trial = target.with_name(f".{secrets.token_hex(6)}.tmp")
         trial.touch()

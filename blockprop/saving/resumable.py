@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from blockprop.errors import BlockpropError, BlockpropWarning, FormatError, SettingError
+from blockprop.saving.beside import Claim
 from blockprop.saving.checkpoints import read_checkpoint, write_checkpoint
-from blockprop.saving.files import StrPath, plain, require_writable, short
+from blockprop.saving.files import Dispensable, StrPath, plain, require_writable, short
 from blockprop.saving.interruption import Interruption
 
 R = TypeVar("R")
@@ -77,6 +78,8 @@ class Resumable(Iterator[R]):
         self.step = 0
         self._seconds_before = 0.0
         self._is_fresh = True
+        self._claim: Claim | None = None
+        self._state_file = Dispensable(f"the run goes on, and tries to write its {keep.kind} again")
         if keep.resume and keep.path is not None and os.path.exists(keep.path):
             self._go_on(read_checkpoint(keep.path))
         self._waits = True
@@ -214,13 +217,14 @@ class Resumable(Iterator[R]):
         return record
 
     def close(self) -> None:
-        """Stop here, for good; the file then holds the state."""
+        """Stop here, for good; the file then holds the state. If it cannot be written, that is warned of."""
         self._waits = False
         if not self._is_open:
             return
         try:
             if self.step:
                 if self.path:
+                    self._state_file = Dispensable("what was made since cannot be gone on from")  # said again
                     self._save()
                 self.leave()
         finally:
@@ -234,20 +238,26 @@ class Resumable(Iterator[R]):
             warnings.warn(said, stacklevel=2)
 
     def _open(self) -> None:
+        self._waits = False
+        if self.path is not None:
+            self._claim = Claim(self.path)
         self._started = self._saved = time.perf_counter()
         self._interruption = Interruption()
-        self._waits, self._is_open = False, True
+        self._is_open = True
         self.begin()
 
     def _shut(self) -> None:
         if self._is_open:
             self._seconds_before, self._is_open = self.seconds, False
             self._interruption.close()
+            if self._claim is not None:
+                self._claim.release()
 
     def _save(self) -> None:
         assert self.path is not None
         self._saved = time.perf_counter()
-        write_checkpoint(self.path, {**self._about(), **self.state()})
+        with self._state_file.written():
+            write_checkpoint(self.path, {**self._about(), **self.state()})
 
     def _about(self) -> dict[str, Any]:
         return {"version": VERSION, "identity": self.identity(), "device": self.device}

@@ -1,13 +1,15 @@
 """Save and load networks: safetensors for the tensors, JSON for the graph, never pickle.
 
     save(network, "net.safetensors")    one file, the JSON in its metadata
-    save(network, "net")                a folder: network.json (to read and edit) and weights.safetensors
+    save(network, "net")                a folder: network.json (to read and edit) and weights.safetensors, or at every
+                                        other time weights_2.safetensors: network.json says which
 
 Loading runs no code from the file. Blocks are first built without memory (on torch's "meta" device), so that the sizes
 a file claims cost nothing until they are found to be those of the tensors it really holds.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -40,6 +42,8 @@ from blockprop.saving.files import (
 FORMAT, VERSION = "blockprop network", 1
 LARGEST_CONSTANT = 2**26
 """Elements that a block may compute for itself in its constructor, beside what the file holds."""
+GRAPH, WEIGHTS = "network.json", ("weights.safetensors", "weights_2.safetensors")
+"""Files of a folder. The weights alternate between two names, so that old ones stay until the graph names new ones."""
 MOST_OUTPUTS = 10_000
 MOST_NAMED = 5
 """Nodes in a sentence."""
@@ -58,9 +62,31 @@ def save(network: Network, path: StrPath) -> None:
     if target.suffix:
         write_tensors(target, tensors, document)
         return
-    with replaced(target / "weights.safetensors") as weights, replaced(target / "network.json") as graph:
-        put_tensors(weights, tensors, {})
-        put_bytes(graph, (dump(document, indent=1) + "\n").encode())
+    # One step makes the new network of the old one: that of the graph, which says where its weights are.
+    free = next(name for name in WEIGHTS if name != _weights_beside(target / GRAPH))
+    with replaced(target / GRAPH) as graph:
+        put_bytes(graph, (dump(document | {"weights": free}, indent=1) + "\n").encode())
+        with replaced(target / free) as weights:
+            put_tensors(weights, tensors, {})
+    for name in WEIGHTS:
+        if name != free:
+            with suppress(OSError):
+                (target / name).unlink()
+
+
+def _weights_beside(graph: Path) -> str | None:
+    """The file with the weights that a graph in a folder names; None if there is no such graph."""
+    try:
+        return _named_weights(read_document(graph))
+    except FormatError:
+        return None
+
+
+def _named_weights(document: dict[str, Any]) -> str:
+    name = document.get("weights", WEIGHTS[0])
+    if name not in WEIGHTS:
+        raise FormatError(f"expected its weights in {' or '.join(WEIGHTS)}, came {short(name)}")
+    return str(name)
 
 
 def load(path: StrPath, blocks: Mapping[str, type[Block]] | None = None, opaque: bool = False) -> Network:
@@ -76,8 +102,10 @@ def load(path: StrPath, blocks: Mapping[str, type[Block]] | None = None, opaque:
     if not source.is_dir():
         tensors, document = read_tensors(source)
     else:
-        tensors, _ = read_tensors(source / "weights.safetensors")
-        document = read_document(source / "network.json")
+        document = read_document(source / GRAPH)
+        with naming(source / GRAPH):
+            weights = _named_weights(document)
+        tensors, _ = read_tensors(source / weights)
     with naming(source):
         return _rebuild(document, tensors, classes, opaque)
 

@@ -109,7 +109,7 @@ def test_a_foreign_safetensors_file_is_told_from_a_damaged_one(tmp_path: Path) -
 def test_missing_files_and_folders_are_named(network: Network, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"none\.safetensors does not exist"):
         load(tmp_path / "none.safetensors")
-    with pytest.raises(FormatError, match=r"weights\.safetensors does not exist"):
+    with pytest.raises(FormatError, match=r"network\.json does not exist"):
         load(tmp_path)
     save(network, tmp_path / "net")
     (tmp_path / "net" / "network.json").unlink()
