@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,8 @@ def test_a_folder_is_saved_in_one_step(kept: int, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Path, "unlink", dying(Path.unlink))
     for step in range(1, 9):
         moves[0] = step
-        try:
+        with suppress(KeyboardInterrupt):
             storage.save(network(9.0), target)
-        except KeyboardInterrupt:
-            pass
         moves[0] = 0
         if kept or (target / "network.json").exists():
             there = storage.load(target)
