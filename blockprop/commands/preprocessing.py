@@ -48,7 +48,7 @@ def with_picture(
     facts = None if network.meta.get("picture") else recognized(network, file)
     told = []
     if facts and preprocessing is None and not network.meta.get("preprocessing"):
-        preprocessing = Preprocessing.from_dict(facts.preprocessing)
+        preprocessing = _in_fixed_size(Preprocessing.from_dict(facts.preprocessing), network, quiet)
         told.append("what it expects of a picture")
     if classes:
         names = read_classes(classes)
@@ -80,6 +80,19 @@ def _sized(preprocessing: Preprocessing, network: Network) -> Preprocessing:
     if len(size) != 3 or preprocessing.height_width == tuple(size[1:]):
         return preprocessing
     return replace(preprocessing, size=(size[1], size[2]), shorter_side=None)
+
+
+def _in_fixed_size(usual: Preprocessing, network: Network, quiet: bool) -> Preprocessing:
+    """For pictures of the one size that an import has fixed, if it did; by default in the usual one."""
+    fixed = network.meta.get("sizes", {}).get(network.inputs[0], ())
+    if usual.height_width is None or len(fixed) != 4:
+        return usual
+    height, width = (there or by_default for there, by_default in zip(fixed[2:], usual.height_width, strict=True))
+    if (height, width) == usual.height_width:
+        return usual
+    before = f"{usual.height_width[1]} x {usual.height_width[0]}"
+    say(f"photographs are brought to {width} x {height}, the size that the import fixed; usual is {before}", quiet)
+    return usual.in_size((height, width))
 
 
 def _tell(facts: Facts | None, told: list[str], quiet: bool) -> None:

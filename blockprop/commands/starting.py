@@ -176,11 +176,10 @@ def _in_other_size(sees: Preprocessing, network: Network, size: tuple[int, int] 
     """The same part of a picture in another size."""
     if sees.size is None:
         require_no_size(size)
-    old, new = sees.height_width or (1, 1), size or (1, 1)
+    old = sees.height_width or (1, 1)
     if not takes_any_size(network):
         raise SettingError(f"size: the network takes pictures of {old[1]} x {old[0]} pixels alone; leave it out")
-    side = round((sees.reading_side or min(old)) * min(new) / min(old))
-    return replace(sees, size=size, shorter_side=max(side, min(new)))
+    return sees.in_size(size or (1, 1))
 
 
 def _for_examples(network: Network, sees: Preprocessing | None, data: Dataset) -> Network:

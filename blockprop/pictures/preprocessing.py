@@ -5,7 +5,7 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -103,6 +103,11 @@ class Preprocessing:
         if self.shorter_side is not None or self.height_width is None:
             return self.shorter_side
         return round(min(self.height_width) * MARGIN)
+
+    def in_size(self, size: tuple[int, int]) -> Self:
+        """The same part of a photograph, in another size."""
+        side = round((self.reading_side or min(size)) * min(size) / min(self.height_width or size))
+        return replace(self, size=size, shorter_side=max(side, min(size)))
 
     def blocks(self, resized: bool) -> dict[str, Block]:
         """The blocks that make the network's input out of a picture, by name; none for what changes nothing."""

@@ -89,11 +89,16 @@ def test_a_known_network_needs_no_option(capsys: Output, monkeypatch: pytest.Mon
     assert run_json(capsys, "predict", "net.safetensors", "red.png")["predictions"][0]["classes"][0]["class"] in CLASSES
     capsys.readouterr()
     assert main(["import", "whatever.onnx", "-o", "known.safetensors"]) == 0
-    said = "recognized as a small one, of which blockprop knows what it expects of a picture and the names of its 4"
-    assert said in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "as a small one, of which blockprop knows what it expects of a picture and the names of its 4" in said
     imported = load("known.safetensors")
     assert imported.meta["classes"] == CLASSES
-    assert imported.meta["picture"] == SEES.to_dict()
+    assert "photographs are brought to 24 x 24, the size that the import fixed; usual is 8 x 8" in said
+    assert imported.meta["picture"] == SEES.in_size((24, 24)).to_dict()
+    assert imported.meta["picture"]["shorter_side"] == 27
+    (row,) = run_json(capsys, "predict", "known.safetensors", "red.png")["predictions"]
+    assert row["classes"][0]["class"] in CLASSES
+    assert "the center 24 x 24" in row["seen"]
 
 
 @pytest.mark.usefixtures("bare")
