@@ -1,6 +1,5 @@
 """`blockprop replay`: the same picture again, from the settings in its file."""
 
-import os
 import typing
 from collections.abc import Mapping
 from functools import partial
@@ -11,18 +10,20 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from blockprop.commands.console import show
+from blockprop.commands.console import say_all, show
 from blockprop.commands.making import make_and_write, print_made
-from blockprop.commands.options import LARGEST, VARIABLE, Blocks, Device, Json, OpaqueNodes
+from blockprop.commands.options import LARGEST, Blocks, Device, Json, OpaqueNodes
 from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_commands import PICTURE_COMMANDS
 from blockprop.commands.picture_settings import Surroundings, option_of, parameters, required, settings_in_file
+from blockprop.commands.seeking import file_where, network_where, sought
 from blockprop.commands.settings_file import COMMAND, as_toml, key_of
 from blockprop.commands.side_by_side import SIDE_BY_SIDE
 from blockprop.engine.network import Network
 from blockprop.errors import DataError, FormatError, SettingError, suggestion
 from blockprop.networks.shipped import is_saved, is_shipped
 from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, read_picture, read_settings
+from blockprop.pictures.preprocessing import NAMED
 from blockprop.pictures.provenance import file_digest, how_made
 from blockprop.saving.files import require_writable
 from blockprop.version import __version__
@@ -49,7 +50,7 @@ def replay(
     how = read_settings(picture)
     settings = _settings(picture, how)
     if show_settings:
-        _print_settings(how, settings, as_json)
+        _print_settings(picture, how, settings, as_json)
         return
     source = Path(picture)
     path = picture_file(out, f"{source.stem}_again{source.suffix}")
@@ -57,11 +58,11 @@ def replay(
         raise SettingError(f"{path} is the picture itself; choose another name with --out")
     require_writable(path)
     kind = PICTURE_COMMANDS[how["command"]]
-    settings["network"] = network or _where(settings["network"], source)
+    settings["network"] = network or network_where(settings["network"], source)
     if "pictures" in settings:
         settings["pictures"] = [_same_file(picture, how, file) for file in settings["pictures"]]
     if settings.get("preprocessing"):
-        settings["preprocessing"] = _file_where(settings["preprocessing"], source)
+        settings["preprocessing"] = file_where(settings["preprocessing"], source)
     told = kind(**settings, out=path, own_blocks=own_blocks, opaque=opaque, device=device, as_json=as_json)
     made, _ = make_and_write(told, Surroundings(path, as_json), partial(_require_same, picture, how, told.network))
     facts = made.facts | {"picture": str(path)} | _compared(source, path)
@@ -144,25 +145,9 @@ def _is_of_type(value: Any, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
-def _where(path: str, source: Path) -> str:
-    """Where a file lies: where it was, beside the picture, or (a network) where the environment says."""
-    beside = source.parent / path
-    if is_saved(Path(path)):
-        return path
-    if is_shipped(path) and not is_saved(beside):
-        return path
-    return str(beside) if beside.exists() else os.environ.get(VARIABLE, path)
-
-
-def _file_where(path: str, source: Path) -> str:
-    """Where a file lies: where it was, or beside the picture."""
-    beside = source.parent / path
-    return str(beside) if not Path(path).exists() and beside.exists() else path
-
-
 def _same_file(picture: str, how: Mapping[str, Any], path: str) -> str:
     """Where a file lies that a picture was made from: where it was, or beside the picture. DataError if it changed."""
-    file = _file_where(path, Path(picture))
+    file = file_where(path, Path(picture))
     if file_digest(file) != how["pictures"][path]:
         raise DataError(f"{file} is another picture than the one that {picture} was made from")
     return file
@@ -184,12 +169,13 @@ def _compared(source: Path, path: Path) -> dict[str, Any]:
     return {"same_pixels": False, "difference": far}
 
 
-def _print_settings(how: Mapping[str, Any], settings: Mapping[str, Any], as_json: bool) -> None:
-    """As a settings file, with which the command makes the picture again."""
+def _print_settings(picture: str, how: Mapping[str, Any], settings: dict[str, Any], as_json: bool) -> None:
+    """As a settings file, with which the command makes the picture again, from this folder or beside that file."""
     if as_json:
         show(how, as_json)
         return
     kind = PICTURE_COMMANDS[how["command"]]
+    settings, missing = _found(settings, Path(picture))
     options = {parameter.name: option_of(parameter.annotation) for parameter in parameters(kind)}
     words = {key_of(name, options[name]): value for name, value in kind(**settings).words().items()}
     versions = how.get("versions")
@@ -197,4 +183,23 @@ def _print_settings(how: Mapping[str, Any], settings: Mapping[str, Any], as_json
     comments = [f"made with {', '.join(made)}"]
     if settings.get("stop") is not None:
         comments.append(f"Ctrl-C stopped it after {settings['stop']} steps; with this file it goes on to the end")
+    say_all(missing)
+    comments += missing
     print(as_toml({COMMAND: kind.command} | words, comments))
+
+
+def _found(settings: Mapping[str, Any], source: Path) -> tuple[dict[str, Any], list[str]]:
+    """(the settings, with files where they lie now; which were not found, and where they were sought)."""
+    found = dict(settings) | {"network": network_where(settings["network"], source)}
+    missing = []
+    if found["network"] == settings["network"] and not (
+        is_shipped(found["network"]) or is_saved(Path(found["network"]))
+    ):
+        missing.append(found["network"])
+    if settings.get("preprocessing") and settings["preprocessing"] not in NAMED:
+        found["preprocessing"] = file_where(settings["preprocessing"], source)
+        missing += [] if Path(found["preprocessing"]).exists() else [settings["preprocessing"]]
+    if settings.get("pictures"):
+        found["pictures"] = [file_where(file, source) for file in settings["pictures"]]
+        missing += [file for file in found["pictures"] if not Path(file).exists()]
+    return found, [sought(path, source) for path in dict.fromkeys(missing)]

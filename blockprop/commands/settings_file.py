@@ -19,6 +19,7 @@ import typer
 from typer.models import ArgumentInfo, ParameterInfo
 
 from blockprop.commands.console import explain, printable, say
+from blockprop.commands.seeking import file_where, names_file, sought
 from blockprop.errors import FormatError, suggestion
 
 FILE = "blockprop settings file"
@@ -50,7 +51,7 @@ def read_into(context: typer.Context, path: Path | None) -> Path | None:
             )
         if param.name in settings:
             raise FormatError(f"{_place(path, text, key)}: {key!r} is set twice, under two of its names")
-        settings[param.name] = _as_typed(_place(path, text, key), key, value, param)
+        settings[param.name] = _as_typed(path, _place(path, text, key), key, value, param)
         context.meta[PLACE + param.name] = _place(path, text, key)
         param.envvar = None  # the file is nearer than the environment
     context.default_map = settings
@@ -128,7 +129,7 @@ def _document(path: Path, text: str) -> dict[str, Any]:
         raise FormatError(f"{path}: expected TOML, such as epochs = 20 on a line of its own ({error})") from None
 
 
-def _as_typed(place: str, key: str, value: Any, param: Any) -> Any:
+def _as_typed(path: Path, place: str, key: str, value: Any, param: Any) -> Any:
     """A value of the file as the command line would have it: text, several of it, or whether a flag is set."""
     if isinstance(value, dict):
         raise FormatError(f"{place}: {key!r} is a table; expected settings alone")
@@ -139,7 +140,24 @@ def _as_typed(place: str, key: str, value: Any, param: Any) -> Any:
         return value
     many = param.nargs == -1 or bool(getattr(param, "multiple", False))
     texts = [str(part) for part in value] if isinstance(value, list) else [str(value)]
+    if param.type_descriptor.annotation is not Path:  # where results go
+        texts = [_where(text, place, path) for text in texts]
     return texts if many else ",".join(texts)
+
+
+def _where(text: str, place: str, path: Path) -> str:
+    """A setting that names a file, or file=weight, which lies beside the settings file if it does not lie here."""
+    name, _, weight = text.rpartition("=")
+    for file, rest in ((text, ""), (name, f"={weight}")):
+        if not file or Path(file).exists() or not (Path(file).suffix or Path(file).name != file):
+            continue
+        if (there := file_where(file, path)) != file:
+            explain(f"{place}: {file} is that beside it, {there}")
+            return there + rest
+    file = name if name and names_file(name) else text
+    if names_file(file) and not Path(file).exists():
+        say(f"{place}: {sought(file, path)}")
+    return text
 
 
 def _value(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Settings files: read by --config, printed by `replay --show`, and the same picture comes of them."""
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,47 @@ def test_what_replay_shows_makes_the_same_picture(command: str, capsys: Output) 
     run_json(capsys, command, "--config", written(text), "-o", "b.png")
     assert torch.equal(read_picture("a.png"), read_picture("b.png"))
     assert read_settings("a.png")["arguments"] == read_settings("b.png")["arguments"]
+
+
+@pytest.mark.usefixtures("network_and_pictures")
+@pytest.mark.parametrize("command", MADE)
+@pytest.mark.parametrize("kept", ["here", "there", "moved"])
+def test_what_replay_shows_works_from_another_folder(
+    command: str, kept: str, capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is printed in another folder, beside the picture and used elsewhere, or moved with all files."""
+    run_json(capsys, command, *MADE[command], "-n", "net.safetensors", "-o", "a.png")
+    other = tmp_path / "other" / "deep"
+    other.mkdir(parents=True)
+    pictures = tmp_path
+    if kept == "moved":
+        pictures = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}_moved"))
+        other = pictures / "other" / "deep"
+    monkeypatch.chdir(pictures if kept == "there" else other)
+    assert main(["replay", str(pictures / "a.png"), "--show"]) == 0
+    Path("a.toml").write_text(capsys.readouterr().out)
+    assert str(tmp_path.parent) not in Path("a.toml").read_text()
+    config = Path("a.toml").resolve()
+    monkeypatch.chdir(other)
+    run_json(capsys, command, "--config", str(config), "-o", "b.png")
+    assert torch.equal(read_picture(pictures / "a.png"), read_picture("b.png"))
+    assert str(tmp_path.parent) not in json.dumps(read_settings("b.png"))
+
+
+@pytest.mark.usefixtures("network_and_pictures")
+def test_where_files_were_sought_is_said(capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_json(capsys, "stylize", *MADE["stylize"], "-n", "net.safetensors", "-o", "a.png")
+    for name in ("net.safetensors", "left.png", "waves.png"):
+        Path(name).unlink()
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert main(["replay", "../a.png", "--show"]) == 0
+    shown = capsys.readouterr()
+    for name in ("net.safetensors", "left.png", "waves.png"):
+        said = f"{name} was not found ({name} and ../{name} do not exist)"
+        assert f"# {said}" in shown.out
+        assert said in shown.err
+    assert "photo.png was not" not in shown.out
+    Path("a.toml").write_text(shown.out)
+    assert main(["stylize", "--config", "a.toml"]) == 1
+    assert "net.safetensors was not found" in capsys.readouterr().err
