@@ -42,7 +42,10 @@ def say_moved() -> None:
     """Say which results have got other names, now that they are there."""
     for path, free in _moved.items():
         if free.exists():
-            say(f"{path} was there already, so this is {free}; --force replaces it")
+            if path.exists():
+                say(f"{path} was there already, so this is {free}; --force replaces it")
+            else:
+                say(f"{path} belongs to a run that was stopped, so this is {free}; --resume goes on with that run")
 
 
 def place(path: Path, resume: bool = False) -> Path:

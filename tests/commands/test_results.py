@@ -57,6 +57,14 @@ def test_a_run_that_was_stopped_keeps_its_name_and_what_it_goes_on_from(capsys: 
     assert "the last of these runs is net_2.safetensors, which goes on" in capsys.readouterr().err.replace("\n", " ")
 
 
+def test_a_name_that_only_a_stopped_run_has_is_not_said_to_be_there(capsys: Output) -> None:
+    Path("a.png.state").write_bytes(b"of a run that was stopped")
+    assert main(["maximize", "3", "-n", "digits", "--steps", "1", "-o", "a.png"]) == 0
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "a.png belongs to a run that was stopped, so this is a_2.png; --resume goes on with that run" in said
+    assert "a.png was there already" not in said
+
+
 def test_names_that_are_free(tmp_path: Path) -> None:
     set_forced(False)
     assert place(tmp_path / "a.png") == tmp_path / "a.png"
