@@ -13,7 +13,7 @@ from PIL import Image
 from blockprop.commands.making import run_sections, run_with_previews
 from blockprop.commands.options import RATE
 from blockprop.commands.parsing import layers_named, size_named
-from blockprop.commands.photos import captions_of, in_colors_of, is_made, photographs, picture_file
+from blockprop.commands.photos import captions_of, folder_of, in_colors_of, is_made, photographs, picture_file
 from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.results import place
@@ -64,7 +64,9 @@ class DreamSettings(PictureSettings):
     ] = None
     guide: Annotated[str | None, typer.Option(help="A picture: what its features are like grows."), OPTION_ONLY] = None
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The picture; by default PHOTO_dream.png."), OPTION_ONLY
+        Path | None,
+        typer.Option("--out", "-o", help="The picture, or a folder for it; by default PHOTO_dream.png."),
+        OPTION_ONLY,
     ] = None
     size: Annotated[
         str | None,
@@ -116,7 +118,7 @@ class DreamSettings(PictureSettings):
         if self.film is not None:
             raise SettingError(f"--film is of one dream, and this makes {len(photos)}")
         photographs(self.photo, self.as_json)
-        folder = self.out.parent if self.out else Path()
+        folder = folder_of(self.out)
         return {
             caption: replace(self, photo=[photo], out=folder / _out_name(photo))
             for caption, photo in zip(captions_of(photos), photos, strict=True)

@@ -70,7 +70,9 @@ class MaximizeSettings(PictureSettings):
     ]
     pictures: list[str] = field(default_factory=list)
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The picture; by default TARGET.png."), OPTION_ONLY
+        Path | None,
+        typer.Option("--out", "-o", help="The picture, or a folder for it; by default TARGET.png."),
+        OPTION_ONLY,
     ] = None
     size: SizeOption = None
     steps: Steps = STEPS

@@ -115,9 +115,24 @@ def _as_before(path: str, settings: Preprocessing) -> Tensor:
     return read_photo(path, replace(settings, size=(FINER * height, FINER * width), shorter_side=FINER * side))[0]
 
 
+def is_folder(path: Path) -> bool:
+    """Whether results go into it: a folder that is there, or a name without a suffix, which no picture has."""
+    return path.is_dir() or not path.suffix
+
+
+def folder_of(path: Path | None) -> Path:
+    """The folder of several results: `path` itself, or that of a sheet which is called so."""
+    if path is None:
+        return Path()
+    return path if is_folder(path) else path.parent
+
+
 def picture_file(path: Path | None, name: str, resume: bool = False) -> Path:
-    """Where the picture goes: `path`, or `name` in this folder, see `place`. SettingError for a kind not written."""
-    path = Path(name) if path is None else path
+    """Where the picture goes: `path`, or `name` in it if that is a folder, or else here, see `place`.
+
+    SettingError for a kind that is not written.
+    """
+    path = Path(name) if path is None else path / name if is_folder(path) else path
     if path.suffix.lower() not in FORMAT_OF_SUFFIX:
         raise SettingError(f"{path}: pictures are written as {', '.join(FORMAT_OF_SUFFIX)}, not as {path.suffix!r}")
     return place(path, resume)

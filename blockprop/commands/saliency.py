@@ -60,7 +60,9 @@ class SaliencySettings(PictureSettings):
     targets: LookedAtEach = None
     methods: MethodNames = None
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The picture; by default PHOTO_saliency.png."), OPTION_ONLY
+        Path | None,
+        typer.Option("--out", "-o", help="The picture, or a folder for it; by default PHOTO_saliency.png."),
+        OPTION_ONLY,
     ] = None
     kind: Annotated[
         str,

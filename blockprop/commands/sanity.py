@@ -43,7 +43,9 @@ class SanitySettings(PictureSettings):
     target: LookedAt = "top"
     methods: MethodNames = None
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The picture; by default PHOTO_sanity.png."), OPTION_ONLY
+        Path | None,
+        typer.Option("--out", "-o", help="The picture, or a folder for it; by default PHOTO_sanity.png."),
+        OPTION_ONLY,
     ] = None
     samples: Samples = 20
     crop: Crop = None

@@ -43,7 +43,9 @@ class SegmentSettings(PictureSettings):
         str, typer.Option("--method", "-m", help=f"How the object is looked for: {', '.join(METHODS)}.")
     ] = "gradient"
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The picture; by default PHOTO_segment.png."), OPTION_ONLY
+        Path | None,
+        typer.Option("--out", "-o", help="The picture, or a folder for it; by default PHOTO_segment.png."),
+        OPTION_ONLY,
     ] = None
     mask: Annotated[
         Path | None, typer.Option(help="A picture file for the mask alone, white on black."), OPTION_ONLY
@@ -63,8 +65,9 @@ class SegmentSettings(PictureSettings):
         return {**SEEN_BEFORE, **settings}
 
     def completed(self) -> Self:
-        out = picture_file(self.out, f"{Path(self.pictures[0]).resolve().stem}_segment.png")
-        mask = None if self.mask is None else picture_file(self.mask, "")
+        stem = Path(self.pictures[0]).resolve().stem
+        out = picture_file(self.out, f"{stem}_segment.png")
+        mask = None if self.mask is None else picture_file(self.mask, f"{stem}_mask.png")
         if mask is not None:
             require_writable(mask)
         return replace(self, pictures=photographs(self.pictures, self.as_json), out=out, mask=mask)

@@ -72,9 +72,11 @@ class SheetSettings(PictureSettings):
             help="Classes, nodes, node:channel; ranges such as 0-9 or fire5:0-15; layers; classes.",
         ),
     ]
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; by default sheet.png."), OPTION_ONLY] = (
-        None
-    )
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The picture, or a folder for it; by default sheet.png."),
+        OPTION_ONLY,
+    ] = None
     most: Annotated[int, typer.Option(min=1, help="So many of `layers` and `classes`, at equal distances.")] = 20
     size: SizeOption = None
     steps: Steps = STEPS

@@ -10,7 +10,7 @@ from torch import Tensor
 from blockprop.commands.making import run_sections, run_with_previews
 from blockprop.commands.options import RATE
 from blockprop.commands.parsing import layers_named, style_weight_of
-from blockprop.commands.photos import captions_of, photographs, picture_file
+from blockprop.commands.photos import captions_of, folder_of, photographs, picture_file
 from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.engine.network import Network
@@ -67,7 +67,11 @@ class StylizeSettings(PictureSettings):
     """The content, the styles, their masks if any, and what it starts from if that is a file."""
     weights: list[float] = field(default_factory=list)
     masks: int = 0
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="By default CONTENT_STYLE.png."), OPTION_ONLY] = None
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The picture, or a folder for it; by default CONTENT_STYLE.png."),
+        OPTION_ONLY,
+    ] = None
     size: Annotated[int, typer.Option(min=16, help="Pixels of the longer side.")] = 512
     steps: Annotated[int, typer.Option(min=1, help="Steps at each size, from coarse to fine.")] = 100
     scales: Annotated[int | None, typer.Option(min=1, help=f"Sizes; by default all of at least {COARSEST} pixels.")] = (
@@ -146,7 +150,7 @@ class StylizeSettings(PictureSettings):
 
     @property
     def _folder(self) -> Path:
-        return self.out.parent if self.out else Path()
+        return folder_of(self.out)
 
     def _pairs(self, quiet: bool) -> list[tuple[str, float]]:
         """(style, weight), those of a folder one by one."""

@@ -135,3 +135,36 @@ def test_wrong_use_is_told_before_any_work(arguments: list[str], reason: str, ca
     before = sorted(os.listdir())
     assert reason in sentence(capsys, *arguments)
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize(
+    ("command", "files"),
+    [
+        (["dream", "photo.png", *QUICK], ["photo_dream.png"]),
+        (["dream", "photo.png", "waves.png", *QUICK], ["photo_dream.png", "waves_dream.png", "dream_sheet.png"]),
+        (["stylize", "photo.png", "waves.png", *PAINT], ["photo_waves.png"]),
+        (
+            ["stylize", "photo.png", "waves.png", "photo.png", "--each", *PAINT],
+            ["photo_waves.png", "photo_photo.png", "stylize_sheet.png"],
+        ),
+        (["saliency", "photo.png", "waves.png"], ["photo_saliency.png"]),
+        (["segment", "photo.png", "--mask", "results/"], ["photo_segment.png", "photo_mask.png"]),
+        (["sanity", "photo.png", "-m", "gradient"], ["photo_sanity.png"]),
+        (["maximize", "gray wolf", "--steps", "1"], ["gray_wolf.png"]),
+        (["sheet", "0-1", "--steps", "1"], ["sheet.png"]),
+    ],
+    ids=lambda case: "_".join(case[:3]),
+)
+def test_a_folder_takes_all_results(command: list[str], files: list[str], there: bool, capsys: Output) -> None:
+    if there:
+        os.makedirs("results")
+    before = set(os.listdir())
+    run_json(capsys, *command, "-o", "results/")
+    assert sorted(os.listdir("results")) == sorted(files)
+    assert set(os.listdir()) - before <= {"results"}
+
+
+def test_replay_writes_into_a_folder(capsys: Output) -> None:
+    run_json(capsys, "saliency", "photo.png", "-o", "a.png")
+    assert run_json(capsys, "replay", "a.png", "-o", "again/")["picture"] == os.path.join("again", "a_again.png")
