@@ -105,9 +105,9 @@ def listed(names: Iterable[str]) -> str:
 
 
 def no_such(what: str, name: str, names: Iterable[str]) -> str:
-    """The message that a network has no node, layer, … of this name: near names, then what there is."""
+    """The message that a network has no node, layer, … of this name: what there is, then near names."""
     names = list(names)
-    return f"the network has no {what} {name!r}{did_you_mean(name, names)}; its {what}s are {listed(names)}"
+    return f"the network has no {what} {name!r}; its {what}s are {listed(names)}{did_you_mean(name, names)}"
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:

@@ -65,7 +65,7 @@ class MaximizeSettings(PictureSettings):
         typer.Argument(
             metavar="TARGET...",
             help="A class by name or number, a node, node:channel or node:channel,y,x; several are added up, each with "
-            "a weight if wanted: fire5:17=-0.5.",
+            "a weight if wanted: fire5:17=-0.5. -t TARGET says the same.",
         ),
     ]
     pictures: list[str] = field(default_factory=list)

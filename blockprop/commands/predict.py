@@ -37,7 +37,7 @@ from blockprop.commands.tokens import outputs_for_tokens
 from blockprop.commands.unreadable import passed_over, require_some
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
-from blockprop.errors import DataError, NotFiniteError, SettingError, shape, suggestion
+from blockprop.errors import DataError, NotFiniteError, SettingError, did_you_mean, shape
 from blockprop.pictures.framing import in_words, sight
 from blockprop.pictures.image_files import read_image
 from blockprop.pictures.image_kinds import files_in, is_image, left_out
@@ -157,7 +157,7 @@ def with_one_output(network: Network, name: str | None) -> Network:
     if name is None:
         return network
     if name not in network.keys:
-        raise SettingError(f"the network has no output {name!r}{suggestion(name, network.keys)}; its own: {names}")
+        raise SettingError(f"the network has no output {name!r}; its own: {names}{did_you_mean(name, network.keys)}")
     return Network(network.nodes, network.inputs, (name,), network.meta)
 
 

@@ -69,7 +69,8 @@ class SheetSettings(PictureSettings):
         list[str],
         typer.Argument(
             metavar="TARGET...",
-            help="Classes, nodes, node:channel; ranges such as 0-9 or fire5:0-15; layers; classes.",
+            help="Classes, nodes, node:channel; ranges such as 0-9 or fire5:0-15; layers; classes. -t TARGET says the "
+            "same.",
         ),
     ]
     out: Annotated[

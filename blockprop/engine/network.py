@@ -263,7 +263,7 @@ class Network:
         for name in names:
             if name not in self._keys:
                 near = did_you_mean(name, [*self._keys, *self._parameter_places])
-                raise GraphError(f"the network has no {name!r}{near}; its nodes are {listed(self._keys)}")
+                raise GraphError(f"the network has no {name!r}; its nodes are {listed(self._keys)}{near}")
         return names
 
 

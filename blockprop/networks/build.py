@@ -24,7 +24,7 @@ from blockprop.engine.about import About
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
-from blockprop.errors import BlockpropError, SettingError, suggestion
+from blockprop.errors import BlockpropError, SettingError, did_you_mean
 from blockprop.networks.python_files import call_in, line_of, run_file
 from blockprop.networks.shipped import is_shipped, shipped
 from blockprop.saving import storage
@@ -72,8 +72,8 @@ def build_network(
             network = storage.load(spec, blocks, opaque)
         else:
             raise SettingError(
-                f"{spec!r} is neither a network's name nor a file{suggestion(name, BUILDERS)}; "
-                "expected mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build, or the path of a saved network"
+                f"{spec!r} is neither a network's name nor a file; expected mlp:128,64, lenet, cnn, stages:32,64, "
+                f"my_net.py:build, or the path of a saved network{did_you_mean(name, BUILDERS)}"
             )
     require_fit(network, spec, shape, outputs)
     network.meta = About(spec=Path(spec).name) | network.meta | About(shape=list(shape))

@@ -21,7 +21,7 @@ from blockprop.engine.about import About
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
-from blockprop.errors import FormatError, SettingError, shape, suggestion
+from blockprop.errors import FormatError, SettingError, did_you_mean, shape
 from blockprop.interop.opaque import Opaque
 from blockprop.saving.files import (
     KINDS,
@@ -183,8 +183,8 @@ def _block(key: str, entry: Any, classes: Mapping[str, type[Block]], tensors: Ma
     kind, settings = _field(entry, "type", str), _tuples(_field(entry, "settings", dict))
     if kind not in classes:
         raise FormatError(
-            f"block {key!r} is of the unknown type {kind!r}{suggestion(kind, classes)}; "
-            f"if it is your own class, pass it: load(path, blocks={{{kind!r}: your_class}})"
+            f"block {key!r} is of the unknown type {kind!r}; if it is your own class, pass it: "
+            f"load(path, blocks={{{kind!r}: your_class}}){did_you_mean(kind, classes)}"
         )
     block = _construct(key, classes[kind], settings, torch.device("meta"))
     held = block.parameters | block.buffers

@@ -1,9 +1,12 @@
 """No command takes the last of several values in silence."""
 
+import re
+
 import pytest
 import typer
 
-from blockprop.cli import COMMANDS, app
+from blockprop.cli import COMMANDS, app, main
+from blockprop.pictures.picture_files import read_settings
 from blockprop.saving.storage import save
 from tests.commands.running import PHOTO, Output, run_json, sentence, small
 
@@ -56,3 +59,40 @@ def test_a_class_may_have_commas_in_its_name(capsys: Output) -> None:
     save(network, "net.safetensors")
     found = run_json(capsys, "saliency", PHOTO, "-t", "red fox, Vulpes vulpes")
     assert found["saliency"][0]["target"] == "red fox, Vulpes vulpes"
+
+
+@pytest.mark.parametrize(
+    "spelled", [["-t", "gray wolf"], ["-tgray wolf"], ["--target", "gray wolf"], ["--target=gray wolf"]]
+)
+@pytest.mark.parametrize("command", ["maximize", "sheet"])
+@pytest.mark.usefixtures("network_and_photo")
+def test_a_target_is_asked_for_by_the_same_option_everywhere(command: str, spelled: list[str], capsys: Output) -> None:
+    for out, words in (("a.png", ["red fox", *spelled]), ("b.png", ["red fox", "gray wolf"]), ("c.png", spelled)):
+        run_json(capsys, command, *words, "--steps", "1", "-o", out)
+    (one, same, alone) = (read_settings(out)["arguments"]["targets"] for out in ("a.png", "b.png", "c.png"))
+    assert (one, alone) == (same, ["gray wolf"])
+    assert "-t needs a target behind it" in sentence(capsys, command, "red fox", "-t", code=2)
+    assert main([command, "--help"]) == 0
+    assert "-t TARGET says" in re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("command", "there"),
+    [
+        (
+            ["maximize", "gray wolv"],
+            "its classes are red fox, green frog, blue whale, gray wolf; `blockprop info` tells its nodes",
+        ),
+        (["maximize", "rellu1:3"], "its nodes are "),
+        (["dream", PHOTO, "-l", "rellu1"], "its layers are "),
+        (["saliency", PHOTO, "-m", "grad_cam", "-l", "rellu1", "-q"], "its nodes are "),
+        (["predict", "net.safetensors", PHOTO, "--output", "rellu1"], "its own: scores"),
+        (["saliency", PHOTO, "-n", "picturs"], ""),
+    ],
+    ids=lambda value: "_".join(value[::3]) if isinstance(value, list) else "",
+)
+@pytest.mark.usefixtures("network_and_photo")
+def test_near_names_come_after_what_there_is(command: list[str], there: str, capsys: Output) -> None:
+    said = sentence(capsys, *command)
+    assert there in said
+    assert "?;" not in said

@@ -133,7 +133,11 @@ def test_a_saved_network_must_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "shape", "message"),
     [
-        ("mpl", (4,), "'mpl' is neither a network's name nor a file; did you mean 'mlp'"),
+        (
+            "mpl",
+            (4,),
+            "path of a saved network; did you mean 'mlp'",
+        ),
         ("mlp:", (0,), "shape of positive sizes"),
         ("mlp:12,", (4,), "expected widths such as mlp:128,64 .* got 'mlp:12,'"),
         ("mlp:0", (4,), "expected widths"),

@@ -151,11 +151,14 @@ def test_several_outputs_need_a_choice() -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("goosee", r"no class and no node 'goosee'; its classes are .*goose.*; did you mean 'goose'\?; its nodes are"),
+        (
+            "goosee",
+            r"no class and no node 'goosee'; its classes are .*goose.* tells its nodes; did you mean 'goose'\?",
+        ),
         ("fox", r"'fox' fits 2 classes: 'red fox, Vulpes vulpes' \(1\), 'kit fox' \(2\)"),
         ("crane", r"'crane' fits 2 classes: 'crane' \(3\), 'crane' \(4\)"),
         ("linear9", "did you mean 'linear1'"),
-        ("relu2:1", "no node 'relu2'; did you mean 'relu1'"),
+        ("relu2:1", "no node 'relu2'; its nodes are .*; did you mean 'relu1'"),
         ("relu1:one", "expected node:channel or node:channel,y,x"),
         (6, r"6 classes, 0…5; there is no class 6"),
         (-1, "there is no class -1"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from blockprop.engine.network import Network
-from blockprop.errors import SettingError, suggestion
+from blockprop.errors import SettingError, did_you_mean
 from blockprop.saving.storage import load
 
 NAMES = ("pictures", "digits")
@@ -20,7 +20,7 @@ def shipped(name: str) -> Network:
     """The network of this name, one of NAMES, in float32; its file holds float16. SettingError for another name."""
     if name not in NAMES:
         raise SettingError(
-            f"no network {name!r} comes with blockprop{suggestion(name, NAMES)}; there are {', '.join(NAMES)}"
+            f"no network {name!r} comes with blockprop; there are {', '.join(NAMES)}{did_you_mean(name, NAMES)}"
         )
     return load(Path(__file__).with_name(f"{name}.safetensors")).to(dtype=torch.float32)
 

@@ -150,7 +150,8 @@ def _by_name(network: Network, target: str, output: str | None) -> Objective:
     number = find_class(target, classes)
     if number is None:
         near = did_you_mean(target, [*all_names(classes), *network.keys])
-        raise SettingError(f"there is no class and no node {target!r}; {_named(classes)}{near}; {_nodes(network)}")
+        nodes = "`blockprop info` tells its nodes" if classes else f"its nodes are {listed(_inner(network))}"
+        raise SettingError(f"there is no class and no node {target!r}; {_named(classes)}; {nodes}{near}")
     return _class(network, number, target, output)
 
 
@@ -208,10 +209,6 @@ def _named(classes: Sequence[str]) -> str:
     if not classes:
         return "the network has no names of classes, so give their numbers"
     return f"its classes are {listed([title.split(',')[0] for title in classes])}"
-
-
-def _nodes(network: Network) -> str:
-    return f"its nodes are {listed(_inner(network))}"
 
 
 def _inner(network: Network) -> list[str]:
