@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 
 from blockprop.commands.console import say_all
-from blockprop.commands.kinds import as_taken, require_examples, require_pictures, require_source
+from blockprop.commands.kinds import as_taken, names_table, require_examples, require_pictures, require_source
 from blockprop.commands.losses import task_of_network
 from blockprop.commands.options import SHIPPED, VARIABLE
 from blockprop.commands.preprocessing import seeing
 from blockprop.commands.sources import same_source
 from blockprop.data.arrays import is_idx
 from blockprop.data.dataset import Dataset
-from blockprop.data.reading import NAMES, TABLES, holds_photographs, read_data
+from blockprop.data.reading import TABLES, holds_photographs, read_data
 from blockprop.data.sizing import in_size
 from blockprop.data.tables.encoder import TableEncoder
 from blockprop.engine.network import Network
@@ -90,7 +90,7 @@ def network_for_data(source: str) -> str:
     photos = photos_of(source)
     if photos:
         return network_for_photos([str(photos[0])])
-    shape = () if is_table(source) else read_data(source, need_labels=False, warn=False).train.shape
+    shape = () if names_table(source) else read_data(source, need_labels=False, warn=False).train.shape
     if len(shape) != 3:
         raise SettingError(
             f"{source}: its examples are no pictures; say which network, {SHIPPED} are for pictures alone"
@@ -148,7 +148,7 @@ def examples_for(
     """
     require_source(network, source)
     meta = network.meta
-    if not meta.get("encoder") and is_table(source):
+    if not meta.get("encoder") and names_table(source):
         raise DataError(
             f"{source}: the network does not say how a table's columns become numbers: its meta['encoder'] is missing, "
             "which `blockprop train` writes and data.encoder.to_dict() gives; or pass arrays of numbers as .npz"
@@ -156,19 +156,23 @@ def examples_for(
     held_out, warning = same_source(meta, source) if need_labels else (None, "")
     how = pictures_for(network, source, crop)
     of_arrays = {} if holds_photographs(Path(source)) else {name: how.pop(name, None) for name in ("size", "channels")}
-    data = read_data(
-        source,
-        target=target or (meta.get("target") if need_labels else None),
-        encoder=table_encoder(network),
-        need_labels=need_labels,
-        test_fraction=held_out["fraction"] if held_out else 0.0,
-        seed=held_out["seed"] if held_out else 0,
-        **how,
-        skip_unreadable=skip_unreadable,
-        classes=meta.get("classes") or None,
-        task=task_of_network(network),
-        warn=False,
-    )
+    try:
+        data = read_data(
+            source,
+            target=target or (meta.get("target") if need_labels else None),
+            encoder=table_encoder(network),
+            need_labels=need_labels,
+            test_fraction=held_out["fraction"] if held_out else 0.0,
+            seed=held_out["seed"] if held_out else 0,
+            **how,
+            skip_unreadable=skip_unreadable,
+            classes=meta.get("classes") or None,
+            task=task_of_network(network),
+            warn=False,
+        )
+    except DataError:
+        _require_kind(network, source)
+        raise
     part = "all" if data.test is None else "held out in training" if held_out else "test part"
     data = replace(data, train=data.train if data.test is None else data.test, test=None)
     if of_arrays:  # Arrays may be large, and their training part much larger: it keeps its size.
@@ -176,6 +180,15 @@ def examples_for(
     examples = as_taken(network, data.train)
     require_examples(network, examples, source)
     return examples, part, (*data.notes, *([warning] if warning and part == "all" else []))
+
+
+def _require_kind(network: Network, source: str) -> None:
+    """SettingError if data whose labels do not fit a network are of another kind altogether, which says more."""
+    try:
+        data = read_data(source, need_labels=False, warn=False).train
+    except DataError:
+        return
+    require_examples(network, as_taken(network, data), source)
 
 
 def pictures_for(network: Network, source: str, crop: str | None = None) -> dict[str, Any]:
@@ -191,11 +204,6 @@ def sight_for(network: Network, source: str, crop: str | None = None) -> Preproc
     """What the network sees of each picture of a source; None for other data, and if the network says nothing of it."""
     of_photos = is_image(Path(source)) or bool(photos_of(source))
     return sight(network, crop) if of_photos and (network.meta.get("shape") or network.meta.get("picture")) else None
-
-
-def is_table(source: str) -> bool:
-    """Whether data are a table, by file or by name."""
-    return Path(source).suffix.lower() in TABLES or (source in NAMES and source != "digits")
 
 
 def network_and_examples(

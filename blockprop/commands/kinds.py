@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from blockprop.data.dataset import Dataset
-from blockprop.data.reading import TABLES
+from blockprop.data.reading import NAMES, TABLES
 from blockprop.data.tables.encoder import TableEncoder
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
@@ -37,7 +37,7 @@ def require_source(network: Network, source: str) -> None:
     if not (purpose := made_for(network)):
         return
     pictures = "pictures" in purpose
-    if Path(source).suffix.lower() in TABLES and not purpose.startswith(("tables", "rows")):
+    if names_table(source) and not purpose.startswith(("tables", "rows")):
         raise _other(purpose, f"{source} is a table")
     if pictures:
         return
@@ -57,8 +57,7 @@ def require_examples(network: Network, data: Dataset, source: str) -> None:
     except BlockpropError as error:
         if list(data.shape) == list(network.meta.get("shape") or ()) and not looks_up(network):
             raise
-        is_table = Path(source).suffix.lower() in TABLES
-        came = f"{source} {'is a table that gives' if is_table else 'holds'} {_in_words(data.shape)}"
+        came = f"{source} {'is a table that gives' if names_table(source) else 'holds'} {_in_words(data.shape)}"
         raise _other(purpose, came) from error
 
 
@@ -82,6 +81,11 @@ def as_taken(network: Network, data: Dataset) -> Dataset:
     if looks_up(network) and data.x.is_floating_point() and bool((data.x == data.x.round()).all()):
         return replace(data, x=data.x.long())
     return data
+
+
+def names_table(source: str) -> bool:
+    """Whether data are a table, by file or by name."""
+    return Path(source).suffix.lower() in TABLES or (source in NAMES and source != "digits")
 
 
 def _other(purpose: str, came: str) -> SettingError:

@@ -162,10 +162,11 @@ def run_with_previews(
     around: Surroundings,
     stop: int | None = None,
     seen: Callable[[PictureRecord], None] | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> tuple[list[PictureRecord], bool]:
     """Run to the end, or so many steps, with a progress bar and previews: (its records, whether Ctrl-C ended it).
 
-    seen: is given each record.
+    seen: is given each record.   part: (which, of how many) runs with as many steps this is.
     """
     done: list[PictureRecord] = []
     shown, written = around.preview_every, False
@@ -189,7 +190,8 @@ def run_with_previews(
     except KeyboardInterrupt:
         if not run.step:
             raise
-        say(f"stopped after {run.step} of {run.steps} steps; {around.out} gets the picture so far", around.quiet)
+        made, steps = part[0] * run.steps + run.step, part[1] * run.steps
+        say(f"stopped after {made} of {steps} steps; {around.out} gets the picture so far", around.quiet)
         if states_of(around):
             say(f"the same command with --resume goes on{_kept_in(around)}", around.quiet)
         return done, True

@@ -117,7 +117,7 @@ class SheetSettings(PictureSettings):
             state = around.state and around.state.with_name(f"{around.state.name}.{i + 1}")
             try:
                 run = self._run(network, batch, state, around.resume)
-                _, ended = run_with_previews(run, f"Sheet {i + 1}/{len(batches)}", around, left)
+                _, ended = run_with_previews(run, f"Sheet {i + 1}/{len(batches)}", around, left, part=(i, len(batches)))
                 pictures += list(run.picture() if run.step == self.steps else run.best_picture())
                 if ended:
                     stopped = i * self.steps + run.step

@@ -142,3 +142,17 @@ def test_a_network_without_any_input(command: list[str], capsys: Output) -> None
     Image.new("RGB", (40, 40)).save("a.png")
     assert "this network has no input" in sentence(capsys, *command, "-n", "own.safetensors")
     assert "this network has none" in sentence(capsys, "info", "own.safetensors", "--shape", "3")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("table", "gray.npz"), ("rows", "gray.npz"), ("gray", "rows.npz"), ("gray", "iris")]
+)
+def test_kinds_are_named_before_labels_that_do_not_fit(name: str, data: str, capsys: Output) -> None:
+    source = data
+    if data.endswith(".npz"):
+        with np.load(data) as arrays:
+            source = f"numbered_{data}"
+            np.savez(source, x=arrays["x"], y=np.arange(len(arrays["x"])) + 5)
+    for command in ("evaluate", "predict"):
+        said = sentence(capsys, command, f"{name}.safetensors", source)
+        assert said.startswith(f"blockprop: {PURPOSES[name]}; {source} "), said
