@@ -1,7 +1,7 @@
 """`blockprop check`: backward passes against finite differences."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import torch
@@ -123,8 +123,20 @@ def _check_network(
         target=some.y,
         training=training,
         every_element=every_element,
-        progress=lambda name: say(f"checking {name}", quiet),
+        progress=_telling(quiet),
     )
+
+
+def _telling(quiet: bool) -> Callable[[str], None]:
+    """Says what is being checked, once, though what seems wrong is looked at again."""
+    told = set[str]()
+
+    def tell(name: str) -> None:
+        if name not in told:
+            say(f"checking {name}", quiet)
+        told.add(name)
+
+    return tell
 
 
 def _check_tokens(
@@ -142,5 +154,5 @@ def _check_tokens(
         wrt="parameters",
         training=training,
         every_element=every_element,
-        progress=lambda name: say(f"checking {name}", quiet),
+        progress=_telling(quiet),
     )

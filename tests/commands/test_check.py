@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from blockprop.cli import main
+from blockprop.commands.check import _telling
 from blockprop.commands.described_blocks import block_named
 from blockprop.commands.parsing import shape_named
 from blockprop.errors import SettingError
@@ -175,3 +176,10 @@ def test_a_network_with_a_block_that_fails_names_node_and_line(capsys: Output) -
 def test_what_is_no_block_is_said(capsys: Output, arguments: tuple[str, ...], said: str) -> None:
     Path("pool.py").write_text(POOL)
     assert said in sentence(capsys, "check", *arguments)
+
+
+def test_what_is_checked_is_said_once(capsys: Output) -> None:
+    tell = _telling(quiet=False)
+    for name in ("x", "fc.weight", "x"):
+        tell(name)
+    assert capsys.readouterr().err.splitlines() == ["checking x", "checking fc.weight"]

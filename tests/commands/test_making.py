@@ -12,8 +12,10 @@ from rich.filesize import decimal
 from blockprop.cli import main
 from blockprop.commands import making
 from blockprop.commands import maximize as maximize_module
+from blockprop.commands.picture_settings import Surroundings
 from blockprop.pictures.picture_files import read_picture, read_settings
 from blockprop.saving.storage import save
+from blockprop.visualize.maximize import maximize
 from blockprop.visualize.running import PictureRecord, PictureRun
 from tests.commands.running import PHOTO, WOLF, Output, fail, interrupted, run_json, sentence, small
 
@@ -187,3 +189,13 @@ def test_a_state_that_appears_on_the_way_is_said_once(monkeypatch: pytest.Monkey
     told = " ".join(capsys.readouterr().err.split())
     assert told.count("--resume can go on after an interruption: a.png.state (") == 1
     assert not Path("a.png.state").exists()
+
+
+def test_ctrl_c_in_a_part_counts_the_steps_of_all(capsys: Output) -> None:
+    def stop(step: PictureRecord) -> None:
+        if step.step == 2:
+            raise KeyboardInterrupt
+
+    run = maximize(small(), 1, 24, 4)
+    making.run_with_previews(run, "Part", Surroundings(Path("a.png")), seen=stop, part=(1, 3))
+    assert "stopped after 6 of 12 steps" in capsys.readouterr().err
