@@ -5,11 +5,12 @@ Exit codes: 0 done, 1 something went wrong (one sentence says what), 2 wrong usa
 143 SIGTERM, which saves what Ctrl-C saves.
 """
 
-import json
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -32,6 +33,7 @@ from blockprop.commands.console import (
     TERMINATED,
     Loudness,
     is_verbose,
+    print_json,
     printable,
     saying_warnings,
     set_loudness,
@@ -40,12 +42,15 @@ from blockprop.commands.habits import Quiet, Verbose, with_habits
 from blockprop.commands.mistyped import in_words
 from blockprop.commands.picture_commands import PICTURE_COMMANDS, as_function
 from blockprop.commands.repeated import EachOnce
+from blockprop.commands.streams import is_writable, take_all_characters
 from blockprop.errors import BlockpropError
 from blockprop.saving.interruption import Termination
 from blockprop.version import __version__
 
 NO_MEMORY = "not enough memory; try something smaller: --batch-size, --size or --tile, as far as the command has them"
 WRONG_USAGE = 2
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a stream says that takes no more."""
 ALLOCATION = "can't allocate memory"
 """What torch says then."""
 
@@ -101,6 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; print any error as one sentence and return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     set_loudness(Loudness.NORMAL)
+    take_all_characters()
     with Termination.watched() as termination:
         code = _run(arguments)
         if code != INTERRUPTED:
@@ -114,7 +120,9 @@ def _run(arguments: list[str]) -> int:
     """Run one command; print any error but Ctrl-C and return the exit code."""
     try:
         with saying_warnings():
-            return app(arguments, prog_name="blockprop", standalone_mode=False) or 0
+            code = app(arguments, prog_name="blockprop", standalone_mode=False) or 0
+        sys.stdout.flush()  # here what cannot be written can still be said
+        return code
     except TyperException as error:
         return _failed(in_words(error), error.exit_code, arguments)
     except BlockpropError as error:
@@ -123,8 +131,9 @@ def _run(arguments: list[str]) -> int:
         return _failed(str(error), 1, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read it has seen enough
+        is_writable(sys.stdout)
+        is_writable(sys.stderr)
         return 1
     except MemoryError:
         return _failed(NO_MEMORY, 1, arguments)
@@ -134,6 +143,8 @@ def _run(arguments: list[str]) -> int:
         if is_verbose():
             traceback.print_exc()
         first = (str(error).splitlines() or [""])[0]
+        if isinstance(error, OSError) and (place := _place_of(error)):
+            return _failed(f"{place}: {error.strerror}", 1, arguments)
         if isinstance(error, RuntimeError) and ALLOCATION in first:
             return _failed(NO_MEMORY, 1, arguments)
         hint = "" if is_verbose() else " (--verbose shows where)"
@@ -141,10 +152,21 @@ def _run(arguments: list[str]) -> int:
 
 
 def _failed(sentence: str, code: int, arguments: list[str]) -> int:
-    print(f"blockprop: {printable(sentence)}", file=sys.stderr)
-    if "--json" in arguments:
-        print(json.dumps({"error": sentence}, ensure_ascii=False))
+    with suppress(OSError):  # a full disk behind both
+        print(f"blockprop: {printable(sentence)}", file=sys.stderr)
+    with suppress(OSError):
+        if "--json" in arguments:
+            print_json({"error": sentence})
+    is_writable(sys.stdout)
+    is_writable(sys.stderr)
     return code
+
+
+def _place_of(error: OSError) -> str | None:
+    """What the operating system would not read or write, if that is known."""
+    if error.filename is not None:
+        return os.fsdecode(error.filename)
+    return "standard output" if error.errno in FULL else None  # results go through `replaced`, which names them
 
 
 def run() -> None:

@@ -1,6 +1,7 @@
 """How the commands talk: results on standard output, progress on standard error, errors in one sentence."""
 
 import json
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from rich.progress import (
 )
 
 from blockprop.commands.naming import in_options
+from blockprop.commands.streams import holds_unicode
 from blockprop.errors import BlockpropWarning
 from blockprop.training.run import Record
 
@@ -224,9 +226,14 @@ def saying_warnings() -> Iterator[None]:
 def show(result: Mapping[str, Any], as_json: bool) -> None:
     """The result on standard output: one JSON object, or a line for each fact."""
     if as_json:
-        print(json.dumps(result, ensure_ascii=False, allow_nan=False, default=str))
+        print_json(result)
         return
     show_table([], [[name.replace("_", " "), readable(name, value)] for name, value in result.items()])
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """One JSON object on standard output, in characters that it can hold."""
+    print(json.dumps(result, ensure_ascii=not holds_unicode(sys.stdout), allow_nan=False, default=str))
 
 
 def printable(text: str) -> str:

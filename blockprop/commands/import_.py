@@ -113,7 +113,9 @@ def _read(
     if constants and not model.endswith(".onnx"):
         raise SettingError(f"--constant is for inputs of ONNX files, which {model} is not")
     if names_python(model):
-        return _from_module(model, shape, opaque), model.rpartition(":")[0] or model
+        file = model.rpartition(":")[0] or model
+        say(f"the code of {file} runs, as with `python {file}`", quiet)
+        return _from_module(model, shape, opaque), file
     if weights is not None:
         return pretrained(model, weights, **({"until": until} if until else {})), weights
     if fetch or (model in PUBLISHED and not Path(model).exists()):

@@ -22,7 +22,8 @@ def state_of(module: nn.Module) -> list[Any]:
         found.append((name, id(part), list(vars(part)), hooks, plain))
         found += [(name, id(value), *map(id, value)) for value in vars(part).values() if isinstance(value, list)]
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        gradient = None if tensor.grad is None else (id(tensor.grad), tensor.grad.clone())
+        gradient = None if tensor.grad is None else (id(tensor.grad), tensor.grad._version, tensor.grad.clone())
+        found.append((name, tensor._version, torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage()).clone()))
         found.append((name, id(tensor), tensor.data_ptr(), tensor.requires_grad, tensor.clone(), gradient))
     found += [
         torch.get_rng_state(),
