@@ -9,7 +9,7 @@ from torch import Tensor
 from blockprop.blocks.bands import along
 from blockprop.blocks.convolution import Sizes, per_axis, untouched
 from blockprop.blocks.max_pooling import narrow, to_winners
-from blockprop.engine.block import Block
+from blockprop.engine.block import Block, Shape
 from blockprop.errors import ShapeError
 
 _AVERAGES: dict[int, Any] = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
@@ -31,6 +31,9 @@ class GlobalAvgPool(Block):
     kind = "pooling"
     pools = True
 
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return shapes[0][:2]
+
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         return _places(x).mean(2), x.shape
 
@@ -49,6 +52,9 @@ class GlobalMaxPool(Block):
 
     kind = "pooling"
     pools = True
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return shapes[0][:2]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         y, winners = _places(x).max(2)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blockprop.blocks.kernels import convolution_backward
 from blockprop.blocks.linear import he_uniform
-from blockprop.engine.block import Block
+from blockprop.engine.block import Block, Shape
 from blockprop.errors import SettingError, ShapeError
 
 Sizes = int | tuple[int, ...] | list[int]
@@ -61,6 +61,11 @@ class _Convolution(Block):
         self._padding = per_axis("padding", padding, self.axes, 0)
         self._dilation = per_axis("dilation", dilation, self.axes, 1)
         self._reach = tuple(d * (k - 1) + 1 for k, d in zip(self._kernel, self._dilation, strict=True))
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        if any(2 * padding > reach for padding, reach in zip(self._padding, self._reach, strict=True)):
+            return None
+        return (shapes[0][0], self.channels_out, *(size + 1 for size in shapes[0][2:]))
 
     def _start(self, channels: tuple[int, int]) -> None:
         self.weight = he_uniform((*channels, *self._kernel), self.channels_in // self.groups * math.prod(self._kernel))
@@ -191,6 +196,9 @@ class _ConvTranspose(_Convolution):
             if extra >= max(s, d):
                 raise SettingError(f"output_padding must be below stride or dilation, came {output_padding}")
         self._start((channels_in, channels_out // groups))
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return None  # its strides make it larger
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         self._check(x)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.engine.block import Block
+from blockprop.engine.block import Block, Shape
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -128,6 +128,9 @@ class Affine(Block):
         for name, value in (("factor", self.factor), ("shift", self.shift)):
             if not all(map(math.isfinite, value if isinstance(value, tuple) else (value,))):
                 raise SettingError(f"{name} must be finite, came {value}")
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return shapes[0]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         y = x if self.factor == 1 else x * self._channels(self.factor, x)

@@ -1,13 +1,15 @@
 """Blocks of two or more inputs."""
 
 import functools
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from blockprop.blocks.products import product
-from blockprop.engine.block import Block
+from blockprop.engine.block import Block, Shape
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -23,6 +25,12 @@ class Concat(Block):
 
     def __init__(self, axis: int = 1):
         self.axis = axis
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        if len({len(shape) for shape in shapes}) != 1 or not -len(shapes[0]) <= self.axis < len(shapes[0]):
+            return None
+        axis, sizes = self.axis % len(shapes[0]), list(zip(*shapes, strict=True))
+        return (*map(max, sizes[:axis]), sum(sizes[axis]), *map(max, sizes[axis + 1 :]))
 
     def forward(self, *x: Tensor) -> tuple[Tensor, Any]:
         first = x[0].shape
@@ -47,6 +55,9 @@ class Add(Block):
 
     kind = "joining"
 
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return joined(shapes)
+
     def forward(self, *x: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(*x)
         return functools.reduce(torch.add, x), [a.shape for a in x]
@@ -64,6 +75,9 @@ class Sub(Block):
     """
 
     kind = "joining"
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return joined(shapes)
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
@@ -83,6 +97,9 @@ class Mul(Block):
 
     kind = "joining"
 
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return joined(shapes)
+
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
         return a * b, (a, b)
@@ -101,6 +118,9 @@ class Div(Block):
     """
 
     kind = "joining"
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return joined(shapes)
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
@@ -128,6 +148,9 @@ class Max(Block):
         require_ties(ties)
         self.ties = ties
 
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return joined(shapes)
+
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
         return torch.maximum(a, b), _chosen(self.ties, a, b, a >= b)
@@ -151,6 +174,9 @@ class Min(Block):
     def __init__(self, ties: str = "first"):
         require_ties(ties)
         self.ties = ties
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return joined(shapes)
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
@@ -233,3 +259,9 @@ def require_broadcast(*x: Tensor) -> None:
 
 def _shapes(x: tuple[Tensor, ...]) -> str:
     return " and ".join(str(tuple(a.shape)) for a in x)
+
+
+def joined(shapes: Iterable[Shape]) -> Shape:
+    """The shape that broadcasting does not exceed."""
+    turned = [shape[::-1] for shape in shapes]
+    return tuple(max(sizes) for sizes in itertools.zip_longest(*turned, fillvalue=1))[::-1]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks.products import LARGE, affine, product
-from blockprop.engine.block import Block
+from blockprop.engine.block import Block, Shape
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -30,6 +30,9 @@ class Linear(Block):
         self.features_in, self.features_out, self.with_bias = features_in, features_out, with_bias
         self.weight = he_uniform((features_out, features_in), features_in)
         self.bias = torch.zeros(features_out) if with_bias else None
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return (*shapes[0][:-1], self.features_out)
 
     # Small products are called by their torch names: one more function call would be a fiftieth of a small step.
 

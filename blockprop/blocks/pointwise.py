@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks.kernels import threshold_backward, threshold_backward_into
-from blockprop.engine.block import Block
+from blockprop.engine.block import Block, Shape
 from blockprop.errors import SettingError, ShapeError
 
 # Selecting by a mask (torch.where, masked_fill, a product with a boolean) takes torch several times as long as
@@ -92,6 +92,9 @@ class PReLU(Block):
             raise SettingError(f"channels must be at least 1, came {channels}")
         self.channels, self.shape = channels, None if shape is None else tuple(shape)
         self.weight = torch.full((channels,) if self.shape is None else self.shape, 0.25)
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return shapes[0] if self.shape is None else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         if self.shape is not None:

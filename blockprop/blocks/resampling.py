@@ -127,7 +127,10 @@ class Resample(Block):
         return self.roi[:count], self.roi[count:]
 
     def forward(self, x: Tensor, *others: Tensor) -> tuple[Tensor, Any]:
-        steps = [self._step(axis, line) for axis, line in self._lines(x, others) if not _is_identity(line)]
+        lines = [(axis, line) for axis, line in self._lines(x, others) if not _is_identity(line)]
+        if x.is_meta:
+            return self._sizes_alone(x, lines), ((), len(others))
+        steps = [self._step(axis, line) for axis, line in lines]
         y = x if self.mode == "nearest" else wide(x)
         for step in sorted(steps, key=_cost):
             y = step.matrix.times(y, step.axis)
@@ -164,6 +167,14 @@ class Resample(Block):
         lines = map(Line, olds, news, scales, self._starts, self._ends)
         return [(axis % x.dim(), line) for axis, line in zip(self.axes, lines, strict=True)]
 
+    def _sizes_alone(self, x: Tensor, lines: list[tuple[int, Line]]) -> Tensor:
+        """The output, and beside it what the matrices take, on a device without numbers."""
+        shape, held = list(x.shape), []
+        for axis, line in lines:
+            shape[axis] = line.outputs
+            held.append(x.new_empty((line.outputs, 2 * self._reach(line)), dtype=torch.float64))
+        return x.new_empty(shape)
+
     def _step(self, axis: int, line: Line) -> Step:
         u = _COORDINATES[self.coordinates](torch.arange(line.outputs, dtype=torch.float64), line)
         outside = None
@@ -180,10 +191,15 @@ class Resample(Block):
         columns = places.clamp(0, line.size - 1).long()
         return Step(axis, Band.of(rows, columns, weights, (line.outputs, line.size)), outside)
 
+    def _reach(self, line: Line) -> int:
+        """How many places on either side have a part in one."""
+        scale = min(1.0, float(line.scale)) if self.antialias else 1.0
+        return math.ceil(_RADIUS[self.mode] / scale)
+
     def _window(self, u: Tensor, line: Line) -> tuple[Tensor, Tensor]:
         """(places, weights) around each u: (outputs, places)."""
         scale = min(1.0, float(line.scale)) if self.antialias else 1.0
-        reach = math.ceil(_RADIUS[self.mode] / scale)
+        reach = self._reach(line)
         places = u.ceil()[:, None] + torch.arange(-reach, reach)
         distances = (places - u[:, None]).abs() * scale
         weights = _triangle(distances) if self.mode == "linear" else _keys(distances, self.cubic_coefficient)

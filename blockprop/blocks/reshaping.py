@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blockprop.blocks.joining import unbroadcast
 from blockprop.blocks.sizes import Size, checked, size_of, sizes_of
-from blockprop.engine.block import Block
+from blockprop.engine.block import Block, Shape
 from blockprop.errors import SettingError, ShapeError
 
 Axes = int | tuple[int, ...] | list[int]
@@ -28,6 +28,10 @@ class Flatten(Block):
 
     def __init__(self, start_axis: int = 1):
         self.start_axis = start_axis
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        start = self.start_axis
+        return (*shapes[0][:start], math.prod(shapes[0][start:])) if 0 <= start < len(shapes[0]) else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         axis_of(self.start_axis, x)

@@ -5,7 +5,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from blockprop.blocks.convolution import Sizes, per_axis, untouched
-from blockprop.engine.block import Block
+from blockprop.engine.block import Block, Shape
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -28,6 +28,9 @@ class Windows(Block):
         self._reach = tuple(d * (k - 1) + 1 for d, k in zip(self._dilation, self._kernel, strict=True))
         if any(2 * p > r for p, r in zip(self._padding, self._reach, strict=True)):
             raise SettingError(f"padding must be at most half of the window, came {padding} for a kernel of {kernel}")
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return (*shapes[0][:2], *(size + 1 for size in shapes[0][2:]))
 
     def _require_fit(self, x: Tensor) -> None:
         if x.dim() != self.axes + 2:

@@ -18,6 +18,7 @@ from torch import Tensor
 from blockprop.errors import SettingError
 
 Saved = Any
+Shape = tuple[int, ...]
 
 
 class Block:
@@ -46,6 +47,9 @@ class Block:
     activation says so in its own class, or the coverage of a rule counts it as unknown."""
     arranges: ClassVar[bool] = False
     """True if it leaves every number as it is, and in its order: only the shape changes."""
+    from_file: bool = False
+    """True if a file says what it does: a network with such a block looks at what it asks for before it runs
+    (engine/room.py)."""
     pools: ClassVar[bool] = False
     """True if it shows no more than what stands before it, only coarser (pooling) or less of it (dropout)."""
 
@@ -79,6 +83,13 @@ class Block:
         """
         places = {name: _distance(self, name) for name in ("both", "propagate", "gradients")}
         return type(self).both is not Block.both and places["both"] == min(places.values())
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        """A shape that the only output does not exceed, for inputs that do not exceed these; None if nobody knows.
+
+        What has an answer need not be looked at before it runs (engine/room.py).
+        """
+        return shapes[0] if self.kind in ("activation", "normalization") else None
 
     def remember(self, saved: Saved) -> None:
         """Take over what one training step has seen (running statistics). Training calls it after forward."""

@@ -21,6 +21,7 @@ from blockprop.engine.block import Block
 from blockprop.engine.graph import parameter_places, sorted_nodes, usual_inputs
 from blockprop.engine.passes import run_backward, run_forward
 from blockprop.engine.plan import BackwardStep, ForwardStep, Node, RuleMap, plan_backward, plan_forward
+from blockprop.engine.room import bounded, room_of, weightless
 from blockprop.engine.trace import Trace, only
 from blockprop.errors import GraphError, ShapeError, did_you_mean, listed, shape
 
@@ -59,6 +60,7 @@ class Network:
         self._require(self.outputs)
         self._forward_plans: dict[Any, list[ForwardStep]] = {}
         self._backward_plans: dict[Any, list[BackwardStep]] = {}
+        self._room = room_of(self.blocks.values())
 
     @torch.no_grad()
     def __call__(self, *inputs: Tensor) -> Any:
@@ -108,7 +110,8 @@ class Network:
         values = dict(zip(self.inputs, inputs))  # noqa: B905, counted above
         if sizes := self.meta.get("sizes"):
             require_sizes(sizes, values)
-        return run_forward(plan, values, saved)
+        call = self._room.require(plan, values, keep, saved is not None) if self._room else None
+        return run_forward(plan, values, saved, call)
 
     @torch.no_grad()
     def backward(
@@ -227,6 +230,11 @@ class Network:
                 block.generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
         return self
 
+    def bounded(self) -> Self:
+        """Have it look before it runs at what it asks for: it is a file's (engine/room.py). Returns the network."""
+        self._room = bounded(self.blocks.values())
+        return self
+
     @property
     def generators(self) -> dict[str, torch.Generator]:
         """The generators of the random blocks by node name, of those that have one (`seed` gives one to all)."""
@@ -235,10 +243,7 @@ class Network:
 
     def weightless(self) -> "Network":
         """The network without its numbers, on torch's device "meta": it tells the shapes of all outputs at no cost."""
-        twins = {id(block): copy.copy(block) for block in self.unique_blocks.values()}
-        for twin in twins.values():
-            for name, tensor in (twin.parameters | twin.buffers).items():
-                setattr(twin, name, tensor.to("meta"))
+        twins = {id(block): weightless(block) for block in self.unique_blocks.values()}
         nodes = [Node(node.name, twins[id(node.block)], node.inputs) for node in self.nodes]
         return Network(nodes, self.inputs, self.outputs)
 
@@ -255,8 +260,7 @@ class Network:
 
     def __repr__(self) -> str:
         lines = [f"  {node.name}: {node.block!r}  <-  {', '.join(node.inputs)}" for node in self.nodes]
-        head = f"Network({', '.join(self.inputs)} -> {', '.join(self.outputs)})"
-        return "\n".join([head, *lines])
+        return "\n".join([f"Network({', '.join(self.inputs)} -> {', '.join(self.outputs)})", *lines])
 
     def _require(self, names: Iterable[str]) -> tuple[str, ...]:
         names = tuple(names)

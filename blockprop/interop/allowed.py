@@ -8,6 +8,7 @@ torch.export makes of modules (public functions and methods of tensors) and that
 - what makes views by strides, or changes its arguments (as_strided, set_, resize_)
 - kernels of one backend or storage: quantized, sparse, nested, mkldnn, cudnn, native_*, *_forward, *_copy
 - indices that are not looked at: factors of LAPACK (lu_solve, ldl_solve), fractional pooling, segments, bags, ctc_loss
+- eigenvalues of general matrices, which a NaN among the numbers can make read elsewhere (linalg_eig, linalg_eigvals)
 - division of whole numbers, where the smallest by -1 ends the process (gcd, lcm, div with a rounding_mode)
 - places as floating numbers, which overflow when they become whole ones (grid_sampler, upsample)
 - polynomials of any degree, whose time the file would choose
@@ -31,8 +32,8 @@ gather ge gelu ger glu gradient greater greater_equal group_norm gt hardshrink h
 heaviside hinge_embedding_loss histc hsplit hstack huber_loss hypot i0 igamma igammac imag index index_add index_copy
 index_fill index_put index_reduce index_select inner instance_norm inverse isclose isfinite isin isinf isnan isneginf
 isposinf isreal istft kl_div kron kthvalue l1_loss layer_norm ldexp le leaky_relu lerp less less_equal lgamma
-linalg_cholesky linalg_cholesky_ex linalg_cond linalg_cross linalg_det linalg_diagonal linalg_eig linalg_eigh
-linalg_eigvals linalg_eigvalsh linalg_inv linalg_inv_ex linalg_lu linalg_matmul linalg_matrix_exp linalg_matrix_norm
+linalg_cholesky linalg_cholesky_ex linalg_cond linalg_cross linalg_det linalg_diagonal linalg_eigh
+linalg_eigvalsh linalg_inv linalg_inv_ex linalg_lu linalg_matmul linalg_matrix_exp linalg_matrix_norm
 linalg_matrix_power linalg_matrix_rank linalg_multi_dot linalg_norm linalg_pinv linalg_qr linalg_slogdet linalg_solve
 linalg_solve_ex linalg_solve_triangular linalg_tensorinv linalg_tensorsolve linalg_vecdot linalg_vector_norm linear
 log log10 log1p log2 log_sigmoid log_softmax logaddexp logaddexp2 logcumsumexp logdet logical_and logical_not

@@ -141,7 +141,7 @@ def _rebuild(
         raise FormatError(f"the file holds tensors that no block has: {short(', '.join(extra))}")
     if sum(block.output_count for block in blocks.values()) > MOST_OUTPUTS:
         raise FormatError(f"the blocks have more than {MOST_OUTPUTS} outputs, which cannot be meant")
-    return Network([_node(entry, blocks) for entry in nodes], inputs, outputs, meta)
+    return Network([_node(entry, blocks) for entry in nodes], inputs, outputs, meta).bounded()
 
 
 def _require_no_opaque(document: dict[str, Any], classes: Mapping[str, type[Block]]) -> None:

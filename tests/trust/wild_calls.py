@@ -154,6 +154,7 @@ class Wild:
         """Forward, and back; whether both went well. Whatever is no BlockpropError is a fault."""
         try:
             block = Opaque(self.title, (), self.keywords, self.count)
+            block.from_file = True
             names = [f"x{i}" for i in range(len(self.inputs))]
             network = Network([Node("y", block, tuple(names))], names)
             trace = network.forward(*self.inputs)

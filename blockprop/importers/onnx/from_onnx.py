@@ -43,7 +43,7 @@ def from_onnx(
         walk = search(model, _by_name(model, sizes or {}))
         if walk.interpreter.problems:
             raise unsupported(Path(path).name, walk.interpreter.problems, HINT)
-        network = walk.interpreter.graph.network(walk.outputs, {})
+        network = walk.interpreter.graph.network(walk.outputs, {}).bounded()
     except BlockpropError as error:
         if str(error).startswith((str(path), Path(path).name)):
             raise
