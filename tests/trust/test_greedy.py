@@ -27,8 +27,8 @@ def test_greedy_networks_are_refused_by_node_before_they_run() -> None:
     for name, came, seconds, grown, size in found:
         assert came.startswith("ShapeError: node '"), (name, came)
         assert "are allowed to a network from a file" in came, (name, came)
-        assert seconds < 2 + 8 * (found[0][0] == name), name  # torch imports much at the first
-        assert grown < 200e6, name
+        assert seconds < 2, (name, seconds)
+        assert grown < 200e6, (name, grown)
         assert size < 10_000, name
 
 
