@@ -1,6 +1,7 @@
 """Operators that take a size as a number: of places, of repetitions, of elements; the size stays free."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.importers import from_torch
+from blockprop.exporters import to_onnx
+from blockprop.importers import from_onnx, from_torch
 from tests.importers.against_torch import assert_gradients_equal, assert_outputs_equal
 from tests.importers.test_free_axes import Function
 
@@ -80,3 +82,11 @@ def test_the_first_axis_of_another_input_stays_free_without_being_the_batch() ->
     network = from_torch(module, [torch.randn(2, 6), torch.randn(3, 6)])
     assert network.meta["free"] == {"x0": [0, 1], "x1": [0, 1]}
     assert network(torch.randn(4, 5), torch.randn(7, 5)).shape == (4, 7)
+
+
+def test_as_many_of_the_largest_as_a_size_says_stay_free_in_onnx(tmp_path: Path) -> None:
+    module = Function(largest)
+    to_onnx(from_torch(module, torch.randn(2, 2, 6, 5)), tmp_path / "largest.onnx")
+    network = from_onnx(tmp_path / "largest.onnx")
+    for shape in ((2, 2, 6, 5), (1, 2, 9, 4)):
+        assert_outputs_equal(network, module, (torch.randn(shape),), 1e-6)

@@ -12,6 +12,7 @@ from blockprop.importers.graph import Flow, Known
 from blockprop.importers.onnx_calls import Input, OnnxCall
 from blockprop.importers.onnx_operators.activations import cast_to
 from blockprop.importers.onnx_operators.table import operator
+from blockprop.importers.symbols import AxisSize
 
 MOST_BOXES = 2**31 - 1
 """Files write the largest number that there is for "all"."""
@@ -116,15 +117,16 @@ def top_k_by_attribute(call: OnnxCall, x: Input, *, k: int, axis: int) -> Any:
 
 @operator("TopK", 10, 11, 24)
 def top_k(call: OnnxCall, x: Input, k: Input, *, axis: int, largest: int = 1, sorted: int = 1) -> Any:
-    (count,) = call.whole_in(k)
+    (count,) = call.sizes_in(k)
     return _first(call, x, count, axis, bool(largest))
 
 
-def _first(call: OnnxCall, x: Input, count: int, axis: int, largest: bool) -> Any:
+def _first(call: OnnxCall, x: Input, count: AxisSize, axis: int, largest: bool) -> Any:
     """The first of all in order: of equal elements ONNX takes those in front, while torch's topk takes any."""
     values, places = call.add(blocks.Sort(axis, largest), x, part="sorted")
-    cut = blocks.Slice(axis, 0, count)
-    return call.add(cut, values), call.add(cut, places, part="places")
+    (stop,), others = call.formulas([count], values)
+    cut = blocks.Slice(axis, 0, stop)
+    return call.add(cut, values, *others), call.add(cut, places, *others, part="places")
 
 
 @operator("OneHot", 9, 11, 28)
