@@ -149,7 +149,7 @@ def test_sizes_that_decide_something_are_free_only_if_right_for_all(module: nn.M
     network = from_torch(module.double().eval(), torch.randn(2, 3, 8, 8, dtype=torch.float64))
     (found,) = network.meta["free"].values()
     assert found == free
-    for height in (8, 9, 10, 11, 12, 13):
+    for height in (8, 9, 10, 11, 12, 13) if 2 in free else (8,):
         for width in (8, 9, 10, 11, 12, 13) if 3 in free else (8,):
             x = torch.randn(1, 3, height, width, dtype=torch.float64)
             assert distance(network(x), module(x)) < 1e-9
