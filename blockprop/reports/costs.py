@@ -30,13 +30,11 @@ from blockprop.blocks import (
     Linear,
     MatMul,
 )
-from blockprop.engine.block import Block
+from blockprop.engine.block import Block, Shape
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.engine.plan import plan_forward
 from blockprop.engine.trace import Trace
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
