@@ -31,10 +31,6 @@ from tests.importers.against_torch import (
     rows,
 )
 
-FIXED = {"swin_tiny": ("height", "width")}
-"""Axes that the module allows to vary, but the import does not find: torch.export takes minutes for the formulas."""
-
-
 each = pytest.mark.parametrize("name", rows(ARCHITECTURES))
 quick = pytest.mark.parametrize("name", sorted(QUICK))
 
@@ -74,7 +70,7 @@ def free_axes(name: str) -> set[str]:
 
 @each
 def test_free_axes_are_those_that_the_module_allows(name: str) -> None:
-    assert free_axes(name) == set(ARCHITECTURES[name].free) - set(FIXED.get(name, ()))
+    assert free_axes(name) == set(ARCHITECTURES[name].free)
 
 
 @each
