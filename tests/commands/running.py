@@ -49,7 +49,7 @@ def sentence(capsys: Output, *arguments: str, code: int = 1) -> str:
     assert main(list(arguments)) == code
     printed = capsys.readouterr()
     assert printed.out == ""
-    lines = printed.err.strip().splitlines()
+    lines = [line for line in printed.err.strip().splitlines() if not line.startswith("the code of ")]
     assert len(lines) == 1, printed.err
     assert lines[0].startswith("blockprop: ")
     return lines[0]

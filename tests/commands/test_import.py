@@ -224,7 +224,7 @@ def test_an_operator_without_a_block(capsys: Output) -> None:
 def test_opaque_operators_are_said(capsys: Output) -> None:
     found = run_json(capsys, "import", "nets.py:searched", "--shape", "3,8,8", "--opaque", "-o", "net.safetensors")
     assert found["opaque"] == ["searchsorted"]
-    assert run_json(capsys, "info", "net.safetensors")["opaque"] == ["searchsorted"]
+    assert run_json(capsys, "info", "net.safetensors", "--opaque")["opaque"] == ["searchsorted"]
 
 
 def test_nothing_is_fetched_unless_asked(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_what_is_no_picture(command: str, name: str, reason: str, capsys: Output
     ("arguments", "reason"),
     [
         (["saliency", "photo.png", "-t", "gren frog"], "did you mean 'green frog'"),
-        (["saliency", "photo.png", "-t", "relu9"], "its nodes are picture.scale, conv1, relu1"),
+        (["saliency", "photo.png", "-t", "relu9"], "did you mean 'relu2' or 'relu1'?"),
         (["saliency", "photo.png", "-t", "relu1:99"], "'relu1' has 8 channels; there is no channel 99"),
         (["saliency", "photo.png", "-m", "grad-cam"], "did you mean 'grad_cam'"),
         (["saliency", "photo.png", "--as", "overly"], "did you mean 'overlay'"),

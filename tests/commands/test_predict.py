@@ -129,7 +129,8 @@ def test_one_output_of_several(capsys: Output) -> None:
     for output, color in (("first", "green"), ("second", "red"), ("pool", "green")):
         (row,) = run_json(capsys, "predict", network, photo, "--output", output)["predictions"]
         assert row["classes"][0]["class"] == color
-    assert "no output 'fist'; did you mean 'first'?" in sentence(capsys, "predict", network, photo, "--output", "fist")
+    said = sentence(capsys, "predict", network, photo, "--output", "fist")
+    assert "no output 'fist'; its own: first, second, large; did you mean 'first'?" in said
     said = sentence(capsys, "predict", network, photo, "--output", "large")
     assert "the output 'large' is 1 x 2 x 6 x 6, not one score for each class" in said
 

@@ -36,7 +36,7 @@ def test_names_that_do_not_exist_are_refused_with_near_ones() -> None:
     trace = network.forward(torch.tensor([1.0]))
     with pytest.raises(GraphError, match=r"did you mean 'scale\.weight'"):
         network.backward(trace, torch.ones(1), wrt="scale.wieght")
-    with pytest.raises(GraphError, match=r"no 'plusses'; did you mean 'plus'\?"):
+    with pytest.raises(GraphError, match=r"no 'plusses'; .*did you mean 'plus'\?"):
         network.backward(trace, {"plusses": torch.ones(1)})
     with pytest.raises(GraphError, match="no 'nothing'"):
         network.forward(torch.tensor([1.0]), keep=["nothing"])

@@ -60,7 +60,7 @@ BAD = {
     "a block is text": (set_in("blocks", "last", value="Linear"), "expected an object with 'type', got text"),
     "unknown type": (
         set_in("blocks", "last", "type", value="Liner"),
-        r"'Liner'; did you mean 'Linear'.*blocks=\{'Liner'",
+        r"'Liner'.*blocks=\{'Liner'.*did you mean 'Linear'",
     ),
     "unknown setting": (set_in("blocks", "last", "settings", value={"size": 3}), "'last': Linear refuses the settings"),
     "setting of a wrong type": (set_in("blocks", "last", "settings", "features_in", value="many"), "Linear refuses"),

@@ -73,7 +73,7 @@ def scheduled(epochs: int, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["cosine", "one cycle", "linear", "polynomial", "warm-up"])
 def test_a_schedule_that_was_made_for_fewer_epochs_does_not_rise_again(name: str) -> None:
     train(net(), checkpoint=FILE, **scheduled(3, name))
-    with pytest.raises(FormatError, match=r"the schedule in the file .*; a schedule cannot be changed on the way"):
+    with pytest.raises(FormatError, match=r"the schedule in the file .*; it cannot be changed on the way"):
         train(net(), checkpoint=FILE, resume=True, **scheduled(5, name))
     halves, whole = net(), net()
     begun(halves, data(), cross_entropy(), **USUAL | scheduled(3, name))

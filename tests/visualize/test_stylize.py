@@ -117,7 +117,7 @@ def test_original_colors_stay() -> None:
 @pytest.mark.parametrize(
     ("settings", "kind", "message"),
     [
-        ({"style_layers": "relu_1"}, GraphError, "no layer 'relu_1'; did you mean 'relu1'"),
+        ({"style_layers": "relu_1"}, GraphError, "no layer 'relu_1'; .*did you mean 'relu1'"),
         ({"content_layers": {"relu2": 0.0}}, SettingError, "content_layers must be above 0, came 0 for 'relu2'"),
         ({"style_layers": {"relu2": -1.0}}, SettingError, "style_layers must be above 0"),
         ({"style_layers": ()}, SettingError, "style_layers names no layer; there are"),

@@ -106,6 +106,11 @@ def _first_trial(network: Network, twin: Network, examples: Mapping[str, Sequenc
 def _batches(network: Network, examples: Mapping[str, Sequence[int] | Tensor]) -> Sequence[int]:
     if all(isinstance(x, Tensor) for x in examples.values()):
         return (1,)
+    sizes = network.meta.get("sizes", {})
+    for name in examples:
+        batch, *_ = sizes.get(name) or [None]
+        if batch is not None:
+            return (batch,)  # the only one with which it is right
     named = [x.shape[0] for x in examples.values() if isinstance(x, Tensor) and x.dim()]
     fixed = any(0 not in _free(network, name) for name in examples)
     return named[:1] or (BATCHES if fixed else (BATCH,))

@@ -59,6 +59,9 @@ class Changes(NamedTuple):
     ratio: float
     """The largest |s| of the picture's change, divided by the largest |y| of the gradient's."""
 
+    def __repr__(self) -> str:
+        return brief_repr(self)
+
 
 class LBFGS:
     """Limited-memory BFGS, with a first guess of the inverse Hessian that suits pictures, and backtracking.
