@@ -45,18 +45,22 @@ class Concat(Block):
         return d_y.split(saved, self.axis)
 
 
-class Add(Block):
+class _Broadcasting(Block):
+    """What the blocks share that compute each element from one of each input."""
+
+    kind = "joining"
+
+    def at_most(self, *shapes: Shape) -> Shape | None:
+        return joined(shapes)
+
+
+class Add(_Broadcasting):
     """The sum of two or more inputs:  y = a + b + …, with broadcasting.
 
     d_a = d_b = d_y, summed over the axes along which the input was repeated
 
     Raises ShapeError if the shapes cannot be broadcast.
     """
-
-    kind = "joining"
-
-    def at_most(self, *shapes: Shape) -> Shape | None:
-        return joined(shapes)
 
     def forward(self, *x: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(*x)
@@ -66,18 +70,13 @@ class Add(Block):
         return tuple([unbroadcast(d_y, shape) for shape in saved])
 
 
-class Sub(Block):
+class Sub(_Broadcasting):
     """The difference:  y = a − b, with broadcasting.
 
     d_a = d_y     d_b = −d_y     each summed over the axes along which the input was repeated
 
     Raises ShapeError if the shapes cannot be broadcast.
     """
-
-    kind = "joining"
-
-    def at_most(self, *shapes: Shape) -> Shape | None:
-        return joined(shapes)
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
@@ -87,18 +86,13 @@ class Sub(Block):
         return unbroadcast(d_y, saved[0]), -unbroadcast(d_y, saved[1])
 
 
-class Mul(Block):
+class Mul(_Broadcasting):
     """The product of elements:  y = a b, with broadcasting.
 
     d_a = d_y b     d_b = d_y a     each summed over the axes along which the input was repeated
 
     Raises ShapeError if the shapes cannot be broadcast.
     """
-
-    kind = "joining"
-
-    def at_most(self, *shapes: Shape) -> Shape | None:
-        return joined(shapes)
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
@@ -109,18 +103,13 @@ class Mul(Block):
         return unbroadcast(d_y * b, a.shape), unbroadcast(d_y * a, b.shape)
 
 
-class Div(Block):
+class Div(_Broadcasting):
     """The quotient of elements:  y = a / b, with broadcasting.
 
     d_a = d_y / b     d_b = −d_y y / b     each summed over the axes along which the input was repeated
 
     Raises ShapeError if the shapes cannot be broadcast.
     """
-
-    kind = "joining"
-
-    def at_most(self, *shapes: Shape) -> Shape | None:
-        return joined(shapes)
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
@@ -132,7 +121,7 @@ class Div(Block):
         return unbroadcast(d_y / b, shape), -unbroadcast((y / b).mul_(d_y), b.shape)
 
 
-class Max(Block):
+class Max(_Broadcasting):
     """The larger element:  y = max(a, b), with broadcasting.
 
     d_a = d_y where a ≥ b, else 0     d_b = d_y where a < b, else 0     each summed over the axes of repetition
@@ -142,14 +131,9 @@ class Max(Block):
     Raises ShapeError if the shapes cannot be broadcast, SettingError for other ties.
     """
 
-    kind = "joining"
-
     def __init__(self, ties: str = "first"):
         require_ties(ties)
         self.ties = ties
-
-    def at_most(self, *shapes: Shape) -> Shape | None:
-        return joined(shapes)
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)
@@ -159,7 +143,7 @@ class Max(Block):
         return _to_chosen(d_y, *saved)
 
 
-class Min(Block):
+class Min(_Broadcasting):
     """The smaller element:  y = min(a, b), with broadcasting.
 
     d_a = d_y where a ≤ b, else 0     d_b = d_y where a > b, else 0     each summed over the axes of repetition
@@ -169,14 +153,9 @@ class Min(Block):
     Raises ShapeError if the shapes cannot be broadcast, SettingError for other ties.
     """
 
-    kind = "joining"
-
     def __init__(self, ties: str = "first"):
         require_ties(ties)
         self.ties = ties
-
-    def at_most(self, *shapes: Shape) -> Shape | None:
-        return joined(shapes)
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(a, b)

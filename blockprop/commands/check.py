@@ -1,7 +1,7 @@
 """`blockprop check`: backward passes against finite differences."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -123,20 +123,8 @@ def _check_network(
         target=some.y,
         training=training,
         every_element=every_element,
-        progress=_telling(quiet),
+        progress=lambda name: say(f"checking {name}", quiet),
     )
-
-
-def _telling(quiet: bool) -> Callable[[str], None]:
-    """Says what is being checked, once, though what seems wrong is looked at again."""
-    told = set[str]()
-
-    def tell(name: str) -> None:
-        if name not in told:
-            say(f"checking {name}", quiet)
-        told.add(name)
-
-    return tell
 
 
 def _check_tokens(
@@ -154,5 +142,5 @@ def _check_tokens(
         wrt="parameters",
         training=training,
         every_element=every_element,
-        progress=_telling(quiet),
+        progress=lambda name: say(f"checking {name}", quiet),
     )

@@ -44,6 +44,7 @@ from blockprop.saving.storage import save
 from blockprop.training.augmentation import augmentations
 from blockprop.training.batches import batch_sizes
 from blockprop.training.fit import fit
+from blockprop.training.measures import Measures, measures
 from blockprop.training.run import Record
 
 TABLES = "Tables"
@@ -227,7 +228,7 @@ def train(
         result |= {"columns": column_facts(parts.encoder)} if parts.encoder else {}
         result["notes"] = spoken(parts.notes)
     if report is not None:
-        result |= _report(report, net, done, parts.test, training, objective, result)
+        result |= _report(report, net, done, parts.test, training, objective, quality, result)
     show_measures(result, quality, as_json)
 
 
@@ -265,11 +266,12 @@ def _report(
     test: Dataset | None,
     training: Dataset,
     objective: Loss,
+    tested: Measures,
     result: dict[str, Any],
 ) -> dict[str, Any]:
     """Write a page about the result, and what belongs beside it; return their paths."""
     shown, seen = test or training, test is None
-    _, quality = measured(net, shown, objective, quiet=True)
+    quality = tested if shown is test else measures(net, shown, objective)
     of_quality = measure_section(quality, len(shown), seen)
     told_of_it = sections(net, done, shown, objective, seen=seen, quality=of_quality)
     written = write_figure(folder, net, shown, quality)

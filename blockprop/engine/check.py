@@ -167,7 +167,7 @@ def check_network(
     failed = [name for name, comparison in by_name.items() if not comparison.error <= tolerance]
     if failed and not guilty:
         whole.move()
-        beside = whole.compare(failed, tolerance, every_element, progress)
+        beside = whole.compare(failed, tolerance, every_element, None)
         by_name |= {name: replace(comparison, moved=True) for name, comparison in beside.items()}
     report = CheckReport(title, tuple(by_name.values()), (guilty,) if guilty else (), tolerance)
     return report if report.passed or guilty else replace(report, faults=(whole.what_else(wanted, tolerance),))

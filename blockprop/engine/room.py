@@ -7,6 +7,7 @@ than SHARE of the memory that is there the run is refused. This happens once for
 
 import copy
 import math
+import os
 import sys
 import weakref
 from collections.abc import Iterable, Sequence
@@ -205,9 +206,7 @@ def _free_in_machine() -> int:
     with suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    with suppress(ImportError, OSError, ValueError, AttributeError):
-        import os
-
+    with suppress(OSError, ValueError, AttributeError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     return 8 * 2**30
 

@@ -7,7 +7,6 @@ Tensors are kept in safetensors files, whose metadata holds the document. Nothin
 import json
 import math
 import os
-import secrets
 import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
@@ -129,9 +128,8 @@ def require_writable(path: StrPath) -> None:
         if target.exists() and not target.is_file():
             raise FormatError(f"{path} is not an ordinary file and will not be replaced; choose another name")
         target.parent.mkdir(parents=True, exist_ok=True)
-        trial = target.with_name(f".{secrets.token_hex(6)}.tmp")
-        trial.touch()
-        trial.unlink()
+        with temporary_for(target):
+            pass
     except OSError as error:
         raise FormatError(f"{path} could not be written ({error.strerror or error})") from error
 

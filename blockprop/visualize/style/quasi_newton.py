@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from blockprop.engine.briefly import brief_repr
+from blockprop.engine.precision import wide
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, torch_update
 
 HISTORY = 20
@@ -102,8 +103,8 @@ class LBFGS:
         """
         self.pairs = []
         for s, y, _, ratio in coarse.pairs:
-            larger = resize(_wide(s))
-            self._remember(larger, resize(_wide(y)).mul_(s.numel() / larger.numel() / ratio))
+            larger = resize(wide(s))
+            self._remember(larger, resize(wide(y)).mul_(s.numel() / larger.numel() / ratio))
 
     def _direction(self, d: Tensor) -> Tensor:
         q = -d
@@ -115,7 +116,7 @@ class LBFGS:
         if not self.pairs:
             return p.mul_(FIRST_CHANGE / max(float(p.abs().max()), torch.finfo(p.dtype).tiny))
         _, y, curvature, ratio = self.pairs[-1]
-        y = _wide(y)
+        y = wide(y)
         p.mul_(ratio * curvature / _dot(y, self._smoothed(y)))
         for (s, y, curvature, ratio), factor in zip(self.pairs, reversed(factors), strict=True):
             p.add_(s, alpha=ratio * factor - _dot(p, y) / curvature)
@@ -137,9 +138,8 @@ class LBFGS:
         if not largest_s or not largest_y:
             return
         s, y = (x.to(kept_type(x.dtype)) for x in (s / largest_s, y / largest_y))
-        wide = _wide(s)
-        curvature = _dot(wide, y)
-        if curvature > FLAT * math.sqrt(_dot(wide, s) * _dot(_wide(y), y)):
+        curvature = _dot(wide(s), y)
+        if curvature > FLAT * math.sqrt(_dot(wide(s), s) * _dot(wide(y), y)):
             del self.pairs[: max(0, len(self.pairs) + 1 - self.history)]
             self.pairs.append(Changes(s, y, curvature, largest_s / largest_y))
 
@@ -193,10 +193,6 @@ class FirstOrder:
 def kept_type(dtype: torch.dtype) -> torch.dtype:
     """In what the pairs of pictures of this type are kept."""
     return torch.float16 if dtype == torch.float32 else dtype
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.float() if x.dtype == torch.float16 else x
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
