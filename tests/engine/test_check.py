@@ -206,9 +206,13 @@ def test_many_kinks_at_one_point_of_a_network_are_no_error() -> None:
     nodes += [Node("bent", Rectifier(), ("minus",)), Node("y", Sub(), ("plus", "bent"))]
     network = Network(nodes)
     network.parameters["minus.weight"].copy_(-torch.eye(3))
-    report = check_network(network, torch.zeros(2, 3), objective=mean_squared_error(), target=torch.ones(2, 3))
+    told: list[str] = []
+    report = check_network(
+        network, torch.zeros(2, 3), objective=mean_squared_error(), target=torch.ones(2, 3), progress=told.append
+    )
     assert report.passed, str(report)
     assert any(c.moved for c in report.comparisons)
+    assert told == ["minus.weight", "x"]  # each once, though what seemed wrong was looked at again
     check_network(
         build_network("cnn", (1, 8, 8), 3),
         torch.zeros(2, 1, 8, 8),
