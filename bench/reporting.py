@@ -38,12 +38,12 @@ def machine() -> str:
     return f"two cores of an {platform.machine()} CPU ({kind}), torch {torch.__version__}"
 
 
-def write_section(name: str, text: str) -> None:
-    """Print the text, and put it in place of the section of that name in docs/benchmarks.md."""
+def write_section(name: str, text: str, path: Path = PAGE) -> None:
+    """Print the text, and put it in place of the section of that name in docs/benchmarks.md, or in another page."""
     print(text)
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    page = PAGE.read_text() if PAGE.exists() else "# Benchmarks\n"
+    page = path.read_text() if path.exists() else f"# {path.stem.capitalize()}\n"
     block = f"{begin}\n{text.strip()}\n{end}"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     page = pattern.sub(lambda _: block, page) if pattern.search(page) else f"{page.rstrip()}\n\n{block}\n"
-    PAGE.write_text(page)
+    path.write_text(page)

@@ -1,4 +1,4 @@
-"""Whatever a file gives to an operator of torch, the process lives on; `bench/trust_operators.py` tries far more."""
+"""Whatever a file gives to an operator of torch, the process lives on; `bench/trust.py operators` tries far more."""
 
 from tests.trust.wild_calls import deaths, titles, wild
 
