@@ -1,5 +1,15 @@
 """blockprop: back-propagation that people can read, check, change, and run all the way to the input."""
 
+import os
+import sys
+
+# Threads of torch that wait for each other spin, and beside busy neighbors they may spin far longer than they work:
+# docs/benchmarks.md, "Under load". The limit is read when torch is loaded; what its user has set stays.
+if "torch" not in sys.modules and not any(
+    name.startswith(("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_")) for name in os.environ
+):
+    os.environ["GOMP_SPINCOUNT"] = "1000"
+
 from blockprop import blocks
 from blockprop.data.dataset import Dataset
 from blockprop.data.reading import read_data
