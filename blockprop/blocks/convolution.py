@@ -10,6 +10,7 @@ from torch import Tensor
 from blockprop.blocks.kernels import convolution_backward
 from blockprop.blocks.linear import he_uniform
 from blockprop.engine.block import Block, Shape
+from blockprop.engine.briefly import brief
 from blockprop.errors import SettingError, ShapeError
 
 Sizes = int | tuple[int, ...] | list[int]
@@ -277,5 +278,5 @@ def per_axis(name: str, given: Sizes, axes: int, least: int) -> tuple[int, ...]:
     """One number for each axis; SettingError if they are not as many, or any is below the least."""
     numbers = (given,) * axes if isinstance(given, int) else tuple(given)
     if len(numbers) != axes or any(not isinstance(n, int) or n < least for n in numbers):
-        raise SettingError(f"{name} must be a whole number of at least {least}, or {axes} of them, came {given!r}")
+        raise SettingError(f"{name} must be a whole number of at least {least}, or {axes} of them, came {brief(given)}")
     return numbers

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from blockprop.blocks.convolution import untouched
 from blockprop.blocks.reshaping import Axes, axis_of
+from blockprop.blocks.sizes import each_axis
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
@@ -54,6 +55,7 @@ class Flip(Block):
 
     def __init__(self, axes: Axes):
         self.axes = untouched(axes)
+        _tuple(axes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         return x.flip(_different(self.axes, x)), None
@@ -74,7 +76,7 @@ class Repeat(Block):
     kind = "reshaping"
 
     def __init__(self, counts: tuple[int, ...] | list[int]):
-        self.counts = tuple(counts)
+        self.counts = each_axis(counts)
         if min(self.counts, default=0) < 0:
             raise SettingError(f"counts must be at least 0, came {self.counts}")
 
@@ -154,6 +156,7 @@ class Squeeze(Block):
 
     def __init__(self, axes: Axes):
         self.axes = untouched(axes)
+        _tuple(axes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         axes = _different(self.axes, x)
@@ -178,6 +181,7 @@ class Unsqueeze(Block):
 
     def __init__(self, axes: Axes):
         self.axes = untouched(axes)
+        _tuple(axes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         places = _tuple(self.axes)
@@ -216,7 +220,7 @@ class ChannelOrder(Block):
         return self._taken(x, self.order), None
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (self._taken(d_y, [self.order.index(channel) for channel in range(len(self.order))]),)
+        return (self._taken(d_y, sorted(range(len(self.order)), key=self.order.__getitem__)),)
 
     @staticmethod
     def _taken(x: Tensor, order: Sequence[int]) -> Tensor:
@@ -253,7 +257,7 @@ def _sum_of_copies(d: Tensor, axis: int) -> Tensor:
 
 
 def _tuple(given: Axes) -> tuple[int, ...]:
-    return (given,) if isinstance(given, int) else tuple(given)
+    return (given,) if isinstance(given, int) else each_axis(given)
 
 
 def _different(axes: Axes, x: Tensor) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks.kernels import group_norm_backward, layer_norm_backward
+from blockprop.blocks.sizes import each_axis
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
@@ -63,7 +64,7 @@ class LayerNorm(_RowNorm):
     """
 
     def __init__(self, shape: int | Sequence[int], epsilon: float = 1e-5, affine: bool = True):
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.shape = (shape,) if isinstance(shape, int) else each_axis(shape)
         check_settings(epsilon, **{f"shape[{i}]": n for i, n in enumerate(self.shape)})
         if not self.shape:
             raise SettingError("shape must have at least one axis")

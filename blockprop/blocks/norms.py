@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks.normalizing import check_settings
+from blockprop.blocks.sizes import each_axis
 from blockprop.engine.block import Block
 from blockprop.engine.precision import LEAST, centered, is_held, wide
 from blockprop.errors import SettingError, ShapeError
@@ -29,7 +30,7 @@ class RMSNorm(Block):
     parameter_names = ("weight",)
 
     def __init__(self, shape: int | Sequence[int], epsilon: float | None = None, affine: bool = True):
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.shape = (shape,) if isinstance(shape, int) else each_axis(shape)
         if not self.shape or min(self.shape) < 1:
             raise SettingError(f"shape must have sizes of at least 1, came {self.shape}")
         if epsilon is not None and not epsilon >= 0:
@@ -78,7 +79,7 @@ class MeanVarianceNorm(Block):
     def __init__(self, axes: Sequence[int] = (0, 2, 3), epsilon: float = 1e-9):
         if not epsilon >= 0:
             raise SettingError(f"epsilon must be at least 0, came {epsilon}")
-        self.axes, self.epsilon = tuple(axes), epsilon
+        self.axes, self.epsilon = each_axis(axes), epsilon
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         for axis in self.axes:

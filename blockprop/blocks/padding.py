@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.blocks.sizes import Size, checked, sizes_of
+from blockprop.blocks.sizes import MOST_AXES, Size, checked_sizes, sizes_of
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
@@ -29,7 +29,7 @@ class Pad(Block):
     kind = "reshaping"
 
     def __init__(self, pads: Sequence[Size], mode: str = "constant", value: float = 0.0):
-        self.pads, self.mode, self.value = tuple(map(checked, pads)), mode, value
+        self.pads, self.mode, self.value = checked_sizes(pads, 2 * MOST_AXES), mode, value
         if mode != "constant" and mode not in _BORDERS:
             raise SettingError(f"mode must be one of constant, {', '.join(_BORDERS)}, came {mode!r}")
         if len(self.pads) % 2 or (mode != "constant" and any(isinstance(pad, int) and pad < 0 for pad in self.pads)):

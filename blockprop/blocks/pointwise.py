@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks.kernels import threshold_backward, threshold_backward_into
+from blockprop.blocks.sizes import each_axis
 from blockprop.engine.block import Block, Shape
 from blockprop.errors import SettingError, ShapeError
 
@@ -90,7 +91,7 @@ class PReLU(Block):
     def __init__(self, channels: int = 1, shape: Sequence[int] | None = None):
         if channels < 1:
             raise SettingError(f"channels must be at least 1, came {channels}")
-        self.channels, self.shape = channels, None if shape is None else tuple(shape)
+        self.channels, self.shape = channels, None if shape is None else each_axis(shape)
         self.weight = torch.full((channels,) if self.shape is None else self.shape, 0.25)
 
     def at_most(self, *shapes: Shape) -> Shape | None:

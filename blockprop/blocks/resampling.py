@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks.bands import Band
-from blockprop.blocks.sizes import Size, checked, sizes_of
+from blockprop.blocks.sizes import Size, checked, each_axis, sizes_of
 from blockprop.engine.block import Block
 from blockprop.engine.briefly import brief_repr
 from blockprop.engine.precision import wide
@@ -93,7 +93,7 @@ class Resample(Block):
         roi: Sequence[float] | None = None,
         extrapolation_value: float = 0.0,
     ):
-        self.axes = tuple(axes)
+        self.axes = each_axis(axes)
         self.sizes: Any = tuple(sizes) if isinstance(sizes, list) else sizes
         self.scales: Any = tuple(scales) if isinstance(scales, list) else scales
         self.roi = None if roi is None else tuple(roi)

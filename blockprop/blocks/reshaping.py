@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks.joining import unbroadcast
-from blockprop.blocks.sizes import Size, checked, size_of, sizes_of
+from blockprop.blocks.sizes import Size, checked, checked_sizes, each_axis, size_of, sizes_of
 from blockprop.engine.block import Block, Shape
 from blockprop.errors import SettingError, ShapeError
 
@@ -56,7 +56,7 @@ class Reshape(Block):
     arranges = True
 
     def __init__(self, shape: Sequence[Size], start_axis: int = 1):
-        self.shape, self.start_axis = tuple(map(checked, shape)), start_axis
+        self.shape, self.start_axis = checked_sizes(shape), start_axis
         if (
             self.shape.count(-1) > 1
             or any(isinstance(size, int) and size < -1 for size in self.shape)
@@ -95,7 +95,7 @@ class Expand(Block):
     kind = "reshaping"
 
     def __init__(self, shape: Sequence[Size]):
-        self.shape = tuple(map(checked, shape))
+        self.shape = checked_sizes(shape)
 
     def forward(self, x: Tensor, *others: Tensor) -> tuple[Tensor, Any]:
         wanted = sizes_of(self.shape, (x, *others))
@@ -122,7 +122,7 @@ class Transpose(Block):
     kind = "reshaping"
 
     def __init__(self, axes: tuple[int, ...] | list[int]):
-        self.axes = tuple(axes)
+        self.axes = each_axis(axes)
         from_start = [axis % len(self.axes) for axis in self.axes if -len(self.axes) <= axis < len(self.axes)]
         if sorted(from_start) != list(range(len(self.axes))):
             raise SettingError(f"axes must name each axis once, came {self.axes}")
@@ -213,7 +213,7 @@ class Reduction(Block):
 
     def __init__(self, axes: Axes, keep: bool = False):
         self.axes, self.keep = tuple(axes) if isinstance(axes, list) else axes, keep
-        self._axes = (axes,) if isinstance(axes, int) else tuple(axes)
+        self._axes = (axes,) if isinstance(axes, int) else each_axis(axes)
         if not self._axes:
             raise SettingError("axes must name at least one axis")
 

@@ -9,7 +9,7 @@ import ast
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -18,6 +18,10 @@ from blockprop.errors import SettingError, ShapeError
 Size = int | str
 """A whole number, or a formula of the inputs' sizes."""
 
+T = TypeVar("T")
+
+MOST_AXES = 64
+"""Axes that a tensor has at most, in torch."""
 LONGEST = 2000
 """Characters of a formula; more cannot be meant, and could exhaust the parser's stack."""
 
@@ -53,6 +57,18 @@ def checked(formula: Any) -> Any:
     elif isinstance(formula, bool) or not isinstance(formula, int):
         raise SettingError(f"expected a whole number, or a formula such as 'a0*a1', came {formula!r}")
     return formula
+
+
+def each_axis(given: Sequence[T], most: int = MOST_AXES) -> tuple[T, ...]:
+    """What is given for each axis. SettingError if it is more than there can be axes."""
+    if len(given) > most:
+        raise SettingError(f"expected at most {most}, as many as a tensor can have axes, came {len(given)}")
+    return tuple(given)
+
+
+def checked_sizes(formulas: Sequence[Any], most: int = MOST_AXES) -> tuple[Any, ...]:
+    """The sizes of axes themselves, if each is a whole number or a formula; SettingError otherwise."""
+    return tuple(map(checked, each_axis(formulas, most)))
 
 
 @functools.lru_cache(1000)

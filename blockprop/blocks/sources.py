@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.blocks.sizes import Size, checked, sizes_of
+from blockprop.blocks.sizes import Size, checked, checked_sizes, each_axis, sizes_of
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
@@ -75,7 +75,7 @@ class Filled(Block):
     kind = "other"
 
     def __init__(self, shape: Sequence[Size], value: float = 0.0, dtype: str = "float32"):
-        self.shape, self.value, self.dtype = tuple(map(checked, shape)), value, dtype
+        self.shape, self.value, self.dtype = checked_sizes(shape), value, dtype
         dtype_named(dtype)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Any]:
@@ -141,4 +141,4 @@ def _plain_shape(shape: Sequence[int]) -> tuple[int, ...]:
         raise SettingError(
             f"a shape is of whole numbers from 0 on, came {tuple(shape)}; numbers to start as come in a tensor"
         )
-    return tuple(shape)
+    return each_axis(shape)

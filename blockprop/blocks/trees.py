@@ -9,6 +9,8 @@ from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
 
 AGGREGATES = ("sum", "mean", "min", "max")
+DEEPEST = 10_000
+"""Nodes between a root and a leaf."""
 
 
 class Trees(Block):
@@ -24,7 +26,8 @@ class Trees(Block):
     nodes, leaves, trees: how many there are   depth: the most nodes between a root and a leaf
     feature, yes, no: (nodes,) int64   threshold: (nodes,)   below, equal, above, missing: (nodes,) of booleans
     roots: (trees,) int64, a node or a leaf of each tree
-    Raises ShapeError for rows without these features, SettingError for sizes below 1 or another aggregate.
+    Raises ShapeError for rows without these features, SettingError for sizes below 1, a depth above the number of nodes
+    or DEEPEST, or another aggregate.
     Source: Breiman et al. 1984; Friedman 2001.
     """
 
@@ -35,6 +38,8 @@ class Trees(Block):
     def __init__(self, nodes: int, leaves: int, outputs: int, trees: int = 1, depth: int = 1, aggregate: str = "sum"):
         if min(leaves, outputs, trees) < 1 or min(nodes, depth) < 0:
             raise SettingError(f"expected at least one leaf, output and tree, came {leaves}, {outputs} and {trees}")
+        if depth > min(max(nodes, 1), DEEPEST):
+            raise SettingError(f"expected a depth of at most the {nodes} nodes, and of {DEEPEST}, came {depth}")
         if aggregate not in AGGREGATES:
             raise SettingError(f"aggregate must be one of {', '.join(AGGREGATES)}, came {aggregate!r}")
         self.nodes, self.leaves, self.outputs, self.trees = nodes, leaves, outputs, trees

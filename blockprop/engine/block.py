@@ -15,10 +15,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from blockprop.engine.briefly import brief
 from blockprop.errors import SettingError
 
 Saved = Any
 Shape = tuple[int, ...]
+LONG = 400
+"""Characters; a setting that takes more is shown in brief."""
 
 
 class Block:
@@ -119,7 +122,7 @@ class Block:
     def __repr__(self) -> str:
         defaults = arguments_of(type(self))
         shown = [
-            repr(value) if defaults[name] is inspect.Parameter.empty else f"{name}={value!r}"
+            _shown(value) if defaults[name] is inspect.Parameter.empty else f"{name}={_shown(value)}"
             for name, value in ((name, getattr(self, name)) for name in defaults if hasattr(self, name))
             if value != defaults[name]
         ]
@@ -137,6 +140,11 @@ def arguments_of(kind: type[Block]) -> dict[str, Any]:
     if kind.__init__ is object.__init__:
         return {}
     return {name: argument.default for name, argument in inspect.signature(kind).parameters.items()}
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONG else brief(value)
 
 
 def _distance(block: Block, name: str) -> int:

@@ -94,7 +94,7 @@ def _is_plenty(plan: Iterable[ForwardStep], inputs: dict[str, Tensor]) -> bool:
             return False
         try:
             shape = step.block.at_most(*given)  # type: ignore[arg-type]
-        except (IndexError, ValueError):  # of inputs that do not fit
+        except (ArithmeticError, LookupError, TypeError, ValueError):  # of inputs that do not fit, or such settings
             return False
         if shape is None:
             return False

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from blockprop import blocks
 from blockprop.blocks.sources import name_of
@@ -38,6 +39,8 @@ class Several(list[Any]):
 Input = Flow | Known | Numbers
 LARGEST_FOLD = 2**26
 """Elements of a constant that is worked out at import; a larger one stays in the network."""
+LARGEST_WORK = 2 * 10**10
+"""Multiplications and additions of a constant that is worked out at import: about a second."""
 WITHOUT_KERNELS = (torch.uint16, torch.uint32, torch.uint64)
 """Types that torch can hold, but not compute with."""
 LARGEST_SETTING = 64
@@ -140,9 +143,11 @@ class OnnxCall(Call):
     def _worked_out(self, block: Block, tensors: list[Any]) -> Any:
         """What the block makes of these tensors; None if that is too much to keep."""
         with torch.no_grad():
+            shapes = [tensor.to("meta") for tensor in tensors]
             with torch.device("meta") if not tensors else nullcontext():
-                trial = block.forward(*(tensor.to("meta") for tensor in tensors))[0]
-            if not self.state.take(sum(t.numel() for t in (trial if isinstance(trial, tuple) else (trial,)))):
+                trial = block.forward(*shapes)[0]
+            count = sum(t.numel() for t in (trial if isinstance(trial, tuple) else (trial,)))
+            if _is_laborious(block, shapes, count) or not self.state.take(count):
                 return None
             result = block.forward(*tensors)[0]
         return tuple(t.contiguous() for t in result) if isinstance(result, tuple) else result.contiguous()
@@ -280,3 +285,16 @@ class OnnxCall(Call):
     def settled(self, array: Any) -> Numbers | Known:
         """Sizes as a value: a constant if none of them is free."""
         return exact_sizes.settled(Numbers(array, torch.int64))
+
+
+def _is_laborious(block: Block, shapes: Sequence[Tensor], count: int) -> bool:
+    """Whether it takes more than LARGEST_WORK to make so many elements. shapes: the inputs, on the device "meta".
+
+    A product of (a, b) and (b, c) takes a·b·c = √(ab · bc · ac) multiplications; what takes less by that measure is not
+    looked at more closely, for torch imports much to count.
+    """
+    if len(shapes) < 2 or math.sqrt(math.prod(x.numel() for x in shapes) * count) < LARGEST_WORK / 2:
+        return False
+    with FlopCounterMode(display=False) as counter:
+        block.forward(*shapes)
+    return counter.get_total_flops() > LARGEST_WORK

@@ -138,3 +138,15 @@ def test_statistics_for_each_place(tmp_path: Path) -> None:
     expected = (x - values["mean"]) / (values["variance"] + 1e-5).sqrt() * values["scale"] + values["bias"]
     assert error(outputs_of(network, x), [expected]) < 1e-6
     assert list(network.parameters) == ["scale.value", "bias.value"]
+
+
+def test_a_long_product_of_constants_stays_in_the_network(tmp_path: Path) -> None:
+    text = "g (float[N, 3000] x) => (float[N, 3000] y) { p = MatMul(a, b)  y = MatMul(x, p) }"
+    path = written(model(text, a=(3000, 3000), b=(3000, 3000)), tmp_path)
+    assert [type(block).__name__ for block in from_onnx(path).unique_blocks.values()].count("MatMul") == 2
+
+
+def test_a_short_product_of_constants_is_worked_out_at_import(tmp_path: Path) -> None:
+    text = "g (float[N, 30] x) => (float[N, 30] y) { p = MatMul(a, b)  y = MatMul(x, p) }"
+    network = from_onnx(written(model(text, a=(30, 30), b=(30, 30)), tmp_path))
+    assert len(network.nodes) == 1
