@@ -10,6 +10,7 @@ from blockprop.blocks.bands import along
 from blockprop.blocks.convolution import Sizes, per_axis, untouched
 from blockprop.blocks.max_pooling import narrow, to_winners
 from blockprop.engine.block import Block, Shape
+from blockprop.engine.precision import wide
 from blockprop.errors import ShapeError
 
 _AVERAGES: dict[int, Any] = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
@@ -84,7 +85,8 @@ class _AdaptivePool(Block):
 class _AdaptiveAvgPool(_AdaptivePool):
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         self._check(x)
-        return _AVERAGES[self.axes](x, self._output_size), x.shape
+        # torch's kernel for volumes adds up in half precision
+        return _AVERAGES[self.axes](wide(x) if self.axes == 3 else x, self._output_size).to(x.dtype), x.shape
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         if set(self._output_size) == {1}:

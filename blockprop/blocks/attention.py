@@ -9,7 +9,7 @@ from torch import Tensor
 from blockprop.blocks.functions import Softmax
 from blockprop.blocks.joining import unbroadcast
 from blockprop.engine.block import Block
-from blockprop.engine.precision import wide
+from blockprop.engine.precision import all_finite, shares, wide
 from blockprop.errors import SettingError, ShapeError
 
 _softmax = Softmax(axis=-1)
@@ -59,6 +59,8 @@ class Attention(Block):
         d_v = unbroadcast(rows.mT @ d_y, v.shape)
         d_a = unbroadcast(d_y @ v.mT, rows.shape)
         (d_s,) = _softmax.propagate(rows, d_a)
+        if not all_finite(d_s):  # what is not looked at has no part
+            d_s = shares(rows, d_a - shares(rows, d_a).sum(-1, keepdim=True))
         d_q = unbroadcast(d_s @ k, _together(q, heads).shape).mul_(self._scale(q))
         d_k = unbroadcast(d_s.mT @ _together(q, heads), k.shape).mul_(self._scale(q))
         d_inputs = d_q.view(q.shape).to(kind), d_k.to(kind), d_v.to(kind)

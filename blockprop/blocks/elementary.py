@@ -140,9 +140,9 @@ class Power(Block):
         a, b, y = saved
         d_a = d_b = None
         if a.is_floating_point():
-            d_a = _back_to(a, (a.pow(b - 1) * b).masked_fill_(b == 0, 0).mul_(d_y))
+            d_a = _back_to(a, (a.pow(b - 1) * b).mul_(d_y).masked_fill_(b == 0, 0))
         if b.is_floating_point():
-            d_b = _back_to(b, (y * a.to(y.dtype).log()).masked_fill_(a <= 0, 0).mul_(d_y))
+            d_b = _back_to(b, (y * a.to(y.dtype).log()).mul_(d_y).masked_fill_(a <= 0, 0))
         return d_a, d_b
 
 

@@ -152,4 +152,5 @@ class Resize(Block):
     def _interpolate(self, x: Tensor, mode: str, extent: tuple[Any, ...]) -> Tensor:
         size, scale = (extent, None) if self.scale is None else (None, extent)
         corners = None if mode.startswith("nearest") else self.align_corners
-        return F.interpolate(x, size, scale, mode, corners, antialias=self.antialias)
+        numbers = wide(x) if self.antialias else x  # which torch lacks in half precision
+        return F.interpolate(numbers, size, scale, mode, corners, antialias=self.antialias).to(x.dtype)

@@ -17,6 +17,12 @@ threshold_backward = _aten.threshold_backward.default
 threshold_backward_into = _aten.threshold_backward.grad_input
 hardtanh_backward = _aten.hardtanh_backward.default
 """(d, x, low, high) → d where low < x < high, else 0"""
+leaky_relu_backward = _aten.leaky_relu_backward.default
+"""(d, y, slope, True) → d where y > 0, else slope · d"""
+elu_backward = _aten.elu_backward.default
+"""(d, left, right, 1, True, y) → right · d where y > 0, else (y + left · right) · d"""
+softplus_backward = _aten.softplus_backward.default
+hardswish_backward = _aten.hardswish_backward.default
 sigmoid_backward_into = _aten.sigmoid_backward.grad_input
 """(d, y) → d · y (1 − y)"""
 tanh_backward = _aten.tanh_backward.default

@@ -44,11 +44,12 @@ class Spectrum(Block):
             raise ShapeError(f"expected (n, c, {expected}), came {tuple(x.shape)}")
         if not x.numel():
             return x.new_empty(*x.shape[:2], self.height, self.width), None
-        spectrum = torch.complex(x[..., 0], x[..., 1]) * self._scales()[0].to(x)
+        numbers = wide(x)
+        spectrum = torch.complex(numbers[..., 0], numbers[..., 1]) * self._scales()[0].to(numbers)
         # One axis after the other, as irfft2 does on the CPU: what cuFFT's transform of both at once makes of columns
         # that no real picture has is not defined, and here it must be what rfft2 is the adjoint of.
         columns = torch.fft.ifft(spectrum, dim=-2, norm="ortho")
-        return torch.fft.irfft(columns, self.width, norm="ortho"), None
+        return torch.fft.irfft(columns, self.width, norm="ortho").to(x.dtype), None
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         return (self._spectrum(d_y, self._scales()[1]),)
@@ -77,7 +78,8 @@ class Spectrum(Block):
         """scale ∘ rfft2(y) as pairs of real numbers."""
         if not y.numel():
             return y.new_empty(*y.shape[:2], *self._numbers)
-        return torch.view_as_real((torch.fft.rfft2(y, norm="ortho") * scale.to(y)).contiguous())
+        spectrum = torch.fft.rfft2(wide(y), norm="ortho")
+        return torch.view_as_real((spectrum * scale.to(wide(y))).contiguous()).to(y.dtype)
 
 
 @functools.lru_cache(maxsize=16)

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.blocks.kernels import threshold_backward, threshold_backward_into
+from blockprop.blocks.kernels import elu_backward, leaky_relu_backward, threshold_backward
 from blockprop.blocks.sizes import each_axis
 from blockprop.engine.block import Block, Shape
+from blockprop.engine.precision import all_finite, shares
 from blockprop.errors import SettingError, ShapeError
 
 # Selecting by a mask (torch.where, masked_fill, a product with a boolean) takes torch several times as long as
@@ -20,11 +21,6 @@ from blockprop.errors import SettingError, ShapeError
 def where_above(x: Tensor, level: float, d: Tensor) -> Tensor:
     """d where x > level, else 0."""
     return threshold_backward(d, x, level)
-
-
-def keep_above_(x: Tensor, level: float, d: Tensor) -> Tensor:
-    """The same, written over d. (A new tensor costs as much as two or three passes over an old one.)"""
-    return threshold_backward_into(d, x, level, grad_input=d)
 
 
 class ReLU(Block):
@@ -70,7 +66,7 @@ class LeakyReLU(Block):
         return y, y
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (where_above(saved, 0, d_y).lerp_(d_y, self.negative_slope),)
+        return (leaky_relu_backward(d_y, saved, self.negative_slope, True),)
 
 
 class PReLU(Block):
@@ -111,10 +107,11 @@ class PReLU(Block):
         weight = self.weight
         if self.shape is None:
             weight = weight.view(-1, *[1] * (d_y.dim() - 2)) if self.channels > 1 else weight.view(())
-        return (where_above(saved, 0, d_y).lerp_(d_y, weight),)
+        d_x = where_above(saved, 0, d_y).lerp_(d_y, weight)
+        return (d_x if all_finite(d_x) else torch.where(saved > 0, d_y, d_y * weight),)
 
     def gradients(self, saved: Any, d_y: Tensor) -> dict[str, Tensor]:
-        d_slopes = saved.clamp(max=0).mul_(d_y)
+        d_slopes = shares(saved.clamp(max=0), d_y)
         if self.shape is not None:
             return {"weight": d_slopes.sum_to_size(self.shape)}
         if self.channels == 1:
@@ -145,7 +142,7 @@ class ELU(Block):
         return y, y
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (_bend(saved, self.alpha, 1.0, d_y),)
+        return (elu_backward(d_y, self.alpha, 1.0, 1.0, True, saved),)
 
 
 class CELU(Block):
@@ -199,10 +196,4 @@ class SELU(Block):
         return y, y
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (_bend(saved, self.scale * self.alpha, self.scale, d_y),)
-
-
-def _bend(y: Tensor, left: float, right: float, d_y: Tensor) -> Tensor:
-    """right · d_y where y > 0, else (y + left) · d_y."""
-    d_x = y.clamp(max=0).add_(left).mul_(d_y)
-    return d_x if left == right else d_x.add_(where_above(y, 0, d_y), alpha=right - left)
+        return (elu_backward(d_y, self.alpha, self.scale, 1.0, True, saved),)

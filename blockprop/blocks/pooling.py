@@ -9,6 +9,7 @@ from torch import Tensor
 
 from blockprop.blocks.convolution import Sizes
 from blockprop.blocks.windows import Windows
+from blockprop.engine.precision import wide
 from blockprop.errors import SettingError
 
 
@@ -32,7 +33,8 @@ class _AvgPool(Windows):
         picture = self._with_row(x)
         average = F.avg_pool3d if self.axes == 3 else F.avg_pool2d
         windows = (self._kernel, self._stride, self._padding, self.ceil_mode, self.count_include_pad, self.divisor)
-        return self._without_row(average(picture, *windows)), picture.shape
+        y = average(wide(picture) if self.axes == 3 else picture, *windows)  # torch lacks volumes in half precision
+        return self._without_row(y.to(x.dtype)), picture.shape
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         # On one thread 1.3 to 2.5 times as fast as torch's kernel, 6 times for (8, 64, 28, 28) with kernel 3, stride 1.
@@ -111,18 +113,18 @@ class _LpPool(Windows):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         self._require_fit(x)
-        picture = self._with_row(x)
+        picture = wide(self._with_row(x))
         total = F.avg_pool3d if self.axes == 3 else F.avg_pool2d
         windows = (self._kernel, self._stride, self._padding, self.ceil_mode, True, 1)
         y = total(picture.abs().pow_(self.order), *windows).pow_(1 / self.order)
-        return self._without_row(y), (picture, y)
+        return self._without_row(y.to(x.dtype)), (picture, y)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         picture, y = saved
-        d = self._with_row(d_y)
+        d = wide(self._with_row(d_y))
         d = _spread(self, (d / y.pow(self.order - 1)).masked_fill_(y == 0, 0), picture.shape)
         slope = picture.abs().pow_(self.order - 1).mul_(picture.sign())
-        return (self._without_row(slope.mul_(d)),)
+        return (self._without_row(slope.mul_(d)).to(d_y.dtype),)
 
 
 class LpPool1d(_LpPool):

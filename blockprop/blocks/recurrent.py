@@ -3,8 +3,12 @@
 import torch
 from torch import Tensor
 
-from blockprop.blocks.kernels import sigmoid_backward_into, tanh_backward, tanh_backward_into
-from blockprop.blocks.pointwise import where_above
+from blockprop.blocks.kernels import (
+    sigmoid_backward_into,
+    tanh_backward,
+    tanh_backward_into,
+    threshold_backward_into,
+)
 from blockprop.blocks.products import product
 from blockprop.blocks.through_time import Recurrent
 from blockprop.blocks.walks import (
@@ -166,14 +170,12 @@ class RNN(Recurrent):
         return step if self.nonlinearity == "tanh" else relu_step
 
     def back_stepper(self, walk: Walk, back: WalkBack) -> StepBack:
-        one = torch.ones_like(walk.h)
-        if self.nonlinearity == "tanh":
-            tanh_backward_into(one, walk.h, grad_input=back.d_gates)
-        else:
-            back.d_gates.copy_(where_above(walk.h, 0, one))
-        d_gates, weight = back.d_gates.unbind(), self.weight("weight_hh", walk.suffix)
+        h, d_gates, weight = walk.h.unbind(), back.d_gates.unbind(), self.weight("weight_hh", walk.suffix)
 
         def step_back(t: int, d_h: Tensor) -> tuple[Tensor]:
-            return (product(d_gates[t].mul_(d_h), weight),)
+            return (product(tanh_backward_into(d_h, h[t], grad_input=d_gates[t]), weight),)
 
-        return step_back
+        def relu_step_back(t: int, d_h: Tensor) -> tuple[Tensor]:
+            return (product(threshold_backward_into(d_h, h[t], 0, grad_input=d_gates[t]), weight),)
+
+        return step_back if self.nonlinearity == "tanh" else relu_step_back

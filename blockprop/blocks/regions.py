@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from blockprop.blocks.bands import along
 from blockprop.blocks.convolution import Sizes, per_axis, untouched
 from blockprop.blocks.resampling import one_of
 from blockprop.engine.block import Block
-from blockprop.engine.precision import wide
+from blockprop.engine.precision import shares, wide
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -66,7 +67,7 @@ class RoiAlign(Block):
         if self.mode == "avg":
             parts = [bins.averages() for bins in lines]
             for k, (n, (rows, a), (columns, b)) in enumerate(zip(pictures, *parts, strict=True)):
-                y[k] = (a @ wide(x[n, :, rows, columns]) @ b.t()).to(x.dtype)
+                y[k] = along(b, along(a, wide(x[n, :, rows, columns]), 1), 2).to(x.dtype)
             return y, (x.shape, pictures, *parts)
         places, weights = torch.zeros_like(y, dtype=torch.long), torch.zeros_like(y)
         for k, n in enumerate(pictures):
@@ -78,10 +79,10 @@ class RoiAlign(Block):
         d_x = d_y.new_zeros(shape)
         if self.mode == "avg":
             for n, d, (rows, a), (columns, b) in zip(pictures, d_y, *parts, strict=True):
-                d_x[n, :, rows, columns] += (a.t() @ wide(d) @ b).to(d.dtype)
+                d_x[n, :, rows, columns] += along(b.t(), along(a.t(), wide(d), 1), 2).to(d.dtype)
             return d_x, None, None
         for n, d, places, weights in zip(pictures, d_y, *parts, strict=True):
-            d_x[n].flatten(1).scatter_add_(1, places.flatten(1), (weights * d).flatten(1))
+            d_x[n].flatten(1).scatter_add_(1, places.flatten(1), shares(weights, d).flatten(1))
         return d_x, None, None
 
     def _bins(self, start: Tensor, end: Tensor, outputs: int, size: int) -> "_Bins":

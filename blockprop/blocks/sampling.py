@@ -12,6 +12,7 @@ from torch import Tensor
 from blockprop.blocks.resampling import one_of
 from blockprop.blocks.sizes import Size, checked, sizes_of
 from blockprop.engine.block import Block
+from blockprop.engine.precision import all_finite, shares
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -28,7 +29,7 @@ class GridSample(Block):
     """x read at the places that a grid names:  y[n, c, p] = Σ_k w_k x[n, c, k],  w = weights around u(grid[n, p]).
 
     d_x[n, c, k] = Σ_p w_k d_y[n, c, p]
-    d_grid[n, p] = Σ_k ∂w_k/∂grid Σ_c x[n, c, k] d_y[n, c, p]
+    d_grid[n, p] = Σ_c d_y[n, c, p] Σ_k ∂w_k/∂grid x[n, c, k]
 
     The grid goes from −1 to 1: from the outer edges of the first and last element, u = ((g + 1) size − 1) / 2, or with
     align_corners from their middles, u = (g + 1) (size − 1) / 2. Its last axis counts from the last axis of x: (x, y).
@@ -63,19 +64,24 @@ class GridSample(Block):
         pixels, d, coordinates = x.flatten(2), d_y.flatten(2), grid.flatten(1, -2)
         taps = [self._taps(coordinates[..., -1 - axis], size) for axis, size in enumerate(sizes)]
         d_x, d_grid = torch.zeros_like(pixels), torch.zeros_like(coordinates)
+        slopes = [torch.zeros_like(d) for _ in sizes if self.mode != "nearest"]  # of y by each coordinate
+        times = torch.mul if all_finite(d) and all_finite(pixels) else shares
         for corner in itertools.product(*taps):
             place = corner[0].place
             for tap, size in zip(corner[1:], sizes[1:], strict=True):
                 place = place * size + tap.place
             places = place.unsqueeze(1).expand(d.shape)
             weights = [tap.weight for tap in corner]
-            d_x.scatter_add_(2, places, math.prod(weights[1:], start=weights[0]).unsqueeze(1) * d)
-            if self.mode == "nearest":
+            weight = math.prod(weights[1:], start=weights[0]).unsqueeze(1)
+            d_x.scatter_add_(2, places, times(weight, d))
+            if not slopes:
                 continue
-            felt = (pixels.gather(2, places) * d).sum(1)
+            read = pixels.gather(2, places)
             for axis, tap in enumerate(corner):
                 others = [*weights[:axis], *weights[axis + 1 :]]
-                d_grid[..., -1 - axis] += math.prod(others, start=tap.slope) * felt
+                slopes[axis] += times(math.prod(others, start=tap.slope).unsqueeze(1), read)
+        for axis, slope in enumerate(slopes):
+            d_grid[..., -1 - axis] = times(slope, d).sum(1)
         return d_x.view(x.shape), d_grid.view(grid.shape)
 
     def _taps(self, g: Tensor, size: int) -> list[_Tap]:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.engine.block import Block
-from blockprop.engine.precision import wide
+from blockprop.engine.precision import all_finite, shares, wide
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -33,9 +33,16 @@ class SquaredDistances(Block):
         a, b, d = wide(saved[0]), wide(saved[1]), wide(d_y)
         if len(b):  # seen from the first of them: far away from 0 no digits are lost
             a, b = a - b[0], b - b[0]
-        d_a = (d.sum(1, keepdim=True) * a).sub_(d @ b).mul_(2)
-        d_b = (d.sum(0).unsqueeze(1) * b).sub_(d.t() @ a).mul_(2)
-        return d_a.to(d_y.dtype), d_b.to(d_y.dtype)
+        return _pulled(a, b, d).to(d_y.dtype), _pulled(b, a, d.t()).to(d_y.dtype)
+
+
+def _pulled(a: Tensor, b: Tensor, d: Tensor) -> Tensor:
+    """2 Σ_j d_ij (a_i − b_j)"""
+    d_a = (d.sum(1, keepdim=True) * a).sub_(d @ b).mul_(2)
+    if all_finite(d_a):
+        return d_a
+    rows = [shares(one - b, of.unsqueeze(1)).sum(0) for one, of in zip(a, d, strict=True)]  # no infinities cancel
+    return torch.stack(rows).mul_(2)
 
 
 class PairwiseCoupling(Block):

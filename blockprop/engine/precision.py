@@ -26,6 +26,21 @@ def anywhere(condition: Tensor) -> bool:
     return not condition.is_meta and bool(condition.any())
 
 
+def all_finite(x: Tensor) -> bool:
+    """Whether no number of x is infinite or NaN, as its sum tells at once (which may overflow, too: then it is False).
+
+    Fast arithmetic adds what has no part in a result, times 0. Infinities make NaN of that, and where some have come
+    out the work is done again with what has a part alone.
+    """
+    return not anywhere(~x.sum().isfinite())
+
+
+def shares(weight: Tensor, d: Tensor) -> Tensor:
+    """weight · d, and 0 where the weight is 0: what has no part gets nothing, even of infinities."""
+    products = weight * d
+    return products if all_finite(products) else products.masked_fill_(weight == 0, 0)
+
+
 def centered(x: Tensor, axes: Sequence[int]) -> Tensor:
     """x − mean over the axes, as a new tensor of wide numbers: exactly 0 where all are equal.
 

@@ -82,13 +82,13 @@ def _faults(block: Block, case: Case, inputs: tuple[Tensor, ...], dtype: torch.d
     except BlockpropError as error:
         return [f"refused: {error}"]
     except (RuntimeError, UserWarning) as error:
-        return [f"raises {error}"] if _torchs_or_none(block, case, inputs) else []
-    torchs = _torchs_or_none(block, case, inputs)
+        return [f"raises {error}"]
+    torchs = _torchs_or_none(block, case, inputs, seeds)
     if torchs and all(torch.equal(results[name], torchs[name].to(results[name].dtype)) for name in results):
         return []
     if torchs is None and largest(inputs) > torch.finfo(dtype).max ** 0.3:
         return []
-    wide = _torchs(_in_float64(block), case, tuple(x.double() if x.is_floating_point() else x for x in inputs), seeds)
+    wide = _torchs(_as(block, torch.float64), case, _converted(inputs, torch.float64), seeds)
     size = largest(inputs)
     return wrong(results, torchs, wide, size * size if type(block).__name__ in CANCELLING else 0.0)
 
@@ -105,12 +105,14 @@ def _torchs(block: Block, case: Case, inputs: tuple[Tensor, ...], seeds: tuple |
     return _named(tuple(y.detach() for y in outputs), inputs, d_inputs, gradients)
 
 
-def _torchs_or_none(block: Block, case: Case, inputs: tuple[Tensor, ...]) -> Results | None:
-    """None where torch has no kernel for the type of number."""
-    try:
-        return _torchs(block, case, inputs)
-    except (RuntimeError, UserWarning):
-        return None
+def _torchs_or_none(block: Block, case: Case, inputs: tuple[Tensor, ...], seeds: tuple) -> Results | None:
+    """In float32 where torch has no kernel for half precision; None if it has none for that, either."""
+    for of, x in ((block, inputs), (_as(block, torch.float32), _converted(inputs, torch.float32))):
+        try:
+            return _torchs(of, case, x, seeds)
+        except (RuntimeError, UserWarning):
+            continue
+    return None
 
 
 def _named(outputs: tuple, inputs: tuple, d_inputs: Any, gradients: dict) -> Results:
@@ -120,11 +122,15 @@ def _named(outputs: tuple, inputs: tuple, d_inputs: Any, gradients: dict) -> Res
     return named | {f"d_{name}": d for name, d in gradients.items()}
 
 
-def _in_float64(block: Block) -> Block:
+def _as(block: Block, dtype: torch.dtype) -> Block:
     block = copy.deepcopy(block)
     for name, tensor in (block.parameters | block.buffers).items():
-        setattr(block, name, tensor.double() if tensor.is_floating_point() else tensor)
+        setattr(block, name, tensor.to(dtype) if tensor.is_floating_point() else tensor)
     return block
+
+
+def _converted(tensors: tuple, dtype: torch.dtype) -> tuple:
+    return tuple(x if x is None or not x.is_floating_point() else x.to(dtype) for x in tensors)
 
 
 def test_what_differs_on_purpose_says_so() -> None:

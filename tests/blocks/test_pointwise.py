@@ -56,7 +56,7 @@ def slope(block: Block, *places: float, dtype: torch.dtype = torch.float64) -> l
         (HardSigmoid(), -3.0, 0.0),
         (HardSigmoid(), 3.0, 0.0),
         (HardSwish(), -3.0, 0.0),
-        (HardSwish(), 3.0, 1.5),
+        (HardSwish(), 3.0, 1.0),
         (Clamp(0.0, 6.0), 0.0, 0.0),
         (Clamp(0.0, 6.0), 6.0, 0.0),
         (Abs(), 0.0, 0.0),

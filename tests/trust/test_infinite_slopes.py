@@ -1,0 +1,59 @@
+"""Infinities that come back through a block stay infinite, and reach nothing that they have no part in."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from blockprop import blocks
+from blockprop.engine.block import Block
+from tests.blocks.running import back, made, run
+from tests.cases import CASES, Case
+from tests.trust.infinite_slopes import OTHERWISE, departures
+
+PAGE = Path(__file__).parents[2] / "docs" / "numerics.md"
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.differentiable], ids=str)
+def test_an_infinite_slope_gives_what_torch_gives_or_better(case: Case) -> None:
+    found = [*departures(case)]
+    if str(case) in OTHERWISE:
+        assert found, f"{case} has become as torch: strike it out of OTHERWISE, and out of {PAGE.name}"
+    else:
+        assert not found, "\n".join(found[:6])
+
+
+def test_what_is_otherwise_is_stated() -> None:
+    assert len(OTHERWISE) <= 2
+    text = PAGE.read_text()
+    assert all(f"`{title.partition(',')[0]}`" in text for title in OTHERWISE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_block_that_has_no_kernel_in_half_precision_computes_in_single(dtype: torch.dtype) -> None:
+    for case in CASES:
+        block = made(case, dtype)
+        outputs, saved = run(block, case, *case.tensors(dtype))
+        d_outputs = tuple(torch.ones_like(y) if y.is_floating_point() else None for y in outputs)
+        if case.differentiable:
+            back(block, saved, d_outputs)
+        assert not any(y.isnan().any() for y in outputs), case
+
+
+@pytest.mark.parametrize("block", [blocks.GELU(), blocks.GELU("tanh")], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_gelu_far_out_has_the_slopes_of_relu(block: Block, dtype: torch.dtype) -> None:
+    """Also where x² is too large for its type, of which torch's own derivative is NaN."""
+    x = torch.tensor([1e3, -1e3, torch.finfo(dtype).max, -torch.finfo(dtype).max], dtype=dtype)
+    (d_x,) = block.propagate(block.forward(x)[1], torch.ones_like(x))
+    assert d_x.tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_volumes_pooled_in_half_precision_are_rounded_once(dtype: torch.dtype) -> None:
+    """Averages and norms of 1,000 equal numbers: sums in half precision would stop, or overflow, long before."""
+    x = torch.full((1, 1, 10, 10, 10), 100.0, dtype=dtype)
+    expected = {blocks.AvgPool3d(10): 100.0, blocks.AdaptiveAvgPool3d(1): 100.0, blocks.GlobalAvgPool(): 100.0}
+    for block, y in (expected | {blocks.LpPool3d(2, 10): 100 * math.sqrt(1000)}).items():
+        assert block(x).item() == pytest.approx(y, rel=torch.finfo(dtype).eps), block
