@@ -48,7 +48,7 @@ def check(
         typer.Argument(
             metavar="[NETWORK]",
             help="A saved network; pictures or digits, which come with blockprop; mlp:128,64, lenet, cnn, "
-            "stages:32,64, my_net.py:build; by default digits; "
+            "stages:32,64, lecture, my_net.py:build; by default digits; "
             "or one block with its settings, such as 'Conv2d(3, 8, 3)', also one of your own: my_blocks.py:Mine, or "
             "'Mine(2)' with --blocks my_blocks.py.",
         ),

@@ -41,7 +41,7 @@ def diagram(
             metavar="[NETWORK]",
             envvar=VARIABLE,
             help="A saved network; pictures (the default) or digits, which come with blockprop; mlp:128,64, lenet, "
-            "cnn, stages:32,64, my_net.py:build.",
+            "cnn, stages:32,64, lecture, my_net.py:build.",
         ),
     ] = None,
     named: NetworkOption = None,

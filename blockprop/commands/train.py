@@ -64,7 +64,7 @@ def train(
         typer.Option(
             "--network",
             "-n",
-            help="mlp:128,64, lenet, cnn, stages:32,64, my_net.py:build, or a saved network to go on from.",
+            help="mlp:128,64, lenet, cnn, stages:32,64, lecture, my_net.py:build, or a saved network to go on from.",
         ),
     ] = "mlp:64",
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to save the trained network.")] = Path(

@@ -1,4 +1,4 @@
-"""Networks by a short text: `mlp:128,64`, `lenet`, `cnn`, `stages:32,64`, a Python file's function, or a saved one."""
+"""Networks by a short text: `mlp:128,64`, `lenet`, `stages:32,64`, `lecture`, a Python file's function, a saved one."""
 
 import math
 import os
@@ -25,6 +25,7 @@ from blockprop.engine.block import Block
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.plan import Node
 from blockprop.errors import BlockpropError, SettingError, did_you_mean
+from blockprop.networks.lecture import UNITS, lecture
 from blockprop.networks.python_files import call_in, line_of, run_file
 from blockprop.networks.shipped import is_shipped, shipped
 from blockprop.saving import storage
@@ -49,8 +50,8 @@ def build_network(
     """A network for examples of this shape with this many outputs.
 
     spec: "mlp:128,64" (hidden widths; plain "mlp" has 128 and 64), "lenet", "cnn", "stages:32,64,128" (the channels of
-        each), "my_net.py:build" (a function that takes (shape, outputs) and returns a Network), a saved
-        one's path, or "pictures" or "digits", which come with the package.
+        each), "lecture:tanh" (see `lecture`), "my_net.py:build" (a function that takes (shape, outputs)
+        and returns a Network), a saved one's path, or "pictures" or "digits", which come with the package.
     shape: one example's, (features,) or (channels, height, width).
     seed: of the first weights; the global random numbers are left alone.
     blocks, opaque: of a saved network, as `load` takes them.
@@ -73,7 +74,7 @@ def build_network(
         else:
             raise SettingError(
                 f"{spec!r} is neither a network's name nor a file; expected mlp:128,64, lenet, cnn, stages:32,64, "
-                f"my_net.py:build, or the path of a saved network{did_you_mean(name, BUILDERS)}"
+                f"lecture, my_net.py:build, or the path of a saved network{did_you_mean(name, BUILDERS)}"
             )
     require_fit(network, spec, shape, outputs)
     network.meta = About(spec=Path(spec).name) | network.meta | About(shape=list(shape))
@@ -172,6 +173,16 @@ def _stages(shape: tuple[int, ...], outputs: int, detail: str) -> Network:
     return Network(nodes, ("input",), ("fc",))
 
 
+def _lecture(shape: tuple[int, ...], outputs: int, detail: str) -> Network:
+    """The network of the lecture, which has weights of its own."""
+    if (*shape, outputs) != (UNITS[0], UNITS[-1]):
+        raise SettingError(
+            f"the lecture's network takes examples of {UNITS[0]} numbers and gives {UNITS[-1]}, "
+            f"not {shape} and {outputs}; mlp takes any"
+        )
+    return (lecture(detail) if detail else lecture()).to(dtype=torch.float32)
+
+
 def _add_unit(blocks: dict[str, Block], channels_in: int, channels_out: int, stride: int = 1) -> None:
     i = _count(blocks, Conv2d) + 1
     blocks[f"conv{i}"] = Conv2d(channels_in, channels_out, 3, stride, padding=1, with_bias=False)
@@ -199,6 +210,7 @@ BUILDERS: dict[str, Callable[[tuple[int, ...], int, str], Network]] = {
     "lenet": _lenet,
     "cnn": _cnn,
     "stages": _stages,
+    "lecture": _lecture,
 }
 
 
