@@ -145,7 +145,7 @@ def _compared(
     strides = [(tuple(x.shape), x.stride()) for x in (*inputs, *d_outputs) if x is not None]
     results = _both_passes(case, dtype, inputs, d_outputs)
     for name, theirs in expected.items():
-        off = _off(results[name], theirs)
+        off = off_by(results[name], theirs)
         if off > TOLERANCE[dtype]:
             yield Difference(str(case), f"{name} ({dtype})", strides, off)
 
@@ -160,11 +160,11 @@ def _against_autograd(case: Case, inputs: tuple[Tensor, ...], expected: dict) ->
     theirs = {f"output {i}": y.detach() for i, y in enumerate(outputs)} | dict(gradients)
     theirs |= {f"d_input {i}": d for i, d in enumerate(d_inputs)}
     for name, other in theirs.items():
-        if other is not None and expected.get(name) is not None and (off := _off(expected[name], other)) > 1e-9:
+        if other is not None and expected.get(name) is not None and (off := off_by(expected[name], other)) > 1e-9:
             yield Difference(str(case), f"{name} beside autograd", [(tuple(x.shape), x.stride()) for x in inputs], off)
 
 
-def _off(mine: Tensor | None, theirs: Tensor | None) -> float:
+def off_by(mine: Tensor | None, theirs: Tensor | None) -> float:
     """The largest difference, as a part of the largest number or of 1; infinite where the two cannot be compared."""
     if mine is None or theirs is None:
         return 0.0 if mine is theirs else float("inf")
