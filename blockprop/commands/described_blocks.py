@@ -16,6 +16,8 @@ from blockprop.engine.block import Block
 from blockprop.errors import BlockpropError, SettingError, suggestion
 from blockprop.networks.build import BUILDERS, blocks_in
 from blockprop.networks.python_files import line_of, names_python
+from blockprop.saving.files import short
+from blockprop.saving.storage import LARGEST_CONSTANT
 
 NUMBERS: dict[str, Callable[[tuple[int, ...], torch.Generator], Tensor]] = {
     "normal": lambda shape, generator: torch.randn(shape, generator=generator),
@@ -89,6 +91,11 @@ def _input_named(text: str, generator: torch.Generator) -> Tensor:
     return NUMBERS[kind or "normal"](shape, generator)
 
 
+def file_of(text: str) -> str | None:
+    """The Python file of "my_blocks.py:Mine(2)", which would be run; None if the text names none."""
+    return _split(text, None)[0]
+
+
 def _split(text: str, own_blocks: str | None) -> tuple[str | None, str]:
     """The file and the rest of "my_blocks.py:Mine(2)"; of another text `own_blocks` and the text itself."""
     head, bracket, settings = text.partition("(")
@@ -121,10 +128,12 @@ def _made(kind: type[Block], text: str, file: str | None) -> Block:
         call: Any = ast.parse(text, mode="eval").body
         settings = [ast.literal_eval(argument) for argument in call.args]
         named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, TypeError, AttributeError) as error:
-        raise SettingError(f"{text!r} does not describe a block: {error}") from None
+    except (SyntaxError, ValueError, TypeError, AttributeError, MemoryError, RecursionError) as error:
+        raise SettingError(f"{short(text)!r} does not describe a block: {error}") from None
     try:
         _fit(kind, settings, named)
+        if file is None and (count := _numbers_of(kind, settings, named)) > LARGEST_CONSTANT:
+            raise SettingError(f"{text!r} is a block of {count:,} numbers; {LARGEST_CONSTANT:,} are allowed")
         return kind(*settings, **named)
     except BlockpropError:
         raise
@@ -132,6 +141,13 @@ def _made(kind: type[Block], text: str, file: str | None) -> Block:
         line = line_of(error, Path(file).absolute()) if file else None
         where = f" ({file}, line {line})" if line else ""
         raise SettingError(f"{text!r} does not describe a block: {error}{where}") from None
+
+
+def _numbers_of(kind: type[Block], settings: Sequence[Any], named: Mapping[str, Any]) -> int:
+    """How many it holds, found without making them."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        block = kind(*settings, **named)
+    return sum(tensor.numel() for tensor in vars(block).values() if isinstance(tensor, Tensor))
 
 
 def _fit(kind: type[Block], settings: list[Any], named: Mapping[str, Any]) -> None:

@@ -11,8 +11,8 @@ import typer
 from PIL import Image
 
 from blockprop.commands.making import run_sections, run_with_previews
-from blockprop.commands.options import RATE
-from blockprop.commands.parsing import layers_named, size_named
+from blockprop.commands.options import MOST_STEPS, RATE
+from blockprop.commands.parsing import layers_named, pixels_named, size_named
 from blockprop.commands.photos import captions_of, folder_of, in_colors_of, is_made, photographs, picture_file
 from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
@@ -76,7 +76,7 @@ class DreamSettings(PictureSettings):
             f"{LONGEST_PICTURE}. Or the size of a dream on noise.",
         ),
     ] = None
-    steps: Annotated[int, typer.Option(min=1, help="Steps at each octave.")] = 10
+    steps: Annotated[int, typer.Option(min=1, max=MOST_STEPS, help="Steps at each octave.")] = 10
     octaves: Annotated[int | None, typer.Option(min=1, help="Sizes; by default 4, from noise 6, if they fit.")] = None
     octave_scale: Annotated[float, typer.Option(help="How much larger each is than the one before.")] = 1.4
     rate: Annotated[
@@ -84,7 +84,7 @@ class DreamSettings(PictureSettings):
         typer.Option(*RATE, help="Mean change of the picture in a step; by default 0.006, from noise 0.008."),
     ] = None
     jitter: Annotated[int, typer.Option(min=0, help="The picture is shifted by up to so many pixels.")] = 32
-    frames: Annotated[int, typer.Option(min=1, help="So many dreams, each on the one before.")] = 1
+    frames: Annotated[int, typer.Option(min=1, max=MOST_STEPS, help="So many dreams, each on the one before.")] = 1
     zoom: Annotated[float, typer.Option(help="Of each frame into the one before.")] = 1.05
     rotation: Annotated[float, typer.Option(help="Degrees that each frame is turned by.")] = 0.0
     film: Annotated[
@@ -130,6 +130,9 @@ class DreamSettings(PictureSettings):
 
     def beside(self) -> list[Path]:
         return [self.film, *film_frames(self.film, self.frames)] if self.film else []
+
+    def work(self) -> tuple[int, int]:
+        return self.steps * (self.octaves or 1) * self.frames, pixels_named(self.size)
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """A dream; of several frames the last."""

@@ -12,7 +12,8 @@ from blockprop.commands.captions import percent, sureness
 from blockprop.commands.described_blocks import blocks_named
 from blockprop.commands.inputs import open_network
 from blockprop.commands.making import run_sections, run_with_previews
-from blockprop.commands.parsing import file_name, size_named, weighted
+from blockprop.commands.options import MOST_PICTURES, MOST_STEPS
+from blockprop.commands.parsing import file_name, pixels_named, size_named, weighted
 from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_options import (
     L2,
@@ -77,7 +78,7 @@ class MaximizeSettings(PictureSettings):
     size: SizeOption = None
     steps: Steps = STEPS
     start: Annotated[str, typer.Option(help="noise, gray, or the file of a picture to start from.")] = "noise"
-    count: Annotated[int, typer.Option(min=1, help="So many pictures, on one sheet.")] = 1
+    count: Annotated[int, typer.Option(min=1, max=MOST_PICTURES, help="So many pictures, on one sheet.")] = 1
     diversity: Annotated[float, typer.Option(help="How strongly they are kept apart, at --diversity-node.")] = 0.0
     diversity_node: Annotated[str | None, typer.Option(help="A node with height and width.")] = None
     rate: Rate = 0.05
@@ -88,7 +89,10 @@ class MaximizeSettings(PictureSettings):
     total_variation: Smooth = None
     doubt: Doubt = 3.0
     redirect_steps: Annotated[
-        int, typer.Option(min=0, help="In so many first steps error passes through ReLUs that are all closed.")
+        int,
+        typer.Option(
+            min=0, max=MOST_STEPS, help="In so many first steps error passes through ReLUs that are all closed."
+        ),
     ] = 16
     other: Annotated[
         str | None, typer.Option(help="Another network, to ask what it sees in the picture."), OPTION_ONLY
@@ -112,6 +116,9 @@ class MaximizeSettings(PictureSettings):
 
     def words(self) -> dict[str, Any]:
         return super().words() | ({"start": self.pictures[0]} if self.pictures else {})
+
+    def work(self) -> tuple[int, int]:
+        return self.steps, self.count * pixels_named(self.size)
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """One picture of the sum of the targets, or several on a sheet."""

@@ -11,6 +11,10 @@ from blockprop.networks.shipped import NAMES
 
 LARGEST = 2**31 - 1
 """Of the whole numbers among settings."""
+MOST_STEPS = 1_000_000
+"""And of those that say how often something is done."""
+MOST_PICTURES = 10_000
+"""And of those that say how many pictures are made."""
 
 
 def checked_seed(seed: int) -> int:

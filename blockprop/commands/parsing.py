@@ -11,6 +11,10 @@ from blockprop.errors import SettingError
 from blockprop.pictures.image_files import MOST_PIXELS
 from blockprop.visualize.objectives.scores import Target
 
+DIGITS = 18
+"""Of a count, at most; no machine has more of anything."""
+DEFAULT_SIDE = 256
+
 
 def shape_named(text: str) -> tuple[int, ...]:
     """ "2,3,8" as (2, 3, 8); SettingError for anything else."""
@@ -78,12 +82,17 @@ def size_named(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.strip().isdecimal() and int(part) for part in parts):
-        raise SettingError(f"expected a size such as 224 or 320x240 (width x height), came {text!r}")
+    if len(parts) > 2 or not all(map(_is_count, parts)):
+        raise SettingError(f"expected a size such as 224 or 320x240 (width x height), came {text[:DIGITS]!r}")
     width, height = int(parts[0]), int(parts[-1])
     if width * height > MOST_PIXELS:
         raise SettingError(f"{text} are more than the {MOST_PIXELS:,} pixels that a picture may have")
     return height, width
+
+
+def pixels_named(text: str | None) -> int:
+    """How many pixels a size is; those of what a network sees, about, if it does not say."""
+    return math.prod(size_named(text) or (DEFAULT_SIDE, DEFAULT_SIDE))
 
 
 def grid_named(text: str | None) -> tuple[int, int] | None:
@@ -91,9 +100,14 @@ def grid_named(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     parts = text.split(",")
-    if len(parts) != 2 or not all(part.strip().isdecimal() and int(part) for part in parts):
-        raise SettingError(f"expected a grid such as 14,14 (height, width in places), came {text!r}")
+    if len(parts) != 2 or not all(map(_is_count, parts)):
+        raise SettingError(f"expected a grid such as 14,14 (height, width in places), came {text[:DIGITS]!r}")
     return int(parts[0]), int(parts[1])
+
+
+def _is_count(text: str) -> bool:
+    """Whether it is a whole number above 0."""
+    return text.strip().isdecimal() and len(text.strip()) <= DIGITS and int(text) > 0
 
 
 def file_name(targets: Sequence[str]) -> str:

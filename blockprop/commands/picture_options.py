@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blockprop.commands.options import RATE, VARIABLE, checked_seed
+from blockprop.commands.options import MOST_STEPS, RATE, VARIABLE, checked_seed
 from blockprop.visualize.attribution.methods import METHODS
 from blockprop.visualize.pipeline import CANVASES
 
@@ -70,7 +70,9 @@ Side = Annotated[
 MethodNames = Annotated[
     list[str] | None, typer.Option("--method", "-m", help=f"{', '.join(METHODS)}; repeat it for several, or all.")
 ]
-Samples = Annotated[int, typer.Option(min=1, help=f"Gradients of {', '.join(MANY[:-1])} and {MANY[-1]}.")]
+Samples = Annotated[
+    int, typer.Option(min=1, max=MOST_STEPS, help=f"Gradients of {', '.join(MANY[:-1])} and {MANY[-1]}.")
+]
 SizeOption = Annotated[
     str | None,
     typer.Option(
@@ -78,7 +80,7 @@ SizeOption = Annotated[
         help="Pixels of the picture; by default what the network was made for, or twice that if it is small.",
     ),
 ]
-Steps = Annotated[int, typer.Option(min=1, help="Steps up the gradient.")]
+Steps = Annotated[int, typer.Option(min=1, max=MOST_STEPS, help="Steps up the gradient.")]
 Rate = Annotated[float, typer.Option(*RATE, help="Step size.")]
 CanvasName = Annotated[str, typer.Option(help=f"What the picture is made from: {', '.join(CANVASES)}.")]
 L2 = Annotated[

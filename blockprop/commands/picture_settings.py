@@ -106,6 +106,10 @@ class PictureSettings:
         """Whether what is asked for makes no picture, and was printed at once."""
         return False
 
+    def work(self) -> tuple[int, int]:
+        """(passes through the network that they ask for, about; pixels at once), where a setting says how many."""
+        return 1, 1
+
     def make(self, network: Network, around: Surroundings) -> Made:
         """The picture, from these settings alone."""
         raise NotImplementedError

@@ -11,11 +11,19 @@ import torch
 import typer
 
 from blockprop.commands.console import say_all, show
+from blockprop.commands.described_blocks import file_of
 from blockprop.commands.making import make_and_write, print_made
 from blockprop.commands.options import LARGEST, Blocks, Device, Json, OpaqueNodes
 from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_commands import PICTURE_COMMANDS
-from blockprop.commands.picture_settings import Surroundings, option_of, parameters, required, settings_in_file
+from blockprop.commands.picture_settings import (
+    PictureSettings,
+    Surroundings,
+    option_of,
+    parameters,
+    required,
+    settings_in_file,
+)
 from blockprop.commands.seeking import file_where, network_where, sought
 from blockprop.commands.settings_file import COMMAND, as_toml, key_of
 from blockprop.commands.side_by_side import SIDE_BY_SIDE
@@ -23,15 +31,21 @@ from blockprop.engine.network import Network
 from blockprop.errors import DataError, FormatError, SettingError, suggestion
 from blockprop.networks.shipped import is_saved, is_shipped
 from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, read_picture, read_settings
-from blockprop.pictures.preprocessing import NAMED
+from blockprop.pictures.preprocessing import LARGEST_NUMBER, NAMED
 from blockprop.pictures.provenance import file_digest, how_made
 from blockprop.saving.files import require_writable
 from blockprop.version import __version__
 
 EPILOG = "Example:\n\nblockprop replay goose.png --out goose_again.png"
 
-LONGEST_SETTING = 10_000
-"""Characters of a setting."""
+LONGEST_SETTING = 4_096
+"""Characters of a setting: a path has no more."""
+MOST_ENTRIES = 1000
+"""Of a setting that is a list."""
+MOST_PASSES = 20_000
+"""Through the network, which a picture's settings may ask for without --large."""
+MOST_PIXELS_AT_ONCE = 8_000_000
+"""Of which so many values are kept at once that they take a gigabyte, about."""
 
 
 def replay(
@@ -43,6 +57,9 @@ def replay(
     own_blocks: Blocks = None,
     opaque: OpaqueNodes = False,
     device: Device = "cpu",
+    large: Annotated[
+        bool, typer.Option("--large", help="Make it though its settings ask for much work or memory.")
+    ] = False,
     show_settings: Annotated[bool, typer.Option("--show", help="Only print its settings file, for --config.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +80,10 @@ def replay(
         settings["pictures"] = [_same_file(picture, how, file) for file in settings["pictures"]]
     if settings.get("preprocessing"):
         settings["preprocessing"] = file_where(settings["preprocessing"], source)
+    _require_no_code(picture, settings, own_blocks)
     told = kind(**settings, out=path, own_blocks=own_blocks, opaque=opaque, device=device, as_json=as_json)
+    if not large:
+        _require_little(picture, told)
     made, _ = make_and_write(told, Surroundings(path, as_json), partial(_require_same, picture, how, told.network))
     facts = made.facts | {"picture": str(path)} | _compared(source, path)
     versions = {"blockprop": __version__, "torch": torch.__version__}
@@ -77,6 +97,26 @@ def _require_same(picture: str, how: Mapping[str, Any], path: str | None, networ
     there = how_made("", {}, network=network)
     if any(there[name] != how.get(name) for name in ("network", "classes")):
         raise DataError(f"{picture} was made with another network than {path}; --network names it")
+
+
+def _require_no_code(picture: str, settings: Mapping[str, Any], own_blocks: str | None) -> None:
+    """FormatError if a Python file would be run that a picture names, and nobody else."""
+    for text in settings.get("transforms") or ():
+        file = file_of(text)
+        if file is not None and file != own_blocks:
+            raise FormatError(
+                f"{picture}: its settings name Python code to be run, {_short(file)}; if you trust it, --blocks says so"
+            )
+
+
+def _require_little(picture: str, told: PictureSettings) -> None:
+    """FormatError if the settings ask for more than a picture's file may without being asked."""
+    passes, pixels = told.work()
+    if passes > MOST_PASSES or pixels > MOST_PIXELS_AT_ONCE:
+        raise FormatError(
+            f"{picture}: its settings ask for {passes:,} passes through the network and {pixels:,} pixels at once; "
+            f"up to {MOST_PASSES:,} and {MOST_PIXELS_AT_ONCE:,} are made, and more with --large"
+        )
 
 
 def _settings(picture: str, how: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +153,7 @@ def _settings(picture: str, how: Mapping[str, Any]) -> dict[str, Any]:
 def _is_too_long(value: Any) -> bool:
     """Whether a setting is, or one of a list of photographs."""
     parts = value if isinstance(value, list) else [value]
-    return any(len(str(part)) > LONGEST_SETTING for part in parts)
+    return len(parts) > MOST_ENTRIES or any(len(str(part)) > LONGEST_SETTING for part in parts)
 
 
 def _short(value: Any) -> str:
@@ -122,16 +162,22 @@ def _short(value: Any) -> str:
 
 
 def _fits(value: Any, annotation: Any) -> bool:
-    """Whether a value is of an annotation's type, and a whole number within its option's bounds.
+    """Whether a value is of an annotation's type, a number finite, and a whole one within its option's bounds.
 
     A whole number may stand for a float.
     """
     hint = typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
-    if not _is_of_type(value, hint):
+    if not _is_of_type(value, hint) or not all(map(_is_finite, value if isinstance(value, list) else [value])):
         return False
     if not isinstance(value, int) or float in (hint, *typing.get_args(hint)):
         return True
-    return (getattr(option_of(annotation), "min", None) or 0) <= value <= LARGEST
+    option = option_of(annotation)
+    least, most = getattr(option, "min", None), getattr(option, "max", None)
+    return (least or 0) <= value <= (LARGEST if most is None else most)
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, int | float) or abs(value) <= LARGEST_NUMBER
 
 
 def _is_of_type(value: Any, hint: Any) -> bool:

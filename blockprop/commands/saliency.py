@@ -143,6 +143,10 @@ class SaliencySettings(PictureSettings):
     def beside(self) -> list[Path]:
         return [self.raw] if self.raw else []
 
+    def work(self) -> tuple[int, int]:
+        maps = len(self.pictures or ()) * len(self.methods or (1,)) * len(self.targets or (1,))
+        return maps * self.samples, (self.side or 1) ** 2
+
     def make(self, network: Network, around: Surroundings) -> Made:
         """Photographs beside what speaks for the target in them, a row each."""
         methods, targets = method_names(self.methods or ["gradient"]), list(dict.fromkeys(self.targets or ["top"]))

@@ -61,6 +61,9 @@ class SanitySettings(PictureSettings):
         pictures = photographs(self.pictures, self.as_json)
         return replace(self, pictures=pictures, out=out, methods=self.methods or list(COMPARED))
 
+    def work(self) -> tuple[int, int]:
+        return len(self.pictures) * len(self.methods or COMPARED) * self.samples, (self.side or 1) ** 2
+
     def make(self, network: Network, around: Surroundings) -> Made:
         """A curve for each method: how alike its map stays to the original while layer after layer forgets."""
         methods = method_names(self.methods or list(COMPARED))

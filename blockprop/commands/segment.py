@@ -25,6 +25,7 @@ from blockprop.visualize.attribution.methods import METHODS
 from blockprop.visualize.attribution.saliency import Saliency
 from blockprop.visualize.attribution.segmentation import Segmentation, bounding_box, segment
 
+MOST_ROUNDS = 1000
 CUT = 640
 """Pixels of the longer side of a photograph that is cut into object and background."""
 
@@ -52,7 +53,9 @@ class SegmentSettings(PictureSettings):
     ] = None
     foreground: Annotated[float, typer.Option(help="Seeds of the object: above this quantile of the map.")] = 0.95
     background: Annotated[float, typer.Option(help="Seeds of the background: below this quantile.")] = 0.30
-    rounds: Annotated[int, typer.Option(min=1, help="Graph cuts, with colors learned anew in between.")] = 5
+    rounds: Annotated[
+        int, typer.Option(min=1, max=MOST_ROUNDS, help="Graph cuts, with colors learned anew in between.")
+    ] = 5
     smooth: Annotated[float, typer.Option(help="Blur of the map before, as a share of the shorter side.")] = 0.0
     hold: Annotated[bool, typer.Option("--hold", help="Seeds stay what they are.")] = False
     samples: Samples = 50
@@ -74,6 +77,9 @@ class SegmentSettings(PictureSettings):
 
     def beside(self) -> list[Path]:
         return [self.mask] if self.mask else []
+
+    def work(self) -> tuple[int, int]:
+        return len(self.pictures) * (self.samples + self.rounds), (self.side or 1) ** 2
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """Photographs, where the target lies in them by the saliency map, and the object cut out, a row each."""

@@ -16,7 +16,8 @@ from blockprop.commands.captions import percent, sureness
 from blockprop.commands.console import say
 from blockprop.commands.described_blocks import blocks_named
 from blockprop.commands.making import run_with_previews
-from blockprop.commands.parsing import size_named
+from blockprop.commands.options import MOST_PICTURES
+from blockprop.commands.parsing import pixels_named, size_named
 from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_options import (
     L2,
@@ -78,7 +79,9 @@ class SheetSettings(PictureSettings):
         typer.Option("--out", "-o", help="The picture, or a folder for it; by default sheet.png."),
         OPTION_ONLY,
     ] = None
-    most: Annotated[int, typer.Option(min=1, help="So many of `layers` and `classes`, at equal distances.")] = 20
+    most: Annotated[
+        int, typer.Option(min=1, max=MOST_PICTURES, help="So many of `layers` and `classes`, at equal distances.")
+    ] = 20
     size: SizeOption = None
     steps: Steps = STEPS
     rate: Rate = 0.05
@@ -87,8 +90,10 @@ class SheetSettings(PictureSettings):
     l2: L2 = None
     total_variation: Smooth = None
     doubt: Doubt = 3.0
-    at_once: Annotated[int, typer.Option(min=1, help="Pictures in one batch; more need more memory.")] = 4
-    columns: Annotated[int | None, typer.Option(min=1, help="Of the sheet.")] = None
+    at_once: Annotated[
+        int, typer.Option(min=1, max=MOST_PICTURES, help="Pictures in one batch; more need more memory.")
+    ] = 4
+    columns: Annotated[int | None, typer.Option(min=1, max=MOST_PICTURES, help="Of the sheet.")] = None
     resume: Resume = False
     output: Output = None
     stop: Stop = None
@@ -101,6 +106,9 @@ class SheetSettings(PictureSettings):
 
     def completed(self) -> Self:
         return replace(self, out=picture_file(self.out, "sheet.png", self.resume))
+
+    def work(self) -> tuple[int, int]:
+        return self.steps, self.at_once * pixels_named(self.size)
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """A picture for each target, made so many at once."""
@@ -216,10 +224,12 @@ def expanded(network: Network, targets: Sequence[str], most: int, output: str | 
             if not count:
                 raise SettingError("the network has no names of classes; give their numbers, such as 0-9")
             names += _spread(range(count), most)
-        elif span := re.fullmatch(r"(.*:)?(\d+)-(\d+)", text):
+        elif span := re.fullmatch(r"(.*:)?(\d{1,18})-(\d{1,18})", text):
             first, last = int(span[2]), int(span[3])
-            if last < first:
-                raise SettingError(f"{text!r}: expected the smaller number first")
+            if not first <= last < first + MOST_PICTURES:
+                raise SettingError(
+                    f"{short(text)}: expected the smaller number first, and at most {MOST_PICTURES:,} pictures"
+                )
             numbers = range(first, last + 1)
             names += [f"{span[1]}{number}" for number in numbers] if span[1] else numbers
         else:

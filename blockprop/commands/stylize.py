@@ -8,18 +8,19 @@ import typer
 from torch import Tensor
 
 from blockprop.commands.making import run_sections, run_with_previews
-from blockprop.commands.options import RATE
+from blockprop.commands.options import MOST_STEPS, RATE
 from blockprop.commands.parsing import layers_named, style_weight_of
 from blockprop.commands.photos import captions_of, folder_of, photographs, picture_file
 from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError
+from blockprop.pictures.image_files import MOST_PIXELS
 from blockprop.pictures.picture_files import read_picture
 from blockprop.pictures.scaling import scaled
 from blockprop.reports.curves import part_name
 from blockprop.visualize.style.run import Style, Stylization
-from blockprop.visualize.style.stylize import COARSEST, COLORS, stylize
+from blockprop.visualize.style.stylize import COARSEST, COLORS, MOST_SCALES, stylize
 from blockprop.visualize.tiling import TILE
 from blockprop.visualize.updates import OPTIMIZERS
 
@@ -72,11 +73,12 @@ class StylizeSettings(PictureSettings):
         typer.Option("--out", "-o", help="The picture, or a folder for it; by default CONTENT_STYLE.png."),
         OPTION_ONLY,
     ] = None
-    size: Annotated[int, typer.Option(min=16, help="Pixels of the longer side.")] = 512
-    steps: Annotated[int, typer.Option(min=1, help="Steps at each size, from coarse to fine.")] = 100
-    scales: Annotated[int | None, typer.Option(min=1, help=f"Sizes; by default all of at least {COARSEST} pixels.")] = (
-        None
-    )
+    size: Annotated[int, typer.Option(min=16, max=MOST_PIXELS, help="Pixels of the longer side.")] = 512
+    steps: Annotated[int, typer.Option(min=1, max=MOST_STEPS, help="Steps at each size, from coarse to fine.")] = 100
+    scales: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_SCALES, help=f"Sizes; by default all of at least {COARSEST} pixels."),
+    ] = None
     content_weight: Annotated[float, typer.Option(help="How much the content counts.")] = 1.0
     style_weight: Annotated[
         float | None, typer.Option(help="How much the style counts; by default what suits the network.")
@@ -164,6 +166,10 @@ class StylizeSettings(PictureSettings):
         start = others[-1] if self.start == "picture" else self.start
         mask = others[count : count + self.masks] or None
         return super().words() | {"content": content, "styles": styles, "mask": mask, "start": start}
+
+    def work(self) -> tuple[int, int]:
+        side = self.size * max(1.0, min(self.style_scale, MOST_PIXELS))
+        return self.steps * (self.scales or 1), round(side * side)
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """The photograph in the manner of the paintings."""

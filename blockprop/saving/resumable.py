@@ -93,6 +93,7 @@ class Resumable(Iterator[R]):
             )
         with self._fitting():
             self._require_identity(dict(state["identity"]))
+            device = state["device"]
             progress = self.progress(state)
             for name, (made, limit) in progress.items():
                 if made > limit:
@@ -100,10 +101,11 @@ class Resumable(Iterator[R]):
                         f"{self.path}: cannot resume, it has made {made} {name} already; here are only {limit}"
                     )
             self.restore(state)
+            is_over = self.is_over
         self._is_fresh = False
-        if state["device"] != self.device:
-            self.warn(f"it was made on {state['device']} and goes on on {self.device}: not bit for bit the same")
-        if self.is_over:
+        if device != self.device:
+            self.warn(f"it was made on {short(device)} and goes on on {self.device}: not bit for bit the same")
+        if is_over:
             made_of = ", ".join(f"{made} of {limit} {name}" for name, (made, limit) in progress.items())
             self.warn(f"the run is over ({made_of}), so nothing is left to do; with more it would go on")
 
@@ -112,9 +114,22 @@ class Resumable(Iterator[R]):
         """FormatError for all that a damaged state sets off, when it is taken over and in the first step from there."""
         try:
             yield
+        except FormatError as error:
+            said = str(error)
+            raise FormatError(
+                said if said.startswith(f"{self.path}: ") else f"{self.path}: cannot resume, {said}"
+            ) from None
         except (BlockpropError, MemoryError):
             raise
-        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        except (
+            ArithmeticError,
+            AssertionError,
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             said = f"{type(error).__name__}: {error}"
             raise FormatError(f"{self.path}: cannot resume, the state in it does not fit ({short(said)})") from error
 

@@ -23,6 +23,7 @@ from blockprop.training.batches import Batches
 from blockprop.training.descent import GradientDescent
 from blockprop.training.evaluation import evaluate, first_bad_row
 from blockprop.training.identity import DATA, described_schedule, identity_of, other_schedule
+from blockprop.training.restoring import require_fitting
 from blockprop.training.settings import Settings
 from blockprop.training.step import TrainingStep
 from blockprop.training.threads import OneThread, is_small
@@ -277,6 +278,7 @@ class TrainingRun(Resumable[Record]):
     def restore(self, state: dict[str, Any]) -> None:
         if self._start not in (state["start"], described(state["network"])):
             self.warn("the network had other weights to begin with; those of the file take their place")
+        require_fitting(state, self.state(), self.optimizer, len(self.batches.sizes))
         copy_into(self.network.state, state["network"])
         self.best, self._generator_states = state["best"], state["generators"]
         self.step, self.epoch, self.position, self.seconds = state["progress"]

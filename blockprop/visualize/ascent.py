@@ -24,6 +24,7 @@ from blockprop.rules.named import redirected
 from blockprop.saving.files import StrPath
 from blockprop.saving.fingerprints import described, described_objective, digest, fingerprint
 from blockprop.saving.resumable import Keeping
+from blockprop.saving.states import require_like
 from blockprop.visualize.pipeline import IMAGE, beyond_image, with_generators
 from blockprop.visualize.running import PictureRun
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, torch_update
@@ -192,6 +193,7 @@ class Ascent(PictureRun):
         }
 
     def restore_document(self, document: dict[str, Any]) -> None:
+        require_like(document, self.document() | {"optimizer": None}, "state")
         self.parameters.copy_(document["parameters"])
         self.optimizer.restore(document["optimizer"])
         for name, generator in self.network.generators.items():

@@ -17,6 +17,7 @@ from torch import Tensor
 from blockprop.engine.briefly import brief_repr
 from blockprop.errors import SettingError
 from blockprop.saving.resumable import Keeping, Resumable
+from blockprop.saving.states import require_count, require_like
 
 
 class PictureRecord(NamedTuple):
@@ -47,8 +48,11 @@ class PictureRecord(NamedTuple):
 
 def weighed(step: int, counts: Sequence[int], pixels: Sequence[int]) -> float:
     """The share of all work that so many steps are: at each size `counts` of them, each as much work as its pixels."""
-    works = [area for count, area in zip(counts, pixels, strict=True) for _ in range(count)]
-    return sum(works[:step]) / sum(works)
+    done = 0
+    for count, area in zip(counts, pixels, strict=True):
+        done += max(0, min(step, count)) * area
+        step -= count
+    return done / sum(count * area for count, area in zip(counts, pixels, strict=True))
 
 
 class PictureRun(Resumable[PictureRecord]):
@@ -112,6 +116,7 @@ class PictureRun(Resumable[PictureRecord]):
         return PictureRecord(self.step, self.steps, value, parts, seconds, picture, *best, self.share(self.step))
 
     def progress(self, state: dict[str, Any]) -> dict[str, tuple[int, int]]:
+        require_count(state["progress"][0], "steps that were made", 1)
         return {"steps": (state["progress"][0], self.steps)}
 
     def state(self) -> dict[str, Any]:
@@ -119,5 +124,8 @@ class PictureRun(Resumable[PictureRecord]):
         return {"progress": progress, "document": self.document()}
 
     def restore(self, state: dict[str, Any]) -> None:
+        require_like(state["progress"], [0, 0.0, 0.0, 0], "progress")
         self.step, self.seconds, self.best_value, self.best_step = state["progress"]
+        require_count(self.step, "steps that were made", 1, self.steps)
+        require_count(self.best_step, "step that was the best", 0, self.step)
         self.restore_document(state["document"])

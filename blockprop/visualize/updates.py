@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blockprop.saving.states import require_optimizer
+
 Optimizer = str | Callable[[list[Tensor]], Any]
 """One of OPTIMIZERS by name, or a function that makes an optimizer of torch.optim."""
 
@@ -45,6 +47,7 @@ class FromTorch:
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
+        require_optimizer(state, self.inner.state_dict(), [self.parameters])
         self.inner.load_state_dict(state)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from blockprop.engine.briefly import brief_repr
 from blockprop.engine.precision import wide
+from blockprop.saving.states import require_count, require_like
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, torch_update
 
 HISTORY = 20
@@ -159,8 +160,12 @@ class LBFGS:
         """What the next step depends on, as a tree of plain data and tensors."""
         return {"pairs": [list(pair) for pair in self.pairs]}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` gave."""
+    def restore(self, state: Mapping[str, Any], x: Tensor) -> None:
+        """Take over what `state` gave. x: a picture of the size, in shape. Raises FormatError if it does not fit."""
+        pair = x.to(kept_type(x.dtype))
+        require_like(state, {"pairs": []}, "optimizer")
+        require_count(len(state["pairs"]), "pairs of the optimizer", 0, self.history)
+        require_like(state["pairs"], [[pair, pair, 0.0, 0.0]] * len(state["pairs"]), "pairs of the optimizer")
         # Copied, because what lies elsewhere in memory than torch would put it is added up in another order.
         self.pairs = [Changes(s.clone(), y.clone(), curvature, ratio) for s, y, curvature, ratio in state["pairs"]]
 
@@ -186,7 +191,9 @@ class FirstOrder:
     def state(self) -> dict[str, Any]:
         return {"inner": None if self.inner is None else self.inner.state()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], x: Tensor) -> None:
+        """Take over what `state` gave, when the next step is made."""
+        require_like(state, {"inner": None}, "optimizer")
         self.inner, self._state = None, state["inner"]
 
 

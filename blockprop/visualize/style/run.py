@@ -17,6 +17,7 @@ from blockprop.pictures.colors import luminance, matched_colors, matched_luminan
 from blockprop.pictures.image_files import MOST_PIXELS
 from blockprop.saving.fingerprints import described, digest, fingerprint
 from blockprop.saving.resumable import Keeping
+from blockprop.saving.states import require_like
 from blockprop.visualize.places import sizes
 from blockprop.visualize.prepared import prepared
 from blockprop.visualize.running import PictureRun, weighed
@@ -206,11 +207,17 @@ class Stylization(PictureRun):
         return {"x": x, "value": value, "parts": dict(parts), "d": d, "optimizer": self.optimizer.state()}
 
     def restore_document(self, document: dict[str, Any]) -> None:
+        number, _ = self._place(self.step - 1)
+        channels = 1 if self.colors == "luminance" else 3
+        x = fitting(self.content[:, :1], self.network).new_empty(1, channels, *self.sizes[number], device="meta")
+        parts = dict.fromkeys(document["parts"], 0.0)
+        pattern = {"x": x, "value": 0.0, "parts": parts, "d": x, "optimizer": None}
+        require_like(document, pattern, "state")
         x, d = (fitting(document[name], self.network).clone() for name in ("x", "d"))
         self.point = Point(x, document["value"], document["parts"], d)
         self.losses = None
         self.optimizer = self._fresh_optimizer()
-        self.optimizer.restore(document["optimizer"])
+        self.optimizer.restore(document["optimizer"], x)
 
     def _fresh_optimizer(self) -> LBFGS | FirstOrder:
         if self.kind == "lbfgs":
