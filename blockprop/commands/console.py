@@ -4,7 +4,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any, Protocol, TypeVar
@@ -92,14 +92,16 @@ Step = TypeVar("Step", bound=Timed)
 
 def watched(
     title: str, quiet: bool = False, now: Callable[[Any], str] | None = None
-) -> Callable[[Iterable[Step]], Iterator[Step]]:
+) -> Callable[[Iterable[Step]], Generator[Step, None, None]]:
     """A wrapper that draws a progress bar for the records passing through: rate, remaining time, current loss.
+
+    Who may leave the loop before its end closes it: what interrupts a generator that is merely dropped goes nowhere.
 
     now: what stands behind the bar, made from a record; by default epoch, loss and accuracy of a training step.
     """
     told: Callable[[Any], str] = _now if now is None else now
 
-    def watch(records: Iterable[Step]) -> Iterator[Step]:
+    def watch(records: Iterable[Step]) -> Generator[Step, None, None]:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),

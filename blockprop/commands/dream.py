@@ -16,7 +16,7 @@ from blockprop.commands.parsing import layers_named, pixels_named, size_named
 from blockprop.commands.photos import captions_of, folder_of, in_colors_of, is_made, photographs, picture_file
 from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
-from blockprop.commands.results import place
+from blockprop.commands.results import is_forced, place
 from blockprop.engine.network import Network
 from blockprop.errors import FormatError, SettingError
 from blockprop.pictures.picture_files import read_picture, write_picture
@@ -140,7 +140,8 @@ class DreamSettings(PictureSettings):
         film = None
         if self.film is not None:
             film = Film(self.film, film_frames(self.film, self.frames), run.frame_steps, around)
-        done, stopped = run_with_previews(run, "Dreaming", around, self.stop, film)
+            run.observe(film)
+        done, stopped = run_with_previews(run, "Dreaming", around, self.stop)
         picture = run.picture()[0]
         facts: dict[str, Any] = {
             "layers": ", ".join(run.objective.nodes),
@@ -203,8 +204,8 @@ class Film:
 
     def __init__(self, path: Path, frames: Sequence[Path], frame_steps: int, around: Surroundings):
         self.path, self.frames, self.frame_steps, self.how = path, frames, frame_steps, around.how
-        if not around.resume and self.path.suffix:  # those of another dream, which was stopped
-            for frame in filter(is_made, self.frames):
+        if not around.resume:  # those of another dream, which was stopped or makes way
+            for frame in filter(is_made, _frames_there(path)):
                 frame.unlink()
 
     def __call__(self, step: PictureRecord) -> None:
@@ -240,6 +241,12 @@ def film_frames(path: Path, frames: int) -> list[Path]:
     return [folder / f"{number:04}.png" for number in range(1, frames + 1)]
 
 
+def _frames_there(path: Path) -> list[Path]:
+    """The frames, of whatever film, that lie where those of this one go."""
+    (first,) = film_frames(path, 1)
+    return sorted(first.parent.glob("[0-9][0-9][0-9][0-9]*.png"))
+
+
 def _film_file(path: Path, frames: int, resume: bool) -> Path:
     """Where the film goes. SettingError if it cannot be written, or would take the place of pictures that are there."""
     if frames < 2:
@@ -247,9 +254,8 @@ def _film_file(path: Path, frames: int, resume: bool) -> Path:
     if path.suffix and path.suffix.lower() not in FILMS:
         raise SettingError(f"{path}: films are written as {', '.join(FILMS)}, or to a folder, not as {path.suffix!r}")
     path = path if resume else place(path)
-    folder = film_frames(path, 1)[0].parent
-    there = [] if resume else sorted(folder.glob("[0-9][0-9][0-9][0-9]*.png"))
-    there = [frame for frame in there if not (path.suffix and is_made(frame))]  # those of a film that was stopped go
+    replaces = path.suffix or is_forced()  # the frames of a film that was stopped, or makes way
+    there = [] if resume else [frame for frame in _frames_there(path) if not (replaces and is_made(frame))]
     if there:
         raise SettingError(f"{there[0]}: the folder holds pictures already; name an empty or a new one with --film")
     require_writable(path if path.suffix else path / "0001.png")

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from blockprop.saving.files import Dispensable, write_file
@@ -11,31 +10,33 @@ from blockprop.training.run import Record
 HEADS = ("epoch", "steps", "seconds", "rate", "training_loss", "validation_loss", "validation_accuracy")
 
 
-def logged(records: Iterable[Record], path: Path | None, resume: bool = False) -> Iterator[Record]:
-    """The records, while the file gets a line at the end of each epoch.
+class EpochLog:
+    """Takes the records of a run; the file gets a line at the end of each epoch.
 
     training_loss: that of the whole epoch, see Record. rate: of its last step.
     resume: the lines of epochs that lie before the first record stay.
     """
-    lines: list[list[str]] | None = None
-    log = Dispensable("training goes on, and tries again at the end of the next epoch")
-    for record in records:
-        if path is not None:
-            if lines is None:
-                lines = _lines_before(path, record.epoch) if resume else []
-            if record.ends_epoch:
-                with log.written():
-                    _write(path, lines, record)
-        yield record
+
+    def __init__(self, path: Path, resume: bool = False):
+        self.path, self.resume = path, resume
+        self._lines: list[list[str]] | None = None
+        self._file = Dispensable("training goes on, and tries again at the end of the next epoch")
+
+    def __call__(self, record: Record) -> None:
+        if self._lines is None:
+            self._lines = _lines_before(self.path, record.epoch) if self.resume else []
+        if record.ends_epoch:
+            self._lines.append(_line(record))
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows([HEADS, *self._lines])
+            with self._file.written():
+                write_file(self.path, text.getvalue())
 
 
-def _write(path: Path, lines: list[list[str]], last: Record) -> None:
+def _line(last: Record) -> list[str]:
     validation = (last.validation_value, last.validation_accuracy)
     numbers = (last.seconds, last.rate, last.training_value, *validation)
-    lines.append([str(last.epoch), str(last.step), *("" if number is None else f"{number:.6g}" for number in numbers)])
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([HEADS, *lines])
-    write_file(path, text.getvalue())
+    return [str(last.epoch), str(last.step), *("" if number is None else f"{number:.6g}" for number in numbers)]
 
 
 def _lines_before(path: Path, epoch: int) -> list[list[str]]:

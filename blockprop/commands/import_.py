@@ -23,8 +23,7 @@ from blockprop.networks.fetching import cache_folder, fetch_published
 from blockprop.networks.published import PUBLISHED
 from blockprop.networks.python_files import call_in, names_python
 from blockprop.networks.weights import pretrained
-from blockprop.saving.files import require_writable
-from blockprop.saving.storage import save
+from blockprop.saving.storage import require_place, save
 
 EPILOG = (
     "Examples:\n\n"
@@ -73,7 +72,7 @@ def import_(
 ) -> None:
     """Turn a torch module, an ONNX file or published weights into a network of blocks."""
     out = place(out)
-    require_writable(out)
+    require_place(out)
     start = time.perf_counter()
     fixed = constants_named(constants or [])
     network, file = _read(model, weights, until, shape, fixed, opaque, fetch, as_json)

@@ -161,25 +161,22 @@ def run_with_previews(
     title: str,
     around: Surroundings,
     stop: int | None = None,
-    seen: Callable[[PictureRecord], None] | None = None,
     part: tuple[int, int] = (0, 1),
 ) -> tuple[list[PictureRecord], bool]:
     """Run to the end, or so many steps, with a progress bar and previews: (its records, whether Ctrl-C ended it).
 
-    seen: is given each record.   part: (which, of how many) runs with as many steps this is.
+    part: (which, of how many) runs with as many steps this is.
     """
     done: list[PictureRecord] = []
     shown, written = around.preview_every, False
     told = bool(states_of(around))
     preview = Dispensable("the run goes on without previews")
     try:
-        with closing(run):
-            for step in watched(title, around.quiet, line_of)(run):
+        with closing(run), closing(watched(title, around.quiet, line_of)(run)) as records:
+            for step in records:
                 done.append(step if step.picture is None else step._replace(picture=None))
                 if not told and (told := bool(states_of(around))):
                     say(f"--resume can go on after an interruption{_kept_in(around)}", around.quiet)
-                if seen is not None:
-                    seen(step)
                 if shown and step.step % shown == 0 and step.picture is not None:
                     how = around.how | {"arguments": around.how.get("arguments", {}) | {"stop": step.step}}
                     with preview.written():

@@ -28,6 +28,11 @@ def set_forced(forced: bool) -> None:
     _moved.clear()
 
 
+def is_forced() -> bool:
+    """Whether results may take the place of files that are there."""
+    return _forced
+
+
 def set_read(values: Iterable[Any]) -> None:
     """Note which of a command's values are files that it reads, so that even --force replaces none of them.
 

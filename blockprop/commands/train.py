@@ -8,7 +8,7 @@ import typer
 
 from blockprop.commands.columns import column_facts, show_columns
 from blockprop.commands.console import explain, is_quiet, say, say_all, show, spoken, watched
-from blockprop.commands.epoch_log import logged
+from blockprop.commands.epoch_log import EpochLog
 from blockprop.commands.inputs import device_named, sight_for
 from blockprop.commands.losses import class_weights_named, loss_for, task_of, told
 from blockprop.commands.measuring import facts_of, measure_section, measured, show_measures, write_figure, write_report
@@ -40,7 +40,7 @@ from blockprop.errors import SettingError
 from blockprop.pictures.framing import rule_in_words
 from blockprop.reports.sections import sections
 from blockprop.saving.files import require_writable
-from blockprop.saving.storage import save
+from blockprop.saving.storage import require_place, save
 from blockprop.training.augmentation import augmentations
 from blockprop.training.batches import batch_sizes
 from blockprop.training.fit import fit
@@ -155,7 +155,8 @@ def train(
     out = place(out, resume)
     report = report and place(report)
     log = log if resume or log is None else place(log)
-    for path in (out, report / "index.html" if report else out, log or out):
+    require_place(out)
+    for path in filter(None, (report and report / "index.html", log)):
         require_writable(path)
     if resume and not checkpoint_beside(out).exists():
         raise SettingError(f"there is no checkpoint {checkpoint_beside(out)} to go on from; leave out --resume")
@@ -247,9 +248,11 @@ def _result(done: list[Record], out: Path, count: int) -> dict[str, Any]:
 
 def _run(records: Any, network: Network, out: Path, log: Path | None, resume: bool, quiet: bool) -> list[Record]:
     """Train to the end and save; at Ctrl-C save what there is, and say how to go on."""
+    if log is not None:
+        records.observe(EpochLog(log, resume))
     try:
         with closing(records):
-            done = list(watched("Training", quiet)(logged(records, log, resume)))
+            done = list(watched("Training", quiet)(records))
     except KeyboardInterrupt:
         save(network, out)
         goes_on = "; the same command with --resume goes on" if checkpoint_beside(out).exists() else ""

@@ -15,7 +15,7 @@ A run prints and draws nothing, and saves nothing but the state that it is asked
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -79,6 +79,7 @@ class Resumable(Iterator[R]):
         self._seconds_before = 0.0
         self._is_fresh = True
         self._claim: Claim | None = None
+        self._observers: list[Callable[[R], object]] = []
         self._state_file = Dispensable(f"the run goes on, and tries to write its {keep.kind} again")
         if keep.resume and keep.path is not None and os.path.exists(keep.path):
             self._go_on(read_checkpoint(keep.path))
@@ -202,6 +203,8 @@ class Resumable(Iterator[R]):
                 raise StopIteration
             self._interruption.busy = True
             record = self._advance()
+            for observer in self._observers:
+                observer(record)
             if self.path and (self.is_milestone or time.perf_counter() - self._saved >= self.save_seconds):
                 self._save()
             self._interruption.release()
@@ -220,6 +223,12 @@ class Resumable(Iterator[R]):
             record = self.advance()
         self._is_fresh = True
         return record
+
+    def observe(self, observer: Callable[[R], object]) -> None:
+        """Have something done with each record as a part of its step: before the file holds the step, and before Ctrl-C
+        takes effect. So what is written of each step, a log for instance, is complete wherever a run goes on.
+        """
+        self._observers.append(observer)
 
     def __iter__(self) -> Self:
         return self

@@ -35,6 +35,7 @@ from blockprop.saving.files import (
     read_document,
     read_tensors,
     replaced,
+    require_writable,
     short,
     write_tensors,
 )
@@ -72,6 +73,12 @@ def save(network: Network, path: StrPath) -> None:
         if name != free:
             with suppress(OSError):
                 (target / name).unlink()
+
+
+def require_place(path: StrPath) -> None:
+    """FormatError if no network could be saved there: better before the work than after it. Makes parent folders."""
+    target = Path(path)
+    require_writable(target if target.suffix else target / GRAPH)
 
 
 def _weights_beside(graph: Path) -> str | None:

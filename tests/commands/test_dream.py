@@ -63,6 +63,20 @@ def test_a_film_zooms_on(film: str, capsys: Output) -> None:
             assert moving.size == (60, 40)
 
 
+@pytest.mark.parametrize("film", ["film.gif", "frames"])
+def test_force_replaces_the_frames_of_another_film_but_nothing_else(film: str, capsys: Output) -> None:
+    folder = Path("frames" if film == "frames" else "film.gif.frames")
+    folder.mkdir()
+    run_json(capsys, *DREAM, "--frames", "3", "--film", "longer")
+    os.rename("longer/0003.png", folder / "0003.png")
+    assert run_json(capsys, *DREAM, "--frames", "2", "--film", film, "--force")["frames"] == 2
+    assert sorted(os.listdir(folder) if folder.exists() else []) == ["0001.png", "0002.png"] * (film == "frames")
+    folder.mkdir(exist_ok=True)
+    Image.new("RGB", (8, 8)).save(folder / "0009.png")
+    command = [*DREAM, "--frames", "2", "--film", film, "--force"]
+    assert "holds pictures already" in sentence(capsys, *command)
+
+
 @pytest.mark.parametrize("film", ["film.gif", "film.webp", "frames"])
 def test_an_interrupted_film_goes_on_with_the_frames_it_has(
     film: str, monkeypatch: pytest.MonkeyPatch, capsys: Output

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blockprop.cli import main
-from blockprop.commands.epoch_log import HEADS, logged
+from blockprop.commands.epoch_log import HEADS, EpochLog
 from blockprop.training.run import Record
 from tests.commands.running import Output, run_json, sentence
 
@@ -27,36 +27,39 @@ RECORDS = [record(1, 4.0), record(2, 2.0, 1.5, True), record(3, 1.0), record(4, 
 RECORDS += [record(5, 0.2), record(6, 0.1, ends=True), record(7, 0.9)]
 
 
+def log(records: list[Record], resume: bool = False) -> None:
+    file = EpochLog(Path("log.csv"), resume)
+    for each in records:
+        file(each)
+
+
 def lines() -> list[dict[str, str]]:
     with Path("log.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def test_a_line_for_each_epoch_as_soon_as_it_is_over() -> None:
-    records = logged(RECORDS, Path("log.csv"))
-    assert [next(records) for _ in range(2)] == RECORDS[:2]
+    file = EpochLog(Path("log.csv"))
+    for each in RECORDS[:2]:
+        file(each)
     (first,) = lines()
     assert tuple(first) == HEADS
     assert list(first.values()) == ["1", "2", "1", "0.05", "3", "1.5", "0.25"]
-    assert list(records) == RECORDS[2:]
+    for each in RECORDS[2:]:
+        file(each)
     assert [line["training_loss"] for line in lines()] == ["3", "1.5", "1.1"]
     assert lines()[2]["validation_loss"] == ""
 
 
 def test_resumed_runs_go_on_and_others_begin_anew() -> None:
-    list(logged(RECORDS, Path("log.csv")))
-    list(logged(RECORDS[3:], Path("log.csv"), resume=True))
+    log(RECORDS)
+    log(RECORDS[3:], resume=True)
     assert [(line["epoch"], line["training_loss"]) for line in lines()] == [("1", "3"), ("2", "1.5"), ("3", "1.1")]
-    list(logged(RECORDS[3:], Path("log.csv")))
+    log(RECORDS[3:])
     assert [line["epoch"] for line in lines()] == ["2", "3"]
     Path("log.csv").write_text("something else\n")
-    list(logged(RECORDS[3:], Path("log.csv"), resume=True))
+    log(RECORDS[3:], resume=True)
     assert [line["epoch"] for line in lines()] == ["2", "3"]
-
-
-def test_without_a_file_nothing_is_written() -> None:
-    assert list(logged(RECORDS, None)) == RECORDS
-    assert not list(Path().iterdir())
 
 
 def test_train_augments_averages_and_logs(capsys: Output) -> None:

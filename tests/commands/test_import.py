@@ -91,6 +91,12 @@ def test_a_module_from_a_python_file(capsys: Output) -> None:
     assert network.meta["free"] == {"x": [0, 2, 3]}
 
 
+def test_a_folder_makes_way_by_force(capsys: Output) -> None:
+    for _ in range(2):
+        assert run_json(capsys, "import", "nets.py", "--shape", "3,8,8", "-o", "net", "--force")["network"] == "net"
+    assert len(load("net").nodes) == 5
+
+
 def test_an_onnx_file_with_what_it_expects_beside_it(capsys: Output) -> None:
     onnx_file()
     Path("mean.toml").write_text('size = 8\nrange = 255\nmean = [1, 2, 3]\nchannels = "RGB"\nclasses = "names.txt"\n')

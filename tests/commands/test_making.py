@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.filesize import decimal
+from rich.progress import Progress
 
 from blockprop.cli import main
 from blockprop.commands import making
@@ -191,11 +192,26 @@ def test_a_state_that_appears_on_the_way_is_said_once(monkeypatch: pytest.Monkey
     assert not Path("a.png.state").exists()
 
 
+def test_ctrl_c_while_the_progress_bar_ends_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left by a break, its generator is closed, not dropped: there an exception would go nowhere."""
+
+    def interrupted(bar: Progress) -> None:
+        stop(bar)
+        raise KeyboardInterrupt
+
+    stop = Progress.stop
+    monkeypatch.setattr(Progress, "stop", interrupted)
+    run = maximize(small(), 1, 24, 4)
+    _, stopped = making.run_with_previews(run, "Picture", Surroundings(Path("a.png")), stop=2)
+    assert stopped
+
+
 def test_ctrl_c_in_a_part_counts_the_steps_of_all(capsys: Output) -> None:
     def stop(step: PictureRecord) -> None:
         if step.step == 2:
             raise KeyboardInterrupt
 
     run = maximize(small(), 1, 24, 4)
-    making.run_with_previews(run, "Part", Surroundings(Path("a.png")), seen=stop, part=(1, 3))
+    run.observe(stop)
+    making.run_with_previews(run, "Part", Surroundings(Path("a.png")), part=(1, 3))
     assert "stopped after 6 of 12 steps" in capsys.readouterr().err

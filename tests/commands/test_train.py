@@ -185,6 +185,14 @@ def test_a_signal_saves_the_network_and_resume_goes_on(by: signal.Signals, word:
     assert json.loads(again.stdout)["steps"] == 21 * (int(made[1]) + 1)
 
 
+@pytest.mark.parametrize("again", ["--resume", "--force"])
+def test_a_folder_is_trained_on_and_trained_anew(again: str, capsys: Output) -> None:
+    command = ["train", "digits", "--network", "mlp:4", "--out", "net", "--epochs"]
+    run_json(capsys, *command, "1")
+    assert run_json(capsys, *command, "2", again)["network"] == "net"
+    assert load("net").meta["data"] == "digits"
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_that_takes_classes_says_so(name: str) -> None:
     of_classes = "class_weights" in inspect.signature(LOSSES[name]).parameters

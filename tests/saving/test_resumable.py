@@ -1,6 +1,7 @@
 """Runs of every kind: handing out records, ending, going on from a file, and being dropped."""
 
 import gc
+import signal
 import subprocess
 import sys
 import warnings
@@ -141,6 +142,29 @@ def test_the_file_is_written_at_the_end_and_when_time_has_passed(tmp_path: Path)
     often.finish()
     assert seldom.told == ["begin", "saved at 3", "end"]
     assert often.told == ["begin", "saved at 1", "saved at 2", "saved at 3", "end"]
+
+
+def test_what_is_done_with_a_record_is_done_before_the_file_holds_it_and_before_ctrl_c(tmp_path: Path) -> None:
+    run = Counting(keep=Keeping(tmp_path / "run", seconds=0.0))
+
+    def interrupted(count: int) -> None:
+        if count == 2:
+            signal.raise_signal(signal.SIGINT)
+        run.told.append(f"done with {count}")
+
+    run.observe(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.finish()
+    assert run.told[:5] == ["begin", "done with 1", "saved at 1", "done with 2", "saved at 2"]
+    assert run.told[-1] == "leave"
+
+
+def test_after_an_error_in_what_is_done_with_a_record_nothing_is_saved(tmp_path: Path) -> None:
+    run = Counting(keep=Keeping(tmp_path / "run", seconds=0.0))
+    run.observe([].remove)
+    with pytest.raises(ValueError, match="not in list"):
+        next(run)
+    assert run.told == ["begin"]
 
 
 def test_after_an_error_nothing_is_saved(tmp_path: Path) -> None:
