@@ -21,6 +21,7 @@ from blockprop.commands import (
     demo,
     diagram,
     evaluate,
+    explain,
     export,
     import_,
     info,
@@ -73,6 +74,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "replay": (replay.replay, replay.EPILOG),
     "check": (check.check, check.EPILOG),
     "diagram": (diagram.diagram, diagram.EPILOG),
+    "explain": (explain.explain, explain.EPILOG),
     "demo": (demo.demo, demo.EPILOG),
 }
 """By name: (the function, what its help ends with), in the order of the help."""

@@ -1,0 +1,75 @@
+"""`blockprop explain`: on the lecture's network, on trained and shipped ones, and what is not understood."""
+
+from pathlib import Path
+
+import pytest
+
+from blockprop.cli import main
+from tests.commands.running import Output, run_json, sentence
+
+
+def test_the_lecture(capsys: Output) -> None:
+    assert main(["explain", "lecture:relu", "--of", "x[1]"]) == 0
+    printed = capsys.readouterr().out
+    assert "∂L/∂y₂ = ∂L/∂z₁ u₁₂ + ∂L/∂z₂ u₂₂ = −0.5 · (−1) + 0.5 · 0.5 = 0.75" in printed
+    found = run_json(capsys, "explain", "lecture", "--of", "fc1.weight[1,0]")
+    assert found["derivative"] == pytest.approx(found["sweep"], abs=1e-15)
+    assert found["derivative"] == pytest.approx(0.1753, abs=5e-5)
+
+
+def test_with_numbers_of_ones_own(capsys: Output) -> None:
+    given = run_json(capsys, "explain", "lecture:relu", "--of", "x[0]", "--input", "1,2", "--label", "0")
+    assert given["derivative"] == -7 / 8
+    other = run_json(capsys, "explain", "lecture:relu", "--of", "x[0]", "--input", "1,2", "--label", "2")
+    assert other["derivative"] == 7 / 8  # r̂ is (1/2, 1/2), so the error has the other sign
+    both = run_json(capsys, "explain", "mlp:3", "--of", "fc1.weight[0,1]", "--input", "1,2,-1", "--label", "0.5,1")
+    assert "mean_squared_error" in both["text"]
+
+
+@pytest.mark.parametrize("suffix", ["txt", "tex", "html"])
+def test_files(capsys: Output, suffix: str) -> None:
+    found = run_json(capsys, "explain", "lecture", "--of", "fc1.bias[2]", "-o", f"derivative.{suffix}")
+    text = Path(found["written"]).read_text()
+    sign = {"txt": "∂L/∂b₃", "tex": r"\frac{\partial L}{\partial b_{3}}", "html": "<msub><mi>b</mi><mn>3</mn></msub>"}
+    assert sign[suffix] in text
+
+
+def test_a_shipped_network_on_digits(capsys: Output) -> None:
+    found = run_json(
+        capsys, "explain", "digits", "--of", "conv1_1.weight[0,0,1,1]", "--data", "digits", "--example", "3"
+    )
+    assert found["derivative"] == pytest.approx(found["sweep"], rel=1e-9)
+    assert "the transposed convolution" in found["text"]
+    labeled = run_json(
+        capsys,
+        "explain",
+        "digits",
+        "--of",
+        "conv1_1.weight[0,0,1,1]",
+        "--example",
+        "3",
+        "--label",
+        "7",
+        "--data",
+        "digits",
+    )
+    assert labeled["derivative"] != found["derivative"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("lecture", "--of", "fc1.weight[9,9]"), "fc1.weight is 3 x 2"),
+        (("lecture", "--input", "1,2,3"), "the network takes 2 numbers, 3 came"),
+        (("lecture", "--input", "1,b"), "expected numbers with commas between"),
+        (("lecture", "--label", "3"), "expected a class from 0 to 1, or one of 1, 2"),
+        (("lecture", "--data", "digits", "--input", "1,2"), "give one of the two"),
+        (("mlp:3", "--input", "1,2"), "--label"),
+        (("mlp:3", "--data", "digits", "--example", "99999"), "examples, from 0 to"),
+        (("lecture:tan",), "did you mean 'tanh'"),
+        (("lecture", "-o", "derivative.pdf"), "expected a name that ends in .txt, .tex, .html"),
+        (("lecture", "--by", "letters"), "by must be one of"),
+    ],
+)
+def test_what_is_not_understood_is_said(capsys: Output, arguments: tuple[str, ...], said: str) -> None:
+    assert said in sentence(capsys, "explain", *arguments)
