@@ -85,7 +85,8 @@ STYLE = (
     ".derivation h3{font-size:1rem;margin:1.2em 0 .3em}"
     ".derivation p{margin:.1em 0;padding:.3em 0;overflow:auto hidden}"
     ".derivation math{font-size:1.1rem}"
-    ".derivation th{text-align:left;font-weight:normal;padding-right:1em;vertical-align:top;white-space:nowrap;opacity:.7}"
+    ".derivation th{text-align:left;vertical-align:top;font-weight:normal;padding-right:1em;opacity:.7}"
+    ".derivation th{white-space:nowrap}"
     ".derivation code{white-space:pre-wrap}"
     ".derivation .remark{opacity:.7;margin-left:1em}"
 )
