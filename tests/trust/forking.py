@@ -6,6 +6,7 @@ It has one thread, since a fork after work in several hangs. POSIX alone.
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -51,13 +52,19 @@ class Commands:
         self._process = process
 
     def run(
-        self, arguments: Sequence[str], folder: Path, blows: Sequence[Blow] = (), save_seconds: float | None = None
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        blows: Sequence[Blow] = (),
+        save_seconds: float | None = None,
+        largest: int | None = None,
     ) -> Ended:
         """Run `blockprop` with these arguments in a folder.
 
-        save_seconds: how often states are saved, instead of every minute.
+        save_seconds: how often states are saved, instead of every minute.   largest: bytes that a file may have.
         """
-        order = {"arguments": [*arguments], "folder": str(folder), "blows": blows, "save_seconds": save_seconds}
+        order = {"arguments": [*arguments], "folder": str(folder), "blows": blows}
+        order |= {"changes": {"save_seconds": save_seconds, "largest": largest}}
         print(json.dumps(order), file=self._process.stdin, flush=True)
         return Ended(*json.loads(self._process.stdout.readline()))
 
@@ -79,12 +86,12 @@ def serve() -> None:
         print(json.dumps(_ended(**json.loads(line))), flush=True)
 
 
-def _ended(arguments: list[str], folder: str, blows: list[list[float]], save_seconds: float | None) -> Ended:
+def _ended(arguments: list[str], folder: str, blows: list[list[float]], changes: dict[str, Any]) -> Ended:
     said, ready = os.memfd_create("said"), os.pipe()
     child = os.fork()
     if child == 0:
         os.close(ready[0])
-        _be_command(arguments, folder, said, ready[1], save_seconds)
+        _be_command(arguments, folder, said, ready[1], **changes)
     os.close(ready[1])
     os.read(ready[0], 1)
     os.close(ready[0])
@@ -121,7 +128,9 @@ def _waited(child: int, seconds: float) -> int | None:
         time.sleep(min(rest, 0.002))
 
 
-def _be_command(arguments: list[str], folder: str, said: int, ready: int, save_seconds: float | None) -> None:
+def _be_command(
+    arguments: list[str], folder: str, said: int, ready: int, save_seconds: float | None, largest: int | None
+) -> None:
     """In the child: as if it had just been started with this command; never returns."""
     code = CRASHED
     try:
@@ -132,6 +141,8 @@ def _be_command(arguments: list[str], folder: str, said: int, ready: int, save_s
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if save_seconds is not None:
             _save_every(save_seconds)
+        if largest is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
         from blockprop.cli import main
 
         os.close(ready)
