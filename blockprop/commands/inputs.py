@@ -28,6 +28,7 @@ from blockprop.networks.build import blocks_in, build_network
 from blockprop.networks.shipped import NAMES as SHIPPED_NAMES
 from blockprop.networks.shipped import is_shipped, shipped
 from blockprop.pictures.framing import sight
+from blockprop.pictures.image_files import MOST_PIXELS
 from blockprop.pictures.image_kinds import RECOGNIZED, files_in, is_image
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.storage import load
@@ -115,6 +116,8 @@ def _is_small_and_gray(path: str) -> bool | None:
     """None for what cannot be read, which does not decide for the others."""
     try:
         with Image.open(path, formats=RECOGNIZED) as image:
+            if image.width * image.height > MOST_PIXELS:
+                return None
             image.load()
             return image.mode in ("1", "L", "LA", "I;16") and max(image.size) <= DIGIT
     except Exception:  # a damaged picture can fail in many ways

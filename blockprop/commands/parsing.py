@@ -9,6 +9,7 @@ import numpy as np
 
 from blockprop.errors import SettingError
 from blockprop.pictures.image_files import MOST_PIXELS
+from blockprop.saving.files import short
 from blockprop.visualize.objectives.scores import Target
 
 DIGITS = 18
@@ -57,9 +58,14 @@ def constants_named(texts: Sequence[str]) -> dict[str, Any]:
 
 def _array_in(path: str) -> Any:
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{path}: expected a readable .npy file ({error})") from None
+        array = np.load(path, allow_pickle=False)
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+            raise SettingError(f"{path}: expected a .npy file with an array of numbers")
+        return array
+    except SettingError:
+        raise
+    except Exception as error:  # numpy reads the head as Python's tokens, which fails in many ways
+        raise SettingError(f"{path}: expected a readable .npy file ({short(error)})") from None
 
 
 def _numbers_in(text: str) -> Any:

@@ -21,6 +21,7 @@ from typer.models import ArgumentInfo, ParameterInfo
 from blockprop.commands.console import explain, printable, say
 from blockprop.commands.seeking import file_where, names_file, sought
 from blockprop.errors import FormatError, suggestion
+from blockprop.saving.files import small_bytes
 
 FILE = "blockprop settings file"
 """Under this key the context of a command keeps its path."""
@@ -104,7 +105,7 @@ def _shown(param: Any) -> str:
 def _text(path: Path) -> str:
     """What the file holds, in UTF-8, or in UTF-16 if it begins so. FormatError with the line for other letters."""
     try:
-        content = path.read_bytes()
+        content = small_bytes(path)
     except OSError as error:
         raise FormatError(f"{path}: the settings file could not be read ({error.strerror or error})") from None
     is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))

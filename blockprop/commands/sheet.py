@@ -204,8 +204,15 @@ def _restored(around: Surroundings) -> list[Tensor]:
         raise FormatError(
             f"{around.state}: cannot resume, the {where} in the file is {short(before)}, here it is {short(now)}"
         )
-    say(f"{len(document['pictures'])} pictures were finished", around.quiet)
-    return list(document["pictures"])
+    pictures = document.get("pictures")
+    if not isinstance(pictures, list) or not all(map(_is_picture, pictures)):
+        raise FormatError(f"{around.state}: cannot resume, it holds no finished pictures")
+    say(f"{len(pictures)} pictures were finished", around.quiet)
+    return pictures
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 3 and value.is_floating_point() and value.numel() > 0
 
 
 def expanded(network: Network, targets: Sequence[str], most: int, output: str | None = None) -> list[str | int]:

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from blockprop.data.dataset import Data, Dataset
 from blockprop.data.labels import labels, sizes_of
-from blockprop.errors import DataError
+from blockprop.errors import DataError, listed
 
 LARGEST_SET = 2**31
 """Numbers in one array at most; as float32 they take 8 GiB."""
+
+FEW_BYTES, TIMES = 2**26, 100
+"""So many bytes are unfolded from any packed file, and of more so many for each byte that is packed."""
 
 X_NAMES = ("x", "data", "images", "image", "features", "inputs")
 Y_NAMES = ("y", "target", "targets", "labels", "label")
@@ -32,9 +35,7 @@ def read_npz(path: Path, need_labels: bool, classes: Sequence[str] | None, task:
     parts = _parts(arrays)
     whole = "train" if ("x", "train") in parts else ""
     if ("x", whole) not in parts:
-        raise DataError(
-            f"{path}: expected arrays x and y, or x_train and y_train; it holds {', '.join(arrays) or 'none'}"
-        )
+        raise DataError(f"{path}: expected arrays x and y, or x_train and y_train; it holds {listed(arrays) or 'none'}")
     names = next((arrays[key] for key in arrays if _letters(key) in CLASS_NAMES), None)
     if classes is None and names is not None:
         classes = [str(name) for name in names.ravel()]
@@ -49,8 +50,7 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
-        if size > 8 * LARGEST_SET:
-            raise DataError(f"it would take {size} bytes of memory; {8 * LARGEST_SET} are allowed")
+        _require_room(size, path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
         strange = [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]
@@ -60,6 +60,15 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # a damaged archive can fail in many ways, with one meaning
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: expected a complete .npz file of plain arrays ({reason})") from None
+
+
+def _require_room(size: int, path: Path) -> None:
+    """DataError for a file that would unfold to more than there may be, or to far more than it is."""
+    packed = path.stat().st_size
+    if size > 8 * LARGEST_SET:
+        raise DataError(f"it would take {size} bytes of memory; {8 * LARGEST_SET} are allowed")
+    if size > FEW_BYTES and size > TIMES * packed:
+        raise DataError(f"it would unfold to {size:,} bytes, more than {TIMES} times the {packed:,} that it has")
 
 
 def _letters(key: str) -> str:
@@ -142,9 +151,10 @@ def _idx_array(path: Path, dimensions: int) -> np.ndarray:
             count = math.prod(sizes)
             if count > LARGEST_SET:
                 raise DataError(f"{path}: claims {count} bytes; {LARGEST_SET} are allowed")
+            _require_room(count, path)
             content = file.read(count + 1)
-    except DataError:
-        raise
+    except DataError as error:
+        raise DataError(str(error) if str(error).startswith(f"{path}: ") else f"{path}: {error}") from None
     except Exception as error:  # a damaged .gz can fail in many ways, with one meaning
         raise DataError(f"{path}: cannot be read ({error})") from None
     if len(content) != count:

@@ -1,6 +1,7 @@
 """One picture from a file, whatever its format and its kind of pixels."""
 
 import contextlib
+import re
 import warnings
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from blockprop.errors import BlockpropWarning, DataError
 from blockprop.pictures.image_kinds import formats_of
 from blockprop.pictures.pixels import in_8_bits
 
-MOST_PIXELS = 100_000_000
+MOST_PIXELS = 80_000_000
+"""Of a picture, of which 1.7 GB are needed at most to read it; Pillow by itself would stop little above."""
 MOVING = frozenset(("AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"))
 """Formats in which further pictures are frames or pages; in others they are layers, sizes or what a camera adds."""
 TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -37,14 +39,14 @@ def read_frames(path: Path, channels: int | None = None) -> tuple[np.ndarray, in
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=formats_of(path)) as image:
                 if image.width * image.height > MOST_PIXELS:
-                    raise DataError(f"{image.width} x {image.height} pixels; {MOST_PIXELS} are allowed")
+                    raise DataError(f"{image.width} x {image.height} pixels; {MOST_PIXELS:,} are allowed")
                 _keep_raw_mode(image)
                 image.load()
                 _turn_upright(image)
                 pixels = np.asarray(in_8_bits(image, channels))
                 return pixels, getattr(image, "n_frames", 1) if image.format in MOVING else 1
     except Exception as error:  # a damaged picture can fail in many ways, with one meaning
-        raise DataError(f"{path}: cannot be read as a picture ({_reason(error, path)})") from None
+        raise DataError(f"{path}: cannot be read as a picture ({reason_of(error, path)})") from None
 
 
 def _keep_raw_mode(image: Image.Image) -> None:
@@ -59,9 +61,13 @@ def _turn_upright(image: Image.Image) -> None:
         ImageOps.exif_transpose(image, in_place=True)
 
 
-def _reason(error: Exception, path: Path) -> str:
+def reason_of(error: Exception, path: Path) -> str:
+    """Why Pillow does not read a picture, in words."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file" + (": it is a link to nothing" if path.is_symlink() else "")
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        claimed = re.search(r"\d+", str(error))
+        return f"{claimed[0] if claimed else 'more'} pixels; {MOST_PIXELS:,} are allowed"
     if isinstance(error, UnidentifiedImageError) and _is_tiff(path):
         return "a TIFF with pixels of a kind that is not known; save it with 8 or 16 bits per channel"
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -20,7 +20,7 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from blockprop.errors import DataError, FormatError, NotFiniteError, SettingError, ShapeError, shape
-from blockprop.pictures.image_files import MOST_PIXELS, read_image
+from blockprop.pictures.image_files import MOST_PIXELS, read_image, reason_of
 from blockprop.pictures.image_kinds import formats_of
 from blockprop.saving.files import StrPath, dump, naming, parse, write_file
 from blockprop.version import __version__
@@ -72,8 +72,7 @@ def read_settings(path: StrPath) -> dict[str, Any]:
             with Image.open(path, formats=formats_of(Path(path))) as image:
                 text = _text_in(image)
     except Exception as error:  # a damaged picture can fail in many ways, with one meaning
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: cannot be read as a picture ({reason})") from None
+        raise DataError(f"{path}: cannot be read as a picture ({reason_of(error, Path(path))})") from None
     if text is None:
         raise DataError(
             f"{path} does not say how it was made: it holds no settings of blockprop (they are lost when another "

@@ -40,12 +40,20 @@ def in_8_bits(image: Image.Image, channels: int | None) -> Image.Image:
 
 def _from_numbers(image: Image.Image) -> Image.Image:
     """Gray of more than 8 bits, or of floating-point numbers."""
-    values, white = np.asarray(image, np.float64), _white(image)
-    if not np.isfinite(values).all():
+    numbers, white = np.asarray(image), _white(image)
+    if not np.isfinite(numbers).all():
         raise DataError("it holds numbers that are not finite")
-    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    low, high = float(numbers.min(initial=0)), float(numbers.max(initial=0))
     if low < -BEYOND * white or high > (1 + BEYOND) * white:
         raise DataError(f"its numbers reach from {low:g} to {high:g}, where 0 is black and {white:g} white is expected")
+    pixels = np.empty(numbers.shape, np.uint8)
+    for row, line in enumerate(numbers):  # one at a time, because numbers take eight times the memory of pixels
+        pixels[row] = _levels(line.astype(np.float64), white, image)
+    return Image.fromarray(pixels)
+
+
+def _levels(values: np.ndarray, white: float, image: Image.Image) -> np.ndarray:
+    """A row of the picture from 0 to 255."""
     levels = values * (255 / white)
     levels = levels.round() if image.mode == "F" else np.floor(levels + 1e-9)  # as Pillow does with deep colors
     if _tags(image).get(PHOTOMETRIC) == WHITE_IS_ZERO:
@@ -53,7 +61,7 @@ def _from_numbers(image: Image.Image) -> Image.Image:
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         levels[values == transparent] = 255
-    return Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+    return levels.clip(0, 255).astype(np.uint8)
 
 
 def _from_lab(image: Image.Image) -> Image.Image:

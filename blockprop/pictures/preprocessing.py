@@ -13,7 +13,7 @@ from blockprop import blocks
 from blockprop.engine.block import Block
 from blockprop.errors import FormatError, SettingError, suggestion
 from blockprop.pictures.image_files import MOST_PIXELS
-from blockprop.saving.files import LARGEST_DOCUMENT, StrPath, kind_of, naming, read_document
+from blockprop.saving.files import LARGEST_DOCUMENT, StrPath, kind_of, naming, read_document, short, small_text
 
 MARGIN = 256 / 224
 """How much larger than the part that the network sees a photograph is made (Krizhevsky et al. 2012, section 4.1)."""
@@ -137,12 +137,25 @@ def read_preprocessing(path: StrPath) -> tuple[Preprocessing, list[str] | None]:
     classes = document.get("classes")
     if isinstance(classes, str):
         try:
-            return preprocessing, read_classes(source.parent / classes)
+            return preprocessing, read_classes(_inside(source.parent, classes))
         except FormatError as error:
             raise FormatError(f"{path}: classes: {error}") from None
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise FormatError(f"{path}: classes: expected a list of names or a text file's name, got {kind_of(classes)}")
     return preprocessing, classes
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file of this name in a folder. FormatError if it lies elsewhere: a stranger's file names it."""
+    try:
+        path = (folder / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise FormatError(f"{short(name)} cannot be the name of a file ({error})") from None
+    if not path.is_relative_to(folder.resolve()):
+        raise FormatError(
+            f"{short(name)} does not lie in its folder; expected a file beside it, or the names themselves"
+        )
+    return folder / name
 
 
 def beside(model: StrPath) -> Path | None:
@@ -183,7 +196,7 @@ def _document(source: Path) -> Mapping[str, Any]:
     if source.suffix.lower() != ".toml":
         raise FormatError(f"{source}: expected a .json or .toml file")
     try:
-        return tomllib.loads(source.read_text("utf-8"))
+        return tomllib.loads(small_text(source))
     except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"{source}: expected TOML, which this is not ({error})") from None
 

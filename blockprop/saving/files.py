@@ -22,8 +22,10 @@ from torch import Tensor
 from blockprop.errors import BlockpropError, BlockpropWarning, FormatError
 from blockprop.saving.beside import temporary_for
 
-LARGEST_DOCUMENT = 64 * 2**20
-"""Characters of JSON that are read or written at most; real networks need less than a thousandth."""
+LARGEST_DOCUMENT = 16 * 2**20
+"""Characters of JSON that are read or written at most; real networks need less than a hundredth."""
+LARGEST_TEXT = 2**20
+"""Bytes of settings that people write by hand, of which TOML takes a second to read."""
 KINDS = {
     dict: "an object",
     list: "a list",
@@ -244,6 +246,20 @@ def read_document(path: Path) -> dict[str, Any]:
         raise FormatError(f"{path}: expected JSON text ({error})") from None
     with naming(path):
         return parse(text)
+
+
+def small_bytes(path: Path) -> bytes:
+    """What a file of settings holds that people write by hand. FormatError if it is too large for that."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST_TEXT + 1)
+    if len(content) > LARGEST_TEXT:
+        raise FormatError(f"{path}: more than {LARGEST_TEXT:,} bytes, which no settings are")
+    return content
+
+
+def small_text(path: Path) -> str:
+    """The same as text. Raises UnicodeDecodeError, too."""
+    return small_bytes(path).decode()
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def test_the_guide_may_be_tiled() -> None:
         ({"image": "nois"}, "a picture or 'noise'"),
         ({"size": (20, 30)}, "a picture keeps its proportions"),
         ({"size": 0}, "size must be a whole number"),
-        ({"size": 200_000}, "more than the 100,000,000 pixels"),
+        ({"size": 200_000}, "more than the 80,000,000 pixels"),
         ({"image": "noise", "size": 0}, "height must be"),
         ({"layers": []}, "at least one layer"),
         ({"layers": {"relu2": 0}}, "weights other than 0"),

@@ -128,7 +128,7 @@ def test_original_colors_stay() -> None:
         ({"steps": (3, 4, 5)}, SettingError, "or 2 such numbers"),
         ({"scales": 0}, SettingError, "scales as a whole number from 1"),
         ({"size": 0}, SettingError, "size as a whole number from 1"),
-        ({"size": 200_000}, SettingError, "makes more than 100,000,000 in all"),
+        ({"size": 200_000}, SettingError, "makes more than 80,000,000 in all"),
         ({"scales": 3000}, SettingError, "scales as a whole number from 1 to 64"),
         ({"history": 2.5}, SettingError, "a history of a whole number"),
         ({"content_layers": 5}, SettingError, "content_layers: expected a node"),

@@ -120,7 +120,8 @@ class TableEncoder:
         return Rows(torch.from_numpy(np.concatenate(parts, axis=1)), notes)
 
     def _surplus(self, frame: pd.DataFrame) -> list[str]:
-        names = [str(name) for name in frame.columns if name not in self.names]
+        known = set(self.names)
+        names = [str(name) for name in frame.columns if name not in known]
         return [f"columns that were not there in training are not used: {', '.join(names)}"] if names else []
 
     def labels(self, frame: pd.DataFrame, source: str = "the table") -> Labels:

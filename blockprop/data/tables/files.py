@@ -17,7 +17,7 @@ import pyarrow.parquet
 from blockprop.data.tables.cells import plain, rows_named
 from blockprop.data.tables.encoder import TableEncoder
 from blockprop.data.tables.names import first_row_is_names, same_rows
-from blockprop.data.tables.text import Row, TextRows
+from blockprop.data.tables.text import MOST_COLUMNS, Row, TextRows, too_many_columns
 from blockprop.data.tables.written import written
 from blockprop.errors import DataError
 
@@ -32,6 +32,8 @@ USABLE = (
     pa.types.is_timestamp,
     pa.types.is_null,
 )
+FEW_CELLS, CELLS_A_BYTE = 2_000_000, 4
+"""So many cells are read from any parquet file, and of more so many for each byte."""
 CHUNK = 10_000
 """Rows that are turned into columns at once."""
 UNNAMED = re.compile(r"(Unnamed: [0-9]+)?")
@@ -72,6 +74,10 @@ def read_table(path: Path, *, header: bool | None = None, encoder: TableEncoder 
 
 def _read_parquet(path: Path) -> Table:
     try:
+        about = pa.parquet.read_metadata(path)
+        if about.num_columns > MOST_COLUMNS:
+            raise too_many_columns("its schema", about.num_columns)
+        _require_few_cells(about.num_rows * about.num_columns, path.stat().st_size)
         table = pa.parquet.read_table(path)
         frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
     except Exception as error:  # a damaged file can fail in many ways, with one meaning
@@ -83,6 +89,12 @@ def _read_parquet(path: Path) -> Table:
     frame = frame.drop(columns=[name for name in frame.columns if re.fullmatch(r"__index_level_\d+__", name)])
     frame.columns = pd.Index([str(plain(name)) for name in frame.columns], dtype=object)
     return Table(frame.set_axis(range(1, len(frame) + 1)))
+
+
+def _require_few_cells(cells: int, size: int) -> None:
+    """DataError for a file that would unfold to far more than it is."""
+    if cells > FEW_CELLS and cells > size * CELLS_A_BYTE:
+        raise DataError(f"it would unfold to {cells:,} cells, more than {CELLS_A_BYTE} for each of its {size:,} bytes")
 
 
 def _read_text(rows: TextRows, header: bool | None, encoder: TableEncoder | None) -> Table:

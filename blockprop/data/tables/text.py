@@ -22,6 +22,10 @@ EXCELS_OWN = re.compile(r'"?sep=(.)"?,*\s*', re.IGNORECASE)
 SAMPLE = 50
 """Rows by which the delimiter is chosen."""
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+MOST_BYTES = 2**28
+"""Of a table of text; its cells take several times as much memory."""
+MOST_COLUMNS = 5_000
+"""Each takes a millisecond or two to decide what it means."""
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 
 Row = tuple[int, list[str]]
@@ -49,6 +53,7 @@ class TextRows:
         """
         text, notes = decoded(path)
         lines = tuple(io.StringIO(text.rstrip(" \r\n\x1a"), newline=""))
+        require_few_columns(path, lines)
         own = EXCELS_OWN.fullmatch(lines[0]) if lines else None
         if own:
             return cls(path, lines, own[1], 1, notes)
@@ -110,11 +115,25 @@ def _is_comment(line: str, width: int, expected: int) -> bool:
     return not expected or width != expected or line.startswith("# ")
 
 
+def require_few_columns(path: Path, lines: Sequence[str]) -> None:
+    """DataError for a line that may have too many cells, before it is taken apart."""
+    for number, line in enumerate(lines, 1):
+        if len(line) > MOST_COLUMNS and (most := max(map(line.count, DELIMITERS))) >= MOST_COLUMNS:
+            raise too_many_columns(f"{path}, row {number}", most + 1)
+
+
+def too_many_columns(where: str, count: int) -> DataError:
+    """What is said of a table with so many columns."""
+    return DataError(f"{where}: {count:,} columns; a table has at most {MOST_COLUMNS:,}, an .npz file takes any number")
+
+
 def decoded(path: Path) -> tuple[str, tuple[str, ...]]:
     """(the file's text, notes): UTF-8, UTF-16, or what Windows wrote in western Europe.
 
     Raises DataError for a file that is not text.
     """
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise DataError(f"{path}: {size:,} bytes of text; {MOST_BYTES:,} are read, and .parquet or .npz take more")
     content = path.read_bytes()
     mark = next((name for start, name in MARKS.items() if content.startswith(start)), None)
     text, notes = None, tuple[str, ...]()
