@@ -1,5 +1,6 @@
 """torch.nn.Module -> Network, through torch.export: every operator that the module runs becomes a node."""
 
+import contextvars
 import inspect
 import warnings
 from collections import Counter
@@ -64,18 +65,27 @@ def from_torch(
     with torch.inference_mode(False), torch.no_grad():
         inputs = inputs_of(module, example, keywords or {})
     require_right(module)
-    used = {x.device for x in inputs if x.is_cuda}
-    with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng([device.index for device in used]):
-        twin, expected, words = settled(Twin(module, training), inputs, names)
-        importer = _Importer(module, twin, inputs, expected, names, opaque)
-        network, opaque_names = importer.run(free)
-        if notes := notes_of_functions(network, twin, inputs, names):
-            network.meta["notes"] = [*network.meta.get("notes", []), *notes]
+    # torch.export sets context variables that it makes anew each time, and that live as long as their context
+    own = contextvars.copy_context()
+    network, opaque_names, words = own.run(_imported, module, training, inputs, names, opaque, free)
     for note in [*([words] if words else []), *network.meta.get("notes", [])]:
         warnings.warn(note, stacklevel=2)
     if opaque_names:
         warnings.warn(f"opaque, with torch's own backward pass: {', '.join(opaque_names)}", stacklevel=2)
     return network
+
+
+def _imported(
+    module: nn.Module, training: bool | None, inputs: list[Tensor], names: list[str], opaque: bool, free: bool
+) -> tuple[Network, list[str], str]:
+    """(network, names of its opaque nodes, what is to be said of the twin); random numbers go on as before."""
+    used = {x.device for x in inputs if x.is_cuda}
+    with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng([device.index for device in used]):
+        twin, expected, words = settled(Twin(module, training), inputs, names)
+        network, opaque_names = _Importer(module, twin, inputs, expected, names, opaque).run(free)
+        if notes := notes_of_functions(network, twin, inputs, names):
+            network.meta["notes"] = [*network.meta.get("notes", []), *notes]
+    return network, opaque_names, words
 
 
 class _Importer:
