@@ -1,6 +1,5 @@
 """torch.nn.Module -> Network, through torch.export: every operator that the module runs becomes a node."""
 
-import contextvars
 import inspect
 import warnings
 from collections import Counter
@@ -15,6 +14,7 @@ from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, GraphError, SettingError, ShapeError, UnsupportedError
 from blockprop.importers.graph import Flow, Graph, Known
 from blockprop.importers.problems import unsupported
+from blockprop.importers.torch.alone import alone
 from blockprop.importers.torch.axis_groups import Axis, TrialSizes
 from blockprop.importers.torch.comparing import difference_of, notes_of_functions
 from blockprop.importers.torch.exporting import Exporter
@@ -65,9 +65,7 @@ def from_torch(
     with torch.inference_mode(False), torch.no_grad():
         inputs = inputs_of(module, example, keywords or {})
     require_right(module)
-    # torch.export sets context variables that it makes anew each time, and that live as long as their context
-    own = contextvars.copy_context()
-    network, opaque_names, words = own.run(_imported, module, training, inputs, names, opaque, free)
+    network, opaque_names, words = alone(lambda: _imported(module, training, inputs, names, opaque, free))
     for note in [*([words] if words else []), *network.meta.get("notes", [])]:
         warnings.warn(note, stacklevel=2)
     if opaque_names:

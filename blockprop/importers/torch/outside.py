@@ -35,7 +35,9 @@ class StateOutside:
         self._containers: dict[int, tuple[Any, Any]] = {}
         self._caches: dict[int, Any] = {}
         for space in spaces:
-            for value in list(vars(space).values()):
+            for name, value in list(vars(space).items()):
+                if name == "__builtins__":  # of which each file holds the one dict that there is
+                    continue
                 self._note(value.__func__ if isinstance(value, classmethod | staticmethod) else value, 0)
 
     @property
