@@ -2,10 +2,9 @@
 `--quiet` says nothing besides results and errors, `--verbose` what was decided, too.
 
 Exit codes: 0 done, 1 something went wrong (one sentence says what), 2 wrong usage, 3 a gradient is wrong, 130 Ctrl-C,
-143 SIGTERM, which saves what Ctrl-C saves.
+143 SIGTERM and 129 SIGHUP (a closed terminal), which save what Ctrl-C saves.
 """
 
-import errno
 import os
 import sys
 import traceback
@@ -31,7 +30,7 @@ from blockprop.commands import (
 )
 from blockprop.commands.console import (
     INTERRUPTED,
-    TERMINATED,
+    SIGNALED,
     Loudness,
     is_verbose,
     print_json,
@@ -43,15 +42,13 @@ from blockprop.commands.habits import Quiet, Verbose, with_habits
 from blockprop.commands.mistyped import in_words
 from blockprop.commands.picture_commands import PICTURE_COMMANDS, as_function
 from blockprop.commands.repeated import EachOnce
-from blockprop.commands.streams import is_writable, take_all_characters
+from blockprop.commands.streams import FULL, is_writable, lose_what_cannot_be_said, take_all_characters
 from blockprop.errors import BlockpropError
 from blockprop.saving.interruption import Termination
 from blockprop.version import __version__
 
 NO_MEMORY = "not enough memory; try something smaller: --batch-size, --size or --tile, as far as the command has them"
 WRONG_USAGE = 2
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What a stream says that takes no more."""
 ALLOCATION = "can't allocate memory"
 """What torch says then."""
 
@@ -111,11 +108,10 @@ def main(arguments: list[str] | None = None) -> int:
     take_all_characters()
     with Termination.watched() as termination:
         code = _run(arguments)
-        if code != INTERRUPTED:
-            return code
-        if termination.has_come:
-            return _failed("terminated", TERMINATED, arguments)
-        return _failed("interrupted", INTERRUPTED, arguments)
+        by = termination.by
+        if code == INTERRUPTED:
+            return _failed("interrupted" if by is None else "terminated", by + SIGNALED if by else code, arguments)
+        return by + SIGNALED if by and code else code  # what it still had to say, the terminal may not have taken
 
 
 def _run(arguments: list[str]) -> int:
@@ -173,4 +169,5 @@ def _place_of(error: OSError) -> str | None:
 
 def run() -> None:
     """The entry point of the `blockprop` script."""
+    lose_what_cannot_be_said()
     sys.exit(main())

@@ -36,8 +36,8 @@ SCORES = ("f1", "auc")
 """Facts between 0 and 1 that are not."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it; typer returns it where it has caught the interruption itself."""
-TERMINATED = 143
-"""Exit code after SIGTERM, as shells have it."""
+SIGNALED = 128
+"""Exit code after a signal, plus its number, as shells have it."""
 WRONG_GRADIENT = 3
 """Exit code if a backward pass is wrong."""
 

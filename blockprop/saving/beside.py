@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from blockprop.errors import FormatError
 
 LONGEST_NAME = 120
 """Bytes of a target's name that are kept; file systems take 255 in all."""
+TEMPORARY, SCRATCH = ".tmp", ".folder"
+"""What the names of temporary files and folders end with."""
 OLD = 24 * 3600
 """Seconds after which a temporary file that nobody wrote to is nobody's, wherever its process was."""
 _HERE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
@@ -36,7 +39,7 @@ def temporary_for(target: Path) -> Iterator[Path]:
     """A new path beside the target to write to, which is gone at the end; those of killed processes go first."""
     stem = hidden_stem(target)
     remove_leftovers(target.parent, stem)
-    temporary = target.with_name(f"{stem}.{_HERE}-{os.getpid()}-{secrets.token_hex(6)}.tmp")
+    temporary = target.with_name(f"{stem}.{_HERE}-{os.getpid()}-{secrets.token_hex(6)}{TEMPORARY}")
     _OURS.add(temporary)
     try:
         temporary.touch(exist_ok=False)
@@ -47,22 +50,38 @@ def temporary_for(target: Path) -> Iterator[Path]:
         _OURS.discard(temporary)
 
 
+@contextmanager
+def scratch_for(temporary: Path) -> Iterator[Path]:
+    """A new folder beside a path of `temporary_for`, for a writer with temporary files of its own. It goes as that does:
+    at the end, or once its process has ended.
+    """
+    folder = temporary.with_suffix(SCRATCH)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def hidden_stem(target: Path) -> str:
     """What the names of hidden files beside it begin with: a dot, and as much of its name as there is room for."""
     return "." + os.fsdecode(os.fsencode(target.name)[:LONGEST_NAME])
 
 
 def remove_leftovers(folder: Path, stem: str) -> None:
-    """Remove temporary files for this name whose process has ended."""
-    pattern = re.compile(re.escape(stem) + r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.tmp")
+    """Remove temporary files and folders for this name whose process has ended."""
+    pattern = re.compile(re.escape(stem) + rf"\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{12}}(?:\{TEMPORARY}|\{SCRATCH})")
     with suppress(OSError):  # what cannot be removed is in nobody's way
         for name in os.listdir(folder):
             if (found := pattern.fullmatch(name)) and _is_left_over(folder / name, found[1], int(found[2])):
-                (folder / name).unlink(missing_ok=True)
+                if name.endswith(SCRATCH):
+                    shutil.rmtree(folder / name, ignore_errors=True)
+                else:
+                    (folder / name).unlink(missing_ok=True)
 
 
 def _is_left_over(path: Path, machine: str, process: int) -> bool:
-    if path in _OURS:
+    if path.with_suffix(TEMPORARY) in _OURS:
         return False
     if machine == _HERE and not _is_alive(process):
         return True

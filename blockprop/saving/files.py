@@ -20,7 +20,7 @@ import safetensors.torch
 from torch import Tensor
 
 from blockprop.errors import BlockpropError, BlockpropWarning, FormatError
-from blockprop.saving.beside import temporary_for
+from blockprop.saving.beside import scratch_for, temporary_for
 
 LARGEST_DOCUMENT = 16 * 2**20
 """Characters of JSON that are read or written at most; real networks need less than a hundredth."""
@@ -146,7 +146,10 @@ def put_bytes(path: Path, content: bytes) -> None:
 
 def put_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
     """Write to a path from `replaced`, down to the disk."""
-    safetensors.torch.save_file(_separate(tensors), path, {"format": "pt", "blockprop": dump(document)})
+    metadata = {"format": "pt", "blockprop": dump(document)}
+    with scratch_for(path) as folder:  # safetensors writes to a temporary file of its own, which a kill would leave
+        safetensors.torch.save_file(_separate(tensors), folder / "tensors", metadata)
+        os.replace(folder / "tensors", path)
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

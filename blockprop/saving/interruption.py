@@ -1,4 +1,6 @@
-"""Ctrl-C, and SIGTERM as schedulers send it, between two steps instead of in the middle of one."""
+"""Ctrl-C, SIGTERM as schedulers send it, and SIGHUP of a terminal that is closed: between two steps instead of in the
+middle of one.
+"""
 
 import signal
 import threading
@@ -7,14 +9,16 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+TERMINATING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""Signals that end a process, unless it handles them."""
+STOPPING = (signal.SIGINT, *TERMINATING)
 """Signals that ask a run to stop."""
 
 
 class Interruption:
     """Until `close()`, Ctrl-C waits for `release()` if `busy` is set; at any other time it interrupts as usual.
 
-    SIGTERM does the same where something in Python handles it, as `Termination` does.
+    SIGTERM and SIGHUP do the same where something in Python handles them, as `Termination` does.
     Only the main thread receives signals; in others, and where nothing handles them in Python, this does nothing.
     """
 
@@ -63,27 +67,29 @@ def _still_open(handler: Any, number: int) -> Any:
 
 
 class Termination:
-    """Whether SIGTERM has come. The first one interrupts as Ctrl-C does; later ones do not disturb what it set off."""
+    """Whether SIGTERM or SIGHUP has come: `by`, None before. The first one interrupts as Ctrl-C does; later ones do not
+    disturb what it set off.
+    """
 
-    has_come = False
+    by: signal.Signals | None = None
 
-    def handle(self, _number: int, _frame: FrameType | None) -> None:
-        """What the interpreter calls at SIGTERM."""
-        if not self.has_come:
-            self.has_come = True
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        """What the interpreter calls at such a signal."""
+        if self.by is None:
+            self.by = signal.Signals(number)
             raise KeyboardInterrupt
 
     @classmethod
     @contextmanager
     def watched(cls) -> Iterator["Termination"]:
-        """Inside, SIGTERM interrupts, unless somebody else handles or ignores it, or this is not the main thread."""
+        """Inside, they interrupt, but for those that somebody else handles or ignores, and in the main thread alone."""
         termination = cls()
         main = threading.current_thread() is threading.main_thread()
-        if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-            yield termination
-            return
-        signal.signal(signal.SIGTERM, termination.handle)
+        ours = [number for number in TERMINATING if main and signal.getsignal(number) is signal.SIG_DFL]
+        for number in ours:
+            signal.signal(number, termination.handle)
         try:
             yield termination
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            for number in ours:
+                signal.signal(number, signal.SIG_DFL)

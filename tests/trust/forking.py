@@ -139,6 +139,7 @@ def _be_command(
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(folder)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         if save_seconds is not None:
             _save_every(save_seconds)
         if largest is not None:

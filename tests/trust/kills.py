@@ -38,6 +38,7 @@ JOBS: dict[str, list[str]] = {
 SIGNALS = {
     "SIGKILL": (signal.SIGKILL,),
     "SIGTERM": (signal.SIGTERM,),
+    "SIGHUP": (signal.SIGHUP,),
     "Ctrl-C": (signal.SIGINT,),
     "Ctrl-C twice": (signal.SIGINT, signal.SIGINT),
     "SIGTERM, then SIGKILL": (signal.SIGTERM, signal.SIGKILL),

@@ -93,6 +93,30 @@ def test_what_a_killed_process_left_goes_at_the_next_write(name: str, tmp_path: 
     assert names(tmp_path) == sorted([name, stranger.name])
 
 
+KILLED_IN_SAFETENSORS = """
+import os, signal
+from pathlib import Path
+import safetensors.torch
+from blockprop.saving import storage
+from tests.trust.test_kills import network
+def save_file(tensors, path, metadata):
+    Path(path).with_name(".tmpAbCdEf").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+safetensors.torch.save_file = save_file
+storage.save(network(1.0), {path!r})
+"""
+
+
+@pytest.mark.parametrize("name", ["net.safetensors", "net"])
+def test_what_a_killed_writer_of_tensors_left_goes_at_the_next_write(name: str, tmp_path: Path) -> None:
+    code = KILLED_IN_SAFETENSORS.format(path=str(tmp_path / name))
+    with started([sys.executable, "-c", code], stderr=None) as process:
+        assert process.wait(60) == -signal.SIGKILL
+    assert list(tmp_path.rglob(".tmpAbCdEf"))
+    storage.save(network(2.0), tmp_path / name)
+    assert [path for path in tmp_path.rglob("*") if path.name.startswith(".")] == []
+
+
 def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
     code = KILLED_WHILE_WRITING.replace("os.kill(os.getpid(), signal.SIGKILL)", "print(1, flush=True); input()")
     path = tmp_path / "net"

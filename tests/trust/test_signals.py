@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from blockprop.saving.interruption import STOPPING, Interruption, Termination
+from blockprop.pictures.picture_files import read_settings
+from blockprop.saving.interruption import STOPPING, TERMINATING, Interruption, Termination
 from tests.processes import started
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -28,32 +29,53 @@ def test_a_signal_in_a_step_waits_for_its_end(number: signal.Signals) -> None:
             _raised_twice(number, termination)
         interruption.close()
         assert {each: signal.getsignal(each) for each in STOPPING} == inside
-    assert termination.has_come is (number == signal.SIGTERM)
+    assert termination.by == (None if number == signal.SIGINT else number)
     assert {each: signal.getsignal(each) for each in STOPPING} == before
 
 
 def _raised_twice(number: signal.Signals, termination: Termination) -> None:
-    termination.has_come = False
+    termination.by = None
     signal.raise_signal(number)
 
 
-def test_a_second_sigterm_does_not_disturb_the_saving_that_the_first_set_off() -> None:
+@pytest.mark.parametrize("first", TERMINATING)
+def test_a_second_one_does_not_disturb_the_saving_that_the_first_set_off(first: signal.Signals) -> None:
     with Termination.watched():
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(first)
+        for number in TERMINATING:
+            signal.raise_signal(number)
 
 
+@pytest.mark.parametrize("number", TERMINATING)
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None])
-def test_who_handles_or_ignores_sigterm_keeps_it(handler: Any) -> None:
-    before = signal.signal(signal.SIGTERM, handler)
+def test_who_handles_or_ignores_them_keeps_them(handler: Any, number: signal.Signals) -> None:
+    """nohup, for instance, ignores SIGHUP."""
+    before = signal.signal(number, handler)
     try:
         with Termination.watched() as termination:
-            signal.raise_signal(signal.SIGTERM)
-        assert not termination.has_come
-        assert signal.getsignal(signal.SIGTERM) is handler
+            signal.raise_signal(number)
+        assert termination.by is None
+        assert signal.getsignal(number) is handler
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
+
+
+def test_a_closed_terminal_keeps_the_picture_and_what_goes_on(tmp_path: Path) -> None:
+    """All that is said then fails, as the terminal is gone."""
+    terminal, theirs = os.openpty()
+    command = [sys.executable, "-m", "blockprop", "maximize", "3", "--steps", "9999", "--preview-every", "1"]
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    with started([*command, "--out", "a.png"], cwd=tmp_path, **streams) as process:
+        os.close(theirs)
+        while not (tmp_path / "a.preview.png").exists():
+            assert process.poll() is None
+            os.read(terminal, 10_000)
+        os.close(terminal)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) == 128 + signal.SIGHUP
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.png.state"]
+    assert read_settings(tmp_path / "a.png")["arguments"]["stop"] >= 1
 
 
 def test_no_child_of_a_test_outlives_it() -> None:

@@ -13,12 +13,16 @@ TRAIN = ["train", "digits", "--network", "mlp:4", "--epochs", "1", "--out"]
 
 
 def run(
-    arguments: list[str], folder: Path, stdout: int | None = subprocess.PIPE, **environment: str
+    arguments: list[str],
+    folder: Path,
+    stdout: int | None = subprocess.PIPE,
+    stderr: int | None = subprocess.PIPE,
+    **environment: str,
 ) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(
         [sys.executable, "-m", "blockprop", *arguments],
         stdout=stdout,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         cwd=folder,
         env=os.environ | environment,
         check=False,
@@ -50,6 +54,16 @@ def test_a_full_standard_output_is_one_sentence(arguments: list[str], tmp_path: 
     os.close(full)
     assert done.returncode == 1
     assert done.stderr.decode() == "blockprop: standard output: No space left on device\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_standard_error_stops_no_run(tmp_path: Path) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    done = run(["maximize", "3", "--steps", "2", "--out", "a.png"], tmp_path, stderr=full)
+    os.close(full)
+    assert done.returncode == 0
+    assert b"a.png" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["info", "digits"], ["info", "nothing", "--json"]])
