@@ -52,8 +52,8 @@ def temporary_for(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_for(temporary: Path) -> Iterator[Path]:
-    """A new folder beside a path of `temporary_for`, for a writer with temporary files of its own. It goes as that does:
-    at the end, or once its process has ended.
+    """A new folder beside a path of `temporary_for`, for a writer with temporary files of its own. It goes as that
+    does: at the end, or once its process has ended.
     """
     folder = temporary.with_suffix(SCRATCH)
     folder.mkdir()
