@@ -9,7 +9,7 @@ from blockprop.blocks.bands import along
 from blockprop.blocks.convolution import Sizes, per_axis, untouched
 from blockprop.blocks.resampling import one_of
 from blockprop.engine.block import Block
-from blockprop.engine.precision import shares, wide
+from blockprop.engine.precision import all_finite, shares, wide
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -65,9 +65,10 @@ class RoiAlign(Block):
         ]
         y = x.new_empty(len(rois), x.shape[1], *self._output_size)
         if self.mode == "avg":
+            times = _product if all_finite(x) else _product_of_parts
             parts = [bins.averages() for bins in lines]
             for k, (n, (rows, a), (columns, b)) in enumerate(zip(pictures, *parts, strict=True)):
-                y[k] = along(b, along(a, wide(x[n, :, rows, columns]), 1), 2).to(x.dtype)
+                y[k] = times(a, wide(x[n, :, rows, columns]), b.t()).to(x.dtype)
             return y, (x.shape, pictures, *parts)
         places, weights = torch.zeros_like(y, dtype=torch.long), torch.zeros_like(y)
         for k, n in enumerate(pictures):
@@ -78,8 +79,9 @@ class RoiAlign(Block):
         shape, pictures, *parts = saved
         d_x = d_y.new_zeros(shape)
         if self.mode == "avg":
+            times = _product if all_finite(d_y) else _product_of_parts
             for n, d, (rows, a), (columns, b) in zip(pictures, d_y, *parts, strict=True):
-                d_x[n, :, rows, columns] += along(b.t(), along(a.t(), wide(d), 1), 2).to(d.dtype)
+                d_x[n, :, rows, columns] += times(a.t(), wide(d), b).to(d.dtype)
             return d_x, None, None
         for n, d, places, weights in zip(pictures, d_y, *parts, strict=True):
             d_x[n].flatten(1).scatter_add_(1, places.flatten(1), shares(weights, d).flatten(1))
@@ -131,6 +133,16 @@ class _Bins(NamedTuple):
         """(places, weights) of one region: (bins, reads · 2)."""
         count = int(self.counts[k])
         return self.places[k, :, :count].flatten(1), self.weights[k, :, :count].flatten(1)
+
+
+def _product(a: Tensor, x: Tensor, b: Tensor) -> Tensor:
+    """a x b for each channel"""
+    return a @ x @ b
+
+
+def _product_of_parts(a: Tensor, x: Tensor, b: Tensor) -> Tensor:
+    """The same, where zeros take nothing of infinities."""
+    return along(b.t(), along(a, x, 1), 2)
 
 
 def _largest(x: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
