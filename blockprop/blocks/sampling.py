@@ -12,7 +12,7 @@ from torch import Tensor
 from blockprop.blocks.resampling import one_of
 from blockprop.blocks.sizes import Size, checked, sizes_of
 from blockprop.engine.block import Block
-from blockprop.engine.precision import all_finite, shares
+from blockprop.engine.precision import all_finite, shares, wide
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -56,12 +56,14 @@ class GridSample(Block):
             raise ShapeError(f"expected (n, c, h, w) and (n, h', w', 2), came {tuple(x.shape)} and {tuple(grid.shape)}")
         if min(x.shape[1:]) < 1 or (axes == 3 and self.mode == "bicubic"):
             raise ShapeError(f"expected some places, and two axes of them for 'bicubic', came {tuple(x.shape)}")
-        return F.grid_sample(x, grid, self.mode, self.padding_mode, self.align_corners), (x, grid)
+        # in half precision torch rounds places by whole elements, and gives NaN in pictures of 200
+        y = F.grid_sample(wide(x), wide(grid), self.mode, self.padding_mode, self.align_corners)
+        return y.to(x.dtype), (x, grid)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, Tensor]:
         x, grid = saved
         sizes = x.shape[2:]
-        pixels, d, coordinates = x.flatten(2), d_y.flatten(2), grid.flatten(1, -2)
+        pixels, d, coordinates = wide(x).flatten(2), wide(d_y).flatten(2), wide(grid).flatten(1, -2)
         taps = [self._taps(coordinates[..., -1 - axis], size) for axis, size in enumerate(sizes)]
         d_x, d_grid = torch.zeros_like(pixels), torch.zeros_like(coordinates)
         slopes = [torch.zeros_like(d) for _ in sizes if self.mode != "nearest"]  # of y by each coordinate
@@ -82,7 +84,7 @@ class GridSample(Block):
                 slopes[axis] += times(math.prod(others, start=tap.slope).unsqueeze(1), read)
         for axis, slope in enumerate(slopes):
             d_grid[..., -1 - axis] = times(slope, d).sum(1)
-        return d_x.view(x.shape), d_grid.view(grid.shape)
+        return d_x.view(x.shape).to(x.dtype), d_grid.view(grid.shape).to(grid.dtype)
 
     def _taps(self, g: Tensor, size: int) -> list[_Tap]:
         """The places along one axis, their weights, and these weights' derivatives by g."""
@@ -149,12 +151,12 @@ class AffineGrid(Block):
         if x.dim() != 3 or x.shape[1:] != (axes, axes + 1):
             raise ShapeError(f"expected (n, {axes}, {axes + 1}), came {tuple(x.shape)}")
         sides = sizes_of(self.size, (x, *others))
-        places = self._places(sides, x)
-        return (places @ x.transpose(1, 2)).unflatten(1, sides), (places, len(others))
+        places = self._places(sides, wide(x))
+        return (places @ wide(x).transpose(1, 2)).unflatten(1, sides).to(x.dtype), (places, len(others))
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
         places, others = saved
-        return (d_y.flatten(1, -2).transpose(1, 2) @ places, *(None,) * others)
+        return ((wide(d_y).flatten(1, -2).transpose(1, 2) @ places).to(d_y.dtype), *(None,) * others)
 
     def _places(self, sides: Sequence[int], like: Tensor) -> Tensor:
         """(p, 1) for all places p: (places, axes + 1)."""

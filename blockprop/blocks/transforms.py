@@ -15,6 +15,7 @@ from blockprop.blocks.convolution import Sizes, per_axis, untouched
 from blockprop.blocks.kernels import grid_sampler_backward
 from blockprop.blocks.resampling import one_of
 from blockprop.engine.block import Block
+from blockprop.engine.precision import wide
 from blockprop.errors import SettingError, ShapeError
 
 Places = list[list[int]]
@@ -144,19 +145,21 @@ class RandomAffine(_Moving):
             raise ShapeError(f"expected (n, c, h, w), came {tuple(x.shape)}")
         if x.is_meta:
             return x.new_empty(x.shape), None
+        kind, x = x.dtype, wide(x)  # as in GridSample
         grid = self._grid(x)
         if isinstance(self.border, str):
-            return F.grid_sample(x, grid, padding_mode="border", align_corners=False), grid
+            return F.grid_sample(x, grid, padding_mode="border", align_corners=False).to(kind), grid
         # Outside of what is sampled there are zeros, so the border's value becomes 0 in between.
         y = F.grid_sample(x - self.border if self.border else x, grid, align_corners=False)
-        return (y.add_(self.border) if self.border else y), grid
+        return (y.add_(self.border) if self.border else y).to(kind), grid
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         # As in GridSample.propagate, which takes 3.4 times as long: the tests hold one against the other. The values of
         # x have a part in the grid's derivative alone, which is not asked for; so one zero stands for all of them.
-        nothing = d_y.new_zeros(()).expand(d_y.shape)
+        d = wide(d_y)
+        nothing = d.new_zeros(()).expand(d.shape)
         border = int(isinstance(self.border, str))
-        return (grid_sampler_backward(d_y, nothing, saved, 0, border, False, [True, False])[0],)
+        return (grid_sampler_backward(d, nothing, saved, 0, border, False, [True, False])[0].to(d_y.dtype),)
 
     def draw(self, x: Tensor) -> Tensor:
         """(angle in degrees, scale, elements down, elements to the right) for each example of x: (n, 4)."""

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from blockprop import (
+    Block,
     Network,
     Preprocessing,
     Sequential,
-    build_network,
     check_network,
     costs,
     cross_entropy,
@@ -31,7 +31,7 @@ from blockprop import (
     to_torch,
     with_preprocessing,
 )
-from blockprop.blocks import Flatten, Linear, Tanh
+from blockprop.blocks import BatchNorm2d, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU, Tanh
 from blockprop.errors import BlockpropError
 from blockprop.visualize import dream, maximize, saliency, segment, stylize
 from blockprop.visualize.attribution.methods import METHODS
@@ -61,8 +61,17 @@ class Scene(NamedTuple):
 def scene(folder: Path) -> Scene:
     """The same each time; files are put into the folder."""
     torch.manual_seed(0)
-    network = with_preprocessing(build_network("cnn", (3, 16, 16), 4), Preprocessing(16), ["a", "b", "c", "d"])
-    made = Scene(network, torch.rand(2, 3, 16, 16), Small().eval(), folder)
+    parts: dict[str, Block] = {
+        "conv1": Conv2d(3, 6, 3, padding=1),
+        "norm": BatchNorm2d(6),
+        "relu1": ReLU(),
+        "pool": MaxPool2d(2),
+    }
+    parts |= {"conv2": Conv2d(6, 8, 3, padding=1), "relu2": ReLU(), "drop": Dropout(0.5)}
+    network = with_preprocessing(
+        Sequential(parts | {"mean": GlobalAvgPool(), "fc": Linear(8, 4)}), Preprocessing(12), ["a", "b", "c", "d"]
+    )
+    made = Scene(network, torch.rand(2, 3, 12, 12), Small().eval(), folder)
     save(network, folder / "net.safetensors")
     to_onnx(network, folder / "net.onnx")
     return made
@@ -155,7 +164,7 @@ ACTIONS: Mapping[str, tuple[Action, int]] = {
     "from_onnx": (lambda given: from_onnx(given.folder / "net.onnx").parameters, 500),
     "to_onnx": (_exported, 300),
     "check": (_checked, 100),
-    "diagram and costs": (lambda given: (diagram(given.network), costs(given.network, (1, 3, 16, 16))), 500),
+    "diagram and costs": (lambda given: (diagram(given.network), costs(given.network, (1, 3, 12, 12))), 500),
     "segment": (_segmented, 200),
     "steps of maximize": (_maximized, 300),
     "a step of dream": (_dreamt, 300),
