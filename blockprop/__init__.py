@@ -11,6 +11,9 @@ if "torch" not in sys.modules and not any(
     os.environ["GOMP_SPINCOUNT"] = "1000"
 
 from blockprop import blocks
+from blockprop.calculus.derivatives import directional_derivative, gradient, jacobian, linearize
+from blockprop.calculus.descent import descend
+from blockprop.calculus.second import hessian_vector_product
 from blockprop.data.dataset import Dataset
 from blockprop.data.reading import read_data
 from blockprop.engine.block import Block
@@ -72,14 +75,20 @@ __all__ = [
     "check_objective",
     "costs",
     "cross_entropy",
+    "descend",
     "diagram",
+    "directional_derivative",
     "evaluate",
     "fetch",
     "fetch_published",
     "fit",
     "from_onnx",
     "from_torch",
+    "gradient",
+    "hessian_vector_product",
     "huber",
+    "jacobian",
+    "linearize",
     "load",
     "load_weights",
     "mean_squared_error",

@@ -21,7 +21,7 @@ ROOMS = [
     "interop",
     "rules saving",
     "networks pictures training importers exporters",
-    "data visualize learning",
+    "data visualize learning calculus",
     "reports",
     "commands",
     "cli",

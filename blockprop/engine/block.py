@@ -24,6 +24,17 @@ LONG = 400
 """Characters; a setting that takes more is shown in brief."""
 
 
+class StandIn:
+    """What stands for a tensor while a function is written down as a network: it takes over the calls of blocks.
+
+    `blockprop.calculus` has the one there is.
+    """
+
+    def called(self, what: Any, inputs: tuple[Any, ...]) -> Any:
+        """What a block or a network gives for these inputs, this one among them."""
+        raise NotImplementedError(f"{type(self).__name__} has no called")
+
+
 class Block:
     """One function of tensors, with its forward pass and its two backward passes.
 
@@ -116,7 +127,10 @@ class Block:
                 raise SettingError(f"{kind} does not keep its constructor's argument {name!r} as self.{name}")
         return {name: getattr(self, name) for name in arguments_of(type(self))}
 
-    def __call__(self, *inputs: Tensor) -> Any:
+    def __call__(self, *inputs: Any) -> Any:
+        for x in inputs:
+            if isinstance(x, StandIn):
+                return x.called(self, inputs)
         return self.forward(*inputs)[0]
 
     def __repr__(self) -> str:

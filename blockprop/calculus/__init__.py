@@ -1,0 +1,36 @@
+"""Derivatives of any function written with blocks: gradients, Jacobians, tangents, curvature, and descent by them."""
+
+from blockprop.calculus.derivatives import (
+    Linearization,
+    directional_derivative,
+    gradient,
+    jacobian,
+    linearize,
+)
+from blockprop.calculus.descent import Descent, DescentStep, descend
+from blockprop.calculus.recording import Recording, record, value_at
+from blockprop.calculus.second import HessianProduct, hessian, hessian_vector_product
+from blockprop.calculus.slopes import one_sided_slopes, require_differentiable
+from blockprop.calculus.text import TextFunction
+from blockprop.calculus.traced import Traced
+
+__all__ = [
+    "Descent",
+    "DescentStep",
+    "HessianProduct",
+    "Linearization",
+    "Recording",
+    "TextFunction",
+    "Traced",
+    "descend",
+    "directional_derivative",
+    "gradient",
+    "hessian",
+    "hessian_vector_product",
+    "jacobian",
+    "linearize",
+    "one_sided_slopes",
+    "record",
+    "require_differentiable",
+    "value_at",
+]
