@@ -41,7 +41,7 @@ from blockprop.errors import FormatError, SettingError
 from blockprop.pictures.sheets import sheet
 from blockprop.saving.checkpoints import read_checkpoint, write_checkpoint
 from blockprop.saving.files import Dispensable, short
-from blockprop.saving.resumable import differences
+from blockprop.saving.states import differences
 from blockprop.visualize.ascent import Ascent
 from blockprop.visualize.maximize import STEPS, maximize, picture_size
 from blockprop.visualize.objectives.each import each
@@ -242,6 +242,8 @@ def expanded(network: Network, targets: Sequence[str], most: int, output: str | 
         else:
             names.append(text)
     names = list(dict.fromkeys(names))
+    if not names:
+        raise SettingError("expected at least one class, layer or channel, came none")
     _try_out(network, names, output)
     return names
 

@@ -15,16 +15,17 @@ A run prints and draws nothing, and saves nothing but the state that it is asked
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from blockprop.errors import BlockpropError, BlockpropWarning, FormatError, SettingError
 from blockprop.saving.beside import Claim
 from blockprop.saving.checkpoints import read_checkpoint, write_checkpoint
-from blockprop.saving.files import Dispensable, StrPath, plain, require_writable, short
+from blockprop.saving.files import Dispensable, StrPath, require_writable, short
 from blockprop.saving.interruption import Interruption
+from blockprop.saving.states import differences, require_like
 
 R = TypeVar("R")
 VERSION = 3
@@ -94,7 +95,7 @@ class Resumable(Iterator[R]):
             )
         with self._fitting():
             self._require_identity(dict(state["identity"]))
-            device = state["device"]
+            require_like(state["device"], self.device, "device")
             progress = self.progress(state)
             for name, (made, limit) in progress.items():
                 if made > limit:
@@ -104,8 +105,8 @@ class Resumable(Iterator[R]):
             self.restore(state)
             is_over = self.is_over
         self._is_fresh = False
-        if device != self.device:
-            self.warn(f"it was made on {short(device)} and goes on on {self.device}: not bit for bit the same")
+        if state["device"] != self.device:
+            self.warn(f"it was made on {short(state['device'])} and goes on on {self.device}: not bit for bit the same")
         if is_over:
             made_of = ", ".join(f"{made} of {limit} {name}" for name, (made, limit) in progress.items())
             self.warn(f"the run is over ({made_of}), so nothing is left to do; with more it would go on")
@@ -116,10 +117,8 @@ class Resumable(Iterator[R]):
         try:
             yield
         except FormatError as error:
-            said = str(error)
-            raise FormatError(
-                said if said.startswith(f"{self.path}: ") else f"{self.path}: cannot resume, {said}"
-            ) from None
+            said = f"{self.path}: cannot resume, "
+            raise FormatError(said + str(error).removeprefix(said)) from None
         except (BlockpropError, MemoryError):
             raise
         except (
@@ -268,7 +267,8 @@ class Resumable(Iterator[R]):
         self._started = self._saved = time.perf_counter()
         self._interruption = Interruption()
         self._is_open = True
-        self.begin()
+        with nullcontext() if self._is_fresh else self._fitting():
+            self.begin()
 
     def _shut(self) -> None:
         if self._is_open:
@@ -297,15 +297,3 @@ class Resumable(Iterator[R]):
         if short(theirs) == short(ours):
             return f"the {name} in the file is another one"
         return f"the {name} in the file is {short(theirs)}, here it is {short(ours)}"
-
-
-def differences(name: str, theirs: Any, ours: Any) -> Iterator[tuple[str, Any, Any]]:
-    """(where, theirs, ours) of each part that is not equal. What only one has counts if it is not None or False."""
-    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-        if theirs.get("kind") != ours.get("kind"):
-            yield name, theirs.get("kind"), ours.get("kind")
-            return
-        for key in {**theirs, **ours}:
-            yield from differences(f"{key} of the {name}", theirs.get(key), ours.get(key))
-    elif plain(theirs or None, name) != plain(ours or None, name):
-        yield name, theirs, ours

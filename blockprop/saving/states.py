@@ -3,14 +3,14 @@
 Anybody may have written a file, and what does not fit would fail much later, or never be noticed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from blockprop.errors import FormatError, shape
-from blockprop.saving.files import kind_of, short
+from blockprop.saving.files import kind_of, plain, short
 
 NUMBERS = (int, float)
 
@@ -66,6 +66,18 @@ def require_optimizer(state: Any, fresh: Mapping[str, Any], parameters: Sequence
         require_like(held, {}, f"state {number} of the {where}")
         for name, value in held.items():
             _require_held(value, parameters[number], f"{name} of the state {number} of the {where}")
+
+
+def differences(name: str, theirs: Any, ours: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(where, theirs, ours) of each part that is not equal. What only one has counts if it is not None or False."""
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        if theirs.get("kind") != ours.get("kind"):
+            yield name, theirs.get("kind"), ours.get("kind")
+            return
+        for key in {**theirs, **ours}:
+            yield from differences(f"{key} of the {name}", theirs.get(key), ours.get(key))
+    elif plain(theirs or None, name) != plain(ours or None, name):
+        yield name, theirs, ours
 
 
 def _require_held(value: Any, parameter: Tensor, where: str) -> None:

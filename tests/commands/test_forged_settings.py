@@ -116,3 +116,10 @@ def test_transforms_of_many_numbers_are_not_made(how: dict[str, Any], capsys: Ou
 
 def test_ranges_of_many_pictures_are_refused(capsys: Output) -> None:
     assert "at most 10,000 pictures" in sentence(capsys, "sheet", "0-999999999999")
+
+
+def test_a_sheet_of_nothing_is_refused(capsys: Output) -> None:
+    run_json(capsys, *MADE["sheet"], "--out", "made.png")
+    how = read_settings("made.png")
+    how["arguments"]["targets"] = []
+    assert "at least one class" in replayed(how, capsys)[1]

@@ -171,6 +171,8 @@ def _use_settings(path: Path) -> None:
         write_picture("replayed.png", torch.rand(3, 24, 24), json.loads(path.read_bytes()))
     except (BlockpropError, RecursionError, ValueError):
         return
+    with contextlib.suppress(BlockpropError):
+        command("replay", "replayed.png", "--show")
     command("replay", "replayed.png", "--out", "again.png")
 
 

@@ -167,3 +167,12 @@ def test_settings_files_are_small(tmp_path: Path) -> None:
     refused(
         FormatError, "more than 1,048,576 bytes, which no settings are", read_preprocessing, tmp_path / "model.toml"
     )
+
+
+def test_letters_that_are_none_in_a_parquet_file(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pa.parquet.write_table(
+        pa.table({"a": ["abcdefgh", "x"], "b": [1, 2]}), path, compression="none", use_dictionary=False
+    )
+    path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"abc\xff\xfefgh"))
+    refused(DataError, "expected a complete parquet file", read_data, path)

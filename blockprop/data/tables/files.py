@@ -79,6 +79,7 @@ def _read_parquet(path: Path) -> Table:
             raise too_many_columns("its schema", about.num_columns)
         _require_few_cells(about.num_rows * about.num_columns, path.stat().st_size)
         table = pa.parquet.read_table(path)
+        table.validate(full=True)
         frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
     except Exception as error:  # a damaged file can fail in many ways, with one meaning
         raise DataError(f"{path}: expected a complete parquet file ({str(error).splitlines()[0]})") from None
