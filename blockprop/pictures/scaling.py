@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blockprop.engine.precision import wide
+
 NOISE = 0.1
 """Standard deviation of noise, on gray."""
 FINEST = 4
@@ -16,7 +18,7 @@ def scaled(picture: Tensor, height: int, width: int) -> Tensor:
     """A picture in another size, bilinear, smoothed where it shrinks; itself if it has the size."""
     if picture.shape[2:] == (height, width):
         return picture
-    return F.interpolate(picture, (height, width), mode="bilinear", antialias=True)
+    return F.interpolate(wide(picture), (height, width), mode="bilinear", antialias=True).to(picture.dtype)
 
 
 def with_longest(picture: Tensor, longest: int) -> Tensor:
@@ -24,13 +26,14 @@ def with_longest(picture: Tensor, longest: int) -> Tensor:
     if max(picture.shape[2:]) == longest:
         return picture
     height, width = (max(1, round(side * longest / max(picture.shape[2:]))) for side in picture.shape[2:])
-    return F.interpolate(picture, (height, width), mode="bicubic", antialias=True).clamp_(0, 1)
+    return F.interpolate(wide(picture), (height, width), mode="bicubic", antialias=True).clamp_(0, 1).to(picture.dtype)
 
 
 def zoomed(picture: Tensor, factor: float, degrees: float = 0.0) -> Tensor:
     """What is in the middle of a picture, so much larger, turned counterclockwise; its edges mirror what is inside."""
     if factor == 1 and degrees == 0:
         return picture
+    kind, picture = picture.dtype, wide(picture)  # for the places, as in GridSample
     n, _, height, width = picture.shape
     angle = math.radians(degrees)
     cosine, sine = math.cos(angle) / factor, math.sin(angle) / factor
@@ -38,7 +41,7 @@ def zoomed(picture: Tensor, factor: float, degrees: float = 0.0) -> Tensor:
     matrix = torch.tensor(rows, dtype=picture.dtype, device=picture.device).expand(n, 2, 3)
     grid = F.affine_grid(matrix, list(picture.shape), align_corners=False)
     turned = F.grid_sample(picture, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
-    return turned.clamp_(0, 1)
+    return turned.clamp_(0, 1).to(kind)
 
 
 def noise(channels: int, height: int, width: int, seed: int) -> Tensor:

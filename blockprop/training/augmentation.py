@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blockprop.engine.precision import wide
 from blockprop.errors import SettingError, suggestion
 
 MOST_PIXELS = 10_000
@@ -53,7 +54,7 @@ def rotate(degrees: float) -> Augmentation:
         raise SettingError(f"rotate: expected degrees above 0, up to 180, came {degrees}")
 
     def change(x: Tensor, generator: torch.Generator) -> Tensor:
-        angle = _drawn(x, -degrees, degrees, generator).flatten() * (math.pi / 180)
+        angle = _drawn(wide(x), -degrees, degrees, generator).flatten() * (math.pi / 180)
         ratio = x.shape[2] / x.shape[3]
         cos, sin = angle.cos(), angle.sin()
         return _resampled(x, cos, -sin * ratio, sin / ratio, cos)
@@ -67,7 +68,7 @@ def zoom(share: float) -> Augmentation:
         raise SettingError(f"zoom: expected a number above 0 and below 1, came {share}")
 
     def change(x: Tensor, generator: torch.Generator) -> Tensor:
-        factor = _drawn(x, 1 - share, 1 + share, generator).flatten()
+        factor = _drawn(wide(x), 1 - share, 1 + share, generator).flatten()
         none = torch.zeros_like(factor)
         return _resampled(x, factor, none, none, factor)
 
@@ -161,5 +162,5 @@ def _resampled(x: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
     """Each picture at the places (a·u + b·v, c·u + d·v), for u from left −1 to right 1 and v from top to bottom."""
     none = torch.zeros_like(a)
     matrices = torch.stack([torch.stack([a, b, none], 1), torch.stack([c, d, none], 1)], 1)
-    grid = F.affine_grid(matrices, list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    grid = F.affine_grid(matrices, list(x.shape), align_corners=False)  # wide: as in GridSample
+    return F.grid_sample(wide(x), grid, mode="bilinear", padding_mode="reflection", align_corners=False).to(x.dtype)
