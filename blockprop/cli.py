@@ -26,6 +26,7 @@ from blockprop.commands import (
     info,
     predict,
     replay,
+    step,
     train,
 )
 from blockprop.commands.console import (
@@ -72,6 +73,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "check": (check.check, check.EPILOG),
     "diagram": (diagram.diagram, diagram.EPILOG),
     "explain": (explain.explain, explain.EPILOG),
+    "step": (step.step, step.EPILOG),
     "demo": (demo.demo, demo.EPILOG),
 }
 """By name: (the function, what its help ends with), in the order of the help."""

@@ -21,8 +21,9 @@ ROOMS = [
     "interop",
     "rules saving",
     "networks pictures training importers exporters",
-    "data visualize learning calculus",
+    "data visualize calculus",
     "reports",
+    "learning",
     "commands",
     "cli",
 ]

@@ -72,7 +72,7 @@ def explain(
     """Write one derivative out by the chain rule, from the loss down, with all its numbers."""
     if out is not None and out.suffix.lower() not in WRITERS:
         raise SettingError(f"expected a name that ends in {', '.join(WRITERS)}, came {out}")
-    net, x, objective, target = _asked(
+    net, x, objective, target = asked(
         one_network(network, named) or LECTURE, data, example, numbers, label, own_blocks, opaque, seed
     )
     found = written_out(net, x, of=of, objective=objective, target=target, by=by, digits=digits)
@@ -87,7 +87,7 @@ def explain(
         print(found)
 
 
-def _asked(
+def asked(
     name: str,
     data: str | None,
     example: int,

@@ -16,24 +16,20 @@ import torch
 from torch import Tensor
 
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network
-from blockprop.engine.objectives import Objective
 from blockprop.engine.plan import BackwardStep
-from blockprop.engine.trace import Trace
 from blockprop.errors import shape
+from blockprop.learning.both_passes import LOSS, BothPasses
 from blockprop.learning.derivation import Chapter, Equation, Listing
 from blockprop.learning.elements import Element
 from blockprop.learning.expressions import Expression, Number, Plus, Words
 from blockprop.learning.formulas import formulas_of
 
-LOSS = "the loss"
 PARTS = 16
 """Into which an error is cut to see what each adds."""
 MOST_LOOKS = 400
 """At parts of one error."""
 SHOWN = 6
 """Shares of a sum, the largest ones; the others are added up."""
-Errors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -52,17 +48,10 @@ class Share:
 class ByBlocks:
     """The derivation of one element's derivative, block by block; `value` is what its shares come to."""
 
-    def __init__(
-        self, network: Network, trace: Trace, objective: Objective, target: Any, element: Element, digits: int
-    ):
-        self.network, self.trace, self.objective, self.element, self.digits = network, trace, objective, element, digits
-        self.loss, self.seeds = objective.evaluate(trace.outputs, target)
-        steps = network.backward_plan(self.seeds, (element.name,))
-        reached = {key for step in steps for key in (*step.node.keys, *step.node.inputs)} & set(network.keys)
-        wanted = (*sorted(reached), element.name) if element.name in network.parameters else tuple(sorted(reached))
-        self.d: Errors = network.backward(trace, self.seeds, wanted, keep_trace=True) if steps else {}
-        self.d |= {name: seed for name, seed in self.seeds.items() if name not in self.d}
-        self.steps = steps
+    def __init__(self, recording: BothPasses, element: Element, digits: int):
+        self.recording, self.element, self.digits = recording, element, digits
+        self.trace, self.seeds, self.d = recording.trace, recording.seeds, recording.d
+        self.steps = recording.network.backward_plan(self.seeds, (element.name,))
         self.value = 0.0
 
     def sections(self) -> list[Chapter]:
@@ -73,7 +62,7 @@ class ByBlocks:
     # The blocks ------------------------------------------------------------------------------------------------------
 
     def _objective(self) -> Chapter:
-        facts = [("L", f"{self.objective!r} = {self._text(float(self.loss))}")]
+        facts = [("L", f"{self.recording.objective!r} = {self._text(float(self.recording.loss))}")]
         facts += [(f"∂L/∂{name}", self._described(seed)) for name, seed in self.seeds.items()]
         if not self.steps:
             facts.append(("no path", f"L does not depend on {self.element.name}: the derivative is 0"))
@@ -96,14 +85,7 @@ class ByBlocks:
 
     def _sum_at(self, key: str) -> str:
         """The sum over branches, where an output is read at several places, and the size of what each adds."""
-        branches = [(LOSS, self.seeds[key])] if key in self.seeds else []
-        for step in self.steps:
-            if key in step.targets:
-                keys = step.node.keys
-                d_y: Any = self.d[step.key] if step.key else tuple(self.d.get(own) for own in keys)
-                d_x = step.block.propagate(self.trace.saved[step.name], d_y)
-                parts = [d for target, d in zip(step.targets, d_x, strict=True) if target == key and d is not None]
-                branches += [(step.name, part) for part in parts]
+        branches = self.recording.branches(key)
         if len(branches) < 2:
             return ""
         words = ", ".join(f"{name} (norm {self._text(float(part.norm()))})" for name, part in branches)

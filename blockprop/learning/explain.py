@@ -7,8 +7,8 @@ from torch import Tensor
 
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, cross_entropy
-from blockprop.engine.subject import float64
 from blockprop.errors import SettingError
+from blockprop.learning.both_passes import BothPasses
 from blockprop.learning.by_blocks import ByBlocks
 from blockprop.learning.dense import dense
 from blockprop.learning.derivation import Derivation
@@ -42,21 +42,19 @@ def explain(
     """
     if by is not None and by not in BY:
         raise SettingError(f"by must be one of {', '.join(BY)}, not {by!r}")
-    network = network.copy().to(dtype=torch.float64)
-    trace = network.forward(*(float64(x) for x in inputs))
-    objective = objective or cross_entropy()
-    target = float64(target) if isinstance(target, Tensor) else target
+    recording = BothPasses(network, inputs, objective or cross_entropy(), target)
+    network, trace = recording.network, recording.trace
     element = element_named(of, network, trace)
-    _, seeds = objective.evaluate(trace.outputs, target)
-    swept = float(network.backward(trace, seeds, element.name, keep_trace=True)[element.name][element.index])
-    small = dense(network, trace) if by != "blocks" and network.outputs == tuple(seeds) else None
+    tensor = recording.d.get(element.name)
+    swept = 0.0 if tensor is None else float(tensor[element.index])
+    small = dense(network, trace) if by != "blocks" and network.outputs == tuple(recording.seeds) else None
     if by == "numbers" and small is None:
         raise SettingError(
             'by="numbers" takes one example in a chain of small Linear blocks and activations; by="blocks" takes any'
         )
     if small is not None:
-        scalars = Scalars(small, objective, target, element, digits)
+        scalars = Scalars(small, recording.objective, recording.target, element, digits)
         return Derivation(str(element), Partial(scalars.symbol), scalars.value, swept, scalars.sections())
-    blocks = ByBlocks(network, trace, objective, target, element, digits)
+    blocks = ByBlocks(recording, element, digits)
     sections = blocks.sections()
     return Derivation(str(element), Words(f"∂L/∂{element}"), blocks.value, swept, sections)

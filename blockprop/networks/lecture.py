@@ -47,7 +47,7 @@ def lecture(activation: str = "sigmoid") -> Network:
     ).to(dtype=torch.float64)
     for name, tensor in network.parameters.items():
         tensor.copy_(torch.tensor(WEIGHTS[name]))
-    network.meta = About(spec=f"lecture:{activation}", shape=[features], classes=["1", "2"])
+    network.meta = About(spec=f"lecture:{activation}", shape=[features], classes=["first", "second"])
     return network
 
 

@@ -157,4 +157,4 @@ def _node_box(name: str, block: Block, is_shared: bool) -> DiagramBox:
     note = f"{count:,} parameter{'s' * (count != 1)}{', shared' if is_shared else ''}" if count else ""
     is_opaque = isinstance(block, Opaque)
     about = f"{name}: {about}{f' ({OPAQUE})' if is_opaque else ''}"
-    return DiagramBox(kind_of(block), shortened(name), lines, note, about=about, dashed=is_opaque)
+    return DiagramBox(kind_of(block), shortened(name), lines, note, about=about, node=name, dashed=is_opaque)

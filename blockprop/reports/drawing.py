@@ -90,9 +90,10 @@ def _ranges(sizes: list[dict[str, float]]) -> list[tuple[float, float] | None]:
 def _box(box: DiagramBox, ranges: list[tuple[float, float] | None]) -> str:
     fill, outline = KIND_COLORS[box.kind]
     left, y = box.x - box.width / 2, box.y + 18
+    node = f' data-node="{escape(box.node)}"' if box.node else ""
     radius, dashes = (14 if box.kind == "input, output" else 6), f" {DASHES}" if box.dashed else ""
     parts = [
-        f"<g><title>{escape(box.about)}</title>",
+        f"<g{node}><title>{escape(box.about)}</title>",
         f'<rect x="{left:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="{radius}" '
         f'fill="{fill}" stroke="{outline}" stroke-width="1.2"{dashes}/>',
         f'<text x="{box.x:.1f}" y="{y:.1f}" text-anchor="middle" font-size="13" font-weight="600">'

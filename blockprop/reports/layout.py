@@ -36,6 +36,8 @@ class DiagramBox:
     ports: list[str] = field(default_factory=list)
     """The label at each output."""
     about: str = ""
+    node: str = ""
+    """The whole name of the node that it stands for."""
     dashed: bool = False
     width: float = 0.0
     height: float = 0.0

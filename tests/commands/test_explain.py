@@ -20,7 +20,7 @@ def test_the_lecture(capsys: Output) -> None:
 def test_with_numbers_of_ones_own(capsys: Output) -> None:
     given = run_json(capsys, "explain", "lecture:relu", "--of", "x[0]", "--input", "1,2", "--label", "0")
     assert given["derivative"] == -7 / 8
-    other = run_json(capsys, "explain", "lecture:relu", "--of", "x[0]", "--input", "1,2", "--label", "2")
+    other = run_json(capsys, "explain", "lecture:relu", "--of", "x[0]", "--input", "1,2", "--label", "second")
     assert other["derivative"] == 7 / 8  # r̂ is (1/2, 1/2), so the error has the other sign
     both = run_json(capsys, "explain", "mlp:3", "--of", "fc1.weight[0,1]", "--input", "1,2,-1", "--label", "0.5,1")
     assert "mean_squared_error" in both["text"]
@@ -62,7 +62,7 @@ def test_a_shipped_network_on_digits(capsys: Output) -> None:
         (("lecture", "--of", "fc1.weight[9,9]"), "fc1.weight is 3 x 2"),
         (("lecture", "--input", "1,2,3"), "the network takes 2 numbers, 3 came"),
         (("lecture", "--input", "1,b"), "expected numbers with commas between"),
-        (("lecture", "--label", "3"), "expected a class from 0 to 1, or one of 1, 2"),
+        (("lecture", "--label", "3"), "expected a class from 0 to 1, or one of first, second"),
         (("lecture", "--data", "digits", "--input", "1,2"), "give one of the two"),
         (("mlp:3", "--input", "1,2"), "--label"),
         (("mlp:3", "--data", "digits", "--example", "99999"), "examples, from 0 to"),

@@ -1,0 +1,66 @@
+"""`blockprop step`: a page on which a network is walked through, forward and back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blockprop.commands.console import say, show
+from blockprop.commands.explain import LECTURE, asked
+from blockprop.commands.options import RATE, Blocks, Json, NetworkOption, OpaqueNodes, Seed, one_network
+from blockprop.commands.results import place
+from blockprop.errors import SettingError
+from blockprop.learning.stepper import MOST_NODES, stepper
+
+EPILOG = (
+    "Examples:\n\n"
+    "blockprop step lecture\n\n"
+    "blockprop step lecture:tanh --input 0.5,-1 --label 1\n\n"
+    "blockprop step digits --data digits --out digits.html"
+)
+
+
+def step(
+    network: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NETWORK]",
+            help="lecture (the default), lecture:tanh, lecture:relu; a saved network; pictures or digits, which come "
+            "with blockprop; mlp:4, lenet, my_net.py:build.",
+        ),
+    ] = None,
+    named: NetworkOption = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the example is from; by default the lecture's own, else digits.")
+    ] = None,
+    example: Annotated[int, typer.Option(min=0, help="Which one of DATA, from 0 on.")] = 0,
+    numbers: Annotated[str | None, typer.Option("--input", help="The example itself, as 1,2; instead of DATA.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Its class by name or number, or the numbers it should give; instead of DATA's.")
+    ] = None,
+    rate: Annotated[float, typer.Option(*RATE, min=0.0, help="μ of the update W ← W − μ ∂L/∂W.")] = 0.1,
+    last: Annotated[
+        int | None, typer.Option(min=1, max=MOST_NODES, help="Only so many of the last nodes of a large network.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("step.html"),
+    own_blocks: Blocks = None,
+    opaque: OpaqueNodes = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Write one page, which needs nothing else, to walk through both passes of a network, number by number."""
+    if out.suffix.lower() != ".html":
+        raise SettingError(f"the page is HTML: expected a name such as {out.with_suffix('.html')}, came {out}")
+    out = place(out)
+    name = one_network(network, named) or LECTURE
+    net, x, objective, target = asked(name, data, example, numbers, label, own_blocks, opaque, seed)
+    if last is None and len(net.nodes) > MOST_NODES:
+        last = MOST_NODES
+        say(f"{name} has {len(net.nodes)} nodes: the page has the last {last}, --last says how many")
+    nodes = None if last is None else [node.name for node in net.nodes[-last:]]
+    page = stepper(net, x, target=target, objective=objective, rate=rate, nodes=nodes, title=Path(name).name)
+    page.save(out)
+    show(
+        {"page": str(out), "nodes": len(nodes or net.nodes), "kilobytes": round(len(page.html.encode()) / 1000)},
+        as_json,
+    )

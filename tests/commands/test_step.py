@@ -1,0 +1,50 @@
+"""`blockprop step`: pages of the lecture's network, of shipped ones and large ones, and what is not understood."""
+
+from pathlib import Path
+
+import pytest
+
+from blockprop.cli import main
+from tests.commands.running import Output, run_json, sentence
+
+
+def test_the_lecture(capsys: Output) -> None:
+    told = run_json(capsys, "step", "lecture:tanh", "--input", "0.5,-1", "--label", "1")
+    assert told["page"] == "step.html"
+    assert told["kilobytes"] < 300
+    text = Path("step.html").read_text()
+    assert '"x":[0.5,-1.0]' in text
+    assert '"target":1' in text
+    assert "lecture:tanh: back-propagation, step by step" in text
+
+
+def test_a_shipped_network(capsys: Output) -> None:
+    told = run_json(capsys, "step", "digits", "--data", "digits", "--example", "2", "-o", "digits.html")
+    assert told["kilobytes"] < 3000
+    assert "data:image/png;base64," in Path("digits.html").read_text()
+    few = run_json(capsys, "step", "digits", "--data", "digits", "--last", "3", "-o", "few.html")
+    assert few["nodes"] == 3
+
+
+def test_a_large_network_in_part(capsys: Output) -> None:
+    Path("deep.py").write_text(
+        "from blockprop import Sequential\n"
+        "from blockprop.blocks import Flatten, Linear, Tanh\n"
+        "def build(shape, outputs):\n"
+        "    return Sequential(Flatten(), *[Tanh() for _ in range(250)], Linear(64, outputs))\n"
+    )
+    capsys.readouterr()
+    assert main(["step", "deep.py:build", "--data", "digits"]) == 0
+    assert "has 252 nodes: the page has the last 200" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("lecture", "-o", "step.pdf"), "expected a name such as step.html"),
+        (("lecture", "--label", "5"), "expected a class from 0 to 1"),
+        (("nothing.safetensors",), "nothing.safetensors"),
+    ],
+)
+def test_what_is_not_understood_is_said(capsys: Output, arguments: tuple[str, ...], said: str) -> None:
+    assert said in sentence(capsys, "step", *arguments)
