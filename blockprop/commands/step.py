@@ -58,9 +58,9 @@ def step(
         last = MOST_NODES
         say(f"{name} has {len(net.nodes)} nodes: the page has the last {last}, --last says how many")
     nodes = None if last is None else [node.name for node in net.nodes[-last:]]
-    page = stepper(net, x, target=target, objective=objective, rate=rate, nodes=nodes, title=Path(name).name)
-    page.save(out)
+    walk = stepper(net, x, target=target, objective=objective, rate=rate, nodes=nodes, title=Path(name).name)
+    walk.save(out)
     show(
-        {"page": str(out), "nodes": len(nodes or net.nodes), "kilobytes": round(len(page.html.encode()) / 1000)},
+        {"page": str(out), "nodes": len(nodes or net.nodes), "kilobytes": round(len(walk.html.encode()) / 1000)},
         as_json,
     )
