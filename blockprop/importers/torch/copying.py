@@ -29,6 +29,15 @@ def independent(module: nn.Module, known: Mapping[int, Tensor] = MappingProxyTyp
     return _independent(module, known, _detaching())
 
 
+def copied(value: Any, memo: dict[int, Any]) -> Any:
+    """A copy of what holds tensors; itself where it cannot be copied.   memo: as deepcopy's"""
+    try:
+        with _detaching():
+            return copy.deepcopy(value, memo)
+    except Exception:
+        return value
+
+
 def without_numbers(module: nn.Module) -> nn.Module:
     """A copy whose tensors have sizes only: on the "meta" device. Raises what deepcopy raises."""
     bare = {id(p): nn.Parameter(p.detach().to("meta"), p.is_floating_point()) for p in module.parameters()}
