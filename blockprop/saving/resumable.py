@@ -262,11 +262,12 @@ class Resumable(Iterator[R]):
 
     def _open(self) -> None:
         self._waits = False
-        if self.path is not None:
-            self._claim = Claim(self.path)
         self._started = self._saved = time.perf_counter()
         self._interruption = Interruption()
-        self._is_open = True
+        self._is_open = self._interruption.busy = True
+        if self.path is not None:
+            self._claim = Claim(self.path)
+        self._interruption.release()
         with nullcontext() if self._is_fresh else self._fitting():
             self.begin()
 

@@ -17,7 +17,8 @@ from blockprop.blocks import Linear
 from blockprop.cli import main
 from blockprop.engine.network import Network, Sequential
 from blockprop.errors import BlockpropWarning, FormatError
-from blockprop.saving import files, storage
+from blockprop.saving import files, resumable, storage
+from blockprop.saving.beside import Claim
 from blockprop.saving.checkpoints import read_checkpoint
 from blockprop.saving.resumable import Keeping, Resumable
 from tests.processes import started
@@ -191,6 +192,18 @@ def test_a_second_process_on_one_output_is_told(end: signal.Signals | None, tmp_
             process.wait(60)
     assert Counting(Keeping(path)).finish() == 5
     assert names(tmp_path) == ["run.state"]
+
+
+def test_ctrl_c_while_a_run_begins_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Claim):
+        def __init__(self, path: Any) -> None:
+            super().__init__(path)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(resumable, "Claim", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Counting(Keeping(tmp_path / "run.state")).finish()
+    assert names(tmp_path) == []
 
 
 @pytest.fixture
