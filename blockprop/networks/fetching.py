@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from blockprop.errors import FetchError, SettingError, suggestion
 from blockprop.networks.published import PUBLISHED
+from blockprop.saving.beside import hidden_stem
 from blockprop.version import __version__
 
 CHUNK = 2**18
@@ -112,7 +113,7 @@ class _Download:
 
     def hidden(self, kind: str) -> Path:
         """A file beside the path that belongs to this content alone."""
-        return self.path.with_name(f".{self.path.name[:80]}.{self.sha256[:12]}.{kind}")
+        return self.path.with_name(f"{hidden_stem(self.path)}.{self.sha256[:12]}.{kind}")
 
     @property
     def partial(self) -> Path:

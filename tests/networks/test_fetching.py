@@ -41,6 +41,12 @@ def test_a_file_is_fetched_once(site: Site, tmp_path: Path) -> None:
     assert site.seen == [None]
 
 
+def test_a_name_may_be_as_long_as_file_systems_take(site: Site, tmp_path: Path) -> None:
+    name = "網" * 84  # 252 bytes
+    assert fetch(site.url, SHA256, name, tmp_path) == tmp_path / name
+    assert kept(tmp_path) == [name]
+
+
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, site: Site) -> None:
     for name in ("BLOCKPROP_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
