@@ -1,11 +1,13 @@
 """What a network says about itself, and what is saved with it: the keys of `network.meta`, each written down once."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from types import NoneType, UnionType
+from typing import Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 from torch import Tensor
 
-from blockprop.errors import ShapeError, shape
+from blockprop.engine.briefly import brief
+from blockprop.errors import FormatError, ShapeError, shape
 
 METADATA = "blockprop"
 """The key under which files in the formats of others hold all this."""
@@ -76,6 +78,32 @@ class About(TypedDict, total=False):
     """Of an import: parameters that the original does not train."""
     untied: list[str]
     """Of an import: the original's parameters that became several, because blocks of different kinds hold them."""
+
+
+def require_about(meta: Mapping[str, Any]) -> None:
+    """FormatError for a key of `About` that holds something else, in a file that anybody may have written."""
+    for name, hint in get_type_hints(About).items():
+        if not _is_of(meta.get(name), hint | None):
+            raise FormatError(f"what it says of itself is spoiled: {name!r} is {brief(meta[name])}")
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    """Whether plain data are of a type, as far as the types of `About` go."""
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind is Any:
+        return True
+    if kind is UnionType:
+        return any(_is_of(value, part) for part in parts)
+    if is_typeddict(kind):
+        hints = get_type_hints(kind)
+        return isinstance(value, Mapping) and all(_is_of(value.get(name), part) for name, part in hints.items())
+    if kind is list:
+        return isinstance(value, list | tuple) and all(_is_of(item, parts[0]) for item in value)
+    if kind is dict:
+        return isinstance(value, Mapping) and all(_is_of(item, parts[1]) for item in value.values())
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool)
+    return isinstance(value, NoneType if kind is None else kind)
 
 
 def sizes_of(trials: Iterable[Sequence[int]]) -> list[int | None]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from blockprop import blocks as shipped
-from blockprop.engine.about import About
+from blockprop.engine.about import About, require_about
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
@@ -141,7 +141,8 @@ def _rebuild(
         _require_no_opaque(document, classes)
     described, nodes = _field(document, "blocks", dict), _field(document, "nodes", list)
     inputs, outputs = _names(document, "inputs"), _names(document, "outputs")
-    meta = cast(About, _field(document, "meta", dict))  # what a key holds is looked at where it is used
+    meta = cast(About, _field(document, "meta", dict))
+    require_about(meta)
     blocks = {key: _block(key, entry, classes, tensors) for key, entry in described.items()}
     places = {f"{key}.{name}" for key, block in blocks.items() for name in block.parameters | block.buffers}
     if extra := sorted(tensors.keys() - places):

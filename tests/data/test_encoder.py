@@ -1,17 +1,22 @@
 """Table encoders: numbers worked by hand, and rows that do not fit."""
 
+import contextlib
 import json
 import math
+import random
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from blockprop.data.reading import read_data
 from blockprop.data.tables.columns import CategoryColumn, LeftOut
 from blockprop.data.tables.deciding import Wishes
 from blockprop.data.tables.encoder import TableEncoder
-from blockprop.errors import DataError, FormatError
+from blockprop.errors import BlockpropError, DataError, FormatError
+from tests.trust import mutations
 
 TRAIN = pd.DataFrame(
     {
@@ -179,3 +184,22 @@ def test_capitals_are_overlooked_only_where_one_text_can_be_meant() -> None:
     assert encoder.features == ("a=Red", "a=blue", "a=red")
     assert torch.allclose(x, torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0, 1, 0], [1, 0, 0]]))
     assert notes == ["a: 'Blue' is read as 'blue' (row 3)", "a: 'RED' was never seen (row 2)"]
+
+
+def test_damaged_encoders_are_refused_or_encode(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "size,when,color,price\n" + "".join(f"{i}.5,2024-01-{i:02},{'rgb'[i % 3]},{i}\n" for i in range(1, 29))
+    )
+    encoder = read_data(path, warn=False).encoder
+    assert encoder is not None
+    good, worked = json.dumps(encoder.to_dict()), 0
+    for seed in range(150):
+        damaged = mutations.in_document(json.loads(good), random.Random(seed))
+        with contextlib.suppress(BlockpropError):
+            read_data(path, encoder=TableEncoder.from_dict(damaged), need_labels=False, warn=False)
+            worked += 1
+    assert 5 < worked < 100
+    for columns in ([], [{"name": "a"}]):
+        with pytest.raises(FormatError, match="encoder is damaged"):
+            TableEncoder.from_dict(encoder.to_dict() | {"columns": columns})

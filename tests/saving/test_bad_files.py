@@ -88,6 +88,11 @@ BAD = {
         "holds torch.float32; its block takes torch.int64",
     ),
     "meta is a list": (set_in("meta", value=[]), "'meta' to be an object, got a list"),
+    "classes that are numbers": (set_in("meta", "classes", value=["a", 1.5]), "spoiled: 'classes' is \\['a', 1.5\\]"),
+    "a shape that is text": (set_in("meta", "shape", value="3"), "spoiled: 'shape' is '3'"),
+    "axes that are true": (set_in("meta", "free", value={"x": [True]}), "spoiled: 'free' is"),
+    "notes that are one": (set_in("meta", "notes", value=3), "spoiled: 'notes' is 3"),
+    "a part that is nothing": (set_in("meta", "held_out", value={"fraction": "x"}), "spoiled: 'held_out' is"),
     "not a number": (set_in("meta", "scale", value={"$number": "one"}), "as a \\$number, got one"),
 }
 

@@ -160,9 +160,11 @@ class TableEncoder:
             target, classes, told = saved["target"], saved["classes"], saved["target_format"]
             if not (target is None or isinstance(target, str)):
                 raise TypeError(f"target {target!r}")
+            if not any(column.features for column in columns):
+                raise ValueError("no column to learn from")
             classes = None if classes is None else texts(classes)
             return cls(columns, target, classes, told and format_from_dict(told), bool(saved["with_names"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise FormatError(f"the network's table encoder is damaged ({type(error).__name__}: {error})") from None
 
 

@@ -23,7 +23,7 @@ from onnx import (
 )
 from torch import Tensor
 
-from blockprop.engine.about import METADATA
+from blockprop.engine.about import METADATA, require_about
 from blockprop.errors import BlockpropError, FormatError, GraphError, SettingError, UnsupportedError, suggestion
 from blockprop.importers.graph import MOST_NODES, Known
 from blockprop.importers.onnx.order import branches, describe, names_in, needed_nodes
@@ -102,7 +102,9 @@ def _about(proto: ModelProto) -> dict[str, Any]:
     if text is None:
         return {}
     with suppress(FormatError):  # another program may have put something of its own there
-        return {name: value for name, value in parse(text).items() if isinstance(value, OF_ENDS.get(name, ()))}
+        about = parse(text)
+        require_about(about)
+        return {name: value for name, value in about.items() if isinstance(value, OF_ENDS.get(name, ()))}
     return {}
 
 
