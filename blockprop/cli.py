@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 from blockprop.commands import (
     check,
     demo,
+    descend,
     diagram,
     evaluate,
     explain,
@@ -74,6 +75,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "diagram": (diagram.diagram, diagram.EPILOG),
     "explain": (explain.explain, explain.EPILOG),
     "step": (step.step, step.EPILOG),
+    "descend": (descend.descend, descend.EPILOG),
     "demo": (demo.demo, demo.EPILOG),
 }
 """By name: (the function, what its help ends with), in the order of the help."""

@@ -8,9 +8,10 @@ from blockprop.calculus.derivatives import (
     linearize,
 )
 from blockprop.calculus.descent import Descent, DescentStep, descend
+from blockprop.calculus.judging import Verdict, judge
 from blockprop.calculus.recording import Recording, record, value_at
 from blockprop.calculus.second import HessianProduct, hessian, hessian_vector_product
-from blockprop.calculus.slopes import one_sided_slopes, require_differentiable
+from blockprop.calculus.slopes import Kink, kink_at, one_sided_slopes, require_differentiable
 from blockprop.calculus.text import TextFunction
 from blockprop.calculus.traced import Traced
 
@@ -18,16 +19,20 @@ __all__ = [
     "Descent",
     "DescentStep",
     "HessianProduct",
+    "Kink",
     "Linearization",
     "Recording",
     "TextFunction",
     "Traced",
+    "Verdict",
     "descend",
     "directional_derivative",
     "gradient",
     "hessian",
     "hessian_vector_product",
     "jacobian",
+    "judge",
+    "kink_at",
     "linearize",
     "one_sided_slopes",
     "record",

@@ -89,6 +89,7 @@ def descend(
     start = as_real(x0)
     if not torch.isfinite(start).all():
         raise NotFiniteError(f"the start is not finite: {start.tolist()}")
+    record(f, start)  # what is wrong with the function there is said first
     if not kinks:
         require_differentiable(f, start)
     return Descent(f, start, rate, momentum, steps, tolerance)

@@ -1,8 +1,7 @@
 """Slopes to the two sides of a point: whether a function has a derivative there."""
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,45 +33,61 @@ def one_sided_slopes(f: Differentiable, *x: Any, along: Any, wrt: int = 0, step:
     return (there[1] - there[0]) / h, (there[2] - there[1]) / h
 
 
-def require_differentiable(f: Differentiable, *x: Any, wrt: int = 0) -> None:
-    """Raise SettingError if f has a kink, an edge or a jump at x: it says where, and both slopes.
+class Kink(NamedTuple):
+    """Where a function has no derivative: an element of its input, its number there, and both slopes in words."""
+
+    place: tuple[int, ...]
+    at: float
+    behind: str
+    ahead: str
+
+
+def kink_at(f: Differentiable, *x: Any, wrt: int = 0) -> Kink | None:
+    """The first element of x along which f has a kink, an edge or a jump; None if there is none.
 
     Looks at each of the first 100 elements of x, to both sides, in float64; in other types of number differences show
     nothing, and nothing is looked at.
     """
     here = as_real(x[wrt])
     if here.dtype != torch.float64:
-        return
-    for place, behind, ahead in _kinks(f, x, here, wrt):
-        name = "x" if len(x) == 1 else f"input {wrt}"
-        index = f"[{', '.join(map(str, place))}]" if place else ""
-        raise SettingError(
-            f"the function has no derivative at {name}{index} = {float(here[place]):.6g}: its slope is {behind} to "
-            f"the left and {ahead} to the right; kinks=True takes what the blocks decide there"
-        )
-
-
-def _kinks(f: Differentiable, x: tuple[Any, ...], here: Tensor, wrt: int) -> Iterator[tuple[tuple[int, ...], str, str]]:
-    """Each place where the slopes to both sides differ, with both slopes in words."""
-    size = max(1.0, float(here.abs().max())) if here.numel() else 1.0
+        return None
     for number in range(min(here.numel(), ELEMENTS)):
         along = torch.zeros_like(here, memory_format=torch.contiguous_format)
         along.view(-1)[number] = 1
-        suspected, far_jump, slopes = torch.tensor(True), torch.tensor(0.0), []
-        for step in STEPS:
-            behind, ahead = one_sided_slopes(f, *x, along=along, wrt=wrt, step=step)
-            jump, largest = (ahead - behind).abs(), ahead.abs().maximum(behind.abs())
-            rounding = ROUNDING * largest.maximum(value_at(f, *x).abs() / (step * size))
-            differ = (jump > LEAST_JUMP * largest.clamp_min(1) + rounding) & (jump > far_jump / 2)
-            suspected, far_jump = suspected & (differ | (ahead.isnan() ^ behind.isnan())), jump.nan_to_num(0.0)
-            slopes.append((behind, ahead))
-            if not suspected.any():
-                break
-        else:
-            first = int(suspected.flatten().nonzero()[0])
+        if slopes := _differing_slopes(f, x, along, wrt):
             place = tuple(int(i) for i in torch.unravel_index(torch.tensor(number), here.shape)) if here.ndim else ()
-            left, right = ([float(pair[side].flatten()[first]) for pair in slopes] for side in (0, 1))
-            yield place, _in_words(left), _in_words(right)
+            return Kink(place, float(here[place]), *slopes)
+    return None
+
+
+def require_differentiable(f: Differentiable, *x: Any, wrt: int = 0) -> None:
+    """Raise SettingError if f has a kink at x (`kink_at`): it says where, and both slopes."""
+    if (kink := kink_at(f, *x, wrt=wrt)) is None:
+        return
+    name = "x" if len(x) == 1 else f"input {wrt}"
+    index = str(list(kink.place)) if kink.place else ""
+    raise SettingError(
+        f"the function has no derivative at {name}{index} = {kink.at:.6g}: its slope is {kink.behind} to the left and "
+        f"{kink.ahead} to the right; kinks=True takes what the blocks decide there"
+    )
+
+
+def _differing_slopes(f: Differentiable, x: tuple[Any, ...], along: Tensor, wrt: int) -> tuple[str, str] | None:
+    """The slopes to both sides, in words, if they differ however near."""
+    value, size = value_at(f, *x).abs(), max(1.0, float(as_real(x[wrt]).abs().max()))
+    suspected, far_jump, slopes = torch.tensor(True), torch.tensor(0.0), []
+    for step in STEPS:
+        behind, ahead = one_sided_slopes(f, *x, along=along, wrt=wrt, step=step)
+        jump, largest = (ahead - behind).abs(), ahead.abs().maximum(behind.abs())
+        rounding = ROUNDING * largest.maximum(value / (step * size))
+        differ = (jump > LEAST_JUMP * largest.clamp_min(1) + rounding) & (jump > far_jump / 2)
+        suspected, far_jump = suspected & (differ | (ahead.isnan() ^ behind.isnan())), jump.nan_to_num(0.0)
+        slopes.append((behind, ahead))
+        if not suspected.any():
+            return None
+    first = int(suspected.flatten().nonzero()[0])
+    left, right = ([float(pair[side].flatten()[first]) for pair in slopes] for side in (0, 1))
+    return _in_words(left), _in_words(right)
 
 
 def _in_words(slopes: list[float]) -> str:
