@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from blockprop.calculus.derivatives import gradient
 from blockprop.calculus.descent import DescentStep
 from blockprop.calculus.recording import Differentiable
 from blockprop.calculus.second import hessian_vector_product
@@ -27,6 +28,8 @@ DEEP = 1e6
 """Below so many times its first size the loss falls without end."""
 CLEAR = 1e-3
 """Second derivatives that are off by more than this, in units of their size, are none: there is an edge."""
+FADING = 0.25
+"""A curvature that changes by this share on the way that is left is none of a parabola."""
 FLAT = 1e-6
 """A curvature of this size, in units of the largest of the path, is none."""
 
@@ -224,7 +227,7 @@ class _Path:
         values, ways = found
         least = FLAT * max(float(values.abs().max()), abs(self.curvature) if self.curvature > 0 else 0.0, 1e-12)
         listed = "curvature " + " and ".join(f"{value:.4g}" for value in values.tolist())
-        if values[0] > least:
+        if values[0] > least and not self._fades(last.x, values, ways):
             return "minimum", f"converged to a minimum at {where} ({listed})"
         if values[0] < -least and values[-1] > least:
             way = _numbers(ways[:, 0])
@@ -235,6 +238,12 @@ class _Path:
             "flat",
             f"the gradient is gone at {where}; f is too flat there for second derivatives to decide ({listed})",
         )
+
+    def _fades(self, x: Tensor, values: Tensor, ways: Tensor) -> bool:
+        """Whether the least curvature goes away together with the gradient, as that of x⁴ does."""
+        gone = gradient(self.f, x, kinks=True).flatten()
+        there = curvatures(self.f, x - (ways @ (ways.T @ gone / values)).reshape(x.shape))  # where a parabola is lowest
+        return there is None or abs(float(there[0][0] / values[0]) - 1) > FADING
 
     def _remarks(self, kind: str) -> list[str]:
         said = []
