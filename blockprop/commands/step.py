@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from blockprop.commands.console import say, show
-from blockprop.commands.explain import LECTURE, asked
+from blockprop.commands.one_example import (
+    LECTURE,
+    ExampleItself,
+    ExampleLabel,
+    ExampleNumber,
+    ExampleSource,
+    LookedAt,
+    asked,
+)
 from blockprop.commands.options import RATE, Blocks, Json, NetworkOption, OpaqueNodes, Seed, one_network
 from blockprop.commands.results import place
 from blockprop.errors import SettingError
@@ -21,23 +29,12 @@ EPILOG = (
 
 
 def step(
-    network: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[NETWORK]",
-            help="lecture (the default), lecture:tanh, lecture:relu; a saved network; pictures or digits, which come "
-            "with blockprop; mlp:4, lenet, my_net.py:build.",
-        ),
-    ] = None,
+    network: LookedAt = None,
     named: NetworkOption = None,
-    data: Annotated[
-        str | None, typer.Option(help="Where the example is from; by default the lecture's own, else digits.")
-    ] = None,
-    example: Annotated[int, typer.Option(min=0, help="Which one of DATA, from 0 on.")] = 0,
-    numbers: Annotated[str | None, typer.Option("--input", help="The example itself, as 1,2; instead of DATA.")] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Its class by name or number, or the numbers it should give; instead of DATA's.")
-    ] = None,
+    data: ExampleSource = None,
+    example: ExampleNumber = 0,
+    numbers: ExampleItself = None,
+    label: ExampleLabel = None,
     rate: Annotated[float, typer.Option(*RATE, min=0.0, help="μ of the update W ← W − μ ∂L/∂W.")] = 0.1,
     last: Annotated[
         int | None, typer.Option(min=1, max=MOST_NODES, help="Only so many of the last nodes of a large network.")
