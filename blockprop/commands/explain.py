@@ -13,7 +13,7 @@ from blockprop.commands.one_example import (
     ExampleLabel,
     ExampleNumber,
     ExampleSource,
-    LookedAt,
+    NetworkToWalk,
     asked,
 )
 from blockprop.commands.options import Blocks, Json, NetworkOption, OpaqueNodes, Seed, one_network
@@ -38,7 +38,7 @@ WRITERS: dict[str, Callable[[Derivation], str]] = {
 
 
 def explain(
-    network: LookedAt = None,
+    network: NetworkToWalk = None,
     named: NetworkOption = None,
     of: Annotated[
         str, typer.Option(help="What the derivative is by, from 0 on: 'fc1.weight[0,1]', 'x[2]', 'relu1[0,3]'.")

@@ -16,7 +16,7 @@ from blockprop.networks.build import build_network
 from blockprop.networks.lecture import UNITS, lecture, lecture_example
 
 LECTURE = "lecture"
-LookedAt = Annotated[
+NetworkToWalk = Annotated[
     str | None,
     typer.Argument(
         metavar="[NETWORK]",

@@ -12,7 +12,7 @@ from blockprop.commands.one_example import (
     ExampleLabel,
     ExampleNumber,
     ExampleSource,
-    LookedAt,
+    NetworkToWalk,
     asked,
 )
 from blockprop.commands.options import RATE, Blocks, Json, NetworkOption, OpaqueNodes, Seed, one_network
@@ -29,7 +29,7 @@ EPILOG = (
 
 
 def step(
-    network: LookedAt = None,
+    network: NetworkToWalk = None,
     named: NetworkOption = None,
     data: ExampleSource = None,
     example: ExampleNumber = 0,
