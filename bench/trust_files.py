@@ -23,6 +23,6 @@ def tried(cases: int, seed: int) -> Iterator[Outcome]:
             print(f"seed {seed}, case {case.number}, {case.kind}: {case.fault}", flush=True)
     for kind, those in sorted(found.items()):
         refused = sum(bool(case.came) for case in those)
-        worst = f"{max(case.seconds for case in those):.1f} s, {max(case.grown for case in those) / 1e9:.1f} GB"
-        what = f"damaged {kind}, {refused / len(those):.0%} of them refused"
-        yield Outcome(what, len(those), sum(bool(case.fault) for case in those), worst)
+        seconds, grown = max(case.seconds for case in those), max(case.grown for case in those)
+        worst = f"{seconds:.1f} s, {grown / 1e6:,.0f} MB; {refused / len(those):.0%} refused"
+        yield Outcome(f"damaged {kind}", len(those), sum(bool(case.fault) for case in those), worst)
