@@ -1,0 +1,1 @@
+"""What the site holds beside the pages in docs/: it is generated here, and never committed."""
