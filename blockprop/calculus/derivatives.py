@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from blockprop.calculus.recording import Differentiable, Recording, Which, record
+from blockprop.calculus.rows import unit_rows
 from blockprop.calculus.slopes import require_differentiable
 from blockprop.calculus.traced import as_real
 from blockprop.errors import ShapeError, shape
@@ -47,13 +48,13 @@ def jacobian(f: Differentiable, *x: Any, wrt: Which = 0, kinks: bool = False) ->
     can be multiplied: ∂(Xᵀ A X)/∂X = Xᵀ (A + Aᵀ). More axes go on in the same way. Of functions of functions,
     ∂z/∂x = ∂z/∂y ∂y/∂x, in this order.
 
-    One sweep for each element of y. f, x, wrt, kinks and errors as in `gradient`.
+    A sweep for each element of y, or for some dozens of them at once (`unit_rows`).
+    f, x, wrt, kinks and errors as in `gradient`.
     """
     recording = _recorded(f, x, (wrt,), kinks)
     name, of = recording.name_of(wrt), recording.tensor(wrt)
-    rows = [found[name] for found in recording.unit_sweeps((name,))]
-    stacked = torch.stack(rows) if rows else of.new_zeros(0, *of.shape)
-    return numerator_layout(stacked, recording.value.shape, of.shape)
+    rows = [found[name] for found in unit_rows(recording, (name,))]
+    return numerator_layout(torch.cat(rows or [of.new_zeros(0, *of.shape)]), recording.value.shape, of.shape)
 
 
 def numerator_layout(rows: Tensor, y: torch.Size, x: torch.Size) -> Tensor:
@@ -86,14 +87,14 @@ def directional_derivative(f: Differentiable, *x: Any, along: Any, wrt: Which = 
     Of one number by a matrix it is tr((∂f/∂X) V) = Σ_ij (∇f)_ij V_ij; of each y_i it is tr((∂y_i/∂X) V). The length of
     V counts.
 
-    along: V, in the shape of what is moved.   Exact: a sweep for each element of f(x).
+    along: V, in the shape of what is moved.   Exact: sweeps for each element of f(x).
     f, x, wrt, kinks and errors as in `gradient`; ShapeError for a direction of another shape.
     """
     recording = _recorded(f, x, (wrt,), kinks)
     name, of = recording.name_of(wrt), recording.tensor(wrt)
     way = direction(along, of)
-    slopes = [(found[name] * way).sum() for found in recording.unit_sweeps((name,))]
-    return torch.stack(slopes).reshape(recording.value.shape) if slopes else torch.zeros_like(recording.value)
+    slopes = [found[name].flatten(1) @ way.flatten() for found in unit_rows(recording, (name,))]
+    return torch.cat(slopes or [way.new_zeros(0)]).reshape(recording.value.shape)
 
 
 def direction(along: Any, of: Tensor) -> Tensor:
@@ -113,9 +114,9 @@ class Linearization:
     def __init__(self, recording: Recording):
         self.value = recording.value
         self.points = tuple(recording.tensor(i) for i in range(len(recording.inputs)))
-        sweeps = list(recording.unit_sweeps(recording.inputs))
+        sweeps = list(unit_rows(recording, recording.inputs))
         self._rows = [
-            torch.stack([d[name] for d in sweeps]) if sweeps else point.new_zeros(0, *point.shape)
+            torch.cat([d[name] for d in sweeps] or [point.new_zeros(0, *point.shape)])
             for name, point in zip(recording.inputs, self.points, strict=True)
         ]
 
@@ -142,7 +143,7 @@ def linearize(f: Differentiable, *x: Any, kinks: bool = False) -> Linearization:
     """The tangent of f at x, as a function of all its inputs; `change` is the differential df.
 
     Of one number, df = tr((∂f/∂X) ΔX), the trace rule; of several inputs the sum over them.
-    f, x, kinks and errors as in `gradient`. One sweep for each element of f(x), kept for all calls.
+    f, x, kinks and errors as in `gradient`. Sweeps for each element of f(x), kept for all calls.
     """
     return Linearization(_recorded(f, x, tuple(range(len(x))), kinks))
 

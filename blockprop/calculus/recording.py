@@ -1,7 +1,7 @@
 """A function at one point: the network of blocks that it is there, and its trace to go back from."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -59,13 +59,6 @@ class Recording:
             if not torch.isfinite(d).all():
                 raise NotFiniteError(f"the derivative by {name} is {_first(d)} at {_at(self.tensor(name))}")
         return found
-
-    def unit_sweeps(self, names: tuple[str, ...]) -> Iterator[dict[str, Tensor]]:
-        """∂y_i/∂(each of these) for each element y_i in turn, by a sweep from a seed of 1 there and 0 elsewhere."""
-        for i in range(self.value.numel()):
-            seed = torch.zeros_like(self.value, memory_format=torch.contiguous_format)
-            seed.view(-1)[i] = 1
-            yield self.back(seed, names)
 
 
 @torch.no_grad()

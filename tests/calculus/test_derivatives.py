@@ -8,7 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from blockprop.blocks import Abs, Exp, Function, Linear, Log, Max, MaxPool2d, ReLU, Sigmoid, Softmax, Split, Sqrt, Tanh
+from blockprop.blocks import (
+    Abs,
+    Exp,
+    Function,
+    Linear,
+    Log,
+    Max,
+    MaxPool2d,
+    ReLU,
+    Reshape,
+    Sigmoid,
+    Softmax,
+    Split,
+    Sqrt,
+    Tanh,
+)
 from blockprop.calculus import (
     Traced,
     directional_derivative,
@@ -19,12 +34,23 @@ from blockprop.calculus import (
     record,
     value_at,
 )
-from blockprop.engine.network import Network
+from blockprop.engine.block import Block
+from blockprop.engine.network import Network, Sequential
 from blockprop.engine.objectives import cross_entropy
 from blockprop.errors import BlockpropError, GraphError, NotFiniteError, SettingError, ShapeError, UnsupportedError
 from blockprop.networks.lecture import lecture, lecture_example
 from tests.calculus.functions import SIZE, random_function
 from tests.random_networks import random_network
+
+
+class Centered(Block):
+    """y = x + 1e-6 (x − mean of the rows)."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        return x + 1e-6 * (x - x.mean(0)), None
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (d_y + 1e-6 * (d_y - d_y.mean(0)),)
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -175,6 +201,46 @@ def test_networks_by_inputs_parameters_and_nodes() -> None:
     for name, derivative in swept.items():
         close(gradient(loss, x, wrt=name), derivative)
     assert c.tolist() == [0.5, 1.5]
+
+
+ROWS = {
+    "an own sweep for each row": Sequential(Linear(6, 9), Tanh(), Linear(9, 9)),
+    "rows of their own": Sequential(Linear(6, 9), Softmax(1)),
+    "rows that are mixed": Sequential(Linear(6, 9), Softmax(0)),
+    "rows that are mixed by little": Sequential(Linear(6, 9), Centered()),
+    "sizes that are fixed": Sequential(Linear(6, 9), Reshape((1, 3, 3), 0)),
+    "the first axis gone": Sequential(Linear(6, 9), Reshape((9,), 0)),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_many_rows_at_once_are_those_of_one_example(name: str) -> None:
+    """Also where a batch would mix its rows, or cannot be had."""
+    network = ROWS[name].copy().to(dtype=torch.float64)
+    for parameter in network.parameters.values():
+        parameter.copy_(numbers(*parameter.shape, seed=parameter.numel()))
+    x = numbers(1, 6)
+    trace = network.forward(x)
+    rows = []
+    for i in range(9):
+        seed = torch.zeros(9, dtype=torch.float64)
+        seed[i] = 1
+        rows.append(network.backward(trace, seed.reshape(trace.output.shape), "x", keep_trace=True)["x"])
+    expected = torch.cat(rows)
+    close(jacobian(network, x).reshape(9, 6), expected)
+    close(directional_derivative(network, x, along=2 * x).flatten(), expected @ (2 * x[0]))
+    close(linearize(network, x).change(x).flatten(), expected @ x[0])
+
+
+def test_a_batch_takes_far_fewer_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Sequential(Linear(5, 200), Tanh()).to(dtype=torch.float64)
+    for parameter in network.parameters.values():
+        parameter.copy_(numbers(*parameter.shape))
+    sweeps: list[int] = []
+    backward = Network.backward
+    monkeypatch.setattr(Network, "backward", lambda *a, **settings: sweeps.append(1) or backward(*a, **settings))
+    assert jacobian(network, numbers(1, 5)).shape == (200, 5)
+    assert len(sweeps) == 8  # 4 batches of up to 64, each with the sweep of one example that it is held against
 
 
 def test_networks_and_blocks_in_float32_stay_there() -> None:
