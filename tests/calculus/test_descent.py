@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from blockprop import descend
-from blockprop.blocks import Abs, Function, Sqrt
+from blockprop.blocks import Abs, Function, Log, Sqrt
 from blockprop.calculus import TextFunction
 from blockprop.errors import NotFiniteError, SettingError, ShapeError
 from blockprop.training import GradientDescent
@@ -74,6 +74,7 @@ def f(x: Any) -> Any:
         ((BOWL, [3.0]), {}, SettingError, "a function of 2, x and y"),
         ((BOWL, [3.0, float("inf")]), {}, NotFiniteError, "the start is not finite"),
         ((lambda x: Abs()(x), 0.0), {}, SettingError, "its slope is -1 to the left and 1 to the right"),
+        ((lambda x: Log()(x), 0.0), {}, NotFiniteError, r"Log\(\) \(node 'log1'\) gives -inf"),
         ((lambda x: x * x, [1.0, 2.0]), {}, ShapeError, "this one gives 2"),
         ((lambda x: Function("log2")(x), 1.0), {"rate": 1.0}, NotFiniteError, "step 1: the function is not finite"),
         ((lambda x: Sqrt()(x), 0.0), {"kinks": True}, NotFiniteError, "step 0: the derivative by x is inf"),

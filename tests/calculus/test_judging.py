@@ -52,6 +52,7 @@ def judged(text: str, start: list[float], rate: float, momentum: float = 0.0, st
         ),
         ("log(x)", [1.0], (0.1,), "unbounded", "step 6 leaves where the function is defined, falling all the way"),
         ("abs(x)", [1.05], (0.1,), "bounces", "over an edge, where the derivative jumps"),
+        ("abs(x) + abs(y)", [1.05, 2.0], (0.1,), "bounces", "over an edge, where the derivative jumps"),
         ("sin(x)*cos(y)", [1.0, 0.5], (0.3,), "minimum", r"a minimum at \(-1.571, 0\), f = -1"),
     ],
 )
