@@ -149,12 +149,12 @@ class _Path:
         return Verdict(kind, tuple(sentences), self.curvature)
 
     def _main(self) -> tuple[str, str]:
-        last, steps = self.records[-1], self.records[-1].step
+        last, steps = self.records[-1], _counted(self.records[-1].step)
         largest = max(record.gradient_norm for record in self.records)
         if self.grows:
             return "grows", self._growth()
         if not self.is_finite:
-            return "unbounded", self._break_off(steps)
+            return "unbounded", self._break_off(last.step)
         if last.gradient_norm <= max(CONVERGED * largest, 1e-12) or largest == 0:
             return self._end(last)
         if self._bounces():
@@ -162,7 +162,7 @@ class _Path:
         if self._is_endless():
             return (
                 "unbounded",
-                f"the loss falls without end: after {steps} steps it is {last.value:.4g}, as steep as ever",
+                f"the loss falls without end: after {steps} it is {last.value:.4g}, as steep as ever",
             )
         share = last.gradient_norm / self.records[0].gradient_norm if self.records[0].gradient_norm else math.inf
         reach = self.rate / (1 - self.momentum)
@@ -172,9 +172,12 @@ class _Path:
                 f"the rate {self.rate:g} is far too small: 1/λ = {1 / self.curvature:.4g} is {times:.3g} times as large"
                 f"{' as with this momentum it comes to' if self.momentum else ''} (λ = {self.curvature:.4g}, the "
                 "largest curvature along the path); "
-                f"after {steps} steps the gradient is still {share:.2g} times that of the start"
+                f"after {steps} the gradient is still {share:.2g} times that of the start"
             )
-        return "unfinished", f"not there yet: after {steps} steps the gradient is {share:.2g} times that of the start"
+        return (
+            "unfinished",
+            f"not there yet: after {steps} the gradient is {share:.2g} times that of the start",
+        )
 
     def _growth(self) -> str:
         lam, over = self.curvature, "" if self.is_finite else ", until it is no number any more"
@@ -188,9 +191,8 @@ class _Path:
     def _break_off(self, steps: int) -> str:
         """Why the function is no number any more though it fell."""
         if self.values[-1] < -DEEP * max(1.0, abs(self.values[0])):
-            return (
-                f"the loss falls without end: after {steps} steps it is {self.values[-1]:.4g}, then beyond all numbers"
-            )
+            now = f"after {_counted(steps)} it is {self.values[-1]:.4g}"
+            return f"the loss falls without end: {now}, then beyond all numbers"
         if self.rate > self.bound:
             return (
                 f"step {steps + 1} leaves where the function is defined: the rate {self.rate:g} is too large "
@@ -249,9 +251,9 @@ class _Path:
         said = []
         lam, bound = self.curvature, self.bound
         if self.momentum and self.rises:
-            times = f"{len(self.rises)} of {len(self.records) - 1} steps"
+            times = f"{len(self.rises)} of {_counted(len(self.records) - 1)}"
             said.append(f"momentum {self.momentum:g} carries it past the minimum and back: the loss rose in {times}")
-        elif not self.momentum and self.is_zigzag and 1 / lam < self.rate <= bound:
+        elif not self.momentum and self.is_zigzag and lam > 0 and 1 / lam < self.rate <= bound:
             said.append(
                 f"it zigzags: the rate {self.rate:g} is between 1/λ = {1 / lam:.4g} and {self.bound_in_words}, so that "
                 f"a step across goes too far; up to {1 / lam:.4g} it does not"
@@ -283,3 +285,7 @@ def curvatures(f: Differentiable, x: Tensor) -> tuple[Tensor, Tensor] | None:
 def _numbers(x: Tensor) -> str:
     numbers = [f"{number:.4g}" for number in torch.where(x.abs() < 1e-4 * x.abs().max(), 0.0, x).flatten().tolist()]
     return numbers[0] if len(numbers) == 1 else f"({', '.join(numbers)})"
+
+
+def _counted(steps: int) -> str:
+    return f"{steps:,} step{'s' * (steps != 1)}"

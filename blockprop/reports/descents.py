@@ -26,6 +26,8 @@ PATH, END = PALETTE[1], PALETTE[3]
 GRID, LEVELS = 240, 18
 MOST_DOTS = 120
 """Of so many steps each has its dot."""
+LARGEST = 1e100
+"""Numbers beyond it are drawn at it."""
 FARTHEST = 8.0
 """Of a path that runs away, so many times its first step's way from the start is shown."""
 
@@ -37,14 +39,14 @@ def descent_path(f: TextFunction, records: Sequence[DescentStep], sentences: Seq
     """
     if not records:
         raise SettingError("there are no records to draw; a descent gives at least its start")
-    points = np.array([record.x.flatten().tolist() for record in records], float)
+    points = np.array([record.x.flatten().tolist() for record in records], float).clip(-LARGEST, LARGEST)
     figure, (left, right) = styled(10.4, 5.0, columns=2)
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(6))
     if len(f.variables) == 2:
         _over_contours(left, f, points)
     else:
-        _on_curve(left, f, points, [record.value for record in records])
+        _on_curve(left, f, points, np.array([record.value for record in records]).clip(-LARGEST, LARGEST))
     titled(left, f"f({', '.join(f.variables)}) = {textwrap.shorten(f.text, 60, placeholder=' …')}", f.variables[0])
     _loss(right, records)
     if sentences:
@@ -56,8 +58,7 @@ def descent_path(f: TextFunction, records: Sequence[DescentStep], sentences: Seq
 def _over_contours(axes: Axes, f: TextFunction, points: np.ndarray) -> None:
     (left, right), (low, high) = _box(points)
     x, y = np.linspace(left, right, GRID), np.linspace(low, high, GRID)
-    grid = torch.from_numpy(np.stack(np.meshgrid(x, y)))
-    ground = np.ma.masked_invalid(value_at(f, grid).numpy())
+    ground = _ground(f, np.stack(np.meshgrid(x, y)))
     if ground.count() and ground.max() > ground.min():
         levels = ground.min() + (ground.max() - ground.min()) * np.linspace(0, 1, LEVELS + 1) ** _bend(ground)
         axes.contourf(x, y, ground, levels=levels, cmap=GROUND)
@@ -69,16 +70,21 @@ def _over_contours(axes: Axes, f: TextFunction, points: np.ndarray) -> None:
     _draw(axes, points[:, 0], points[:, 1])
 
 
-def _on_curve(axes: Axes, f: TextFunction, points: np.ndarray, values: Sequence[float]) -> None:
+def _on_curve(axes: Axes, f: TextFunction, points: np.ndarray, values: np.ndarray) -> None:
     ((left, right),) = _box(points)
     x = np.linspace(left, right, 4 * GRID)
-    curve = np.ma.masked_invalid(value_at(f, torch.from_numpy(x[None])).numpy())
+    curve = _ground(f, x[None])
     axes.plot(x, curve, color=PALETTE[0], linewidth=1.6, zorder=1)
     axes.set_xlim(left, right)
-    _draw(axes, points[:, 0], np.array(values))
+    _draw(axes, points[:, 0], values)
     if curve.count():
         low, high = float(curve.min()), float(curve.max())
         axes.set_ylim(low - 0.08 * (high - low or 1), high + 0.08 * (high - low or 1))
+
+
+def _ground(f: TextFunction, places: np.ndarray) -> np.ma.MaskedArray:
+    """The function at many places; those where it is no number that can be drawn are left out."""
+    return np.ma.masked_outside(np.ma.masked_invalid(value_at(f, torch.from_numpy(places)).numpy()), -LARGEST, LARGEST)
 
 
 def _draw(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
@@ -98,7 +104,10 @@ def _draw(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def _loss(axes: Axes, records: Sequence[DescentStep]) -> None:
-    steps, values = [record.step for record in records], np.array([record.value for record in records])
+    steps, values = (
+        [record.step for record in records],
+        np.array([record.value for record in records]).clip(-LARGEST, LARGEST),
+    )
     axes.plot(steps, values, color=PATH, linewidth=1.3, marker="o", markersize=3.2 if len(steps) <= MOST_DOTS else 0)
     axes.tick_params(which="minor", color=FAINT)
     positive = values[values > 0]
