@@ -203,13 +203,17 @@ class _Path:
     def _is_endless(self) -> bool:
         """Whether it falls in steps that do not get smaller."""
         norms = [record.gradient_norm for record in self.records]
-        return len(norms) > 4 and not self.rises and norms[-1] >= max(0.99 * max(norms), norms[len(norms) // 2])
+        return (
+            len(norms) > 4
+            and not (self.rises or self.is_zigzag)
+            and norms[-1] >= max(0.99 * max(norms), norms[len(norms) // 2])
+        )
 
     def _bounces(self) -> bool:
         """Whether it goes to and fro in steps that do not get smaller."""
         ways = (self.points[1:] - self.points[:-1]).norm(dim=1)
         half = len(ways) // 2
-        return len(ways) > 5 and self.is_zigzag and float(ways[-1]) > 0.9 * float(ways[half]) > 0
+        return len(ways) > 3 and self.is_zigzag and float(ways[-1]) > 0.9 * float(ways[half]) > 0
 
     def _bouncing(self) -> str:
         if self.curvature > 0 and abs(self.rate / self.bound - 1) < 0.02:
