@@ -34,6 +34,8 @@ from blockprop.exporters import to_onnx
 from blockprop.importers import from_onnx, from_torch
 from blockprop.interop.modules import to_torch
 from blockprop.interop.opaque import Opaque
+from blockprop.learning.explain import explain
+from blockprop.learning.stepper import stepper
 from blockprop.networks.build import build_network
 from blockprop.networks.fetching import fetch, fetch_published
 from blockprop.networks.weights import load_weights, pretrained
@@ -79,6 +81,7 @@ __all__ = [
     "diagram",
     "directional_derivative",
     "evaluate",
+    "explain",
     "fetch",
     "fetch_published",
     "fit",
@@ -99,6 +102,7 @@ __all__ = [
     "read_data",
     "read_photo",
     "save",
+    "stepper",
     "to_onnx",
     "to_torch",
     "with_preprocessing",
