@@ -20,7 +20,7 @@ def gradient(f: Differentiable, *x: Any, wrt: Which = 0, kinks: bool = False) ->
 
     f: a network, a block, or a Python function written with blocks (`record`).   x: its inputs.
     wrt: by which of them, from 0 on; or the name of a parameter or node, "fc1.weight".
-    kinks: take what the blocks decide where f has no derivative; refused otherwise (`require_differentiable`).
+    kinks: take what the blocks decide where f has no derivative by an input; refused otherwise (`kink_at`).
     Raises ShapeError if f gives more than one number, NotFiniteError if it or a derivative is not finite, SettingError
     at a kink.
     """
@@ -113,7 +113,7 @@ class Linearization:
 
     def __init__(self, recording: Recording):
         self.value = recording.value
-        self.points = tuple(recording.tensor(i) for i in range(len(recording.inputs)))
+        self.points = recording.points
         sweeps = list(unit_rows(recording, recording.inputs))
         self._rows = [
             torch.cat([d[name] for d in sweeps] or [point.new_zeros(0, *point.shape)])
@@ -154,5 +154,5 @@ def _recorded(f: Differentiable, x: tuple[Any, ...], wrt: tuple[Which, ...], kin
     for one in wrt if not kinks else ():
         name = recording.name_of(one)
         if name in recording.inputs:
-            require_differentiable(f, *x, wrt=recording.inputs.index(name))
+            require_differentiable(f, *recording.points, wrt=recording.inputs.index(name))
     return recording

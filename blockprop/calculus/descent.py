@@ -86,10 +86,9 @@ def descend(
         raise SettingError(f"expected a rate above 0 and a momentum in 0…1, came rate {rate}, momentum {momentum}")
     if steps < 0 or not tolerance >= 0:
         raise SettingError(f"expected steps and a tolerance of at least 0, came {steps} and {tolerance}")
-    start = as_real(x0)
-    if not torch.isfinite(start).all():
-        raise NotFiniteError(f"the start is not finite: {start.tolist()}")
-    record(f, start)  # what is wrong with the function there is said first
+    if not torch.isfinite(as_real(x0)).all():
+        raise NotFiniteError(f"the start is not finite: {as_real(x0).tolist()}")
+    (start,) = record(f, x0).points  # what is wrong with the function there is said first
     if not kinks:
         require_differentiable(f, start)
     return Descent(f, start, rate, momentum, steps, tolerance)

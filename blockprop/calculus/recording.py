@@ -35,6 +35,11 @@ class Recording:
         """What the function gives."""
         return self.trace[self.output]
 
+    @property
+    def points(self) -> tuple[Tensor, ...]:
+        """The inputs."""
+        return tuple(self.trace[name] for name in self.inputs)
+
     def name_of(self, wrt: Which) -> str:
         """The name in the network of what a derivative is by."""
         if isinstance(wrt, str):
@@ -66,12 +71,12 @@ def record(f: Differentiable, *x: Any) -> Recording:
     """Run a function on these inputs and write down which blocks it called: the network that it is at this point.
 
     f: a network with one output, a block with one, or a Python function that computes with the values that it is given
-        (see Traced) and returns one of them.   x: tensors, or numbers, which become float64.
+        (see Traced) and returns one of them.
+    x: tensors; or numbers, which become float64, or what the weights of the network or block are.
     A function that decides by numbers (`if float(v) > 0`) is another network at another point.
     Raises SettingError if what it returns does not depend on x by blocks, NotFiniteError if it is not finite.
     """
-    inputs = tuple(as_real(one) for one in x)
-    recording = _of_network(f, inputs) if isinstance(f, Network) else _of_function(f, inputs)
+    recording = _run(f, x)
     if not recording.value.is_floating_point():
         raise ShapeError(f"the function gives {recording.value.dtype}, which has no derivatives")
     if not torch.isfinite(recording.value).all():
@@ -82,12 +87,14 @@ def record(f: Differentiable, *x: Any) -> Recording:
 @torch.no_grad()
 def value_at(f: Differentiable, *x: Any) -> Tensor:
     """f(x), finite or not."""
-    inputs = tuple(as_real(one) for one in x)
-    return (_of_network(f, inputs) if isinstance(f, Network) else _of_function(f, inputs)).value
+    return _run(f, x).value
 
 
-def _of_network(network: Network, inputs: tuple[Tensor, ...]) -> Recording:
-    return Recording(network, network.forward(*inputs))
+def _run(f: Differentiable, x: tuple[Any, ...]) -> Recording:
+    weights = f.parameters.values() if isinstance(f, Network | Block) else ()
+    dtype = next((weight.dtype for weight in weights if weight.is_floating_point()), torch.float64)
+    inputs = tuple(as_real(one, dtype) for one in x)
+    return Recording(f, f.forward(*inputs)) if isinstance(f, Network) else _of_function(f, inputs)
 
 
 def _of_function(f: Any, inputs: tuple[Tensor, ...]) -> Recording:

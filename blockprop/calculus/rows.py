@@ -53,8 +53,9 @@ def _seed(recording: Recording, places: range, weights: list[float]) -> Tensor:
 def _batch(recording: Recording, names: tuple[str, ...], places: range) -> dict[str, Tensor] | None:
     """The derivatives at these places, from copies of the example; None if they are not those of the example alone."""
     network, y, count = recording.network, recording.value, len(places)
-    inputs = [recording.trace[name] for name in network.inputs]
-    copies = [torch.cat([x] * count) if name in names else x for name, x in zip(network.inputs, inputs, strict=True)]
+    copies = [
+        torch.cat([x] * count) if name in names else x for name, x in zip(network.inputs, recording.points, strict=True)
+    ]
     try:
         trace = network.forward(*copies)
         if trace.output.shape != (count, *y.shape[1:]):

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from blockprop.calculus.derivatives import direction, gradient
 from blockprop.calculus.recording import Differentiable, record
-from blockprop.calculus.traced import as_real
 from blockprop.errors import NotFiniteError, ShapeError
 
 LONGEST, SHRINK, LEVELS = 0.1, 2.0, 16
@@ -36,7 +35,7 @@ def hessian_vector_product(f: Differentiable, *x: Any, along: Any, wrt: int = 0)
 
     along: v, in the shape of x.   About 10 gradients. f, x, wrt and errors as in `gradient`.
     """
-    points = [as_real(one) for one in x]
+    points = record(f, *x).points
     way = direction(along, points[wrt])
     size = _size(way)
     gradient(f, *points, wrt=wrt, kinks=True)  # what is wrong at x itself is said
@@ -77,9 +76,10 @@ def hessian(f: Differentiable, *x: Any, wrt: int = 0) -> Tensor:
 
     Row by row by `hessian_vector_product`, with its error; the two halves are averaged. f, x, wrt as there.
     """
-    here = as_real(x[wrt])
-    if record(f, *x).value.numel() != 1:
+    recording = record(f, *x)
+    if recording.value.numel() != 1:
         raise ShapeError("second derivatives are of a function that gives one number")
+    here = recording.points[wrt]
     units = torch.eye(here.numel(), dtype=here.dtype).reshape(-1, *here.shape)
     rows = [hessian_vector_product(f, *x, along=unit, wrt=wrt).product.flatten() for unit in units]
     h = torch.stack(rows)

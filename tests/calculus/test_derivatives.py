@@ -255,6 +255,7 @@ def test_networks_and_blocks_in_float32_stay_there() -> None:
     assert found.dtype == torch.float32
     assert torch.equal(found, expected)
     assert gradient(lambda x: (2 * x / 3 + 1).sum(), torch.ones(2)).dtype == torch.float32
+    assert jacobian(Linear(2, 3), [[1.0, 2.0]]).dtype == torch.float32
     assert jacobian(MaxPool2d(2), torch.arange(4.0).reshape(1, 1, 2, 2)).flatten().tolist() == [0, 0, 0, 1]
 
 
