@@ -11,7 +11,7 @@ from torch import Tensor
 from blockprop.data.dataset import Dataset
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import LOSSES, Loss, Task, cross_entropy, mean_squared_error
-from blockprop.errors import FormatError, SettingError, suggestion
+from blockprop.errors import FormatError, SettingError, did_you_mean, suggestion
 from blockprop.saving.files import short
 from blockprop.training.balancing import balanced_weights
 
@@ -53,7 +53,7 @@ def class_weights_named(text: str | None, data: Dataset) -> Tensor | None:
         names = ", ".join(data.classes[:5]) + (", …" if len(data.classes) > 5 else "")
         raise SettingError(
             f"class weights: expected {BALANCED} or {len(data.classes)} numbers of at least 0, one for each class in "
-            f"this order ({names}), with commas between, came {text!r}{suggestion(text, [BALANCED])}"
+            f"this order ({names}), with commas between, came {text!r}{did_you_mean(text, [BALANCED])}"
         )
     return torch.tensor(numbers)
 

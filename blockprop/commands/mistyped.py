@@ -98,6 +98,7 @@ def _sentence(error: TyperException, context: Any) -> str:
         if command[1] == "help":
             return f"help is asked for behind a command: {context.command_path} COMMAND --help"
         return f"there is no command {command[1]!r}{_meant(command[1], names, COMMANDS_ELSEWHERE)}"
+    text = re.sub(r"(?<=Invalid value for ')(.*?)(' / '.*?)(?=': )", r"\1", text)  # --rate, without its other names
     text = re.sub(r"Invalid value for '(.*?)': Input should be (.*?)(, unable .*)?$", r"\1: expected \2", text)
     from_file = param is not None and param.name in (context.default_map or {})
     place = context.meta.get(f"{PLACE}{param.name}", context.meta[FILE]) if from_file and param is not None else ""

@@ -70,12 +70,17 @@ def read_data(
         the columns' names, instead of deciding.
     skip_unreadable: whether pictures of a folder that cannot be read are left out, with a note, instead of an error.
     warn: whether to give a warning for each of the data's notes: what was guessed, left out or odd.
-    Raises DataError naming the file and the row, SettingError for an argument outside its range.
+    Raises DataError naming the file and the row, SettingError for an argument outside its range or of other data.
     """
     _check_settings(test_fraction, channels, task)
     path, name = Path(source), os.fspath(source)
     require_crop(crop)
     _require_photographs(path, {"crop": crop, "skip_unreadable": skip_unreadable or None})
+    if _is_table(path):
+        _refuse(path, {"size": size, "channels": channels}, "pictures")
+    else:
+        columns = {"drop": list(drop), "text": list(text), "number": list(number), "decimal": decimal, "header": header}
+        _refuse(path, columns | {"target": None if encoder else target}, "tables")
     tabular: dict[str, Any] = {
         "target": target,
         "encoder": encoder,
@@ -85,9 +90,9 @@ def read_data(
     }
     wishes = Wishes(tuple(drop), tuple(text), tuple(number), decimal)
     tabular |= {"test_fraction": test_fraction, "seed": seed, "wishes": wishes}
-    if name in NAMES and name != "digits":
+    if name in NAMES and _is_table(path):
         data = _named_table(name, tabular)
-    elif path.suffix.lower() in TABLES and not path.is_dir():
+    elif _is_table(path):
         data = table_data(read_table(_checked(path), header=header, encoder=encoder), name, **tabular)
     else:
         data = _arrays(path, need_labels, reading_of(size, channels, crop, sight, skip_unreadable), classes, task)
@@ -123,11 +128,21 @@ def _check_settings(test_fraction: float, channels: int | None, task: str | None
 
 def _require_photographs(path: Path, settings: Mapping[str, Any]) -> None:
     """SettingError for a setting of photographs where there are none, but a table, say, or arrays."""
-    named = [f"{name}={value!r}" for name, value in settings.items() if value is not None]
-    if not named or not (path.exists() or str(path) in NAMES):
-        return
     if str(path) in NAMES or not holds_photographs(path):
-        raise SettingError(f"{path}: {named[0]} is of photographs, and these are none; leave it out")
+        _refuse(path, settings, "photographs")
+
+
+def _refuse(path: Path, settings: Mapping[str, Any], kind: str) -> None:
+    """SettingError for a setting that is of another kind of data, and would change nothing here."""
+    named = [f"{name}={value!r}" for name, value in settings.items() if value not in (None, [])]
+    if named and (path.exists() or str(path) in NAMES):
+        raise SettingError(f"{path}: {named[0]} is of {kind}, and these are none; leave it out")
+
+
+def _is_table(path: Path) -> bool:
+    if str(path) in NAMES:
+        return str(path) != "digits"
+    return path.suffix.lower() in TABLES and not path.is_dir()
 
 
 def holds_photographs(path: Path) -> bool:

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from blockprop.engine.block import Block
-from blockprop.engine.contract import faults_of
+from blockprop.engine.contract import LISTED, faults_of
 from blockprop.engine.differences import TOLERANCE, Comparison
 from blockprop.engine.failures import MethodFailed, failure_in_own_code
 from blockprop.engine.halving import Probe
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
-from blockprop.engine.subject import float64, float64_subject, move, rounding
+from blockprop.engine.subject import Subject, float64, float64_subject, move, rounding
 from blockprop.engine.trials import judged
 from blockprop.engine.whole import Whole
 from blockprop.errors import GradientError, SettingError, shape
@@ -79,7 +79,10 @@ def check_block(
     touched.
     """
     _require_block(block, inputs)
-    title, subject = f"{block!r}", float64_subject(block, inputs, training, seed)
+    title = f"{block!r}"
+    if faults := faults_of(Subject(block, inputs), (LISTED,)):
+        return CheckReport(title, (), faults, tolerance)
+    subject = float64_subject(block, inputs, training, seed)
     if not any(x.numel() for x in (subject.inputs or subject.block.parameters.values())):
         return CheckReport(title, (), ("there is nothing to check: the inputs have no elements",), tolerance)
     faults = faults_of(subject)

@@ -4,6 +4,7 @@ Each check is a generator of faults, in words, over a Subject, and is named afte
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,23 @@ from blockprop.engine.subject import Subject, kind_of, misfits_of_d_inputs, misf
 
 METHODS = ("propagate", "gradients")
 """The two backward methods."""
+
+
+def listed_names_are_tensors(subject: Subject) -> Iterator[str]:
+    """What parameter_names and buffer_names list are tensors of the block, parameters of real numbers, or None."""
+    for kind in ("parameter_names", "buffer_names"):
+        names: Any = getattr(subject.block, kind)
+        if isinstance(names, str):
+            yield f"{kind} is the text {names!r}, of which each letter is taken for a name: write ({names!r},)"
+            return
+        for name in names:
+            value = getattr(subject.block, name, subject)
+            if value is subject:
+                yield f"{kind} lists {name!r}, and there is no self.{name}"
+            elif value is not None and not isinstance(value, Tensor):
+                yield f"{kind} lists {name!r}, and self.{name} is {kind_of(value)}, no tensor"
+            elif value is not None and kind == "parameter_names" and not value.is_floating_point():
+                yield f"self.{name} is of {value.dtype} and cannot be trained: make it of real numbers, or a buffer"
 
 
 def settings_can_be_saved(subject: Subject) -> Iterator[str]:
@@ -153,6 +171,8 @@ def missing_errors_are_zeros(subject: Subject) -> Iterator[str]:
 
 
 Check = Callable[[Subject], Iterator[str]]
+LISTED: tuple[Check, ...] = (listed_names_are_tensors,)
+"""What all others rest on."""
 KEEPS: tuple[Check, ...] = (settings_can_be_saved, tensors_are_named)
 """What a block has on itself: methods are called only where these find nothing."""
 RETURNS: tuple[Check, ...] = (
@@ -171,13 +191,13 @@ BEHAVES: tuple[Check, ...] = (
     both_agrees,
     missing_errors_are_zeros,
 )
-CHECKS: tuple[Check, ...] = (*KEEPS, *RETURNS, *BEHAVES)
+CHECKS: tuple[Check, ...] = (*LISTED, *KEEPS, *RETURNS, *BEHAVES)
 """All. Each has a block in tests/engine/test_contract.py in which it finds a fault."""
 
 
-def faults_of(subject: Subject) -> tuple[str, ...]:
+def faults_of(subject: Subject, stages: Sequence[Sequence[Check]] = (KEEPS, RETURNS, BEHAVES)) -> tuple[str, ...]:
     """What the checks find, each fault with its check's name."""
-    return next((faults for stage in (KEEPS, RETURNS, BEHAVES) if (faults := tuple(_faults(subject, stage)))), ())
+    return next((faults for stage in stages if (faults := tuple(_faults(subject, stage)))), ())
 
 
 def _faults(subject: Subject, checks: Sequence[Check]) -> Iterator[str]:

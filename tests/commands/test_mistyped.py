@@ -50,3 +50,8 @@ def test_what_is_meant_is_there() -> None:
     assert options.isdisjoint(OPTIONS_ELSEWHERE), "what exists needs no other word"
     assert set(COMMANDS).issuperset(COMMANDS_ELSEWHERE.values())
     assert set(COMMANDS).isdisjoint(COMMANDS_ELSEWHERE)
+
+
+def test_an_option_of_several_spellings_is_named_by_its_first(capsys: Output) -> None:
+    said = sentence(capsys, "train", "iris", "--lr", "1,5", code=2)
+    assert said == "blockprop: --rate: expected a valid number (see blockprop train --help)"

@@ -1,7 +1,9 @@
 """Sources by name and by kind of file."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -83,3 +85,37 @@ def test_unknown_sources_are_explained(tmp_path: Path) -> None:
 def test_settings_outside_their_range(settings: dict, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         read_data("iris", **settings)
+
+
+@pytest.mark.parametrize("name", ["digits", "arrays.npz"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target": "a"},
+        {"drop": ["a"]},
+        {"text": ["a"]},
+        {"number": ["a"]},
+        {"decimal": "comma"},
+        {"header": False},
+    ],
+    ids=str,
+)
+def test_what_is_of_tables_is_refused_elsewhere(
+    name: str, settings: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("arrays.npz", x=np.zeros((4, 3)), y=[0, 1, 0, 1])
+    said = "".join(f"{key}={value!r}" for key, value in settings.items())
+    with pytest.raises(SettingError, match=re.escape(f"{name}: {said} is of tables, and these are none; leave it out")):
+        read_data(name, **settings)
+
+
+@pytest.mark.parametrize("name", ["iris", "table.csv"])
+@pytest.mark.parametrize("settings", [{"size": 20}, {"size": (8, 9)}, {"channels": 1}], ids=str)
+def test_what_is_of_pictures_is_refused_for_tables(
+    name: str, settings: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("table.csv").write_text("a,y\n1,u\n2,v\n3,u\n")
+    with pytest.raises(SettingError, match=rf"{name}: (size|channels)=.* is of pictures, and these are none"):
+        read_data(name, **settings)

@@ -210,7 +210,19 @@ class NoneIsOne(NeedsBoth):
         return (first + 3 * second,)
 
 
+def altered(**attributes: object) -> Linear:
+    """A block with other attributes than it should have."""
+    block = Linear(4, 4)
+    vars(block).update(attributes)
+    return block
+
+
 FAULTY = [
+    ("listed_names_are_tensors", altered(weight=[[1.0] * 4] * 4), "self.weight is a list, no tensor"),
+    ("listed_names_are_tensors", altered(weight=torch.ones(4, 4).long()), "weight is of torch.int64 and cannot be tr"),
+    ("listed_names_are_tensors", altered(parameter_names=("slope",)), "lists 'slope', and there is no self.slope"),
+    ("listed_names_are_tensors", altered(parameter_names="weight"), r"the text 'weight', .*: write \('weight',\)"),
+    ("listed_names_are_tensors", altered(buffer_names=("count",)), "buffer_names lists 'count', and there is no"),
     ("forward_returns_numbers", NoSaved(4, 4), r"forward must return \(output, saved\); it returned a Tensor"),
     ("forward_returns_numbers", NoNumber(4, 4), r"forward gives a NaN at \[0, 0\] of its output"),
     ("propagate_returns_d_inputs", NotATuple(4, 4), "propagate must return a tuple"),
