@@ -26,7 +26,6 @@ CLI = typer.main.get_command(app)
         ("info pictures --gpu 0", None),
         ("classify x", "predict"),
         ("fit x", "train"),
-        ("explain x", "saliency"),
         ("salience x", "saliency"),
         ("trane x", "train"),
         ("foo x", None),
