@@ -97,6 +97,12 @@ def test_wishes_for_the_target(tmp_path: Path) -> None:
     [
         (["yes", "no", "?"], "y: '?' (rows 4, 7, 10 and 1 more) is taken for a class; only empty cells have no label"),
         (["Cat", "cat", "dog"], "y: 'Cat' and 'cat' differ in capitals alone and are 2 classes"),
+        (
+            ["01", "1", "2"],
+            "y: '01' (rows 2, 5, 8 and 1 more) is the number 1, and so the class '1'; text=['y'] keeps both",
+        ),
+        (["1.0", "1", "2"], None),
+        (["01", "02", "10"], None),
         (["+", "-"], None),
         (["none", "mild"], None),
     ],

@@ -54,7 +54,23 @@ class TargetColumn:
         names = [speller.category(text) or text for text in _labels(cells, values, self.format)]
         each = cells.each(np.array(names, dtype=object), None)[labeled]
         y, _ = text_labels(each.tolist(), f"{source}: column {self.name!r}", self.classes, cells.rows[labeled].tolist())
-        return y, labeled, notes + ([] if self.format else speller.notes(cells, cells.name) + self._doubts(cells))
+        return (
+            y,
+            labeled,
+            notes
+            + (self._merged(cells, names) if self.format else speller.notes(cells, cells.name) + self._doubts(cells)),
+        )
+
+    def _merged(self, cells: Cells, names: Sequence[str]) -> list[str]:
+        """Labels such as "01" that are one class with "1", because both are numbers."""
+        written = {text_of(cell) for cell in cells.different}
+        padded = [i for i, cell in enumerate(cells.different) if re.fullmatch(r"0\d+", text_of(cell))]
+        said = "{} is the number {}, and so the class {!r}; text={} keeps both"
+        return [
+            f"{self.name}: " + said.format(cells.named(i), names[i], names[i], [self.name])
+            for i in padded
+            if names[i] in written
+        ]
 
     def _doubts(self, cells: Cells) -> list[str]:
         """Classes that may be meant otherwise: "?", and "Cat" beside "cat"."""
