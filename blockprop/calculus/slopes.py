@@ -16,7 +16,7 @@ ROUNDING = 1e-13
 LEAST_JUMP = 1e-5
 """Slopes that differ by less, in units of their size, are equal."""
 ELEMENTS = 100
-"""So many elements of a point are looked at, each to both sides."""
+"""Of a point of so many elements each is looked at by itself."""
 
 
 def one_sided_slopes(f: Differentiable, *x: Any, along: Any, wrt: int = 0, step: float = 1e-6) -> tuple[Tensor, Tensor]:
@@ -34,42 +34,58 @@ def one_sided_slopes(f: Differentiable, *x: Any, along: Any, wrt: int = 0, step:
 
 
 class Kink(NamedTuple):
-    """Where a function has no derivative: an element of its input, its number there, and both slopes in words."""
+    """Where a function has no derivative: an element of its input, its number there, and both slopes in words.
 
-    place: tuple[int, ...]
+    place: None, and at NaN, if no element by itself shows it, but a direction does; the slopes are along that.
+    """
+
+    place: tuple[int, ...] | None
     at: float
     behind: str
     ahead: str
 
+    def in_words(self, name: str) -> str:
+        """Where it is, and both slopes; name: of the input."""
+        index = str(list(self.place)) if self.place else ""
+        where = f"{name}{index} = {self.at:.6g}" if self.place is not None else f"{name}, along a direction"
+        return f"no derivative at {where}: its slope is {self.behind} to the left and {self.ahead} to the right"
+
 
 def kink_at(f: Differentiable, *x: Any, wrt: int = 0) -> Kink | None:
-    """The first element of x along which f has a kink, an edge or a jump; None if there is none.
+    """An element of x along which f has a kink, an edge or a jump; None if there is none.
 
-    Looks at each of the first 100 elements of x, to both sides, in float64; in other types of number differences show
-    nothing, and nothing is looked at.
+    Looks to both sides of each element of x up to 100; and along a random direction, in which a kink of any of them
+    shows, and which is narrowed down by halves. In float64: in other types of number differences show nothing.
     """
     here = as_real(x[wrt])
-    if here.dtype != torch.float64:
+    if here.dtype != torch.float64 or not here.numel():
         return None
-    for number in range(min(here.numel(), ELEMENTS)):
+    lengths = 1.0 + torch.rand(here.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def slopes(span: range) -> tuple[str, str] | None:
         along = torch.zeros_like(here, memory_format=torch.contiguous_format)
-        along.view(-1)[number] = 1
-        if slopes := _differing_slopes(f, x, along, wrt):
-            place = tuple(int(i) for i in torch.unravel_index(torch.tensor(number), here.shape)) if here.ndim else ()
-            return Kink(place, float(here[place]), *slopes)
-    return None
+        along.view(-1)[span.start : span.stop] = 1.0 if len(span) == 1 else lengths.view(-1)[span.start : span.stop]
+        return _differing_slopes(f, x, along, wrt)
+
+    spans = [range(i, i + 1) for i in range(here.numel())] if here.numel() <= ELEMENTS else []
+    span = next((one for one in (*spans, range(here.numel())) if slopes(one)), None)
+    if span is None:
+        return None
+    while len(span) > 1:
+        halves = (span[: len(span) // 2], span[len(span) // 2 :])
+        half = next((one for one in halves if slopes(one)), None)
+        if half is None:
+            return Kink(None, math.nan, *(slopes(span) or ("", "")))
+        span = half
+    place = tuple(int(i) for i in torch.unravel_index(torch.tensor(span.start), here.shape)) if here.ndim else ()
+    return Kink(place, float(here[place]), *(slopes(span) or ("", "")))
 
 
 def require_differentiable(f: Differentiable, *x: Any, wrt: int = 0) -> None:
     """Raise SettingError if f has a kink at x (`kink_at`): it says where, and both slopes."""
-    if (kink := kink_at(f, *x, wrt=wrt)) is None:
-        return
-    name = "x" if len(x) == 1 else f"input {wrt}"
-    index = str(list(kink.place)) if kink.place else ""
-    raise SettingError(
-        f"the function has no derivative at {name}{index} = {kink.at:.6g}: its slope is {kink.behind} to the left and "
-        f"{kink.ahead} to the right; kinks=True takes what the blocks decide there"
-    )
+    if (kink := kink_at(f, *x, wrt=wrt)) is not None:
+        said = kink.in_words("x" if len(x) == 1 else f"input {wrt}")
+        raise SettingError(f"the function has {said}; kinks=True takes what the blocks decide there")
 
 
 def _differing_slopes(f: Differentiable, x: tuple[Any, ...], along: Tensor, wrt: int) -> tuple[str, str] | None:

@@ -73,10 +73,9 @@ def descend(
 
 def _require_smooth(function: TextFunction, numbers: list[float]) -> None:
     if (kink := kink_at(function, numbers)) is not None:
-        name = function.variables[kink.place[0]]
+        name = function.variables[kink.place[0]] if kink.place else "the start"
         raise SettingError(
-            f"{function.text} has no derivative where it starts, at {name} = {kink.at:g}: its slope is {kink.behind} "
-            f"to the left and {kink.ahead} to the right; start beside it"
+            f"{function.text} has {kink._replace(place=() if kink.place else None).in_words(name)}; start beside it"
         )
 
 

@@ -16,6 +16,7 @@ from blockprop.blocks import (
     Log,
     Max,
     MaxPool2d,
+    Min,
     ReLU,
     Reshape,
     Sigmoid,
@@ -311,6 +312,19 @@ def test_a_point_without_derivative(f: Callable[..., Any], x: Any, said: str) ->
     for derivative in (jacobian, lambda f, x: linearize(f, x), lambda f, x: directional_derivative(f, x, along=x)):
         with pytest.raises(SettingError, match=said):
             derivative(f, x)
+
+
+def test_one_kink_among_many_elements() -> None:
+    x = numbers(30, 40)
+    x[17, 23] = 0.25
+    with pytest.raises(SettingError, match=r"at x\[17, 23\] = 0.25: its slope is -3 to the left and 3 to the right"):
+        gradient(lambda x: (x * x).sum() + Abs()(3 * x[17, 23] - 0.75) - x[17, 23] / 2, x)
+    assert gradient(lambda x: Abs()(x).sum(), x).equal(x.sign())
+
+
+def test_a_kink_that_no_element_shows() -> None:
+    with pytest.raises(SettingError, match="no derivative at x, along a direction: its slope is -1"):
+        gradient(lambda x: Min()(abs(x[0]), abs(x[1])), [0.0, 0.0])
 
 
 def test_what_bends_much_is_no_kink() -> None:

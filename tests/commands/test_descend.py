@@ -70,6 +70,7 @@ def test_any_path_can_be_drawn(capsys: Output, formula: str, start: str, more: l
         (BOWL, "3,1", ["--momentum", "1"], "momentum in 0…1"),
         ("abs(x)", "0", [], "at x = 0: its slope is -1 to the left and 1 to the right; start beside it"),
         ("max(x, y)", "2,2", [], "at x = 2: its slope is 0 to the left and 1 to the right"),
+        ("min(abs(x), abs(y))", "0,0", [], "no derivative at the start, along a direction: its slope is -1"),
         ("log(x)", "0", [], "Log() (node 'log1') gives -inf for 0"),
     ],
 )
