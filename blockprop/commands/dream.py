@@ -124,6 +124,11 @@ class DreamSettings(PictureSettings):
             for caption, photo in zip(captions_of(photos), photos, strict=True)
         }
 
+    def require_pictures(self) -> None:
+        if self.start not in ("photo", "noise") or len(self.pictures) != (self.start == "photo") + self.guided:
+            guide = "with a" if self.guided else "without"
+            raise SettingError(f"a dream from {self.start!r} {guide} guide has other pictures than {self.pictures}")
+
     def words(self) -> dict[str, Any]:
         photo = self.pictures[0] if self.start == "photo" else "noise"
         return super().words() | {"photo": [photo], "guide": self.pictures[-1] if self.guided else None}
@@ -155,9 +160,7 @@ class DreamSettings(PictureSettings):
 
     def _run(self, network: Network, around: Surroundings) -> Dream:
         on_photo = self.start == "photo"
-        if self.start not in ("photo", "noise") or len(self.pictures) != on_photo + self.guided:
-            guide = "with a" if self.guided else "without"
-            raise SettingError(f"a dream from {self.start!r} {guide} guide has other pictures than {self.pictures}")
+        self.require_pictures()
         longest = _longest(self.size) if on_photo else LONGEST_PICTURE
         side = longest if self.size is not None and self.enlarges else None
         pictures = [in_colors_of(network, read_picture(path, longest=longest)) for path in self.pictures]

@@ -98,6 +98,11 @@ class PictureSettings:
         """
         raise NotImplementedError
 
+    def require_pictures(self) -> None:
+        """Raise SettingError unless as many pictures are read as the other settings speak of."""
+        if len(getattr(self, "pictures", None) or ()) < self.least_pictures:
+            raise SettingError("there is no picture among them")
+
     def singly(self) -> "dict[str, Self]":
         """{caption: settings} of pictures that are each made for themselves and put side by side; none if it is one."""
         return {}

@@ -142,11 +142,13 @@ def _settings(picture: str, how: Mapping[str, Any]) -> dict[str, Any]:
     files = how.get("pictures")
     if not isinstance(files, dict) or any(path not in files for path in settings.get("pictures") or ()):
         raise FormatError(f"{picture}: its settings are spoiled: it does not say which pictures it was made from")
-    if kind.least_pictures > len(settings.get("pictures") or ()):
-        raise FormatError(f"{picture}: its settings are spoiled: there is no picture among them")
     for name in required(kind):
         if name not in settings:
             raise FormatError(f"{picture}: its settings are spoiled: {name} is missing")
+    try:
+        kind(**settings).require_pictures()
+    except SettingError as error:
+        raise FormatError(f"{picture}: its settings are spoiled: {error}") from None
     return settings
 
 

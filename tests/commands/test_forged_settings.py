@@ -123,3 +123,11 @@ def test_a_sheet_of_nothing_is_refused(capsys: Output) -> None:
     how = read_settings("made.png")
     how["arguments"]["targets"] = []
     assert "at least one class" in replayed(how, capsys)[1]
+
+
+@pytest.mark.parametrize("how", ["dream", "stylize", "saliency"], indirect=True)
+@pytest.mark.parametrize("show", [(), ("--show",)])
+def test_fewer_pictures_than_the_settings_speak_of(how: dict[str, Any], show: tuple[str, ...], capsys: Output) -> None:
+    how["arguments"] |= {"pictures": []}
+    write_picture("forged.png", torch.rand(3, 24, 24), how)
+    assert "its settings are spoiled" in sentence(capsys, "replay", "forged.png", *show)
