@@ -18,6 +18,7 @@ from typer.models import ArgumentInfo, ParameterInfo
 from blockprop.commands.options import Blocks, Device, Json, OpaqueNodes, PreprocessingOption
 from blockprop.commands.picture_options import OPTION_ONLY, SETTING_ONLY, NetworkFile, PictureSeed, Report
 from blockprop.engine.network import Network
+from blockprop.errors import SettingError
 from blockprop.reports.page import Section
 
 IF_SAID = ("stop", "preprocessing")
