@@ -31,7 +31,8 @@ def class_shares(y: Tensor, target: Tensor, class_weights: Tensor | None, label_
         t = t * weights.view(-1, *[1] * (y.dim() - 2))
         if not target.is_floating_point():
             total = weights.double()[target.long()].sum()
-    return (t / total.clamp_min(torch.finfo(torch.float32).tiny)).to(y.dtype)
+    # where no example counts, smoothing does not either: over a total of 0 it would be without bound
+    return torch.where(total > 0, t / total.clamp_min(torch.finfo(torch.float32).tiny), 0.0).to(y.dtype)
 
 
 def class_weight(target: Tensor, class_weights: Tensor | None) -> float:

@@ -178,3 +178,11 @@ def test_half_precision_does_not_overflow_in_the_count() -> None:
     value, seeds = cross_entropy().evaluate({"y": y}, target)
     assert value.item() == pytest.approx(math.log(4), rel=1e-2)
     assert seeds["y"].abs().max() > 0
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, negative_log_likelihood])
+def test_label_smoothing_changes_nothing_where_no_example_counts(loss: type) -> None:
+    objective = loss(class_weights=torch.tensor([1.0, 1.0, 0.0]), label_smoothing=0.1)
+    value, seeds = objective.evaluate({"output": torch.rand(2, 3).softmax(1)}, torch.tensor([2, 2]))
+    assert value == 0
+    assert all((seed == 0).all() for seed in seeds.values())
