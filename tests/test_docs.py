@@ -29,6 +29,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert "://" in target or (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_is_named_as_a_proof_is_there(page: Path) -> None:
+    for name, file in re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", page.read_text()):
+        assert f"def {name}(" in (page.parent / file).read_text(), f"{page.name}: there is no {name} in {file}"
+
+
 def test_the_changelog_knows_the_version() -> None:
     from blockprop import __version__
 

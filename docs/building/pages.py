@@ -1,8 +1,6 @@
-"""The pages of the site in one folder, for Sphinx: what stands in docs/, and what is generated.
+"""The pages of the site in one folder, for Sphinx: what stands in docs/, and what is generated."""
 
-Usage: python docs/building/pages.py FOLDER
-"""
-
+import ast
 import re
 import shutil
 import sys
@@ -10,40 +8,81 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
+PAGES = ROOT / "build" / "site-pages"
+BLOCKS = ROOT / "blockprop" / "blocks"
+EXTRA = PAGES / "extra"
+"""What the site gets as it is."""
 BESIDE = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 """Pages from the root of the repository, and their names here."""
 ELSEWHERE = {"blockprop/blocks": "reference/index.md", "README.md": "index.md", **BESIDE}
 """Where links go that lead out of docs/."""
+TEST = re.compile(r"\[`(test_\w+)`\]\(\.\./(tests/[\w/]+\.py)\)")
+"""How a page names a test that proves what it says."""
+PROOFS = "# Proofs\n\nThe tests that the pages name, as they stand in the repository and run with every change.\n"
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#:]+)(#[^)]*)?\)")
 
 
+def with_proofs(text: str) -> tuple[str, dict[str, str]]:
+    """A page with each link to a test as one to proofs.md, and what stands there, by its place."""
+    proofs: dict[str, str] = {}
+
+    def written(link: re.Match[str]) -> str:
+        name, file = link[1], link[2]
+        place = re.sub(r"\W|_", "-", f"{file.removesuffix('.py')}-{name}")
+        words = name.removeprefix("test_").replace("_", " ").capitalize()
+        code = code_of(ROOT / file, name)
+        proofs[place] = f"({place})=\n## {words}\n\n`{file}`\n\n```python\n{code}\n```\n"
+        return f"[`{name}`](#{place})"
+
+    return TEST.sub(written, text), proofs
+
+
+def code_of(file: Path, name: str) -> str:
+    """The lines of a function in a file, with its decorators. ValueError if it has none of that name."""
+    code = file.read_text("utf-8")
+    for part in ast.parse(code).body:
+        if isinstance(part, ast.FunctionDef) and part.name == name:
+            first = min([part.lineno, *(decorator.lineno for decorator in part.decorator_list)])
+            return "\n".join(code.splitlines()[first - 1 : part.end_lineno])
+    raise ValueError(f"{file} has no function {name}, which a page names as a proof")
+
+
 def linked(text: str, folder: Path) -> str:
-    """A page with its links as the site has them; a link to code becomes its text, since the site holds no folders."""
+    """A page with its links as the site has them; a link to code leads to the reference, or becomes its text."""
 
     def written(link: re.Match[str]) -> str:
         words, target, part = link[1], (folder / link[2]).resolve(), link[3] or ""
         if target.parent == DOCS and target.suffix == ".md":
             return f"[{words}]({target.name}{part})"
         place = ELSEWHERE.get(target.relative_to(ROOT).as_posix())
+        if target.parent == BLOCKS:
+            place = f"reference/{target.stem}.md"
         return f"[{words}]({place}{part})" if place else words
 
     return LINK.sub(written, text)
 
 
-def gather(folder: Path) -> None:
-    """Write all pages into a folder, which is emptied first."""
+def gather() -> None:
+    """Write all pages into PAGES, which is emptied first."""
     from building.reference import write_reference
+    from building.running import with_output, with_steppers
 
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    shutil.copytree(DOCS / "pictures", folder / "pictures")
-    shutil.copy(DOCS / "building" / "index.md", folder)
+    shutil.rmtree(PAGES, ignore_errors=True)
+    EXTRA.mkdir(parents=True)
+    shutil.copytree(DOCS / "pictures", PAGES / "pictures")
+    shutil.copy(DOCS / "building" / "index.md", PAGES)
     sources = {page: page.name for page in DOCS.glob("*.md")} | {ROOT / page: name for page, name in BESIDE.items()}
+    proofs: dict[str, str] = {}
     for page, name in sources.items():
-        (folder / name).write_text(linked(page.read_text("utf-8"), page.parent), "utf-8")
-    write_reference(folder / "reference")
+        text, of_page = with_proofs(page.read_text("utf-8"))
+        proofs |= of_page
+        text = linked(text, page.parent)
+        text = with_steppers(with_output(text, name), EXTRA / "steppers")
+        (PAGES / name).write_text(text, "utf-8")
+    (PAGES / "proofs.md").write_text("\n".join([PROOFS, *proofs.values()]), "utf-8")
+    write_reference(PAGES / "reference")
 
 
 if __name__ == "__main__":
     sys.path[:0] = [str(DOCS), str(ROOT)]
-    gather(Path(sys.argv[1]))
+    gather()
