@@ -26,6 +26,7 @@ html_static_path = [str(DOCS / "building" / "static")]
 html_extra_path = [str(EXTRA)]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_search_summary = False  # which a browser cannot fetch from a file
 html_show_sphinx = False
 html_math_renderer = "mathml"
 pygments_style = "friendly"

@@ -12,6 +12,12 @@ def _building(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(DOCS))
 
 
+def test_every_page_has_its_line() -> None:
+    lines = (DOCS / "building" / "index.md").read_text("utf-8").splitlines()
+    for page in DOCS.glob("*.md"):
+        assert page.stem in lines, f"{page.name} has no line in docs/building/index.md"
+
+
 def test_what_code_prints_stands_below_it() -> None:
     from building.running import with_output
 

@@ -2,10 +2,10 @@
 
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
@@ -35,20 +35,15 @@ def write_reference(folder: Path) -> None:
     names = sorted(subjects)
     pages = [module.rpartition(".")[2] for module in names]
     for module, page in zip(names, pages, strict=True):
-        text = "\n".join(_page(inspect.getmodule(subjects[module][0]), subjects[module], cases))
+        text = "\n".join(_page(module, subjects[module], cases))
         (folder / f"{page}.md").write_text(text, "utf-8")
     (folder / "index.md").write_text("\n".join(_index(pages)), "utf-8")
 
 
-def title_of(module: ModuleType | None) -> tuple[str, str]:
-    """What a subject is called, and the sentence about it: "Max pooling: the largest value …" of its docstring."""
-    sentence = " ".join((inspect.getdoc(module) or "").split("\n\n")[0].split())
-    words = re.split(r"[:;,.]", sentence)[0]
-    return (words, sentence) if len(words) <= 50 else (_name(module).replace("_", " ").capitalize(), sentence)
-
-
-def _name(module: ModuleType | None) -> str:
-    return module.__name__.rpartition(".")[2] if module else ""
+def title_of(module: str) -> str:
+    """What a subject is called: as its file, "Max pooling"; a file with a block's name as the block, "GRU"."""
+    name = module.rpartition(".")[2]
+    return {block.lower(): block for block in BLOCKS}.get(name) or name.replace("_", " ").capitalize()
 
 
 def _index(pages: list[str]) -> Iterator[str]:
@@ -63,9 +58,9 @@ def _index(pages: list[str]) -> Iterator[str]:
     yield "```"
 
 
-def _page(module: ModuleType | None, blocks: list[type[Block]], cases: dict[str, list[Case]]) -> Iterator[str]:
-    title, sentence = title_of(module)
-    yield f"# {title}\n\n{_escaped(sentence)}\n\n`blockprop/blocks/{_name(module)}.py`\n"
+def _page(module: str, blocks: list[type[Block]], cases: dict[str, list[Case]]) -> Iterator[str]:
+    sentence = " ".join((inspect.getdoc(sys.modules[module]) or "").split("\n\n")[0].split())
+    yield f"# {title_of(module)}\n\n{_escaped(sentence)}\n\n`{module.replace('.', '/')}.py`\n"
     for block in blocks:
         yield from _section(block, cases[block.__name__])
 
