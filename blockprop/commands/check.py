@@ -54,7 +54,7 @@ def check(
         ),
     ] = None,
     named: NetworkOption = None,
-    data: Annotated[str, typer.Option(help="Examples for a network.")] = "digits",
+    data: Annotated[str | None, typer.Option(help="Examples for a network; by default digits.")] = None,
     target: TargetOption = None,
     skip_unreadable: SkipUnreadable = False,
     preprocessing: PreprocessingOption = None,
@@ -78,6 +78,12 @@ def check(
     network = one_network(network, named) or "digits"
     block = block_named(network, own_blocks)
     if block is not None:
+        given = {"--data": data, "--target": target, "--preprocessing": preprocessing, "--tokens": tokens}
+        for option, value in given.items():
+            if value is not None:
+                raise SettingError(
+                    f"{option} is for a network, and {network} is a block: --shape says what it is given"
+                )
         report = _check_block(block, shape, training, seed)
     elif shape:
         raise SettingError(f"--shape is for a block, and {no_block(network)}; a network takes examples from --data")
@@ -86,7 +92,7 @@ def check(
         report = _check_tokens(net, one_batch_of_tokens(tokens), every_element, seed, training, as_json)
     else:
         net, some = network_and_examples(
-            network, data, target, own_blocks, seed, preprocessing, skip_unreadable, opaque
+            network, data or "digits", target, own_blocks, seed, preprocessing, skip_unreadable, opaque
         )
         report = _check_network(net, some, examples, every_element, seed, training, as_json)
     if as_json:

@@ -20,7 +20,7 @@ class MethodFailed(GradientError):
     """A method of a block raised an error, or returned what it must not; the message names its file and line."""
 
 
-def failed(block: Block, method: str, error: Exception) -> MethodFailed:
+def failed(block: Block, method: str, error: BaseException) -> MethodFailed:
     """The error as a sentence: which method of the block, and where in its file."""
     line = line_of(error) or place_of(block, method)
     reason = (str(error).splitlines() or [""])[0]
@@ -49,7 +49,7 @@ def _place_of_class(kind: type[Block]) -> str:
         return kind.__name__
 
 
-def failure_in_own_code(error: Exception) -> str:
+def failure_in_own_code(error: BaseException) -> str:
     """The error in words, if it arose in people's own code and is no refusal of theirs; raises it again otherwise."""
     line = None if isinstance(error, BlockpropError) else line_of(error)
     if line is None:

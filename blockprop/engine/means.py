@@ -1,12 +1,11 @@
 """Means over batches: the value that one batch of all the examples would have, whatever batches they came in."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from blockprop.engine.objectives import Objective
 from blockprop.errors import SettingError
-
-_TINY = 1e-300
 
 
 def shares(objective: Objective, target: Any, whole: Any) -> list[float]:
@@ -15,9 +14,14 @@ def shares(objective: Objective, target: Any, whole: Any) -> list[float]:
     target, whole: of these examples, and of all. Returns factor · weight / whole weight of each term.
     """
     return [
-        factor if term.adds_up else factor * term.weight(target) / max(term.weight(whole), _TINY)
+        factor if term.adds_up else factor * _divisor(term, target) / _divisor(term, whole)
         for factor, term in objective.terms
     ]
+
+
+def _divisor(term: Objective, target: Any) -> float:
+    """What a term's value on these examples was divided by: their weight, or nothing if none of them counts."""
+    return term.weight(target) or 1.0
 
 
 class BatchMean:
@@ -34,15 +38,15 @@ class BatchMean:
         """Take in a batch: each term's value on it, and its target."""
         for i, (value, (_, term)) in enumerate(zip(values, self.terms, strict=True)):
             weight = 1.0 if term.adds_up else term.weight(target)
-            if weight:  # the mean of nothing says nothing, not even NaN
-                self.sums[i] += weight * value
+            if weight or math.isfinite(value):  # the mean of nothing is NaN, and says nothing
+                self.sums[i] += (weight or 1.0) * value
                 self.weights[i] += weight
 
     @property
     def values(self) -> list[float]:
         """Each term's value so far, 0 where no example counts: a step of training on such a batch changes nothing."""
         return [
-            total if term.adds_up else total / max(weight, _TINY)
+            total if term.adds_up else total / (weight or 1.0)
             for (_, term), total, weight in zip(self.terms, self.sums, self.weights, strict=True)
         ]
 

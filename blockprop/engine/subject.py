@@ -46,7 +46,7 @@ class Subject:
         """What a backward method returns, whatever that is; MethodFailed if it raises an error."""
         try:
             return getattr(self.block, method)(saved, self.d_output(d_outputs))
-        except Exception as error:  # whatever people's own code raises
+        except (Exception, SystemExit) as error:  # whatever people's own code raises
             raise failed(self.block, method, error) from error
 
     def copies(self) -> list[Tensor]:
@@ -92,7 +92,7 @@ def forward(block: Block, inputs: Sequence[Tensor], mode: Mapping[str, bool]) ->
         returned: Any = block.forward(*inputs, **mode)
     except BlockpropError:  # the block refuses these inputs, and says why
         raise
-    except Exception as error:  # whatever people's own code raises
+    except (Exception, SystemExit) as error:  # whatever people's own code raises
         raise failed(block, "forward", error) from error
     wrong = _not_outputs(returned, block.output_count)
     if wrong:

@@ -31,8 +31,8 @@ def class_shares(y: Tensor, target: Tensor, class_weights: Tensor | None, label_
         t = t * weights.view(-1, *[1] * (y.dim() - 2))
         if not target.is_floating_point():
             total = weights.double()[target.long()].sum()
-    # where no example counts, smoothing does not either: over a total of 0 it would be without bound
-    return torch.where(total > 0, t / total.clamp_min(torch.finfo(torch.float32).tiny), 0.0).to(y.dtype)
+    # where no example counts, what smoothing adds stands undivided: over a total of 0 it would be without bound
+    return (t / torch.where(total > 0, total.clamp_min(torch.finfo(torch.float32).tiny), 1.0)).to(y.dtype)
 
 
 def class_weight(target: Tensor, class_weights: Tensor | None) -> float:

@@ -169,9 +169,20 @@ def test_a_network_with_a_block_that_fails_names_node_and_line(capsys: Output) -
         (("pool.py:Nothing", "--shape", "2"), "names none of pool.py, which has LeakyMaxPool and"),
         (("none.py:Nothing", "--shape", "2"), "none.py does not exist"),
         (("mlp:8", "--shape", "2"), "--shape is for a block"),
+        (
+            ("LeakyMaxPool()", "--blocks", "pool.py", "--shape", "2,3,4,6", "--data", "digits"),
+            "--data is for a network",
+        ),
+        (("ReLU", "--shape", "2,3", "--target", "y"), "--target is for a network, and ReLU is a block"),
         (("Mine()", "--shape", "2"), "--blocks my_blocks.py"),
     ],
 )
 def test_what_is_no_block_is_said(capsys: Output, arguments: tuple[str, ...], said: str) -> None:
     Path("pool.py").write_text(POOL)
     assert said in sentence(capsys, "check", *arguments)
+
+
+def test_a_block_that_ends_the_process_is_wrong(capsys: Output) -> None:
+    Path("ending.py").write_text(POOL.replace("places, windows = saved", "raise SystemExit(0)", 1))
+    assert main(["check", "LeakyMaxPool()", "--blocks", "ending.py", "--shape", "2,3,4,6"]) == 3
+    assert "SystemExit" in capsys.readouterr().out

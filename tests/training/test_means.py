@@ -87,6 +87,8 @@ CASES: dict[str, tuple[Objective, Callable[[], Network], Callable[..., Tensor]]]
     "weighted distributions": (cross_entropy(WEIGHTS), rows, distributions),
     "tokens": (cross_entropy(), tokens, lambda generator: classes(generator, 6)),
     "weighted tokens": (cross_entropy(WEIGHTS), tokens, lambda generator: classes(generator, 6)),
+    "a class that does not count, smoothed": (cross_entropy(NO_PADDING, 0.2), rows, classes),
+    "likelihood of such a class": (negative_log_likelihood(NO_PADDING, 0.2), probable, classes),
     "tokens with padding": (cross_entropy(NO_PADDING), tokens, lambda generator: classes(generator, 6)),
     "probabilities": (negative_log_likelihood(WEIGHTS), probable, classes),
     "numbers": (mean_squared_error(), rows, numbers),
