@@ -32,6 +32,7 @@ def test_steppers_stand_where_they_are_wanted(tmp_path: Path) -> None:
 
     text = with_steppers("before\n<!-- stepper: tanh -->\nafter", tmp_path / "steppers")
     assert 'src="steppers/tanh.html"' in text
+    assert with_steppers("write `<!-- stepper: relu -->`", tmp_path) == "write `<!-- stepper: relu -->`"
     assert "lecture:tanh" in (tmp_path / "steppers" / "tanh.html").read_text("utf-8")
 
 
@@ -41,6 +42,9 @@ def test_links_lead_to_pages_of_the_site_and_to_the_code_of_tests() -> None:
     page = "[a](seeing.md#dreams) [b](../CHANGELOG.md) [c](../blockprop/blocks/linear.py) [d](../blockprop/engine)"
     assert linked(page, DOCS) == "[a](seeing.md#dreams) [b](changelog.md) [c](reference/linear.md) d"
     assert linked("![a](pictures/dream.jpg)", DOCS) == "![a](pictures/dream.jpg)"
+    assert linked("[a](../blockprop/engine/plan.py)", DOCS) == "[a](code/blockprop/engine/plan.md)"
+    code = "```python\nfunctions[0](x)\n```"
+    assert linked(f"[a](../CHANGELOG.md)\n{code}\n[b](../blockprop/engine)", DOCS) == f"[a](changelog.md)\n{code}\nb"
     text, proofs = with_proofs("[`test_in_scalars`](../tests/networks/test_lecture.py)")
     assert text == "[`test_in_scalars`](#tests-networks-test-lecture-test-in-scalars)"
     assert '@pytest.mark.parametrize("kind", KINDS)\ndef test_in_scalars' in "".join(proofs.values())

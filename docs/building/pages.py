@@ -12,6 +12,7 @@ PAGES = ROOT / "build" / "site-pages"
 BLOCKS = ROOT / "blockprop" / "blocks"
 EXTRA = PAGES / "extra"
 """What the site gets as it is."""
+FENCED = re.compile(r"^(```.*?^```$)", re.DOTALL | re.MULTILINE)
 BESIDE = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 """Pages from the root of the repository, and their names here."""
 ELSEWHERE = {"blockprop/blocks": "reference/index.md", "README.md": "index.md", **BESIDE}
@@ -48,7 +49,9 @@ def code_of(file: Path, name: str) -> str:
 
 
 def linked(text: str, folder: Path) -> str:
-    """A page with its links as the site has them; a link to code leads to the reference, or becomes its text."""
+    """A page with its links as the site has them: one to code leads to the reference, or to a page with the file; one
+    to a folder becomes its text.
+    """
 
     def written(link: re.Match[str]) -> str:
         words, target, part = link[1], (folder / link[2]).resolve(), link[3] or ""
@@ -57,9 +60,22 @@ def linked(text: str, folder: Path) -> str:
         place = ELSEWHERE.get(target.relative_to(ROOT).as_posix())
         if target.parent == BLOCKS:
             place = f"reference/{target.stem}.md"
+        elif target.suffix == ".py":
+            place = f"code/{target.relative_to(ROOT).with_suffix('.md').as_posix()}"
         return f"[{words}]({place}{part})" if place else words
 
-    return LINK.sub(written, text)
+    parts = FENCED.split(text)  # prose, then what is fenced, in turn
+    return "".join(part if i % 2 else LINK.sub(written, part) for i, part in enumerate(parts))
+
+
+def write_code(text: str) -> None:
+    """The pages with files of code to which a page leads."""
+    for place in re.findall(r"\]\((code/[^)#]+)\.md", text):
+        file = Path(place).relative_to("code").with_suffix(".py")
+        page = PAGES / f"{place}.md"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        code = (ROOT / file).read_text("utf-8")
+        page.write_text(f"---\norphan: true\n---\n# {file.as_posix()}\n\n````python\n{code}````\n", "utf-8")
 
 
 def gather() -> None:
@@ -77,6 +93,7 @@ def gather() -> None:
         text, of_page = with_proofs(page.read_text("utf-8"))
         proofs |= of_page
         text = linked(text, page.parent)
+        write_code(text)
         text = with_steppers(with_output(text, name), EXTRA / "steppers")
         (PAGES / name).write_text(text, "utf-8")
     (PAGES / "proofs.md").write_text("\n".join([PROOFS, *proofs.values()]), "utf-8")

@@ -12,7 +12,7 @@ from blockprop.learning import stepper
 from blockprop.networks import lecture, lecture_example
 
 CODE = re.compile(r"```python\n(.*?)```\n", re.DOTALL)
-STEPPER = re.compile(r"<!-- stepper: (\w+) -->")
+STEPPER = re.compile(r"^<!-- stepper: (\w+) -->$", re.MULTILINE)
 
 
 def with_output(text: str, page: str) -> str:
