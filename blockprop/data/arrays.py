@@ -3,6 +3,7 @@
 import gzip
 import math
 import re
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +57,11 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
         strange = [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]
         if strange:
             raise DataError(f"{strange[0]} is no array")
+        for key, array in arrays.items():
+            if array.dtype.kind == "U" and array.size:
+                letters = np.frombuffer(array.tobytes(), f"{array.dtype.str[0]}u4")
+                if letters.max(initial=0) > sys.maxunicode:
+                    raise DataError(f"{key} holds letters that are none")
         return arrays
     except Exception as error:  # a damaged archive can fail in many ways, with one meaning
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

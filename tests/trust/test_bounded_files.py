@@ -176,3 +176,12 @@ def test_letters_that_are_none_in_a_parquet_file(tmp_path: Path) -> None:
     )
     path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"abc\xff\xfefgh"))
     refused(DataError, "expected a complete parquet file", read_data, path)
+
+
+def test_letters_that_are_none_in_an_archive_of_arrays(tmp_path: Path) -> None:
+    letters = np.array(["ab", "cd"])
+    letters.view(np.uint32)[1] = 0x7FFFFFFF
+    for names in ({"y": letters}, {"y": np.array([0, 1]), "classes": letters}):
+        np.savez(tmp_path / "b.npz", x=np.zeros((2, 3)), **names)
+        with pytest.raises(DataError, match="holds letters that are none"):
+            read_data(tmp_path / "b.npz")
