@@ -53,11 +53,20 @@ def test_links_lead_to_pages_of_the_site_and_to_the_code_of_tests() -> None:
 
 
 def test_which_operators_become_a_block() -> None:
-    from building.imported import importing
+    from building.imported import all_blocks, importing
 
     assert "relu" in importing("ReLU")["torch"]
     assert "Relu" in importing("ReLU")["ONNX"]  # whose handler a function makes
     assert importing("MaxPool2d")["ONNX"] == ["MaxPool"]  # by a table of the file
+    assert "Reshape" not in importing("Max")["ONNX"]
+    assert {"Equal", "And", "ReduceMax", "Max"} & {
+        name for name, found in all_blocks()["ONNX"].items() if not found
+    } == set()
+    assert importing("Exp")["ONNX"][0] == "Exp"
+    assert "exp" in importing("Exp")["torch"]
+    assert "sin" not in importing("Exp")["torch"]  # of a table its own entry alone
+    assert "And" not in importing("Add")["ONNX"]  # though call.add is a method, and add a function of the file
+    assert "ai.onnx.ml.TreeEnsemble" in importing("Trees")["ONNX"]  # by a class of the file
     assert importing("Noise") == {}
 
 

@@ -1,10 +1,10 @@
-"""Which operators of torch and of ONNX become which block: read from the code of the handlers."""
+"""Which operators of torch and of ONNX become which block: read from the handlers and what they use."""
 
-import ast
+import dis
 import functools
 import inspect
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
 
 from blockprop.blocks import BLOCKS
@@ -15,61 +15,76 @@ from blockprop.importers.onnx_operators import table
 
 def importing(block: str) -> dict[str, list[str]]:
     """The operators whose handlers name a block, by where they come from; empty if there are none."""
-    found = {where: sorted(name for name, blocks in of.items() if block in blocks) for where, of in _all().items()}
+    found = {
+        where: sorted(name for name, blocks in of.items() if block in blocks) for where, of in all_blocks().items()
+    }
     return found if any(found.values()) else {}
 
 
 @functools.cache
-def _all() -> dict[str, dict[str, set[str]]]:
-    torch = {name: _named(handler) for name, handler in ATEN.items()}
+def all_blocks() -> dict[str, dict[str, set[str]]]:
+    """The blocks that each operator's handlers name: "torch" and "ONNX" → operator → names of blocks."""
+    torch = {name: named(name, handler) for name, handler in ATEN.items()}
     onnx = {
-        ".".join(filter(None, key)): set().union(*(_named(handler) for handler in versions.values()))
+        ".".join(filter(None, key)): set().union(*(named(key[1], handler) for handler in versions.values()))
         for key, versions in table._HANDLERS.items()
     }
     return {"torch": torch, "ONNX": onnx}
 
 
-def _named(handler: Callable[..., Any]) -> set[str]:
-    """The blocks that a handler names, itself or in what it uses of its own file."""
-    handler = inspect.unwrap(handler)
-    uses = _uses(inspect.getmodule(handler))
+def named(operator: str, handler: Callable[..., Any]) -> set[str]:
+    """The blocks that a handler names, itself or in what it uses of its own file.
+
+    Of a table with an entry for each operator only the operator's own counts, unless no block is found then.
+    """
+    return _walked(operator, handler, strict=True) or _walked(operator, handler, strict=False)
+
+
+def _walked(operator: str, handler: Callable[..., Any], strict: bool) -> set[str]:
     blocks: set[str] = set()
-    seen: set[str] = set()
-    todo = [handler.__name__]
-    for value in inspect.getclosurevars(handler).nonlocals.values():  # of a handler that a function made
-        if isinstance(value, Block) or (isinstance(value, type) and issubclass(value, Block)):
-            blocks.add((value if isinstance(value, type) else type(value)).__name__)
-        elif inspect.isfunction(value):
-            todo.append(value.__name__)
+    seen: set[int] = set()
+    todo: list[Any] = [handler]
     while todo:
-        name = todo.pop()
-        if name not in seen:
-            seen.add(name)
-            own, others = uses.get(name, (set(), set()))
-            blocks |= own
-            todo += others
-    return blocks
-
-
-@functools.cache
-def _uses(module: ModuleType | None) -> dict[str, tuple[set[str], set[str]]]:
-    """For each name that a file defines: the blocks in its definition (blocks.X), and the names that stand there."""
-    uses: dict[str, tuple[set[str], set[str]]] = {}
-    for part in ast.parse(inspect.getsource(module)).body if module else ():
-        walked = list(ast.walk(part))
-        blocks = {
-            node.attr
-            for node in walked
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "blocks"
-        }
-        names = {node.id for node in walked if isinstance(node, ast.Name)}
-        if isinstance(part, ast.FunctionDef | ast.ClassDef):
-            defined = [part.name]
-        elif isinstance(part, ast.Assign | ast.AnnAssign):
-            targets = part.targets if isinstance(part, ast.Assign) else [part.target]
-            defined = [target.id for target in targets if isinstance(target, ast.Name)]
-        else:
+        thing = todo.pop()
+        if id(thing) in seen:
             continue
-        for name in defined:
-            uses[name] = (blocks & BLOCKS.keys(), names)
-    return uses
+        seen.add(id(thing))
+        kind = thing if isinstance(thing, type) else type(thing)
+        if issubclass(kind, Block):
+            blocks.add(kind.__name__)
+        elif isinstance(thing, functools.partial):
+            todo += [thing.func, *thing.args, *thing.keywords.values()]
+        elif isinstance(thing, dict):
+            is_of_operators = all(isinstance(key, str) for key in thing)
+            todo += ([thing[operator]] if operator in thing else []) if strict and is_of_operators else thing.values()
+        elif isinstance(thing, list | tuple):
+            todo += thing
+        elif inspect.isfunction(thing) and thing.__module__.startswith("blockprop.importers."):
+            for name, attribute in _globals(thing.__code__):
+                if name == "blocks":
+                    blocks.add(attribute)
+                elif _is_of_file(thing, name):
+                    todo.append(thing.__globals__[name])
+            todo += [cell.cell_contents for cell in thing.__closure__ or ()]
+        elif isinstance(thing, type) and thing.__module__.startswith("blockprop.importers."):
+            todo += vars(thing).values()
+    return blocks & BLOCKS.keys()
+
+
+def _globals(code: CodeType) -> Iterator[tuple[str, str]]:
+    """The global names that a function uses, and the functions inside it, each with the name behind the next dot."""
+    steps = list(dis.get_instructions(code))
+    for step, after in zip(steps, [*steps[1:], steps[-1]], strict=True):
+        if step.opname == "LOAD_GLOBAL":
+            yield step.argval, str(after.argval)
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _globals(inner)
+
+
+def _is_of_file(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function's file defines this name, and did not import it."""
+    value = function.__globals__.get(name)
+    if inspect.isfunction(value) or isinstance(value, type):
+        return value.__module__ == function.__module__
+    return isinstance(value, dict | list | tuple | functools.partial | Block)

@@ -48,7 +48,8 @@ def title_of(module: str) -> str:
 
 def _index(pages: list[str]) -> Iterator[str]:
     yield f"# Every block\n\nAll {len(BLOCKS)} blocks: formulas of both passes, settings, code, the check of their"
-    yield "derivatives, which is run when this site is built, and the operators of torch and ONNX that become them.\n"
+    yield "derivatives, which is run when this site is built, and the operators of torch and ONNX whose import uses"
+    yield "them.\n"
     yield "| block | what it is |\n| --- | --- |"
     for name, block in BLOCKS.items():
         page = block.__module__.rpartition(".")[2]
@@ -79,7 +80,7 @@ def _section(block: type[Block], cases: list[Case]) -> Iterator[str]:
     yield from _folded("The code", _fenced("\n\n".join(sources(block)), "python"))
     yield from _folded(*_checked(cases))
     if found := importing(block.__name__):
-        yield "**Made by the import of**\n"
+        yield "**Used in the import of**\n"
         yield from (f"- {where}: {', '.join(f'`{name}`' for name in names)}" for where, names in found.items() if names)
     yield ""
 
