@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, NotRequired, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 from torch import Tensor
 
@@ -16,11 +16,11 @@ METADATA = "blockprop"
 class HeldOut(TypedDict):
     """Which part of the training data the network has not seen: `fraction` of `source`, drawn with `seed`.
 
-    source: a file's or folder's name, not its place.   digest: of its content.
+    source: a file's or folder's name, not its place.   digest: of its content, which older files lack.
     """
 
     source: str
-    digest: str
+    digest: NotRequired[str]
     fraction: float
     seed: int
 
@@ -96,7 +96,11 @@ def _is_of(value: Any, hint: Any) -> bool:
         return any(_is_of(value, part) for part in parts)
     if is_typeddict(kind):
         hints = get_type_hints(kind)
-        return isinstance(value, Mapping) and all(_is_of(value.get(name), part) for name, part in hints.items())
+        return isinstance(value, Mapping) and all(
+            _is_of(value.get(name), part)
+            for name, part in hints.items()
+            if name in value or name in kind.__required_keys__
+        )
     if kind is list:
         return isinstance(value, list | tuple) and all(_is_of(item, parts[0]) for item in value)
     if kind is dict:

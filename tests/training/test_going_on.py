@@ -161,7 +161,10 @@ def test_a_forged_optimizer_is_refused_in_a_sentence() -> None:
     state = read_checkpoint(FILE)
     state["optimizer"]["state"][0]["exp_avg_sq"] = "__init__"
     write_checkpoint(FILE, state)
-    with pytest.raises(FormatError, match="cannot resume, the state in it does not fit"):
+    with pytest.raises(
+        FormatError,
+        match="cannot resume, exp_avg_sq of the state 0 of the optimizer: expected a tensor or a number, came text",
+    ):
         list(fit(net(), data(), cross_entropy(), **USUAL, optimizer=torch.optim.Adam, resume=True))
 
 

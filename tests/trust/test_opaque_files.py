@@ -10,7 +10,7 @@ from blockprop import Network, build_network, load, save
 from blockprop.blocks import Flatten, Linear
 from blockprop.cli import app, main
 from blockprop.engine.plan import Node
-from blockprop.errors import FormatError
+from blockprop.errors import FormatError, SettingError
 from blockprop.interop.opaque import Opaque
 
 READ_NO_NETWORK = {"import", "demo"}
@@ -54,3 +54,12 @@ def test_each_command_that_reads_a_network_has_the_option() -> None:
         options = {text for param in command.params for text in param.opts}
         if "--blocks" in options:
             assert "--opaque" in options, name
+
+
+def test_how_many_parts_are_made_is_bounded() -> None:
+    """A million parts of nothing take seconds."""
+    x = {"input": 0}
+    for title in ("aten.tensor_split.sections", "aten.chunk.default"):
+        Opaque(title, [x, 4])
+        with pytest.raises(SettingError, match="may be 10,000 at most, came 1000000"):
+            Opaque(title, [x, 1_000_000])
