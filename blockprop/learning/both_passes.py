@@ -34,7 +34,12 @@ class BothPasses:
         self.d |= {name: seed for name, seed in self.seeds.items() if name not in self.d}
 
     def branches(self, key: str) -> list[tuple[str, Tensor]]:
-        """(from where, what it adds) of each part of ∂L/∂(an output), which is their sum."""
+        """(from where, what it adds) of each part of ∂L/∂(an output), which is their sum; none where it has one part.
+
+        Each reader of the output propagates once more for this.
+        """
+        if sum(step.targets.count(key) for step in self.steps) + (key in self.seeds) < 2:
+            return []
         parts = [(LOSS, self.seeds[key])] if key in self.seeds else []
         for step in self.steps:
             if key in step.targets:

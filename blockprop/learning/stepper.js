@@ -81,7 +81,6 @@
   }
   function refresh() {
     if (live) now = run(model);
-    seen.loss = live ? now.L : data.loss;
     show();
   }
   function difference(key) {
@@ -106,7 +105,7 @@
   ];
   const indexOf = (phase, node) => steps.findIndex((step) => step.phase === phase && (!node || step.node === node));
   let current = 0;
-  const seen = { hovered: new Set(), checked: new Set(), stepped: 0, loss: live ? now.L : data.loss, targets: 0 };
+  const seen = { hovered: new Set(), checked: new Set(), stepped: 0, targets: 0 };
   const isDone = (phase, node) => { const i = indexOf(phase, node); return i >= 0 && i <= current; };
 
   function go(i, keep) {
