@@ -2,6 +2,7 @@
 of a run that writes it again and again. What a killed process has left behind makes way.
 """
 
+import atexit
 import hashlib
 import os
 import platform
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from weakref import WeakSet
 
 from filelock import FileLock, Timeout
 
@@ -27,10 +29,10 @@ OLD = 24 * 3600
 _HERE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 """This machine: processes of others, which share the folder, cannot be asked after."""
 _OURS: set[Path] = set()
-"""Those that this process is writing to."""
-_claims: dict[Path, int] = {}
-"""How many runs of this process write each target."""
-_locks: dict[Path, FileLock] = {}
+"""Those that this process is writing to: noted before they are made, struck out after they are gone."""
+_claims: dict[tuple[int, Path], "WeakSet[Claim]"] = {}
+"""The runs that write each target; a forked process (the number) has its parent's, too."""
+_locks: dict[tuple[int, Path], FileLock] = {}
 _guard = threading.Lock()
 
 
@@ -56,11 +58,29 @@ def scratch_for(temporary: Path) -> Iterator[Path]:
     does: at the end, or once its process has ended.
     """
     folder = temporary.with_suffix(SCRATCH)
-    folder.mkdir()
+    _OURS.add(folder)
     try:
+        folder.mkdir()
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        _OURS.discard(folder)
+
+
+@atexit.register
+def remove_ours() -> None:
+    """Remove, at the end of the process, what a Ctrl-C in the middle of a removal has left."""
+    ending = f".{_HERE}-{os.getpid()}-"
+    for path in [path for path in _OURS if ending in path.name]:
+        if path.suffix == SCRATCH:
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+    for (process, _), lock in _locks.items():
+        if process == os.getpid() and lock.is_locked:
+            with suppress(OSError):
+                Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def hidden_stem(target: Path) -> str:
@@ -81,7 +101,7 @@ def remove_leftovers(folder: Path, stem: str) -> None:
 
 
 def _is_left_over(path: Path, machine: str, process: int) -> bool:
-    if path.with_suffix(TEMPORARY) in _OURS:
+    if path in _OURS:
         return False
     if machine == _HERE and not _is_alive(process):
         return True
@@ -109,17 +129,22 @@ class Claim:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self._target = Path(os.path.realpath(path))
-        lock = self._target.with_name(f"{hidden_stem(self._target)}.lock")
+        target = Path(os.path.realpath(path))
+        self._key = os.getpid(), target
         with _guard:
-            if not _claims.get(self._target):
-                _locks[self._target] = FileLock(lock, thread_local=False)
+            try:
+                if self._key not in _locks:
+                    _locks[self._key] = FileLock(target.with_name(f"{hidden_stem(target)}.lock"), thread_local=False)
                 self._acquire(path)
-            _claims[self._target] = _claims.get(self._target, 0) + 1
+                _claims.setdefault(self._key, WeakSet()).add(self)
+            finally:  # also by a Ctrl-C between two of these lines
+                self._let_go()
 
     def _acquire(self, path: str | os.PathLike[str]) -> None:
+        lock = _locks[self._key]
         try:
-            _locks[self._target].acquire(timeout=0)
+            if not lock.is_locked:
+                lock.acquire(timeout=0)
         except Timeout:
             raise FormatError(
                 f"{path} is being written by another run; wait for its end, or choose another name"
@@ -130,11 +155,16 @@ class Claim:
     def release(self) -> None:
         """Let others write it."""
         with _guard:
-            _claims[self._target] -= 1
-            if not _claims[self._target]:
-                del _claims[self._target]
-                lock = _locks.pop(self._target)
+            _claims.get(self._key, WeakSet()).discard(self)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Unlock what no run claims."""
+        if not _claims.get(self._key) and (lock := _locks.get(self._key)):
+            if lock.is_locked:
                 with suppress(OSError):
                     # Unlinked while it is held: whoever opened it meanwhile holds a lock of no name, for a moment only.
                     Path(lock.lock_file).unlink(missing_ok=True)
                 lock.release()
+            _locks.pop(self._key)
+            _claims.pop(self._key, None)

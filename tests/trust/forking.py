@@ -3,6 +3,7 @@
 It has one thread, since a fork after work in several hangs. POSIX alone.
 """
 
+import atexit
 import importlib
 import json
 import os
@@ -151,6 +152,7 @@ def _be_command(
     except BaseException:
         traceback.print_exc()
     finally:
+        atexit._run_exitfuncs()  # as a process does that was not forked
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
