@@ -81,9 +81,8 @@ def test_interrupted_at_any_moment_nothing_is_left(writer: str, tmp_path: Path) 
     assert whole.count > 20
     left = []
     for at in range(1, whole.count + 1):
-        with CtrlC(at):
-            with suppress(KeyboardInterrupt):
-                write(tmp_path / "out")
+        with CtrlC(at), suppress(KeyboardInterrupt):
+            write(tmp_path / "out")
         if at % 50 == 0:
             gc.collect()
         beside.remove_ours()
