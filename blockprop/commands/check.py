@@ -1,6 +1,5 @@
 """`blockprop check`: backward passes against finite differences."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -30,6 +29,7 @@ from blockprop.engine.block import Block
 from blockprop.engine.check import CheckReport, check_block, check_network
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import mean_squared_error
+from blockprop.engine.subject import require_count
 from blockprop.errors import SettingError
 from blockprop.visualize.attribution.tokens import require_tokens
 
@@ -107,14 +107,7 @@ def check(
 
 def _check_block(block: Block, shapes: Sequence[str] | None, training: bool, seed: int) -> CheckReport:
     inputs = inputs_named(shapes or (), seed)
-    try:
-        inspect.signature(block.forward).bind(*inputs)
-    except TypeError:
-        names = ", ".join(inspect.signature(block.forward).parameters)
-        raise SettingError(
-            f"{type(block).__name__} takes the inputs {names}, and {len(inputs)} came: "
-            "give the shape of each, as in --shape 2,3,8,8"
-        ) from None
+    require_count(block, len(inputs), "give the shape of each, as in --shape 2,3,8,8")
     return check_block(block, *inputs, training=training, seed=seed)
 
 

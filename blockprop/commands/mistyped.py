@@ -12,6 +12,8 @@ from blockprop.errors import near
 
 ALIKE = 0.7
 """How much alike a word is that is suggested, 0…1; below, it is another word with some of the same letters."""
+FEW = 2
+"""Other commands that are named at most."""
 OPTIONS_ELSEWHERE = {
     "--model": "--network",
     "--net": "--network",
@@ -89,7 +91,8 @@ def in_words(error: TyperException) -> str:
 def _sentence(error: TyperException, context: Any) -> str:
     option, param = getattr(error, "option_name", None), getattr(error, "param", None)
     if hasattr(error, "possibilities"):
-        return f"there is no option {option}{_meant(str(option), _options(context), OPTIONS_ELSEWHERE)}"
+        meant = _meant(str(option), _options(context), OPTIONS_ELSEWHERE) or _of_others(str(option), context)
+        return f"there is no option {option}{meant}"
     text = error.format_message()
     if command := re.match(r"No such command '(.*?)'\.", text):
         names = context.command.commands
@@ -105,6 +108,17 @@ def _sentence(error: TyperException, context: Any) -> str:
 
 def _options(context: Any) -> list[str]:
     return [spelling for param in context.command.get_params(context) for spelling in param.opts if spelling[0] == "-"]
+
+
+def _of_others(option: str, context: Any) -> str:
+    """Which other commands have the option, or what it is called there, if these are few."""
+    spelled = OPTIONS_ELSEWHERE.get(option, option.replace("_", "-").lower())
+    commands: dict[str, Any] = getattr(context.find_root().command, "commands", {})
+    others = [name for name, command in commands.items() if any(spelled in param.opts for param in command.params)]
+    if not 0 < len(others) <= FEW:
+        return ""
+    has = "has" if len(others) == 1 else "have"
+    return f"; {' and '.join(others)} {has} {'it' if spelled == option else spelled}"
 
 
 def _meant(name: str, names: Iterable[str], elsewhere: Mapping[str, str]) -> str:

@@ -40,6 +40,8 @@ NOTED = r"the (--[\w-]+) in the file is (\S+)(, here it is )([^\s;]+)"
 """Of a run that cannot go on as another one."""
 TYPED = {"--optimizer": OPTIMIZER_NAMES, "--schedule": SCHEDULE_NAMES}
 """What is typed for what a file notes."""
+WITH_COMMAS = ("shape", "constants", "transforms")
+"""Options that may be repeated, and whose single values have commas in them."""
 NO_VALUE = {"tile": "0"}
 """What an option takes where the library takes None."""
 
@@ -65,7 +67,7 @@ def with_each_by_itself(message: str, params: Iterable[Any], words: Mapping[str,
     params: of a command.   words: {parameter: value} that it was given.
     """
     for param in params:
-        many = words.get(str(param.name))
+        many = None if param.name in WITH_COMMAS else words.get(str(param.name))
         texts = [text for text in many if isinstance(text, str)] if isinstance(many, list) else []
         for text in texts:
             parts = [part.strip() for part in text.split(",") if part.strip()]

@@ -35,7 +35,8 @@ def optimizer_named(name: str, rate: float | None, weight_decay: float) -> Any:
         try:
             return kind(parameters, **settings)
         except (TypeError, ValueError) as error:
-            raise SettingError(f"{name} does not take {settings}: {error}") from None
+            given = ", ".join(f"{setting}={value}" for setting, value in settings.items())
+            raise SettingError(f"{name} does not take {given}: {error}") from None
 
     return make
 

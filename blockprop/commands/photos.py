@@ -16,8 +16,8 @@ from blockprop.errors import BlockpropError, DataError, SettingError
 from blockprop.pictures.colors import luminance
 from blockprop.pictures.framing import WIDEST, in_words, reading_frame, sight
 from blockprop.pictures.image_kinds import files_in, left_out
-from blockprop.pictures.photos import picture_channels, read_photo
-from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, read_picture, read_settings
+from blockprop.pictures.photos import photo_of, picture_channels, read_photo
+from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, from_pixels, read_picture, read_pixels, read_settings
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.pictures.scaling import scaled
 
@@ -73,11 +73,12 @@ class Seen(NamedTuple):
 
 def read_seen(path: str, network: Network, crop: str | None = None, side: int | None = None) -> Seen:
     """A photograph as the network sees it; crop, side: see `sight`."""
-    settings, picture = sight(network, crop, side), read_picture(path)
-    height, width = picture.shape[2:]
+    settings, pixels = sight(network, crop, side), read_pixels(path)
+    height, width = pixels.shape[:2]
     frame, words = reading_frame(settings, height, width), in_words(settings, height, width)
-    shown = _as_before(path, settings) if crop == WIDEST else _cut_out(picture, frame)
-    return Seen(os.path.basename(path), read_photo(path, settings), shown, (height, width), frame, words)
+    shown = _as_before(path, settings) if crop == WIDEST else _cut_out(from_pixels(pixels)[None], frame)
+    x = read_photo(path, settings) if settings.count == 1 else photo_of(pixels, settings, path)
+    return Seen(os.path.basename(path), x, shown, (height, width), frame, words)
 
 
 def seen_notes(seen: Sequence[Seen]) -> list[str]:

@@ -41,7 +41,7 @@ from blockprop.errors import DataError, NotFiniteError, SettingError, did_you_me
 from blockprop.pictures.framing import in_words, sight
 from blockprop.pictures.image_files import read_image
 from blockprop.pictures.image_kinds import files_in, is_image, left_out
-from blockprop.pictures.photos import read_photo
+from blockprop.pictures.photos import photo_of
 from blockprop.saving.files import require_writable, write_file
 from blockprop.training.evaluation import BATCH
 from blockprop.training.evaluation import predict as outputs_for
@@ -190,12 +190,13 @@ def _predictions(
 
 
 def _of_photo(source: str, network: Network, top: int, crop: str | None) -> dict[str, Any]:
-    settings, (height, width) = sight(network, crop), read_image(Path(source)).shape[:2]
-    output = network(fitting(read_photo(source, settings), network)).cpu()
+    settings = sight(network, crop)
+    pixels = read_image(Path(source), channels=settings.count)
+    output = network(fitting(photo_of(pixels, settings, source), network)).cpu()
     if output.numel() != max(output.shape, default=1):
         name = network.outputs[0]
         raise SettingError(f"the output {name!r} is {shape(output)}, not one score for each class or number")
-    return _prediction(source, output.flatten(), network, top) | {"seen": in_words(settings, height, width)}
+    return _prediction(source, output.flatten(), network, top) | {"seen": in_words(settings, *pixels.shape[:2])}
 
 
 def _prediction(name: str, output: Tensor, network: Network, top: int) -> dict[str, Any]:

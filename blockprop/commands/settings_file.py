@@ -135,8 +135,9 @@ def _as_typed(path: Path, place: str, key: str, value: Any, param: Any) -> Any:
     if isinstance(value, dict):
         raise FormatError(f"{place}: {key!r} is a table; expected settings alone")
     flag = bool(getattr(param, "is_flag", False))
-    if flag != isinstance(value, bool):
-        raise FormatError(f"{place}: {key}: expected {'true or false' if flag else 'no truth value'}, came {value!r}")
+    truths = [isinstance(part, bool) for part in (value if isinstance(value, list) else [value])]
+    if isinstance(value, bool) != flag or (any(truths) and not flag):
+        raise FormatError(f"{place}: {key}: expected {_expected(param)}, came {_value(value)}")
     if flag:
         return value
     many = param.nargs == -1 or bool(getattr(param, "multiple", False))
@@ -144,6 +145,13 @@ def _as_typed(path: Path, place: str, key: str, value: Any, param: Any) -> Any:
     if param.type_descriptor.annotation is not Path:  # where results go
         texts = [_where(text, place, path) for text in texts]
     return texts if many else ",".join(texts)
+
+
+def _expected(param: Any) -> str:
+    """What stands behind a key, in words."""
+    if getattr(param, "is_flag", False):
+        return "true or false"
+    return {int: "a whole number", float: "a number"}.get(param.type_descriptor.annotation, "text")
 
 
 def _where(text: str, place: str, path: Path) -> str:

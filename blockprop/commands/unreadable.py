@@ -6,7 +6,7 @@ from pathlib import Path
 
 from blockprop.commands.console import printable
 from blockprop.errors import BlockpropError, DataError
-from blockprop.pictures.picture_files import read_picture
+from blockprop.pictures.picture_files import read_pixels
 
 _reasons: dict[str, str] = {}
 """Of the pictures that could not be read, of the running command."""
@@ -38,7 +38,7 @@ def readable(pictures: Iterable[Path], folder: str) -> list[str]:
     for path in paths:
         if path not in _read and path not in _reasons:
             try:
-                read_picture(path)
+                read_pixels(path)
             except DataError as error:
                 passed_over(path, error)
             else:

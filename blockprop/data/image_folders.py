@@ -12,6 +12,7 @@ from torch import Tensor
 from blockprop.data.arrays import LARGEST_SET
 from blockprop.data.dataset import Data, Dataset
 from blockprop.data.folder_parts import Parts, files_of_class, folders_in, parts_of
+from blockprop.data.sizing import brought
 from blockprop.data.unreadable import Unreadable
 from blockprop.errors import DataError, SettingError
 from blockprop.pictures.image_files import MOST_PIXELS, read_frames
@@ -130,7 +131,11 @@ def _labeled(
             raise DataError(f"{path}: {path.name!r} is not one of the known classes {some}")
         inside = files_of_class(path, notes)
         if not inside.pictures:
-            raise DataError(f"{path}: expected pictures of this class, found none")
+            beside = f" (but {some_of(inside.others, path)})" * bool(inside.others)
+            raise DataError(
+                f"{path}: expected pictures of the class {path.name!r}, found none{beside}; put some there, or remove "
+                "the folder"
+            )
         pictures += inside.pictures
         others += inside.others
         y += [names.index(path.name)] * len(inside.pictures)
@@ -182,8 +187,9 @@ def _read_all(
         )
     if moving:
         notes.append(f"{folder}: of several frames or pages the first is read: {some_of(moving, folder)}")
-    x = torch.from_numpy(pixels[: len(read)]).float().div_(255)
-    return (x[:, None] if x.dim() == 3 else x.permute(0, 3, 1, 2).contiguous()), read
+    x = torch.from_numpy(pixels[: len(read)])
+    x = x[:, None] if x.dim() == 3 else x.permute(0, 3, 1, 2)
+    return brought(x, tuple(x.shape[1:])), read
 
 
 def _room_for(count: int, first: np.ndarray, folder: Path) -> np.ndarray:

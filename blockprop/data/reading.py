@@ -27,6 +27,14 @@ from blockprop.pictures.image_kinds import is_image
 from blockprop.pictures.preprocessing import Preprocessing
 
 TABLES = (".csv", ".tsv", ".parquet")
+INSTEAD = {
+    "; save the sheet as CSV": (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"),
+    "; if it is a table of text, call it .csv": (".txt", ".dat", ".data", ".tab", ""),
+    "; save the table as CSV": (".json", ".jsonl", ".xml", ".html", ".feather", ".arrow", ".sqlite", ".sav", ".dta"),
+    "; save arrays x and y as .npz, as numpy.savez does": (".npy", ".mat", ".h5", ".hdf5", ".pkl", ".pt", ".pth"),
+    "; unpack it, and give what is in it": (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"),
+}
+"""What to do with other kinds of files, by their suffixes."""
 NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 """Data sets that come with scikit-learn."""
 
@@ -180,10 +188,9 @@ def _read_file(
         return read_image_file(path, reading)
     if is_image(path):
         raise DataError(f"{path}: a single picture has no label; expected a folder with one folder for each class")
-    raise DataError(
-        f"{path}: unknown kind of file {path.suffix!r}; "
-        f"expected .npz, {', '.join(TABLES)}, an IDX file, or a folder of pictures"
-    )
+    expected = f"expected .npz, {', '.join(TABLES)}, an IDX file, or a folder of pictures"
+    instead = next((said for said, suffixes in INSTEAD.items() if path.suffix.lower() in suffixes), "")
+    raise DataError(f"{path}: unknown kind of file {path.suffix!r}; {expected}{instead}")
 
 
 def _named_table(name: str, tabular: dict[str, Any]) -> Data:

@@ -1,4 +1,4 @@
-"""Arrays of pictures in another size or number of channels: each when it is taken, as enlarged ones fill the memory."""
+"""Pictures that are kept small, as bytes or in another size: each becomes what is computed with when it is taken."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +23,7 @@ TAKE = (aten.slice.Tensor, aten.select.int, aten.index_select.default)
 class BroughtToSize(Tensor):
     """Pictures (n, c, h, w) that are brought to their size when they are taken: `x[a:b]`, `x.index_select(0, rows)`.
 
+    stored: they themselves, or as bytes, which become 0…1.   wanted: (c, h, w).
     `x[rows]` chooses some and leaves them as they are. Whatever else is computed from `x` takes all of them first.
     """
 
@@ -32,13 +33,14 @@ class BroughtToSize(Tensor):
 
     def __new__(cls, stored: Tensor, wanted: tuple[int, ...]) -> "BroughtToSize":
         sizes = (len(stored), *wanted)
-        self: BroughtToSize = Tensor._make_wrapper_subclass(cls, sizes, dtype=stored.dtype, device=stored.device)
+        dtype = torch.float32 if stored.dtype == torch.uint8 else stored.dtype
+        self: BroughtToSize = Tensor._make_wrapper_subclass(cls, sizes, dtype=dtype, device=stored.device)
         self.stored, self.wanted = stored, wanted
         return self
 
     def taken(self) -> Tensor:
         """All of them, in their size."""
-        x = self.stored.new_empty(len(self.stored), *self.wanted)
+        x = torch.empty(len(self.stored), *self.wanted, dtype=self.dtype, device=self.device)
         for part, brought in zip(self.stored.split(BATCH), x.split(BATCH), strict=True):
             brought.copy_(_brought(part, self.wanted))
         return x
@@ -46,6 +48,14 @@ class BroughtToSize(Tensor):
     def to(self, *args: Any, **kwargs: Any) -> Tensor:
         """As of any tensor, but for what no computation starts from: a tensor that is not yet in its size."""
         return self.taken().to(*args, **kwargs)
+
+    def numpy(self, *args: Any, **kwargs: Any) -> Any:
+        """As of any tensor, of all of them."""
+        return self.taken().numpy(*args, **kwargs)
+
+    def tolist(self) -> Any:
+        """As of any tensor, of all of them."""
+        return self.taken().tolist()
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -96,14 +106,19 @@ def _in_size(data: Dataset, wanted: tuple[int, ...]) -> Dataset:
 
 
 def brought(x: Tensor, wanted: tuple[int, ...]) -> Tensor:
-    """Pictures in this size, (c, h, w): few at once, many when they are taken, and as they are if they have it."""
-    if tuple(x.shape[1:]) == wanted:
+    """Pictures in this size, (c, h, w): few at once, many when they are taken, and as they are if they have it.
+
+    Bytes become 0…1.
+    """
+    if tuple(x.shape[1:]) == wanted and x.is_floating_point():
         return x
     return BroughtToSize(x, wanted) if len(x) > BATCH else _brought(x, wanted)
 
 
 def _brought(x: Tensor, wanted: tuple[int, ...]) -> Tensor:
     channels, height, width = wanted
+    if not x.is_floating_point():
+        x = x.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
     if x.shape[1] != channels:
         x = luminance(x) if channels == 1 else x.expand(-1, 3, -1, -1)
     return scaled(x, height, width)

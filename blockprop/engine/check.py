@@ -25,7 +25,7 @@ from blockprop.engine.failures import MethodFailed, failure_in_own_code
 from blockprop.engine.halving import Probe
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
-from blockprop.engine.subject import Subject, float64, float64_subject, move, rounding
+from blockprop.engine.subject import Subject, float64, float64_subject, move, require_count, rounding
 from blockprop.engine.trials import judged
 from blockprop.engine.whole import Whole
 from blockprop.errors import GradientError, SettingError, shape
@@ -104,6 +104,7 @@ def _require_block(block: Block, inputs: Sequence[Tensor]) -> None:
             raise SettingError(
                 f"expected tensors as inputs, input {i} is a {type(x).__name__}; torch.as_tensor makes one"
             )
+    require_count(block, len(inputs), "give each, as in check_block(block, x, y)")
 
 
 @torch.no_grad()

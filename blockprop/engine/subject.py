@@ -1,6 +1,7 @@
 """A block that is tried by itself: what it is tried on, and the form of what its methods must return."""
 
 import copy
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ from torch import Tensor
 from blockprop.engine.block import Block
 from blockprop.engine.briefly import brief_repr
 from blockprop.engine.failures import MethodFailed, failed, place_of
-from blockprop.errors import BlockpropError, shape
+from blockprop.errors import BlockpropError, SettingError, shape
 
 Derivatives = dict[str, tuple[Tensor, Tensor | None]]
 """By name: a tensor, and its derivative; None stands for zeros."""
@@ -101,6 +102,17 @@ def forward(block: Block, inputs: Sequence[Tensor], mode: Mapping[str, bool]) ->
         if misfit := _misfit_of_output(y, [*inputs, *block.parameters.values()]):
             raise MethodFailed(f"forward returns {misfit} ({place_of(block, 'forward')})")
     return returned
+
+
+def require_count(block: Block, count: int, hint: str) -> None:
+    """SettingError, with what to do, if the block's forward takes another number of inputs."""
+    taken = inspect.signature(block.forward)
+    inputs = [p for p in taken.parameters.values() if not (block.has_training_mode and p.name == "training")]
+    try:
+        taken.replace(parameters=inputs).bind(*range(count))
+    except TypeError:
+        names = f"the inputs {', '.join(p.name for p in inputs)}" if inputs else "no inputs"
+        raise SettingError(f"{type(block).__name__} takes {names}, and {count} came: {hint}") from None
 
 
 def float64_subject(block: Block, inputs: Sequence[Tensor], training: bool, seed: int) -> Subject:

@@ -85,7 +85,15 @@ def read_photo(path: StrPath, preprocessing: Preprocessing | Network) -> Tensor:
         if not (settings.meta.get("picture") or settings.meta.get("shape")):
             raise SettingError("the network does not say what it expects of a picture; with_preprocessing(…) tells it")
         settings = sight(settings)
-    image = framed(Image.fromarray(read_image(Path(path), channels=settings.count)), settings, path)
+    return photo_of(read_image(Path(path), channels=settings.count), settings, path)
+
+
+def photo_of(pixels: np.ndarray, settings: Preprocessing, path: StrPath) -> Tensor:
+    """What `read_photo` gives, of pixels that are read already: uint8 (h, w, 3), or (h, w) for settings of gray ones.
+
+    path: that errors name.
+    """
+    image = framed(Image.fromarray(pixels), settings, path)
     x = torch.from_numpy(np.asarray(image).copy()).float().div_(255)
     return x[None, None] if settings.count == 1 else x.permute(2, 0, 1).contiguous()[None]
 

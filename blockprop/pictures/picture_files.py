@@ -44,6 +44,11 @@ def read_picture(path: StrPath, longest: int | None = None) -> Tensor:
     longest: pixels of the longer side; larger pictures are scaled down (Lanczos), smaller ones stay as they are.
     Raises DataError for what is no picture, damaged, too large (before memory is used) or less than 2 pixels wide.
     """
+    return from_pixels(read_pixels(path, longest))[None]
+
+
+def read_pixels(path: StrPath, longest: int | None = None) -> np.ndarray:
+    """The same as uint8 (h, w, 3)."""
     if longest is not None and longest < SMALLEST_SIDE:
         raise SettingError(f"expected a longest side of at least {SMALLEST_SIDE} pixels, got {longest}")
     _require_picture(path)
@@ -57,7 +62,7 @@ def read_picture(path: StrPath, longest: int | None = None) -> Tensor:
     if min(height, width) < SMALLEST_SIDE:
         scaled = f" with its longer side scaled to {longest}" if too_large else ""
         raise DataError(f"{path}: {width} x {height} pixels{scaled}; each side needs at least {SMALLEST_SIDE}")
-    return from_pixels(pixels)[None]
+    return pixels
 
 
 def read_settings(path: StrPath) -> dict[str, Any]:

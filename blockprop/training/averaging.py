@@ -18,7 +18,7 @@ class Averages:
 
     def __init__(self, state: dict[str, Tensor], decay: float):
         if not 0 < decay < 1:
-            raise SettingError(f"the averages' decay must be between 0 and 1, came {decay}")
+            raise SettingError(f"average must be between 0 and 1, came {decay}")
         self.state, self.decay, self.steps = state, decay, 0
         self.values = {name: tensor.clone() for name, tensor in state.items()}
 

@@ -27,8 +27,8 @@ class GradientDescent(torch.optim.Optimizer):
         self, parameters: Iterable[Tensor], rate: float = 0.1, momentum: float = 0.0, weight_decay: float = 0.0
     ):
         if not (0 <= rate < math.inf and 0 <= momentum < 1 and 0 <= weight_decay < math.inf):
-            came = f"rate {rate}, momentum {momentum}, weight_decay {weight_decay}"
-            raise SettingError(f"expected rate >= 0, momentum in 0…1 and weight_decay >= 0; came {came}")
+            came = f"rate={rate}, momentum={momentum}, weight_decay={weight_decay}"
+            raise SettingError(f"expected rate >= 0, momentum in 0…1 and weight_decay >= 0, came {came}")
         super().__init__(list(parameters), {"lr": rate, "momentum": momentum, "weight_decay": weight_decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:

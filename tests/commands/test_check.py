@@ -166,6 +166,7 @@ def test_a_network_with_a_block_that_fails_names_node_and_line(capsys: Output) -
         (("LeakyMaxPool(3, 4, 5)", "--blocks", "pool.py", "--shape", "2"), "does not describe a block"),
         (("LeakyMaxPool", "--blocks", "pool.py", "--shape", "2:odd"), "expected normal, positive, bool"),
         (("LeakyMaxPool", "--blocks", "pool.py"), "takes the inputs x, and 0 came"),
+        (("Dropout()", "--shape", "3,4", "--shape", "3,4"), "Dropout takes the inputs x, and 2 came"),
         (("pool.py:Nothing", "--shape", "2"), "names none of pool.py, which has LeakyMaxPool and"),
         (("none.py:Nothing", "--shape", "2"), "none.py does not exist"),
         (("mlp:8", "--shape", "2"), "--shape is for a block"),
@@ -175,11 +176,16 @@ def test_a_network_with_a_block_that_fails_names_node_and_line(capsys: Output) -
         ),
         (("ReLU", "--shape", "2,3", "--target", "y"), "--target is for a network, and ReLU is a block"),
         (("Mine()", "--shape", "2"), "--blocks my_blocks.py"),
+        (("ReLU", "--shape", "3,x"), "expected a shape such as 2,3,8,8, came '3,x'"),
+        (("ReLU", "--shape", "0,4"), "expected a shape such as 2,3,8,8, came '0,4'"),
+        (("ReLU", "--shape", "2,3:odd"), "behind the colon, came '2,3:odd'; real numbers are float64"),
     ],
 )
 def test_what_is_no_block_is_said(capsys: Output, arguments: tuple[str, ...], said: str) -> None:
     Path("pool.py").write_text(POOL)
-    assert said in sentence(capsys, "check", *arguments)
+    refused = sentence(capsys, "check", *arguments)
+    assert said in refused
+    assert "one by one" not in refused, "commas are a shape's own"
 
 
 def test_a_block_that_ends_the_process_is_wrong(capsys: Output) -> None:

@@ -39,6 +39,25 @@ def test_what_is_really_near_or_known_elsewhere_is_meant(arguments: str, meant: 
         assert f"; did you mean {meant}?" in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("evaluate digits x.npz --batch 7", "there is no option --batch; train and info have it (see "),
+        (
+            "evaluate digits x.npz --batch_size 7",
+            "there is no option --batch_size; train and info have --batch-size (see ",
+        ),
+        ("evaluate digits x.npz --bs 7", "there is no option --bs; train and info have --batch-size (see "),
+        ("info digits --epochs 7", "there is no option --epochs; train has it (see "),
+        ("info digits --top 7", "there is no option --top; predict has it (see "),
+        ("info digits --gpu 0", "there is no option --gpu (see "),
+        ("train digits --foo 3", "there is no option --foo (see "),
+    ],
+)
+def test_an_option_of_another_command_is_named_with_it(arguments: str, said: str, capsys: Output) -> None:
+    assert said in sentence(capsys, *arguments.split(), code=2)
+
+
 def test_help_as_a_command(capsys: Output) -> None:
     assert "blockprop COMMAND --help" in sentence(capsys, "help", "train", code=2)
 

@@ -11,6 +11,7 @@ import typer
 import blockprop
 from blockprop.cli import app
 from blockprop.commands.naming import in_options
+from tests.commands.running import Output, sentence
 
 PACKAGE = Path(blockprop.__file__).parent
 CLICK: Any = typer.main.get_command(app)
@@ -21,6 +22,7 @@ CLICK: Any = typer.main.get_command(app)
     [
         ("train", "try a smaller rate= or clip=", "try a smaller --rate or --clip"),
         ("train", "expected rate >= 0, came rate=-1.5", "expected --rate >= 0, came --rate -1.5"),
+        ("train", "adam does not take lr=nan, weight_decay=0.1", "adam does not take --rate nan, --weight-decay 0.1"),
         (
             "train",
             "momentum in 0…1 and weight_decay >= 0",
@@ -52,6 +54,35 @@ CLICK: Any = typer.main.get_command(app)
 )
 def test_arguments_that_are_options_are_named_so(command: str, message: str, said: str) -> None:
     assert in_options(message, CLICK.commands[command].params) == said
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--lr", "nan"),
+        ("--rate", "-1"),
+        ("--rate", "inf"),
+        ("--momentum", "nan"),
+        ("--momentum", "1"),
+        ("--weight-decay", "nan"),
+        ("--lr", "nan", "--optimizer", "adam"),
+        ("--weight-decay", "-1", "--optimizer", "sgd"),
+        ("--clip", "nan"),
+        ("--clip", "0"),
+        ("--average", "nan"),
+        ("--average", "2"),
+        ("--label-smoothing", "nan"),
+        ("--label-smoothing", "1.5"),
+        ("--test-fraction", "nan"),
+        ("--validation-fraction", "nan"),
+        ("--validation-fraction", "1"),
+    ],
+    ids=" ".join,
+)
+def test_a_number_that_is_refused_is_named_by_its_option(options: tuple[str, ...], capsys: Output) -> None:
+    name, value = ("--rate" if options[0] == "--lr" else options[0]), options[1]
+    said = sentence(capsys, "train", "digits", *options)
+    assert any(f"{name} {behind}" in said for behind in (value, float(value), "must")), said
 
 
 def test_the_library_itself_names_no_options() -> None:

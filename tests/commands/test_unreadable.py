@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from blockprop.cli import main
+from blockprop.pictures.image_files import read_frames
 from tests.commands.running import LAYERS, Output, sentence
 
 REASON = "album/broken.png: cannot be read as a picture"
@@ -70,3 +72,20 @@ def test_it_does_not_decide_which_network_looks(monkeypatch: pytest.MonkeyPatch,
         Image.new("L", (28, 28)).save(f"album/{name}")
     assert main(["predict", "album"]) == 1
     assert "the network is digits" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("album")
+@pytest.mark.parametrize(("command", "times"), [(["predict", "album"], 1), (["saliency", "album"], 2)])
+def test_pictures_are_not_decoded_again_and_again(
+    command: list[str], times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once; and before that once more where all must be known to be readable, as before hours of work."""
+    decoded: list[Path] = []
+
+    def noted(path: Path, channels: int | None = None) -> tuple[np.ndarray, int]:
+        decoded.append(path)
+        return read_frames(path, channels)
+
+    monkeypatch.setattr("blockprop.pictures.image_files.read_frames", noted)
+    main([*command, "-q"])
+    assert decoded.count(Path("album/a.png")) == times

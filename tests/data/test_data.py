@@ -64,6 +64,16 @@ def test_unknown_sources_are_explained(tmp_path: Path) -> None:
     (tmp_path / "a.doc").write_text("text")
     with pytest.raises(DataError, match=r"a\.doc: unknown kind of file '\.doc'; expected \.npz, \.csv"):
         read_data(tmp_path / "a.doc")
+    for name, instead in (
+        ("a.txt", "if it is a table of text, call it .csv"),
+        ("a.XLSX", "save the sheet as CSV"),
+        ("a.jsonl", "save the table as CSV"),
+        ("a.npy", "save arrays x and y as .npz, as numpy.savez does"),
+        ("a.zip", "unpack it, and give what is in it"),
+    ):
+        (tmp_path / name).write_bytes(b"PK\x03\x04 or text")
+        with pytest.raises(DataError, match=rf"or a folder of pictures; {instead}"):
+            read_data(tmp_path / name)
     with pytest.raises(DataError, match="/dev/null: expected an ordinary file or a folder"):
         read_data("/dev/null")
     (tmp_path / "a.npz").touch()

@@ -1,9 +1,12 @@
 """What a column is taken for, and what is said about it."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
-from blockprop.data.tables.cells import Cells
+from blockprop.data.reading import read_data
+from blockprop.data.tables.cells import Cells, plain
 from blockprop.data.tables.columns import CategoryColumn, Column, NumberColumn
 from blockprop.data.tables.deciding import Wishes, fit_column
 from blockprop.errors import DataError, SettingError
@@ -139,6 +142,66 @@ def test_a_cell_is_named_as_it_stands_in_the_file() -> None:
         fitted(["1,000", "2,000", "3,500"])
     with pytest.raises(DataError, match=r"'1\.000' \(row 2\) may be 1 or 1000;"):
         Wishes().mark([Cells.of(pd.Series(["1.000", "2.000", "3.500"], range(2, 5), name="a"))], "t.csv", ";")
+
+
+MARKED = {
+    '="7"': "7",
+    '="007"': "007",
+    '= "7"': '= "7"',
+    '="Rome"': "Rome",
+    '=" 7 "': "7",
+    '=""': "",
+    "=7": "=7",
+    "'7'": "7",
+    "'-1.5'": "-1.5",
+    "'€ 3,20'": "€ 3,20",
+    "'2024-01-05'": "2024-01-05",
+    "'7": "7",
+    "'007": "007",
+    "'7.5,": "7.5,",
+    "'90s": "'90s",
+    "'tis": "'tis",
+    "'yes'": "'yes'",
+    "'": "'",
+    "''": "''",
+}
+
+
+@pytest.mark.parametrize(("text", "cell"), MARKED.items())
+def test_marks_of_spreadsheets_are_taken_off(text: str, cell: str) -> None:
+    assert plain(f" {text} ") == cell
+
+
+def test_marked_cells_are_read_as_others_and_it_is_said() -> None:
+    plainly, marked = (
+        Cells.of(pd.Series(texts, range(2, 6), name="a"))
+        for texts in (["1.5", "2.5", "1.5", "NA"], ['="1.5"', "'2.5'", "1.5", '="NA"'])
+    )
+    assert marked.different == plainly.different
+    assert marked.places.tolist() == plainly.places.tolist()
+    assert plainly.notes == ()
+    assert marked.notes == ("""a: the marks around ="1.5" (row 2), and those around 2 more cells, are taken off""",)
+
+
+def test_cells_that_are_the_same_without_what_stands_around_them_are_one() -> None:
+    cells = Cells.of(pd.Series(["x", " x", "y", "x\u200b", " NA ", '="x"'], name="a"))
+    assert cells.different == ("x", "y")
+    assert cells.places.tolist() == [0, 0, 1, 0, -1, 0]
+    assert cells.counts.tolist() == [4, 1]
+
+
+def test_a_file_with_marked_cells_is_that_without(tmp_path: Path) -> None:
+    text = "size,code,y\n" + "".join(f"{i}.5,0{i % 3},{'ab'[i % 2]}\n" for i in range(12))
+    (tmp_path / "plain.csv").write_text(text)
+    marked = "size,code,y\n" + "".join(f'\'{i}.5\',="0{i % 3}",="{"ab"[i % 2]}"\n' for i in range(12))
+    (tmp_path / "marked.csv").write_text(marked)
+    first, second = (read_data(tmp_path / name, warn=False) for name in ("plain.csv", "marked.csv"))
+    assert first.train.features == second.train.features
+    assert first.train.x.equal(second.train.x)
+    assert first.train.classes == second.train.classes == ("a", "b")
+    told = [note for note in second.notes if note not in first.notes]
+    assert [note.partition(":")[0] for note in told] == ["size", "code", "y"]
+    assert told[1] == 'code: the marks around ="00" (row 2), and those around 11 more cells, are taken off'
 
 
 def test_words_are_not_called_units() -> None:

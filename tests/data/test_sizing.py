@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from blockprop import cross_entropy, evaluate, fit, read_data
@@ -82,6 +83,35 @@ def test_they_are_those_that_were_brought_to_it_beforehand(pictures: Path) -> No
     ):
         ours = scaled(ours.expand(-1, 3, -1, -1), 8, 6) if ours.shape[1:] == (1, 5, 4) else ours
         assert torch.equal(torch.as_tensor(some), ours)
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3)])
+def test_many_photographs_are_kept_as_bytes(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """A quarter of the memory; what is taken of them is as ever, and in the same order of memory."""
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH + 40, *shape), np.uint8)
+    for i, picture in enumerate(pixels):
+        path = tmp_path / "ab"[i % 2] / f"{i:03}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(path)
+    order = [*range(0, len(pixels), 2), *range(1, len(pixels), 2)]
+    expected = torch.from_numpy(pixels[order]).reshape(len(pixels), 5, 4, -1).permute(0, 3, 1, 2) / 255
+    data = read_data(tmp_path, warn=False)
+    x = data.train.x
+    assert isinstance(x, BroughtToSize)
+    assert x.stored.dtype == torch.uint8
+    assert (x.dtype, x.shape, data.train.shape) == (torch.float32, expected.shape, expected.shape[1:])
+    for some, ours in ((x[:7], expected[:7]), (x[3], expected[3])):
+        assert torch.equal(some, ours)
+        assert some.is_contiguous()
+    assert torch.equal(x.index_select(0, torch.tensor([9, 2])), expected[[9, 2]])
+    assert np.array_equal(x.numpy(), expected.numpy())
+    assert x[:2].tolist() == expected[:2].tolist()
+    assert x.tolist() == expected.tolist()
+    train, test = data.train.split(0.4)
+    assert all(torch.as_tensor(part.x[:]).dtype == torch.float32 for part in (train, test))
+    few = read_data(tmp_path, test_fraction=0.4, warn=False)
+    assert not isinstance(few.test.x, BroughtToSize)
+    assert few.test.x.is_contiguous()
 
 
 def test_predict_evaluate_and_measures_take_a_batch_at_a_time(pictures: Path, at_once: list[int]) -> None:

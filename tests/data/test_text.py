@@ -172,6 +172,54 @@ def test_files_without_names_go_by_position(tmp_path: Path) -> None:
         read_data(path, encoder=encoder, need_labels=False)
 
 
+TITLES = {
+    "a title": ("Our people\n", 1),
+    "a title and an empty line": ("Our people\n\n", 1),
+    "several lines": ("Our people\nas of May\n\n", 1),
+    "a title as spreadsheets write it": ("Our people,,\n,,\n", 1),
+    "a title in quotes, with a comma": ('"Our people, in May"\n', 1),
+    "empty lines and a title": ("\n\nOur people\n", 3),
+}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize(("title", "row"), TITLES.values(), ids=TITLES)
+def test_a_title_above_the_names_is_no_name(tmp_path: Path, title: str, row: int, delimiter: str) -> None:
+    body = PEOPLE.replace(",", delimiter)
+    path = tmp_path / "t.csv"
+    path.write_text((title if '"' in title else title.replace(",", delimiter)) + body)
+    found, names = read_table(path), title.count("\n") + 1
+    assert list(found.frame.columns) == ["age", "town", "buys"]
+    assert list(found.frame.index) == [names + 1, names + 2, names + 3]
+    what = "Our people, in May" if '"' in title else "Our people"
+    note = f"{path}: {what!r} in row {row} is taken for a title; the names are read in row {names}"
+    assert found.notes == (note,)
+    (tmp_path / "plain.csv").write_text(body)
+    encoder = read_data(tmp_path / "plain.csv").encoder
+    assert read_data(path, encoder=encoder, warn=False).train.rows.tolist() == list(found.frame.index)
+
+
+NO_TITLES = {
+    "one column of sentences": "text\nhello, you\nbye, 5\nsee you\n",
+    "one column of numbers": "size\n84,44\n75,8\n",
+    "row names of R": "age\nann,20\nbob,30\n",
+    "row numbers without a name": ",a\n0,x\n1,y\n",
+    "a first name alone": "a,b\n,1\n2,3\n",
+}
+
+
+@pytest.mark.parametrize("text", NO_TITLES.values(), ids=NO_TITLES)
+def test_what_is_no_title(tmp_path: Path, text: str) -> None:
+    found = table(tmp_path, text)
+    assert len(found.frame) == text.count("\n") - 1
+    assert "taken for a title" not in "".join(found.notes)
+
+
+def test_a_title_above_numbers_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected 1 cells in row 2, as in the first, got 3; is the first a title"):
+        table(tmp_path, "Irises\n5.1\t3.5\ta\n4.9\t3.0\tb\n", "t.tsv")
+
+
 def test_pandas_reads_the_same_cells(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": [1.5, 2.5], "b, c": ['say "x"', "two\nlines"], "d": ["", "é"]})
     frame.to_csv(tmp_path / "t.csv", index=False)

@@ -4,13 +4,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from blockprop.blocks import Add, BatchNorm1d, LayerNorm, Linear, Log, LogSoftmax, Pow, Softmax, Sqrt, Sub
+from blockprop.blocks import (
+    Add,
+    BatchNorm1d,
+    Dropout,
+    LayerNorm,
+    Linear,
+    Log,
+    LogSoftmax,
+    Pow,
+    Softmax,
+    Sqrt,
+    Sub,
+)
 from blockprop.engine.block import Block
 from blockprop.engine.check import check_block, check_network, check_objective
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.objectives import cross_entropy, mean_squared_error
 from blockprop.engine.plan import Node
-from blockprop.errors import GradientError
+from blockprop.errors import GradientError, SettingError
 from blockprop.networks.build import build_network
 
 
@@ -242,6 +254,21 @@ def test_small_errors_behind_large_outputs_are_found(factor: float) -> None:
 
 def test_what_is_too_small_to_check_says_so() -> None:
     assert "too small to see errors" in str(check_objective(1e-9 * mean_squared_error(), x(3, 4), x(3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("block", "count", "said"),
+    [
+        (Linear(3, 2), 0, "Linear takes the inputs x, and 0 came: give each, as in"),
+        (Linear(3, 2), 2, "Linear takes the inputs x, and 2 came"),
+        (Sub(), 1, "Sub takes the inputs a, b, and 1 came"),
+        (Dropout(), 2, "Dropout takes the inputs x, and 2 came"),
+    ],
+    ids=str,
+)
+def test_another_number_of_inputs_is_no_fault_of_the_block(block: Block, count: int, said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        check_block(block, *[torch.ones(4, 3)] * count)
 
 
 def test_a_sum_with_minus_infinity_does_not_move_and_is_right() -> None:

@@ -137,7 +137,10 @@ def test_gray_and_colored_ones_do_not_mix_by_themselves(folder: Path) -> None:
 
 def test_an_empty_class_folder_is_refused(folder: Path) -> None:
     (folder / "eel").mkdir()
-    with pytest.raises(DataError, match=r"eel: expected pictures of this class, found none"):
+    with pytest.raises(DataError, match=r"eel: expected pictures of the class 'eel', found none; put some there, or"):
+        read_data(folder)
+    (folder / "eel" / "notes.txt").write_text("none yet")
+    with pytest.raises(DataError, match=r"found none \(but notes\.txt\); put some there, or remove the folder"):
         read_data(folder)
 
 

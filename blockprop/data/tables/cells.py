@@ -27,6 +27,8 @@ NO_NUMBER = {"-", "--", "---", "–", "—", "−", "?", "??", ".", "..", "...",
 }
 """What people write where a number or a time is missing; among words each is a word."""
 INVISIBLE = "\ufeff\u200b\u00ad"
+MARKED = re.compile(r"""="(.*)"|'([-+−(]?[$€£]?[ ]?[0-9.].*)'|'([-+−]?[0-9][0-9.,]*)""", re.DOTALL)
+"""What is written so that spreadsheets keep it as it is: ="007", and '007 or '007' before and around numbers."""
 ROWS_NAMED = 3
 """Rows that a message names; the others are counted."""
 
@@ -36,12 +38,14 @@ class Cells:
     """A column's cells: each different one once, and which of them stands in which row.
 
     places: (n,) an index into `different` for each row, −1 where nothing stands. rows: what people call the rows.
+    notes: how they are read, where that is not as they stand there.
     """
 
     name: str
     different: tuple[Cell, ...]
     places: np.ndarray
     rows: np.ndarray
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, column: pd.Series) -> "Cells":
@@ -50,10 +54,11 @@ class Cells:
             column = column.map(plain)
         places, values = pd.factorize(column)
         cells = [plain(value) for value in values.tolist()]
-        kept = [i for i, cell in enumerate(cells) if cell not in MISSING]
-        new_place = np.full(len(cells) + 1, -1)
-        new_place[kept] = range(len(kept))
-        return cls(str(column.name), tuple(cells[i] for i in kept), new_place[places], column.index.to_numpy())
+        place: dict[Cell, int] = {}
+        new_places = [-1 if cell in MISSING else place.setdefault(cell, len(place)) for cell in cells]
+        name, rows = str(column.name), column.index.to_numpy()
+        notes = _marks_notes(name, values.tolist(), cells, places, rows)
+        return cls(name, tuple(place), np.array([*new_places, -1])[places], rows, notes)
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -84,9 +89,11 @@ class Cells:
 
 
 def plain(value: Any) -> Cell:
-    """A cell of a typed file: numbers and times as such, truth values as text, nothing as the empty text."""
+    """A cell of a file: numbers and times as such, truth values as text, nothing as the empty text; text without
+    what stands around it: spaces, and the marks of spreadsheets.
+    """
     if isinstance(value, str):
-        return value.strip().strip(INVISIBLE).strip()
+        return _unmarked(_stripped(value))
     if value is None or value is pd.NaT or value is pd.NA:
         return ""
     if isinstance(value, bool | np.bool_):
@@ -98,6 +105,29 @@ def plain(value: Any) -> Cell:
     if isinstance(value, float | np.floating | Decimal):
         return "" if np.isnan(float(value)) else float(value)
     return plain(pd.Timestamp(value)) if hasattr(value, "isoformat") else str(value)
+
+
+def _stripped(text: str) -> str:
+    return text.strip().strip(INVISIBLE).strip()
+
+
+def _unmarked(text: str) -> str:
+    """The text without the marks of a spreadsheet: ="007" and '007 are 007."""
+    match = MARKED.fullmatch(text) if text.startswith(("=", "'")) else None
+    return next(part for part in match.groups() if part is not None).strip() if match else text
+
+
+def _marks_notes(
+    name: str, values: Sequence[Any], cells: Sequence[Cell], places: np.ndarray, rows: np.ndarray
+) -> tuple[str, ...]:
+    """ "code: the marks around '="007"' (row 3) are taken off", with the number of other cells."""
+    marked = [i for i, value in enumerate(values) if isinstance(value, str) and _stripped(value) != cells[i]]
+    if not marked:
+        return ()
+    count, first = int(np.isin(places, marked).sum()), marked[0]
+    where = rows_named(rows[places == first][:1])
+    others = f", and those around {count - 1} more cells," * (count > 1)
+    return (f"{name}: the marks around {_stripped(values[first])} ({where}){others} are taken off",)
 
 
 def text_of(cell: Cell) -> str:

@@ -63,7 +63,8 @@ def table_data(
         )
         for x, part in zip(encoded, parts, strict=True)
     ]
-    said = tuple(dict.fromkeys([*table.notes, *notes, *told_of]))
+    marks = [note for cells in columns for note in cells.notes]
+    said = tuple(dict.fromkeys([*table.notes, *marks, *notes, *told_of]))
     return Data(sets[0], sets[1] if len(sets) > 1 else None, settled, notes=said)
 
 

@@ -36,6 +36,8 @@ FEW_CELLS, CELLS_A_BYTE = 2_000_000, 4
 """So many cells are read from any parquet file, and of more so many for each byte."""
 CHUNK = 10_000
 """Rows that are turned into columns at once."""
+MISCOUNTED = "are there decimal commas in it?", "is the first a title? remove it"
+"""What may be wrong where rows have more cells than the first, and where that has one alone."""
 UNNAMED = re.compile(r"(Unnamed: [0-9]+)?")
 """What pandas calls the row numbers that it writes in front, or reads again."""
 
@@ -176,7 +178,7 @@ def _frame(path: Path, rows: Iterator[Row], width: int, names: int) -> pd.DataFr
     while chunk := list(islice(rows, CHUNK)):
         for line, cells in chunk:
             if len(cells) != width:
-                more = "; are there decimal commas in it?" if len(cells) > width else ""
+                more = f"; {MISCOUNTED[names == 1]}" if len(cells) > width else ""
                 raise DataError(
                     f"{path}: expected {names} cells in row {line}, as in the first, got {len(cells)}{more}"
                 )
@@ -198,8 +200,8 @@ def _of_width(body: pd.DataFrame, names: list[str], path: Path) -> tuple[pd.Data
     ):
         return body, ["", *names], []
     raise DataError(
-        f"{path}: expected {len(names)} cells in row {body.index[0]}, as in the first, got {body.shape[1]}; are there "
-        "decimal commas in it?"
+        f"{path}: expected {len(names)} cells in row {body.index[0]}, as in the first, got {body.shape[1]}; "
+        f"{MISCOUNTED[len(names) == 1]}"
     )
 
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ Row = tuple[int, list[str]]
 class TextRows:
     """The rows of a text file, comments and empty lines left out.
 
-    lines: of the file, with their ends. start: how many are Excel's own. notes: what was guessed.
+    lines: of the file, with their ends. start: how many are Excel's own, or a title. notes: what was guessed.
     """
 
     path: Path
@@ -56,17 +56,15 @@ class TextRows:
         require_few_columns(path, lines)
         own = EXCELS_OWN.fullmatch(lines[0]) if lines else None
         if own:
-            return cls(path, lines, own[1], 1, notes)
-        tried = [cls(path, lines, delimiter, 0, notes) for delimiter in DELIMITERS]
+            return cls(path, lines, own[1], 1, notes)._below_title()
+        tried = [cls(path, lines, delimiter, 0, notes)._below_title() for delimiter in DELIMITERS]
         if path.suffix.lower() == ".tsv":
             return tried[0]
         return max(tried, key=lambda rows: rows._fits(names))
 
     def _fits(self, names: Sequence[str]) -> tuple[int, bool, float, float]:
         """How well the delimiter explains the first rows: known names, several cells, as many in all rows, numbers."""
-        first: list[list[str]] = []
-        with suppress(DataError):
-            first.extend(cells for _, cells in islice(self, SAMPLE))
+        first = [cells for _, cells in self._first()]
         if not first:
             return 0, False, 0.0, 0.0
         width = len(first[0])
@@ -74,6 +72,23 @@ class TextRows:
         cells = [cell.strip() for row in first[1:] or first for cell in row]
         numbers = sum(written(cell) is not None for cell in cells) / max(len(cells), 1)
         return len({cell.strip() for cell in first[0]} & set(names)), width > 1, alike, numbers
+
+    def _first(self) -> list[Row]:
+        """The first rows, up to one that cannot be read."""
+        first: list[Row] = []
+        with suppress(DataError):
+            first.extend(islice(self, SAMPLE))
+        return first
+
+    def _below_title(self) -> "TextRows":
+        """The rows from the names on, where nothing but a title stands above them; a note says so."""
+        first = self._first()
+        above = next((i for i, (_, cells) in enumerate(first) if sum(map(bool, map(str.strip, cells))) > 1), 0)
+        if not above or not _names_above_numbers([[cell.strip() for cell in cells] for _, cells in first[above:]]):
+            return self
+        title, (line, _) = "".join(first[0][1]).strip(), first[above]
+        note = f"{self.path}: {title!r} in row {first[0][0]} is taken for a title; the names are read in row {line}"
+        return replace(self, start=line - 1, notes=(*self.notes, note))
 
     def __iter__(self) -> Iterator[Row]:
         """Each row. Raises DataError for a quotation mark that is not closed, with the row."""
@@ -106,6 +121,15 @@ class TextRows:
         """The cells of a comment, if they are so many: some programs write the columns' names there."""
         cells: list[str] = next(self._reader([self.lines[line - 1].lstrip("# ")]), [])
         return [str(plain(cell)) for cell in cells] if len(cells) == width > 1 else []
+
+
+def _names_above_numbers(rows: list[list[str]]) -> bool:
+    """Whether the first row is of words alone, and below it stand as many cells in each row, in some column numbers."""
+    names, *others = rows
+    if not others or not all(names) or any(map(written, names)) or {*map(len, others)} != {len(names)}:
+        return False
+    columns = [[cell for cell in column if cell] for column in zip(*others, strict=True)]
+    return any(column and all(map(written, column)) for column in columns)
 
 
 def _is_comment(line: str, width: int, expected: int) -> bool:
