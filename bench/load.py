@@ -114,8 +114,8 @@ def text(by_load: Sequence[Times], settings: Sequence[str]) -> str:
 By `bench/load.py`, on {machine()}, as many threads as cores.
 Threads of torch that wait for each other spin (in libgomp), by default so long that little else is done where others
 want the cores. blockprop limits it (`GOMP_SPINCOUNT={spins()}`; [when, and when not](training.md#threads)).
-Neighbors are busy Python loops; medians of turns. (Nothing set is so sensitive that any other process of the machine shows,
-where a median is far from the other settings'.)
+Neighbors are busy Python loops; medians of turns. (Nothing set is so sensitive that any other process of the machine
+shows, where a median is far from the other settings'.)
 
 {table(heads, rows)}
 
