@@ -18,7 +18,7 @@ ROOMS = [
     "errors version",
     "engine",
     "blocks",
-    "interop",
+    "interop preparing",
     "rules saving",
     "networks pictures training importers exporters",
     "data visualize calculus",

@@ -8,6 +8,7 @@ a seed to something wanted, asks each block there to propagate, and adds where p
 """
 
 import copy
+import importlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -61,6 +62,7 @@ class Network:
         self._forward_plans: dict[Any, list[ForwardStep]] = {}
         self._backward_plans: dict[Any, list[BackwardStep]] = {}
         self._room = room_of(self.blocks.values())
+        self.prepared: dict[Any, Any] = {}
 
     @torch.no_grad()
     def __call__(self, *inputs: Any) -> Any:
@@ -182,6 +184,24 @@ class Network:
             self._backward_plans[wanted, *seeds] = plan
         return plan
 
+    def prepare(
+        self,
+        keep: Iterable[str] | None = None,
+        wrt: str | Iterable[str] = "inputs",
+        rules: RuleMap | None = None,
+        without: Iterable[str] = (),
+    ) -> "Network":
+        """A network that gives the same in evaluation by fewer and leaner blocks, its weights fixed (and copied).
+
+        keep: whose outputs are looked at and seeded; by default the network's. What they do not need goes.
+        wrt: inputs and nodes whose errors are wanted.   rules: for a backward pass; what they touch is kept as it is.
+        without: names of rewrites that are left out; `report()` of what comes back names them all.
+        The same comes back for the same question, as long as no weight has changed.
+        Raises GraphError for names that the network lacks, SettingError for an unknown rewrite.
+        """
+        preparing = importlib.import_module("blockprop.preparing.kept")  # which knows the blocks, which know this file
+        return preparing.prepared(self, None if keep is None else self._require(keep), wrt, rules, frozenset(without))
+
     @property
     def parameters(self) -> dict[str, Tensor]:
         """The weights by name, "node.parameter"; a shared block's under the first node that has it."""
@@ -255,7 +275,12 @@ class Network:
         return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        fresh: dict[str, Any] = {"blocks": dict(self.blocks), "_forward_plans": {}, "_backward_plans": {}}
+        fresh: dict[str, Any] = {
+            "blocks": dict(self.blocks),
+            "_forward_plans": {},
+            "_backward_plans": {},
+            "prepared": {},
+        }
         return self.__dict__ | fresh
 
     def __setstate__(self, state: dict[str, Any]) -> None:

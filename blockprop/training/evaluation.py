@@ -65,9 +65,9 @@ def predict(
 
     progress: is called after each batch.
     """
-    outputs = []
+    outputs, lean = [], network.prepare()
     for rows in in_batches(x, batch_size):
-        outputs.append(network(fitting(rows, network)).cpu())
+        outputs.append(lean(fitting(rows, network)).cpu())
         progress()
     return torch.cat(outputs)
 
@@ -90,12 +90,13 @@ def evaluate(
     keep = objective.nodes or network.outputs
     head = objective.nodes[0] if len(objective.nodes) == 1 else network.outputs[0]
     mean, right, count = BatchMean(objective), 0, 0
+    lean = network.prepare(dict.fromkeys((*keep, *network.outputs)))
     for rows, targets in zip(in_batches(x, batch_size), y.split(batch_size), strict=True):
-        trace = network.forward(fitting(rows, network), keep=dict.fromkeys((*keep, *network.outputs)))
-        targets = targets.to(trace[keep[0]].device)
-        values, _ = objective.by_term({name: trace[name] for name in keep}, targets)
+        outputs = lean.values(fitting(rows, network), keep=lean.outputs)
+        targets = targets.to(outputs[keep[0]].device)
+        values, _ = objective.by_term({name: outputs[name] for name in keep}, targets)
         mean.add([float(value) for value in values], targets)
-        scores = trace[head]
+        scores = outputs[head]
         if are_classes(scores, targets):
             right += int((scores.argmax(1) == targets).sum())
             count += targets.numel()

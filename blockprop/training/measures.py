@@ -84,9 +84,9 @@ def measures(
 
 @torch.no_grad()
 def _outputs(network: Network, x: Tensor, head: str, batch_size: int, progress: Callable[[], None]) -> Tensor:
-    parts = []
+    parts, lean = [], network.prepare([head])
     for rows in in_batches(x, batch_size):
-        part = network.forward(fitting(rows, network), keep=[head])[head]
+        part = lean(fitting(rows, network))
         parts.append(part.float().cpu() if part.dtype.itemsize < 4 else part.cpu())
         progress()
     return torch.cat(parts)

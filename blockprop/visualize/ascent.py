@@ -109,6 +109,7 @@ class Ascent(PictureRun):
         self.optimizer = made(self.parameters, rate)
         self.best, self.begun = self.parameters.clone(), digest(self.parameters)
         self.influenced = torch.zeros(len(parameters), dtype=torch.bool)
+        self._lean: dict[tuple[tuple[str, ...], bool], Network] = {}
         super().__init__(steps, preview_every, keep)
 
     def picture(self) -> Tensor:
@@ -127,18 +128,26 @@ class Ascent(PictureRun):
     def change(self) -> tuple[float, dict[str, float]]:
         """Forward, objective, backward, update; return the value and its parts."""
         wanted = (self.input,) if self.telling is None or bool(self.influenced.all()) else (self.input, self.telling)
-        trace = self.network.record((self.parameters,), (*self.keep, *wanted[1:]), False)
+        rules = self.rules if self.step < self.redirect_steps else None
+        network = self._prepared(wanted, rules)
+        trace = network.record((self.parameters,), network.outputs, False)
         parts, seeds = self.objective.parts({name: trace[name] for name in self.keep})
         value = math.fsum(parts.values())
         if not math.isfinite(value):
             raise NotFiniteError(f"step {self.step + 1}: the objective became {value}: {self._culprit()}")
         if value > self.best_value:
             self.best.copy_(self.parameters)
-        rules = self.rules if self.step < self.redirect_steps else None
-        d = self.network.backward(trace, seeds, wrt=wanted, rules=rules)
+        d = network.backward(trace, seeds, wrt=wanted, rules=rules)
         self._check(d[self.input], d[wanted[-1]])
         self.optimizer.ascend(d[self.input])
         return value, parts
+
+    def _prepared(self, wanted: tuple[str, ...], rules: Rules | None) -> Network:
+        """What a step needs and no more. In a run the weights stay what they are."""
+        key = wanted, rules is None
+        if key not in self._lean:
+            self._lean = {key: self.network.prepare(dict.fromkeys((*self.keep, *wanted[1:])), rules=rules)}
+        return self._lean[key]
 
     def _check(self, d: Tensor, telling: Tensor) -> None:
         """That the gradient is a number everywhere, and that each example had one that is not zero by now."""

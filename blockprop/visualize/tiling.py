@@ -68,6 +68,7 @@ class Tiling:
     Blocks may be anything with places: convolutions, pooling, whatever works place by place, padding, scaling by whole
     numbers. Receptive fields are found out by trying, see receptive_fields.py. Preprocessing in front is part of the
     network.
+    lean: what computes them, prepared.   network: as it was given, but for what they do not need.
     Raises GraphError for unknown nodes, SettingError for a tile below 1 and several inputs.
     """
 
@@ -82,6 +83,7 @@ class Tiling:
         if tile is not None and tile < 1:
             raise SettingError(f"tile must be at least 1 pixel, came {tile}")
         self.network, self.tile = needed(network, self.nodes), tile
+        self.lean = network.prepare(self.nodes)
         (self.input,) = network.inputs
         self._fields: dict[int, tuple[ReceptiveField, ReceptiveField]] = {}
         self._sizes: dict[tuple[int, int, int], dict[str, tuple[int, ...]]] = {}
@@ -125,7 +127,7 @@ class Tiling:
     def outputs(self, picture: Tensor) -> Iterator[tuple[Tile, dict[str, Tensor]]]:
         """Forward alone: for each tile its own places of each node. Together they are the outputs, each place once."""
         for tile in self.tiles(self._checked(picture)):
-            trace = self.network.forward(picture[_region(tile.crop)], keep=self.nodes)
+            trace = self.lean.forward(picture[_region(tile.crop)], keep=self.nodes)
             trace.saved.clear()
             yield tile, {node: trace[node][_region(tile.own[node])] for node in self.nodes}
 
@@ -138,13 +140,13 @@ class Tiling:
             matrix). Costs another forward pass if there are several tiles.
         Raises ShapeError for seeds of another shape than the places that they are for.
         """
-        tiles = self.tiles(self._checked(picture))
+        tiles, network = self.tiles(self._checked(picture)), self.lean
         if look is not None and len(tiles) > 1:
             for tile, outputs in self.outputs(picture):
                 look(tile, outputs)
         d_picture = torch.zeros_like(picture)
         for tile in tiles:
-            trace = self.network.forward(picture[_region(tile.crop)], keep=self.nodes)
+            trace = network.forward(picture[_region(tile.crop)], keep=self.nodes)
             outputs = {node: trace[node][_region(tile.own[node])] for node in self.nodes}
             if look is not None and len(tiles) == 1:
                 look(tile, outputs)
@@ -153,7 +155,7 @@ class Tiling:
             }
             if whole_seeds:
                 del outputs
-                d = self.network.backward(trace, whole_seeds, wrt=self.input)[self.input]
+                d = network.backward(trace, whole_seeds, wrt=self.input)[self.input]
                 d_picture[_region(tile.crop)] += d
         return d_picture
 

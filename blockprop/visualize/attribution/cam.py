@@ -49,16 +49,15 @@ def _cam(
     question: Question, x: Tensor, node: str | None, grid: Grid | None, rules: RuleMap | tuple[()]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Grad-CAM, its map, and, if there are rules, the gradient by the input under them, of the same forward pass."""
-    network = question.network
     node, places = place_of(question, x, node, _checked(grid))
-    trace, seeds = question.ask(x, (node,))
-    y = places.maps(trace[node])
-    d_y = places.maps(network.backward(trace, seeds, wrt=node, keep_trace=bool(rules))[node])
+    asked = question.ask(x, rules or None, (node,))
+    y = places.maps(asked.trace[node])
+    d_y = places.maps(asked.back(node, keep_trace=bool(rules))[node])
     question.require_influence(d_y, node)
     cam = (d_y.mean((2, 3), keepdim=True) * y).sum(1, keepdim=True)
     question.require_influence(cam, node)
     del y, d_y
-    d_x = network.backward(trace, seeds, wrt=question.input, rules=rules)[question.input] if rules else cam
+    d_x = asked.back(question.input, rules)[question.input] if rules else cam
     size = x.shape[2:]
     return _resized(cam, size), _resized(cam.clamp(min=0), size).squeeze(1), d_x
 
@@ -151,8 +150,7 @@ def _default(question: Question, x: Tensor, finder: Finder, candidates: list[str
 
 def _influential(question: Question, x: Tensor, finder: Finder, candidates: list[str]) -> str:
     """The last candidate whose places influence the target: behind the last attention only the class token does."""
-    trace, seeds = Question(question.network, question.objective).ask(x, tuple(candidates))
-    errors = question.network.backward(trace, seeds, wrt=candidates)
+    errors = Question(question.network, question.objective).ask(x, inner=tuple(candidates)).back(candidates)
     for key in reversed(candidates):
         if bool((finder.places[key].maps(errors[key]) != 0).any()):
             return key

@@ -1,7 +1,7 @@
 """One question to a network, "how does this score change with the input?", asked as often as a method needs."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -11,7 +11,8 @@ from blockprop.engine.objectives import Objective, Seeds
 from blockprop.engine.plan import RuleMap, plan_backward
 from blockprop.engine.trace import Trace
 from blockprop.errors import NotFiniteError, SettingError
-from blockprop.visualize.objectives.scores import fixed, titles, values
+from blockprop.preparing.rows import narrowed
+from blockprop.visualize.objectives.scores import channels, fixed, titles, values
 
 
 class Answer(NamedTuple):
@@ -37,6 +38,7 @@ class Question:
             raise SettingError(f"expected a network with one input, the picture; this one has {len(network.inputs)}")
         self.network, self.objective, self.progress = network, objective, progress
         self.input = network.inputs[0]
+        self._lean: dict[Any, Network] = {}
         self.nodes = objective.nodes or network.outputs
         if not plan_backward(network.nodes, self.nodes, (self.input,), {}, {}) and self.input not in self.nodes:
             raise SettingError(f"{objective!r} does not depend on the input {self.input!r}: nothing can influence it")
@@ -47,23 +49,35 @@ class Question:
 
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
         """What the objective reads, by a plain forward pass."""
-        return self.network.values(x, keep=self.nodes)
+        return self.network.prepare(self.nodes).values(x, keep=self.nodes)
 
     def values(self, x: Tensor) -> Tensor:
         """(n,): the score of each example."""
         return values(self.objective, self.outputs(x))
 
-    def ask(self, x: Tensor, keep: tuple[str, ...] = ()) -> tuple[Trace, Seeds]:
-        """One forward pass, no farther than needed: the trace to go back from, and the seeds to start with."""
-        trace = self.network.forward(x, keep=dict.fromkeys((*self.nodes, *keep)))
+    def ask(self, x: Tensor, rules: RuleMap | None = None, inner: tuple[str, ...] = ()) -> "Asked":
+        """One forward pass, no farther than needed; it is gone back from by `Asked.back`.
+
+        rules: by which it is gone back from.   inner: nodes whose outputs or errors are wanted besides.
+        """
+        lean = self._prepared(rules, inner)
+        trace = lean.forward(x, keep=lean.outputs)
         outputs = {name: trace[name] for name in self.nodes}
         self.objective = fixed(self.objective, outputs)
-        return trace, self.objective.evaluate(outputs)[1]
+        return Asked(lean, trace, self.objective.evaluate(outputs)[1])
+
+    def _prepared(self, rules: RuleMap | None, inner: tuple[str, ...]) -> Network:
+        """What computes no more than is asked for. Within a question the weights stay what they are."""
+        rows = channels(self.objective)
+        key = frozenset(rules or ()), inner, tuple(rows.items())
+        if key not in self._lean:
+            whole = self.network.prepare(dict.fromkeys((*self.nodes, *inner)), rules=rules)
+            self._lean = {key: narrowed(whole, rows)}
+        return self._lean[key]
 
     def gradient(self, x: Tensor, rules: RuleMap | None = None) -> Tensor:
         """∂S/∂x, the error at the input alone."""
-        trace, seeds = self.ask(x)
-        d_x = self.network.backward(trace, seeds, wrt=self.input, rules=rules)[self.input]
+        d_x = self.ask(x, rules).back(self.input, rules)[self.input]
         if self.progress:
             self.progress()
         return d_x
@@ -83,3 +97,15 @@ class Question:
                 f"{place!r} cannot influence {title!r}{where}: the gradient is zero everywhere (as behind ReLUs that "
                 "are all closed, or where the target does not depend on it); choose another target or picture"
             )
+
+
+class Asked(NamedTuple):
+    """A forward pass and the seeds of the score."""
+
+    network: Network
+    trace: Trace
+    seeds: Seeds
+
+    def back(self, wrt: str | Iterable[str], rules: RuleMap | None = None, keep_trace: bool = False) -> Seeds:
+        """∂S/∂(each of wrt) by name."""
+        return self.network.backward(self.trace, self.seeds, wrt, rules, keep_trace)

@@ -4,7 +4,7 @@ Each is linear in the output of its node, so that its seed says all: S = Σ seed
 each picture of a batch has the gradient that it would have alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +36,10 @@ class Score(OfNode):
         """(n,): that of each example."""
         return products(self.seed(y), y).flatten(1).sum(1)
 
+    def channels(self) -> Collection[int] | None:
+        """Which of the node's channels, along axis 1, it reads; None for all, or if that is not known."""
+        return None
+
     def fixed(self, y: Tensor) -> "Score":
         """The same score with nothing left to decide: what was "top" becomes the classes that are best in this y."""
         return self
@@ -64,6 +68,9 @@ class ClassScore(Score):
     def number(self) -> int | None:
         """Which class it is the score of, if it is one and the same for all examples."""
         return self.numbers if isinstance(self.numbers, int) else None
+
+    def channels(self) -> Collection[int] | None:
+        return [self.numbers] if isinstance(self.numbers, int) else self.numbers.flatten().tolist()
 
     def seed(self, y: Tensor) -> Tensor:
         seed = torch.zeros_like(y)
@@ -123,6 +130,9 @@ class UnitScore(Score):
     title: str
     channel: int | None = None
     place: tuple[int, ...] | None = None
+
+    def channels(self) -> Collection[int] | None:
+        return None if self.channel is None else [self.channel]
 
     def seed(self, y: Tensor) -> Tensor:
         seed = torch.zeros_like(y)

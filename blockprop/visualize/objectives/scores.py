@@ -106,6 +106,18 @@ def fixed(objective: Objective, outputs: Mapping[str, Tensor]) -> Objective:
     return objective.fixed(outputs[objective.node]) if isinstance(objective, Score) else objective
 
 
+def channels(objective: Objective) -> dict[str, tuple[int, ...]]:
+    """By node, the channels that it reads, for those of whose outputs it reads no others."""
+    terms = [term for _, term in objective.terms] if isinstance(objective, WeightedSum) else [objective]
+    read: dict[str, set[int] | None] = {}
+    for term in terms:
+        if not isinstance(term, Score):
+            return {}
+        numbers, before = term.channels(), read.get(term.node, set())
+        read[term.node] = None if numbers is None or before is None else before | set(numbers)
+    return {node: tuple(sorted(numbers)) for node, numbers in read.items() if numbers}
+
+
 def values(objective: Objective, outputs: Mapping[str, Tensor]) -> Tensor:
     """(n,): the objective of each example by itself."""
     if isinstance(objective, WeightedSum):

@@ -193,7 +193,7 @@ class StyleLosses:
         return pending
 
     def _at_once(self, picture: Tensor, parts: dict[str, float]) -> Tensor:
-        network = self.tiling.network
+        network = self.tiling.lean
         trace = network.forward(picture, keep=self.tiling.nodes)
         pending = self._judged([term.sums(trace[term.node]) for term, _, _ in self.terms], parts)
 
@@ -213,7 +213,7 @@ class StyleLosses:
 
     def _last(self) -> tuple[str, ...]:
         """The nodes that no other compared node depends on. The error arrives from them at all others."""
-        network, nodes = self.tiling.network, self.tiling.nodes
+        network, nodes = self.tiling.lean, self.tiling.nodes
         above = {node: {step.name for step in plan_forward(network.nodes, (node,), False)} - {node} for node in nodes}
         return tuple(node for node in nodes if not any(node in above[other] for other in nodes))
 

@@ -19,7 +19,6 @@ from blockprop.saving.fingerprints import described, digest, fingerprint
 from blockprop.saving.resumable import Keeping
 from blockprop.saving.states import require_like
 from blockprop.visualize.places import sizes
-from blockprop.visualize.prepared import prepared
 from blockprop.visualize.running import PictureRun, weighed
 from blockprop.visualize.style.losses import Aim, StyleLosses, Weights, resized_mask
 from blockprop.visualize.style.quasi_newton import LBFGS, FirstOrder, Point
@@ -71,7 +70,7 @@ class Stylization(PictureRun):
         self.content, self.styles, self.weights, self.settings = content, styles, weights, settings
         self.kind, self.start = optimizer, start
         self.network = network
-        self.tiling = Tiling(prepared(network, weights.nodes), weights.nodes, settings["tile"])
+        self.tiling = Tiling(network, weights.nodes, settings["tile"])
         self.losses: StyleLosses | None = None
         self.point: Point | None = None
         self.optimizer = self._fresh_optimizer()

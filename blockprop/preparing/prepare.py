@@ -1,0 +1,96 @@
+"""Prepare a network whose weights stay fixed: the same values and errors, by fewer and leaner blocks.
+
+lean = network.prepare(keep=("relu1_1", "relu4_2"))
+print(lean.report())
+trace = lean.forward(x)
+d = lean.backward(trace, seeds, wrt="inputs")
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from torch import Tensor
+
+from blockprop.engine.block import Block
+from blockprop.engine.network import Network
+from blockprop.engine.plan import Node, RuleMap
+from blockprop.engine.room import Room
+from blockprop.engine.trace import Trace
+from blockprop.errors import BlockpropError, GraphError, SettingError, suggestion
+from blockprop.preparing.draft import Draft
+from blockprop.preparing.rewrites import REWRITES
+
+SHOWN = 5
+"""Names in a line of a report."""
+
+
+class Prepared(Network):
+    """A network that gives what another one gives in evaluation, with less work; its weights are copies.
+
+    origin: the other one.   rewritten: how many nodes each rewrite has changed.   untouched: nodes with rules.
+    """
+
+    def __init__(self, origin: Network, keep: tuple[str, ...], draft: Draft, nodes: Iterable[Node] | None = None):
+        super().__init__(draft.nodes.values() if nodes is None else nodes, origin.inputs, keep, origin.meta)
+        self.origin, self.draft = origin, draft
+        self._room = Room() if origin._room else None
+
+    def record(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...] | None, training: bool) -> Trace:
+        if training:
+            raise GraphError("a prepared network computes as in evaluation; train the network that it was made of")
+        return super().record(inputs, keep, training)
+
+    def wanted(self, wrt: str | Iterable[str]) -> tuple[str, ...]:
+        names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+        for name in names:
+            if name == "parameters" or name in self.origin.parameters:
+                raise GraphError(
+                    f"a prepared network has fixed weights, and no derivative by {name!r}; ask the network that it "
+                    "was made of"
+                )
+        return super().wanted(names)
+
+    def report(self) -> str:
+        """What was changed, and what was not, in words."""
+        lines = [f"{len(self.origin.nodes)} nodes became {len(self.nodes)}"]
+        for name, count in self.draft.rewritten.items():
+            lines.append(f"  {name}: {count} nodes" if count else f"  {name}: nothing to do")
+        if without := [name for name in REWRITES if name not in self.draft.rewritten]:
+            lines.append(f"  switched off: {', '.join(without)}")
+        if untouched := [node.name for node in self.origin.nodes if node.name in self.draft.untouched]:
+            more = f" and {len(untouched) - SHOWN} more" if len(untouched) > SHOWN else ""
+            lines.append(f"  kept as they are, with rules: {', '.join(untouched[:SHOWN])}{more}")
+        return "\n".join(lines)
+
+    def _run(self, inputs: tuple[Tensor, ...], *more: Any) -> dict[str, Tensor]:
+        try:
+            return super()._run(inputs, *more)
+        except BlockpropError:
+            self.origin.values(*inputs, keep=self.outputs)  # which names its own node, if it raises
+            raise
+
+
+def prepare(
+    network: Network,
+    keep: Iterable[str] | None = None,
+    wrt: str | Iterable[str] = "inputs",
+    rules: RuleMap | None = None,
+    without: Collection[str] = (),
+    made: dict[Any, Block] | None = None,
+) -> Prepared:
+    """What `Network.prepare` does, each time anew.
+
+    made: takes the leaner blocks, and has those that were made of the same network before.
+    """
+    for name in without:
+        if name not in REWRITES:
+            raise SettingError(f"there is no rewrite {name!r}{suggestion(name, REWRITES)}")
+    outputs = network.outputs if keep is None else tuple(keep)
+    visible = {*outputs, *(name for name in network.wanted(wrt) if name not in network.inputs)}
+    places = rules or {}
+    untouched = {node.name for node in network.nodes if node.name in places or type(node.block) in places}
+    draft = Draft(network.nodes, visible, untouched, {} if made is None else made)
+    for name, rewrite in REWRITES.items():
+        if name not in without:
+            draft.rewritten[name] = rewrite(draft)
+    return Prepared(network, outputs, draft)

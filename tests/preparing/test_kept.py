@@ -1,0 +1,125 @@
+"""A prepared network is used again while its network is what it was, and never afterwards."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from blockprop.blocks import BatchNorm2d, Conv2d, Flatten, Linear, ReLU
+from blockprop.engine.network import Network, Sequential
+
+X = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+def network() -> Network:
+    torch.manual_seed(0)
+    return Sequential(Conv2d(3, 4, 3), BatchNorm2d(4), ReLU(), Flatten(), Linear(64, 5))
+
+
+class Doubled(ReLU):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = 2 * x.relu()
+        return y, y
+
+
+def by_data(net: Network) -> None:
+    net.parameters["conv2d1.weight"].data[0, 0, 0, 0] += 1
+
+
+def by_numpy(net: Network) -> None:
+    net.parameters["conv2d1.bias"].numpy()[0] += 1
+
+
+def by_torch(net: Network) -> None:
+    with torch.no_grad():
+        net.parameters["linear1.weight"].mul_(2)
+
+
+def by_another_tensor(net: Network) -> None:
+    net.blocks["conv2d1"].weight = 2 * net.parameters["conv2d1.weight"]  # type: ignore[attr-defined]
+
+
+def by_permuting(net: Network) -> None:
+    weight = net.parameters["conv2d1.weight"]
+    weight.copy_(weight.flip(0))
+
+
+def by_statistics(net: Network) -> None:
+    net.state["batchnorm2d1.running_mean"].add_(1)
+
+
+def by_setting(net: Network) -> None:
+    net.blocks["batchnorm2d1"].epsilon = 1.0  # type: ignore[attr-defined]
+
+
+def by_method(net: Network) -> None:
+    block = net.blocks["relu1"]
+    block.forward = Doubled.forward.__get__(block)  # type: ignore[method-assign]
+
+
+def by_type(net: Network) -> None:
+    net.to(dtype=torch.float64).to(dtype=torch.float32)
+    net.blocks["relu1"].__class__ = Doubled
+
+
+CHANGES: list[Callable[[Network], None]] = [
+    by_data,
+    by_numpy,
+    by_torch,
+    by_another_tensor,
+    by_permuting,
+    by_statistics,
+    by_setting,
+    by_method,
+    by_type,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_whatever_is_changed_is_seen(change: Callable[[Network], None]) -> None:
+    net = network()
+    before = net.prepare()
+    assert net.prepare() is before
+    change(net)
+    assert net.prepare() is not before
+    torch.testing.assert_close(net.prepare()(X), net(X))
+    assert not torch.equal(net(X), before(X))
+
+
+def test_a_change_of_a_class_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network()
+    net.prepare()
+    monkeypatch.setattr(ReLU, "forward", Doubled.forward)
+    torch.testing.assert_close(net.prepare()(X), net(X))
+
+
+def test_what_was_prepared_does_not_follow() -> None:
+    net = network()
+    lean = net.prepare()
+    y = lean(X)
+    net.parameters["conv2d1.weight"].mul_(2)
+    torch.testing.assert_close(lean(X), y)
+
+
+def test_different_questions_share_their_blocks() -> None:
+    net = network()
+    a, b = net.prepare(), net.prepare(["linear1", "flatten1"])
+    assert a is not b
+    assert a.blocks["relu1"] is b.blocks["relu1"]
+
+
+def test_no_more_are_kept_than_a_few() -> None:
+    net = network()
+    for wrt in (["relu1"], ["flatten1"], ["x"], ["batchnorm2d1"], ["conv2d1"], ["linear1"]):
+        net.prepare(wrt=wrt)
+        net.prepare(["flatten1"], wrt=wrt[:0])
+        net.prepare(["relu1", "linear1"], wrt=wrt)
+    assert len(net.prepared) == 8
+
+
+def test_copies_have_none() -> None:
+    net = network()
+    net.prepare()
+    assert copy.deepcopy(net).prepared == {} == net.copy().prepared
