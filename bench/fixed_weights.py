@@ -23,12 +23,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from plain_style import vgg, with_weights
 from training_step import peak_memory
 
-from blockprop import from_torch, saliency
+from blockprop import from_torch
 from blockprop.blocks import Add, Affine, BatchNorm2d, Conv2d, GlobalAvgPool, Linear, MaxPool2d, ReLU
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.networks.architectures import vgg19
 from blockprop.networks.shipped import shipped
+from blockprop.visualize import saliency
 from tests.architectures.googlenet import GoogLeNet
 from tests.architectures.mobilenet import MobileNetV2
 from tests.architectures.resnet import resnet50
@@ -97,6 +98,7 @@ def _module(block: Block) -> nn.Module:
     match block:
         case Conv2d():
             settings = {name: getattr(block, name) for name in ("stride", "padding", "groups")}
+            settings["bias"] = block.with_bias
             module: nn.Module = nn.Conv2d(block.channels_in, block.channels_out, block.kernel, **settings)
         case BatchNorm2d():
             module = nn.BatchNorm2d(block.channels, block.epsilon)
