@@ -73,12 +73,7 @@ class _Convolution(Block):
         self.bias = torch.zeros(self.channels_out) if self.with_bias else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        self._check(x)
-        for size, padding, reach in zip(x.shape[2:], self._padding, self._reach, strict=True):
-            if size + 2 * padding < reach:
-                raise ShapeError(
-                    f"expected at least {reach - 2 * padding} places for the kernel, came {tuple(x.shape)}"
-                )
+        self._require_fit(x)
         convolve = _CONVOLVE[self.axes]
         return convolve(x, self.weight, self.bias, self._stride, self._padding, self._dilation, self.groups), x
 
@@ -118,6 +113,14 @@ class _Convolution(Block):
         if self.bias is None:
             return {"weight": d_weight}
         return {"weight": d_weight, "bias": d_y.sum((0, *range(2, d_y.dim())))}
+
+    def _require_fit(self, x: Tensor) -> None:
+        self._check(x)
+        for size, padding, reach in zip(x.shape[2:], self._padding, self._reach, strict=True):
+            if size + 2 * padding < reach:
+                raise ShapeError(
+                    f"expected at least {reach - 2 * padding} places for the kernel, came {tuple(x.shape)}"
+                )
 
     def _check(self, x: Tensor) -> None:
         if x.dim() != self.axes + 2 or x.shape[1] != self.channels_in:

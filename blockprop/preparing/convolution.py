@@ -77,10 +77,10 @@ class FixedConv2d(Block):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         block = self.convolution
-        block._check(x)
-        x = laid_out(x)
         if self.reflects:
             x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        block._require_fit(x)
+        x = laid_out(x)
         if self._is_product:
             down, right = block._stride
             y = product(x[:, :, ::down, ::right], self.weight[:, :, 0, 0], self.bias)
@@ -125,6 +125,16 @@ class FixedConv2d(Block):
         ]
         places = block._stride, block._padding, left_over, self._groups, block._dilation
         return F.conv_transpose2d(laid_out(d_y), self.turned, None, *places)
+
+
+def folds(convolution: Block, norm: Block) -> bool:
+    """Whether the product of their weights holds as many digits: not so in half precision, nor where it overflows."""
+    assert isinstance(convolution, Conv2d)
+    assert isinstance(norm, BatchNorm2d)
+    if convolution.weight.dtype not in (torch.float32, torch.float64):
+        return False
+    weight, bias = _weights(convolution, norm)
+    return bool(weight.isfinite().all()) and (bias is None or bool(bias.isfinite().all()))
 
 
 def _weights(convolution: Conv2d, norm: BatchNorm2d | None) -> tuple[Tensor, Tensor | None]:

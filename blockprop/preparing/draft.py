@@ -17,7 +17,7 @@ class Draft:
     visible: keys that somebody looks at, or at whose error; they keep their names and values.
     untouched: nodes that a rule may look into; they keep their blocks.
     made: leaner blocks by the ids of those that they were made of.
-    rewritten: how many nodes each rewrite has changed, by its name.
+    rewritten: how many nodes each rewrite has changed, by its name.   replaced: blocks that others stand for.
     """
 
     def __init__(
@@ -27,6 +27,7 @@ class Draft:
         self.nodes = {node.name: node for node in needed_nodes(tuple(nodes), visible)}
         self.made = made
         self.rewritten: dict[str, int] = {}
+        self.replaced: list[Block] = []
         self._uses = Counter(key for node in self.nodes.values() for key in node.inputs)
 
     def is_inner(self, key: str) -> bool:
@@ -45,6 +46,7 @@ class Draft:
     def join(self, chain: list[Node], make: Callable[[], Block]) -> None:
         """Put a block in the place of nodes that follow each other; it has the last one's name."""
         parts = tuple(id(node.block) for node in chain)
+        self.replaced += [node.block for node in chain]
         if parts not in self.made:
             self.made[parts] = make()
         block = self.made[parts]
@@ -55,6 +57,7 @@ class Draft:
     def skip(self, node: Node) -> None:
         """Leave out a node with one input, which gives just what it takes."""
         del self.nodes[node.name]
+        self.replaced.append(node.block)
         (source,) = node.inputs
         self._uses[source] += self._uses.pop(node.name) - 1
         for name, reader in self.nodes.items():

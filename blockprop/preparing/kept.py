@@ -1,7 +1,7 @@
 """Prepared networks that are used again, as long as what they were made of is what it was."""
 
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -20,36 +20,45 @@ _guard = threading.Lock()
 
 
 class Origin:
-    """What a prepared network was made of: blocks with their methods and settings, and all numbers of their tensors.
-
-    made: leaner blocks that were made of them, which several prepared networks share.
+    """What prepared networks were made of: blocks with their methods and settings, and all numbers of their tensors.
 
     A sum over the bits of a tensor tells whether it was changed, in whatever way; the count of changes that torch keeps
-    tells it sooner, but does not see those through `.data` or numpy.
+    tells it sooner, but does not see those through `.data` or numpy. What no rewrite has changed follows by itself.
+    made: leaner blocks that were made of them, which several prepared networks share.
     """
 
-    def __init__(self, blocks: Iterable[Block]):
-        self.blocks = tuple(blocks)
+    def __init__(self) -> None:
         self.made: dict[Any, Block] = {}
-        self._seen = [*self._look()]
-        self._sums = self._summed()
+        self._seen: dict[int, tuple[Block, list[Any], list[int]]] = {}
+
+    def watch(self, blocks: Iterable[Block]) -> None:
+        """Note how these are now, if they are not known."""
+        for block in blocks:
+            if id(block) not in self._seen:
+                self._seen[id(block)] = block, _look(block), torch.stack(_sums(block)).tolist() if _sums(block) else []
 
     def is_unchanged(self) -> bool:
-        """Whether all is as it was."""
-        return self._seen == [*self._look()] and self._sums == self._summed()
+        """Whether all is as it was noted."""
+        if any(_look(block) != seen for block, seen, _ in self._seen.values()):
+            return False
+        sums = [total for block, _, _ in self._seen.values() for total in _sums(block)]
+        noted = [total for _, _, totals in self._seen.values() for total in totals]
+        return not sums or torch.stack(sums).tolist() == noted
 
-    def _look(self) -> Iterator[Any]:
-        for block in self.blocks:
-            yield tuple(getattr(type(block), name) for name in METHODS)
-            for name, value in vars(block).items():
-                if isinstance(value, Tensor):
-                    yield name, id(value), value.data_ptr(), _version(value), value.shape, value.dtype
-                elif isinstance(value, bool | int | float | str | tuple | list | None) or name in METHODS:
-                    yield name, [*value] if isinstance(value, list) else value
 
-    def _summed(self) -> list[int]:
-        tensors = [value for block in self.blocks for value in vars(block).values() if isinstance(value, Tensor)]
-        return torch.stack([_bits(tensor) for tensor in tensors]).tolist() if tensors else []
+def _look(block: Block) -> list[Any]:
+    """Its methods and settings, and which tensors it has."""
+    seen: list[Any] = [getattr(type(block), name) for name in METHODS]
+    for name, value in vars(block).items():
+        if isinstance(value, Tensor):
+            seen.append((name, id(value), value.data_ptr(), _version(value), value.shape, value.dtype))
+        elif isinstance(value, bool | int | float | str | tuple | list | None) or name in METHODS:
+            seen.append((name, [*value] if isinstance(value, list) else value))
+    return seen
+
+
+def _sums(block: Block) -> list[Tensor]:
+    return [_bits(value) for value in vars(block).values() if isinstance(value, Tensor)]
 
 
 def _version(tensor: Tensor) -> int:
@@ -79,14 +88,14 @@ def prepared(
     question = keys, network.wanted(wrt), frozenset(rules or ()), frozenset(without)
     with _guard:
         kept = network.prepared
-        known = dict.fromkeys(source for source, _ in kept.values())
-        source = next((source for source in known if source.is_unchanged()), None)
-        if source is None:
+        if not kept or not next(iter(kept.values()))[0].is_unchanged():
             kept.clear()
-            source = Origin(network.unique_blocks.values())
-        _, lean = kept.pop(question, (source, None))
-        lean = lean or prepare(network, keys, wrt, rules, without, source.made)
-        kept[question] = source, lean  # the last one used stands last
+        origin, lean = kept.pop(question, (None, None))
+        origin = origin or next((origin for origin, _ in kept.values()), None) or Origin()
+        if lean is None:
+            lean = prepare(network, keys, wrt, rules, without, origin.made)
+            origin.watch(lean.draft.replaced)
+        kept[question] = origin, lean  # the last one used stands last
         if len(kept) > MOST:
             del kept[next(iter(kept))]
         return lean

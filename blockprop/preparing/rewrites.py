@@ -5,7 +5,7 @@ from functools import partial
 from blockprop.blocks import Add, BatchNorm2d, Clamp, Conv2d, Dropout, MaxPool2d, Pad, ReLU
 from blockprop.engine.block import Block
 from blockprop.engine.plan import Node
-from blockprop.preparing.convolution import FixedConv2d
+from blockprop.preparing.convolution import FixedConv2d, folds
 from blockprop.preparing.draft import Draft, Rewrite
 from blockprop.preparing.pooling import FixedMaxPool2d
 from blockprop.preparing.sums import RectifiedSum
@@ -42,7 +42,7 @@ def _chain(draft: Draft, node: Node) -> list[Node | None]:
     end = draft.before(end) if rectifier and end else end
     norm = end if end and draft.may_change(end, BatchNorm2d) and _is_running(end.block) else None
     end = draft.before(end) if norm and end else end
-    if end is None or not draft.may_change(end, Conv2d):
+    if end is None or not draft.may_change(end, Conv2d) or (norm and not folds(end.block, norm.block)):
         return []
     before = draft.before(end)
     pad = before if before and draft.may_change(before, Pad) and _reflects(before.block) else None

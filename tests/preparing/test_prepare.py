@@ -260,6 +260,8 @@ def test_errors_name_the_nodes_of_the_network() -> None:
     lean = network.prepare()
     with pytest.raises(ShapeError, match="node 'conv1': expected"):
         lean(torch.zeros(1, 4, 33, 30, dtype=torch.float64))
+    with pytest.raises(ShapeError, match="node 'conv1': expected at least 1 places"):
+        lean(torch.zeros(1, 3, 0, 30, dtype=torch.float64))
     with pytest.raises(GraphError, match="computes as in evaluation"):
         lean.forward(torch.zeros(1, 3, 33, 30, dtype=torch.float64), training=True)
     trace = lean.forward(torch.zeros(1, 3, 33, 30, dtype=torch.float64))
@@ -291,3 +293,13 @@ def test_small_batches(count: int) -> None:
     torch.testing.assert_close(trace.output, network(x))
     d = lean.backward(trace, torch.ones(count, 10, dtype=torch.float64), "inputs")["x"]
     assert d.shape == x.shape
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.float32, 1e20), (torch.float16, 1.0), (torch.bfloat16, 1.0)])
+def test_a_normalization_stays_where_the_product_of_the_weights_would_lose_digits(
+    dtype: torch.dtype, scale: float
+) -> None:
+    network = Sequential(Conv2d(3, 4, 1), BatchNorm2d(4, epsilon=1e-40)).to(dtype=dtype)
+    network.parameters["conv2d1.weight"].fill_(scale)
+    network.parameters["batchnorm2d1.weight"].fill_(scale)
+    assert [type(node.block) for node in network.prepare().nodes] == [FixedConv2d, BatchNorm2d]
