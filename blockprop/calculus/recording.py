@@ -21,14 +21,18 @@ Which = int | str
 
 
 class Recording:
-    """A function at one point.
+    """A network at one point, or a function that was written down as one: what there is to go back from.
 
-    network: of the blocks that it called.   trace: of its forward pass.   inputs: their names.   output: its name.
+    network: of the blocks that were called.   trace: of its forward pass.   inputs: their names.
     """
 
     def __init__(self, network: Network, trace: Trace):
         self.network, self.trace, self.inputs = network, trace, network.inputs
-        self.output = only(network.outputs)
+
+    @property
+    def output(self) -> str:
+        """The name of its output; GraphError if it has several."""
+        return only(self.network.outputs)
 
     @property
     def value(self) -> Tensor:

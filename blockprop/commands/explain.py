@@ -13,10 +13,11 @@ from blockprop.commands.one_example import (
     ExampleLabel,
     ExampleNumber,
     ExampleSource,
+    LossNode,
     NetworkToWalk,
     asked,
 )
-from blockprop.commands.options import Blocks, Json, NetworkOption, OpaqueNodes, Seed, one_network
+from blockprop.commands.options import Blocks, Json, LossName, NetworkOption, OpaqueNodes, Seed, one_network
 from blockprop.commands.results import place
 from blockprop.errors import SettingError
 from blockprop.learning import Derivation
@@ -27,6 +28,7 @@ EPILOG = (
     "Examples:\n\n"
     "blockprop explain lecture --of 'fc1.weight[1,0]'\n\n"
     "blockprop explain lecture:relu --of 'x[0]' --input 1,2 --label 0\n\n"
+    "blockprop explain lecture --of 'fc1.bias[2]' --loss mean_squared_error --label 1,0\n\n"
     "blockprop explain digits --of 'conv1_1.weight[0,0,1,1]' --data digits --out derivative.html"
 )
 WRITERS: dict[str, Callable[[Derivation], str]] = {
@@ -47,6 +49,8 @@ def explain(
     example: ExampleNumber = 0,
     numbers: ExampleItself = None,
     label: ExampleLabel = None,
+    loss: LossName = None,
+    node: LossNode = None,
     by: Annotated[
         str | None, typer.Option(help="numbers: every path of a small network; blocks: block by block.")
     ] = None,
@@ -61,7 +65,7 @@ def explain(
     if out is not None and out.suffix.lower() not in WRITERS:
         raise SettingError(f"expected a name that ends in {', '.join(WRITERS)}, came {out}")
     net, x, objective, target = asked(
-        one_network(network, named) or LECTURE, data, example, numbers, label, own_blocks, opaque, seed
+        one_network(network, named) or LECTURE, data, example, numbers, label, loss, node, own_blocks, opaque, seed
     )
     found = written_out(net, x, of=of, objective=objective, target=target, by=by, digits=digits)
     facts = {"of": found.of, "derivative": found.value, "sweep": found.swept}

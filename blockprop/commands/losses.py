@@ -20,7 +20,7 @@ BALANCED = "balanced"
 
 def task_of(loss: str | None) -> Task | None:
     """Whether a loss wants classes or numbers; None if the data decide."""
-    return None if loss is None else _loss_maker(loss)().task
+    return None if loss is None else loss_named(loss)().task
 
 
 def loss_for(
@@ -28,7 +28,7 @@ def loss_for(
 ) -> Loss:
     """The loss by name, or the usual one: cross-entropy for classes, mean squared error for numbers."""
     usual = cross_entropy if data.classes else mean_squared_error
-    make = usual if name is None else _loss_maker(name)
+    make: Callable[..., Loss] = usual if name is None else loss_named(name)
     settings: dict[str, Any] = {"label_smoothing": label_smoothing} if label_smoothing else {}
     settings |= {} if class_weights is None else {"class_weights": class_weights}
     for setting in settings:
@@ -96,7 +96,8 @@ def task_of_network(network: Network) -> Task | None:
     return None if make is None else make.task
 
 
-def _loss_maker(name: str) -> Callable[..., Loss]:
+def loss_named(name: str) -> type[Loss]:
+    """The loss of this name. SettingError if there is none."""
     if name not in LOSSES:
         raise SettingError(f"there is no loss {name!r}{suggestion(name, LOSSES)}")
     return LOSSES[name]

@@ -1,5 +1,7 @@
 """Which network, and which one example with its objective and target, a command is to look at."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -7,10 +9,11 @@ import typer
 from torch import Tensor
 
 from blockprop.commands.inputs import examples_for, is_saved_network, load_network, network_and_examples
-from blockprop.commands.losses import loss_of
+from blockprop.commands.losses import loss_named, loss_of
 from blockprop.data.dataset import Dataset
 from blockprop.engine.network import Network
-from blockprop.engine.objectives import Objective, cross_entropy, mean_squared_error
+from blockprop.engine.objectives import Loss, cross_entropy, mean_squared_error
+from blockprop.engine.trace import only
 from blockprop.errors import SettingError, did_you_mean
 from blockprop.networks.build import build_network
 from blockprop.networks.lecture import UNITS, lecture, lecture_example
@@ -33,6 +36,9 @@ ExampleLabel = Annotated[
     str | None,
     typer.Option("--label", help="Its class by name or number, or the numbers it should give; instead of DATA's."),
 ]
+LossNode = Annotated[
+    str | None, typer.Option("--node", help="The output or inner node that the loss reads; by default the only output.")
+]
 
 
 def asked(
@@ -41,37 +47,59 @@ def asked(
     example: int,
     numbers: str | None,
     label: str | None,
+    loss: str | None,
+    node: str | None,
     own_blocks: str | None,
     opaque: bool,
     seed: int,
-) -> tuple[Network, Tensor, Objective, Tensor]:
+) -> tuple[Network, Tensor, Loss, Tensor]:
     """(network, one example, objective, its target)."""
     if numbers is not None and data is not None:
         raise SettingError("--input is the example itself, and --data says where one is from: give one of the two")
+    net, x, said, usual = _example(name, data, example, numbers, label, own_blocks, opaque, seed)
+    objective: Loss = replace(loss_named(loss)() if loss else usual, node=node)  # type: ignore[type-var]  # a dataclass
+    if len(names := objective.nodes or net.outputs) != 1:
+        raise SettingError(
+            f"the network has the outputs {' and '.join(names)}: --node says which of them the loss reads"
+        )
+    return net, x, objective, _target(said, net, x, objective)
+
+
+def _example(
+    name: str,
+    data: str | None,
+    example: int,
+    numbers: str | None,
+    label: str | None,
+    own_blocks: str | None,
+    opaque: bool,
+    seed: int,
+) -> tuple[Network, Tensor, str | Tensor, Loss]:
+    """(network, one example, its label as it was given or its target, the usual loss)."""
     is_lecture = name.partition(":")[0] == LECTURE
     if is_lecture and data is None:
         net, (x, target) = lecture(name.partition(":")[2] or "sigmoid"), lecture_example()
         x = x if numbers is None else _numbers(numbers, (UNITS[0],))
-        return net, x, cross_entropy(), target if label is None else _target(label, net, x)
+        return net, x, label or target, _usual(net, label)
     if numbers is not None:
         net = _network(name, own_blocks, opaque, len(numbers.split(",")), label, seed)
         x = _numbers(numbers, tuple(net.meta.get("shape") or ()))
         if label is None:
             raise SettingError("with --input say the class, or the numbers that the network should give: --label")
-        return net, x, _objective(net, label), _target(label, net, x)
+        return net, x, label, _usual(net, label)
     source = data or "digits"
-    if label is None:
+    if label is None or not is_saved_network(name):
         net, examples = network_and_examples(name, source, None, own_blocks, seed, opaque=opaque)
-        _require_there(example, examples, source)
-        one = examples[torch.tensor([example])]
-        if one.y is None:
-            raise SettingError(f"{source} does not say what its examples are: give --label")
-        return net, one.x, loss_of(net, examples), one.y
-    net = load_network(name, own_blocks, opaque=opaque)
-    examples, _, _ = examples_for(net, source, need_labels=False)
+    else:  # of data that need no labels
+        net = load_network(name, own_blocks, opaque=opaque)
+        examples, _, _ = examples_for(net, source, need_labels=False)
     _require_there(example, examples, source)
-    x = examples[torch.tensor([example])].x
-    return net, x, _objective(net, label), _target(label, net, x)
+    one = examples[torch.tensor([example])]
+    if label is not None:
+        return net, one.x, label, _usual(net, label)
+    if one.y is None:
+        raise SettingError(f"{source} does not say what its examples are: give --label")
+    return net, one.x, one.y, loss_of(net, examples)
 
 
 def _network(name: str, own_blocks: str | None, opaque: bool, features: int, label: str | None, seed: int) -> Network:
@@ -98,23 +126,39 @@ def _numbers(text: str, shape: tuple[int, ...]) -> Tensor:
     return x.reshape(1, *(shape or (-1,)))
 
 
-def _objective(net: Network, label: str) -> Objective:
-    return (
-        mean_squared_error() if "," in label or not (net.meta.get("classes") or label.isdecimal()) else cross_entropy()
-    )
+def _usual(net: Network, label: str | None) -> Loss:
+    """Cross-entropy for a class, mean squared error for numbers."""
+    is_class = label is None or ("," not in label and (net.meta.get("classes") or label.isdecimal()))
+    return cross_entropy() if is_class else mean_squared_error()
 
 
-def _target(label: str, net: Network, x: Tensor) -> Tensor:
-    """The class that a label names, or the numbers that it is."""
+def _target(said: str | Tensor, net: Network, x: Tensor, objective: Loss) -> Tensor:
+    """What the loss is to compare with. To a loss of numbers a class is 1 at its place, and 0 at the others."""
+    if isinstance(said, Tensor) and (said.is_floating_point() or objective.task == "classify"):
+        return said
     classes = net.meta.get("classes") or []
+    weights = (weight.dtype for weight in net.parameters.values() if weight.is_floating_point())
+    name = only(objective.nodes or net.outputs)
+    y = net.values(x.to(next(weights, x.dtype)) if x.is_floating_point() else x, keep=(name,))[name]
+    if isinstance(said, Tensor):
+        number = said
+    elif objective.task == "regress" and said not in classes and (len(said.split(",")) == y.numel() or "," in said):
+        numbers = _numbers(said, ())
+        return numbers.reshape(y.shape) if numbers.numel() == y.numel() else numbers
+    else:
+        number = torch.tensor([_class(said, classes, y.shape[1] if y.dim() > 1 else y.numel())])
+    if objective.task == "classify" or y.dim() != 2 or int(number.max()) >= y.shape[1]:
+        return number
+    return torch.zeros_like(y).scatter_(1, number.reshape(-1, 1).long(), 1.0)
+
+
+def _class(label: str, classes: Sequence[str], count: int) -> int:
+    """The number of the class that a label names."""
     if label in classes:
-        return torch.tensor([classes.index(label)])
-    if isinstance(_objective(net, label), mean_squared_error):
-        return _numbers(label, ())
-    count = len(classes) or net(x.to(next(iter(net.parameters.values())).dtype)).shape[1]
+        return list(classes).index(label)
     if not label.isdecimal() or int(label) >= count:
         names = f", or one of {', '.join(classes[:5])}{', …' if len(classes) > 5 else ''}" if classes else ""
         raise SettingError(
             f"--label {label}: expected a class from 0 to {count - 1}{names}{did_you_mean(label, classes)}"
         )
-    return torch.tensor([int(label)])
+    return int(label)

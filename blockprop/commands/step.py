@@ -12,10 +12,11 @@ from blockprop.commands.one_example import (
     ExampleLabel,
     ExampleNumber,
     ExampleSource,
+    LossNode,
     NetworkToWalk,
     asked,
 )
-from blockprop.commands.options import RATE, Blocks, Json, NetworkOption, OpaqueNodes, Seed, one_network
+from blockprop.commands.options import RATE, Blocks, Json, LossName, NetworkOption, OpaqueNodes, Seed, one_network
 from blockprop.commands.results import place
 from blockprop.errors import SettingError
 from blockprop.learning.stepper import MOST_NODES, stepper
@@ -35,7 +36,13 @@ def step(
     example: ExampleNumber = 0,
     numbers: ExampleItself = None,
     label: ExampleLabel = None,
+    loss: LossName = None,
+    node: LossNode = None,
     rate: Annotated[float, typer.Option(*RATE, min=0.0, help="μ of the update W ← W − μ ∂L/∂W.")] = 0.1,
+    check: Annotated[
+        list[str] | None,
+        typer.Option(help="A derivative to compare with a central difference, as 'conv1.weight[0,0,1,2]'; repeatable."),
+    ] = None,
     last: Annotated[
         int | None, typer.Option(min=1, max=MOST_NODES, help="Only so many of the last nodes of a large network.")
     ] = None,
@@ -50,12 +57,14 @@ def step(
         raise SettingError(f"the page is HTML: expected a name such as {out.with_suffix('.html')}, came {out}")
     out = place(out)
     name = one_network(network, named) or LECTURE
-    net, x, objective, target = asked(name, data, example, numbers, label, own_blocks, opaque, seed)
+    net, x, objective, target = asked(name, data, example, numbers, label, loss, node, own_blocks, opaque, seed)
     if last is None and len(net.nodes) > MOST_NODES:
         last = MOST_NODES
         say(f"{name} has {len(net.nodes)} nodes: the page has the last {last}, --last says how many")
     nodes = None if last is None else [node.name for node in net.nodes[-last:]]
-    walk = stepper(net, x, target=target, objective=objective, rate=rate, nodes=nodes, title=Path(name).name)
+    walk = stepper(
+        net, x, target=target, objective=objective, rate=rate, nodes=nodes, check=check or (), title=Path(name).name
+    )
     walk.save(out)
     show(
         {"page": str(out), "nodes": len(nodes or net.nodes), "kilobytes": round(len(walk.html.encode()) / 1000)},

@@ -19,7 +19,7 @@ from blockprop.engine.block import Block
 from blockprop.engine.plan import BackwardStep
 from blockprop.errors import shape
 from blockprop.learning.both_passes import LOSS, BothPasses
-from blockprop.learning.derivation import Chapter, Equation, Listing
+from blockprop.learning.derivation import Chapter, Equation, Listing, total
 from blockprop.learning.elements import Element
 from blockprop.learning.expressions import Expression, Number, Plus, Words
 from blockprop.learning.formulas import formulas_of
@@ -51,7 +51,7 @@ class ByBlocks:
     def __init__(self, recording: BothPasses, element: Element, digits: int):
         self.recording, self.element, self.digits = recording, element, digits
         self.trace, self.seeds, self.d = recording.trace, recording.seeds, recording.d
-        self.steps = recording.network.backward_plan(self.seeds, (element.name,))
+        self.steps = recording.steps_to((element.name,))
         self.value = 0.0
 
     def sections(self) -> list[Chapter]:
@@ -80,7 +80,8 @@ class ByBlocks:
             if key in self.d:
                 facts.append((f"∂L/∂{key}", self._described(self.d[key]) + self._sum_at(key)))
         below = [target for target in dict.fromkeys(step.targets) if target]
-        facts += [(f"→ ∂L/∂{key}", self._described(self.d[key])) for key in below]
+        nothing = "nothing goes back to it"
+        facts += [(f"→ ∂L/∂{key}", self._described(self.d[key]) if key in self.d else nothing) for key in below]
         return Chapter(f"{node.name}: {step.block!r}", [Listing(tuple(facts))])
 
     def _sum_at(self, key: str) -> str:
@@ -105,18 +106,18 @@ class ByBlocks:
         totals: list[float] = []
         for name, shares in self._arriving(self.element.name, self.element.index, SHOWN):
             terms: list[Expression] = [Number(share.value, self.digits) for share in shares]
-            total = math.fsum(share.value for share in shares)
+            come_to = total(share.value for share in shares)
             left = Words(f"from {name}")
             sides = (
-                (left, Plus(terms), Number(total, self.digits))
+                (left, Plus(terms), Number(come_to, self.digits))
                 if len(terms) > 1
-                else (left, Number(total, self.digits))
+                else (left, Number(come_to, self.digits))
             )
             lines.append(Equation(sides, f"by way of {', '.join(share.title for share in shares)}" if shares else ""))
-            totals.append(total)
-        self.value = math.fsum(totals)
+            totals.append(come_to)
+        self.value = total(totals)
         whole = Number(self.value, self.digits)
-        sum_of_all = (Plus([Number(total, self.digits) for total in totals]),) if len(totals) > 1 else ()
+        sum_of_all = (Plus([Number(one, self.digits) for one in totals]),) if len(totals) > 1 else ()
         lines.append(Equation((Words(f"∂L/∂{self.element}"), *sum_of_all, whole)))
         return Chapter(f"What arrives at {self.element}", lines)
 
@@ -175,7 +176,7 @@ class ByBlocks:
         others = [(value, len(part)) for _, _, value, _, part in pending if value]
         if others:
             count = sum(size for _, size in others)
-            found.append(Share(f"{count} others together", None, math.fsum(value for value, _ in others)))
+            found.append(Share(f"{count} others together", None, total(value for value, _ in others)))
         return [share for share in found if share.value]
 
 

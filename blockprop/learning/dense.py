@@ -13,6 +13,7 @@ from torch import Tensor
 from blockprop.blocks import Linear, ReLU, Sigmoid, Tanh
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
+from blockprop.engine.objectives import Objective, cross_entropy
 from blockprop.engine.trace import Trace
 from blockprop.learning.expressions import Letter
 
@@ -20,6 +21,7 @@ MOST_PATHS = 100
 MOST_UNITS = 12
 """Of a layer, for its sums to be written out."""
 PHI: dict[type[Block], str] = {Sigmoid: "σ", Tanh: "tanh", ReLU: "max(0, ·)"}
+"""How the activations that are computed in a page, too, are written."""
 
 
 @dataclass
@@ -44,6 +46,10 @@ class Dense:
     def __init__(self, network: Network, trace: Trace):
         self.network, self.trace = network, trace
         self.layers = list(_layers(network, trace))
+
+    def is_scored_by(self, objective: Objective) -> bool:
+        """Whether the loss is plain cross-entropy, and the output one score for each class."""
+        return type(objective) is cross_entropy and objective.is_plain and self.trace.output.dim() == 2
 
     @cached_property
     def letters(self) -> list[tuple[str, str, str, str, int | None]]:
@@ -80,16 +86,20 @@ class Dense:
 def dense(network: Network, trace: Trace) -> Dense | None:
     """The network as single numbers, if it is a chain of dense layers, the example is one, and its paths are few."""
     nodes = [node for node in network.nodes if not node.block.arranges]
-    if not (_is_chain(network) and nodes and len(trace[network.inputs[0]]) == 1):
+    if not (_is_chain(network) and nodes and trace[network.inputs[0]].shape[:1] == (1,)):
         return None
     if any(trace[key].numel() > MOST_UNITS for key in network.keys):
         return None
     was_linear = False
+    seen: set[int] = set()
     for node in nodes:
-        is_linear = isinstance(node.block, Linear)
+        is_linear = type(node.block) is Linear  # a subclass may compute something else
+        if is_linear and (id(node.block) in seen or trace[node.inputs[0]].numel() != trace[node.inputs[0]].shape[-1]):
+            return None  # a weight that acts at two places, or on several rows, stands on no single edge
         if not (is_linear or (was_linear and _is_elementwise(node.block, trace.saved[node.name], trace[node.name]))):
             return None
         was_linear = is_linear
+        seen.add(id(node.block))
     found = Dense(network, trace)
     return found if math.prod(len(layer.a) for layer in found.layers) <= MOST_PATHS else None
 
@@ -121,12 +131,12 @@ def _is_elementwise(block: Block, saved: Any, y: Tensor) -> bool:
 def _layers(network: Network, trace: Trace) -> Iterator[Layer]:
     nodes = [node for node in network.nodes if not node.block.arranges]
     for node, following in itertools.pairwise([*nodes, None]):
-        if node is None or not isinstance(node.block, Linear):
+        if node is None or type(node.block) is not Linear:
             continue
         block, a = node.block, trace[node.name]
         y, activation, phi = a, None, ""
         slope: Tensor | None = torch.ones_like(a)
-        if following is not None and not isinstance(following.block, Linear):
+        if following is not None and type(following.block) is not Linear:
             activation, y = following.name, trace[following.name]
             slope = following.block.propagate(trace.saved[following.name], torch.ones_like(a))[0]
             phi = PHI.get(type(following.block), repr(following.block))

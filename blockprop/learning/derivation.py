@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from blockprop.learning.expressions import Expression, Number, Words
@@ -92,17 +92,26 @@ STYLE = (
 )
 
 
+def total(terms: Iterable[float]) -> float:
+    """The sum, rounded once; of numbers that are not finite what adding them gives."""
+    terms = list(terms)
+    try:
+        return math.fsum(terms) + 0.0  # not −0
+    except (OverflowError, ValueError):
+        return sum(terms)
+
+
 @dataclass(frozen=True)
 class Derivation:
     """∂L/∂(one element) by the chain rule, with the numbers of one input.
 
-    of: the element, as "fc1.weight[0,1]".   value: the sum that the derivation comes to.
-    swept: the same derivative as the backward sweep finds it.   sections: from the loss down.
-    `text`, `latex` and `html` write it; in a notebook it shows itself.
+    of: the element, as "fc1.weight[0,1]".   symbol: what its derivation calls it, "w₁₂"; "" if that is `of`.
+    value: the sum that the derivation comes to.   swept: the same derivative as the backward sweep finds it.
+    sections: from the loss down.   `text`, `latex` and `html` write it; in a notebook it shows itself.
     """
 
     of: str
-    symbol: Expression
+    symbol: str
     value: float
     swept: float
     sections: Sequence[Chapter] = field(repr=False)
@@ -159,13 +168,16 @@ class Derivation:
 
     @property
     def _title(self) -> str:
-        return f"∂L/∂({self.of}) = {Number(self.value).text()}, by the chain rule"
+        called = f" = ∂L/∂{self.symbol}" if self.symbol else ""
+        return f"∂L/∂({self.of}){called} = {Number(self.value).text()}, by the chain rule"
 
     @property
     def _verdict(self) -> str:
-        size = max(abs(self.value), abs(self.swept))
-        apart = self.difference / size if size and math.isfinite(size) else 0.0
         found = f"The backward sweep finds {Number(self.swept, 6).text()}"
+        if not (math.isfinite(self.value) and math.isfinite(self.swept)):
+            return f"{found}, and no sum of such numbers can be compared."
+        size = max(abs(self.value), abs(self.swept))
+        apart = self.difference / size if size else 0.0
         return f"{found}, the same." if apart < 1e-9 else f"{found}: {Number(apart, 2).text()} of it apart."
 
 

@@ -9,7 +9,7 @@ from blockprop.engine.network import Network
 from blockprop.engine.trace import Trace
 from blockprop.errors import SettingError, did_you_mean, listed, shape
 
-INDEX = re.compile(r"^(?P<name>.+?)\s*\[(?P<index>[\s\d,+-]*)\]$", re.DOTALL)
+INDEX = re.compile(r"^(?P<name>.+?)\s*\[(?P<index>[^\[\]]*)\]$", re.DOTALL)
 
 
 @dataclass(frozen=True)

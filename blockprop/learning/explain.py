@@ -13,7 +13,7 @@ from blockprop.learning.by_blocks import ByBlocks
 from blockprop.learning.dense import dense
 from blockprop.learning.derivation import Derivation
 from blockprop.learning.elements import element_named
-from blockprop.learning.expressions import SIGNIFICANT, Partial, Words
+from blockprop.learning.expressions import SIGNIFICANT
 from blockprop.learning.scalars import Scalars
 
 BY = ("numbers", "blocks")
@@ -50,11 +50,12 @@ def explain(
     small = dense(network, trace) if by != "blocks" and network.outputs == tuple(recording.seeds) else None
     if by == "numbers" and small is None:
         raise SettingError(
-            'by="numbers" takes one example in a chain of small Linear blocks and activations; by="blocks" takes any'
+            'by="numbers" takes one example in a chain of small Linear blocks, each at one place, and activations; '
+            'by="blocks" takes any network'
         )
     if small is not None:
         scalars = Scalars(small, recording.objective, recording.target, element, digits)
-        return Derivation(str(element), Partial(scalars.symbol), scalars.value, swept, scalars.sections())
+        return Derivation(str(element), scalars.symbol.text(), scalars.value, swept, scalars.sections())
     blocks = ByBlocks(recording, element, digits)
     sections = blocks.sections()
-    return Derivation(str(element), Words(f"∂L/∂{element}"), blocks.value, swept, sections)
+    return Derivation(str(element), "", blocks.value, swept, sections)

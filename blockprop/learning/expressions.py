@@ -1,6 +1,7 @@
 """Formulas as values: a small tree that is written as plain text, as LaTeX, and as MathML, which browsers draw."""
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +15,7 @@ SIGNIFICANT = 4
 SMALL, LARGE = 1e-4, 1e6
 """Sizes between which numbers are written without a power of ten."""
 GREEK = {"φ": r"\varphi", "∂": r"\partial", "σ": r"\sigma", "Σ": r"\sum"}
+HATS = {"r̂": r"\hat{r}", "ŷ": r"\hat{y}"}
 FUNCTIONS = {"log": r"\log", "tanh": r"\tanh", "exp": r"\exp"}
 
 
@@ -47,7 +49,7 @@ class Letter:
         return f"{self.letter}{above}{self._below.translate(SUBSCRIPTS)}"
 
     def latex(self) -> str:
-        letter = r"\hat{r}" if self.letter == "r̂" else GREEK.get(self.letter, self.letter)
+        letter = HATS.get(self.letter) or GREEK.get(self.letter, self.letter)
         above = "" if self.layer is None else f"^{{({self.layer})}}"
         return letter + above + (f"_{{{self._below}}}" if self.indices else "")
 
@@ -90,7 +92,8 @@ class Number:
 
     def latex(self) -> str:
         mantissa, power = self._parts
-        return mantissa.replace("−", "-") + ("" if power is None else rf" \cdot 10^{{{power}}}")
+        digits = mantissa.replace("−", "-").replace("∞", r"\infty").replace("nan", r"\mathrm{nan}")
+        return digits + ("" if power is None else rf" \cdot 10^{{{power}}}")
 
     def mathml(self) -> str:
         mantissa, power = self._parts
@@ -102,10 +105,13 @@ class Number:
     def _parts(self) -> tuple[str, int | None]:
         """(digits, power of ten if there is one)."""
         size = abs(self.value)
-        if size == 0 or SMALL <= size < LARGE or size != size or size == float("inf"):
-            return f"{self.value:.{self.digits}g}".replace("-", "−").replace("inf", "∞"), None
-        mantissa, power = f"{self.value:.{self.digits - 1}e}".split("e")
-        return mantissa.rstrip("0").rstrip(".").replace("-", "−") if "." in mantissa else mantissa, int(power)
+        if not math.isfinite(size):
+            return f"{self.value}".replace("-", "−").replace("inf", "∞"), None
+        mantissa, e, power = f"{self.value:.{self.digits}g}".partition("e")
+        if not e and size and not SMALL <= size < LARGE:
+            mantissa, e, power = f"{self.value:.{self.digits - 1}e}".partition("e")
+            mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        return mantissa.replace("-", "−"), int(power) if e else None
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from blockprop.engine.objectives import Objective, cross_entropy, mean_squared_error
+from blockprop.engine.objectives import Objective, mean_squared_error
+from blockprop.engine.targets import class_shares
 from blockprop.learning.dense import Dense
-from blockprop.learning.derivation import Chapter, Equation, Listing
+from blockprop.learning.derivation import Chapter, Equation, Listing, total
 from blockprop.learning.elements import Element
 from blockprop.learning.expressions import (
     Applied,
@@ -113,18 +114,17 @@ class Scalars:
                     )
         return [*lines, *self._loss()]
 
-    @property
+    @cached_property
     def _classes(self) -> list[float] | None:
-        """r̂ = softmax(z), where the loss is plain cross-entropy of scores."""
-        if not (isinstance(self.objective, cross_entropy) and self.objective.is_plain):
+        """r̂ = softmax(z), where the loss is plain cross-entropy of scores with a distribution r."""
+        if not (self.dense.is_scored_by(self.objective) and abs(sum(self._r) - 1) < 1e-9):
             return None
-        return self.dense.trace.output.flatten().softmax(0).tolist()
+        return self.dense.trace.output[0].softmax(0).tolist()
 
-    @property
+    @cached_property
     def _r(self) -> list[float]:
         """The target as a distribution over the classes."""
-        p = self._classes or []
-        return [round(share - d, 12) for share, d in zip(p, self.d_out, strict=True)]
+        return class_shares(self.dense.trace.output, self.target, None, 0.0)[0].tolist()
 
     def _loss(self) -> list[Equation | Listing]:
         loss, last = Letter("L"), len(self.layers) - 1
@@ -185,7 +185,7 @@ class Scalars:
             if (p := self._classes) is not None:
                 symbols = Difference(Letter("r̂", (i + 1,)), Letter("r", (i + 1,)))
                 return Equation((left, symbols, Difference(self._number(p[i]), self._number(self._r[i])), value))
-            if isinstance(self.objective, mean_squared_error):
+            if type(self.objective) is mean_squared_error:
                 y, count = self.layers[-1].y[i], len(self.d_out)
                 goal = y - self._d_after(layer)[i] * count / 2
                 symbols = Difference(self.dense.after(layer, i), Letter("r", (i + 1,)))
@@ -228,7 +228,7 @@ class Scalars:
     @property
     def value(self) -> float:
         """The sum over all paths."""
-        return math.fsum(math.prod(factors) for _, factors in self._paths)
+        return total(math.prod(factors) for _, factors in self._paths)
 
     @cached_property
     def _paths(self) -> list[tuple[list[Letter], list[float]]]:
@@ -266,7 +266,7 @@ class Scalars:
             product = self._number(math.prod(factors))
             lines.append(Equation((way, Times(numbers), product) if len(numbers) > 1 else (way, product)))
         terms = [self._number(math.prod(factors)) for _, factors in paths]
-        total = self._number(self.value)
+        whole = self._number(self.value)
         left = Partial(self.symbol)
-        lines.append(Equation((left, Plus(terms), total) if len(terms) > 1 else (left, total)))
+        lines.append(Equation((left, Plus(terms), whole) if len(terms) > 1 else (left, whole)))
         return lines

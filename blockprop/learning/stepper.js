@@ -18,6 +18,8 @@
     const text = size && (size < 1e-4 || size >= 1e6) ? x.toExponential(digits - 1) : String(Number(x.toPrecision(digits)));
     return text.replace(/-/g, "−");
   }
+  // Whether a central difference with step h agrees with a derivative, but for what rounding of L does to it
+  const agree = (found, swept, h, loss) => Math.abs(found - swept) <= 1e-4 * Math.max(Math.abs(found), Math.abs(swept)) + 1e-14 * Math.max(1, Math.abs(loss)) / h;
   const bracketed = (text) => (text.replace(/<[^>]*>/g, "").startsWith("−") ? `(${text})` : text);
 
   // The small network, computed here -------------------------------------------------------------------------------
@@ -34,13 +36,15 @@
   });
   let model = fresh();
 
-  function forward(m) {
-    const a = [], y = [];
+  function forward(m, moved) { // moved: a unit that gives a little more than it would: {l, kind: "a" or "y", i, by}
+    const a = [], y = [], move = (l, kind, list) => { if (moved && moved.l === l && moved.kind === kind) list[moved.i] += moved.by; };
     let x = m.x;
     m.layers.forEach((layer, l) => {
       const phi = PHI[live.layers[l].kind];
       a.push(layer.weight.map((row, i) => row.reduce((sum, w, j) => sum + w * x[j], 0) + (layer.bias ? layer.bias[i] : 0)));
+      move(l, "a", a[l]);
       x = a[l].map((value) => phi.y(value));
+      move(l, "y", x);
       y.push(x);
     });
     const top = Math.max(...x), powers = x.map((z) => Math.exp(z - top)), total = powers.reduce((s, e) => s + e, 0);
@@ -62,10 +66,14 @@
   }
   let now = live && run(model);
 
-  // Elements by name: "fc1.weight[0,1]", "x[0,1]"; get and set them in a model
+  // Elements by name: "fc1.weight[0,1]", "x[0,1]", to get and set them in a model; "relu1[0,1]", to move it
   function place(key) {
-    const [, name, written] = key.match(/^(.*)\[([\d,]+)\]$/), index = written.split(",").map(Number);
-    if (name === live.input) return { list: (m) => m.x, i: index[index.length - 1], d: (r) => r.dX };
+    const [, name, written] = key.match(/^(.*)\[([\d,]+)\]$/), index = written.split(",").map(Number), last = index[index.length - 1];
+    if (name === live.input) return { list: (m) => m.x, i: last, d: (r) => r.dX };
+    for (const [l, layer] of live.layers.entries()) {
+      if (name === layer.node) return { l, kind: "a", i: last, d: (r) => r.dA[l] };
+      if (name === layer.activation) return { l, kind: "y", i: last, d: (r) => r.dY[l] };
+    }
     const l = live.layers.findIndex((layer) => name === `${layer.node}.weight` || name === `${layer.node}.bias`);
     if (l < 0) return null;
     if (name.endsWith(".bias")) return { list: (m) => m.layers[l].bias, i: index[0], d: (r) => r.dB[l] };
@@ -74,7 +82,7 @@
   const changed = new Map();
   function set(key, value) {
     const where = live && place(key);
-    if (!where || !Number.isFinite(value)) return;
+    if (!where || !where.list || !Number.isFinite(value)) return;
     where.list(model)[where.i] = value;
     changed.set(key, value);
     refresh();
@@ -86,6 +94,7 @@
   function difference(key) {
     if (!live) return null;
     const where = place(key), losses = [1, -1].map((sign) => {
+      if (!where.list) return forward(model, { ...where, by: sign * STEP }).L;
       const other = structuredClone(model);
       where.list(other)[where.i] += sign * STEP;
       return forward(other).L;
@@ -134,6 +143,7 @@
     if (found.named) { seen.hovered.add(found.named); lesson(); }
     tip.textContent = typeof found.tip === "function" ? found.tip() : found.tip;
     tip.hidden = !tip.textContent;
+    tip.dataset.of = element.id || element.dataset.tip;
     const box = element.getBoundingClientRect(), own = tip.getBoundingClientRect();
     tip.style.left = `${Math.max(4, Math.min(innerWidth - own.width - 4, box.left))}px`;
     tip.style.top = `${box.bottom + own.height + 8 < innerHeight ? box.bottom + 6 : Math.max(4, box.top - own.height - 6)}px`;
@@ -145,11 +155,13 @@
     input.setAttribute("aria-label", found.key);
     Object.assign(input.style, { position: "fixed", left: `${Math.min(box.left, innerWidth - 130)}px`, top: `${box.top - 6}px`, zIndex: 10 });
     let open = true;
+    const mark = markOf(element);
     const close = (keep) => { if (!open) return; open = false; const value = input.valueAsNumber; input.remove(); if (keep) set(found.key, value); };
     input.addEventListener("keydown", (event) => {
       event.stopPropagation();
-      if (event.key === "Enter") close(true);
-      if (event.key === "Escape") close(false);
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      close(event.key === "Enter");
+      focusAgain(mark);
     });
     input.addEventListener("blur", () => close(true));
     document.body.append(input);
@@ -174,6 +186,7 @@
   const D = (name) => `∂L/∂${name}`;
   const key = {
     w: (l, i, j) => `${L[l].node}.weight[${i},${j}]`, b: (l, i) => `${L[l].node}.bias[${i}]`, x: (j) => `${live.input}[0,${j}]`,
+    a: (l, i) => `${L[l].node}[0,${i}]`, y: (l, i) => (l < 0 ? key.x(i) : `${L[l].kind ? L[l].activation : L[l].node}[0,${i}]`),
   };
   const written = (parts) => parts.join(" + ").replace(/\+ −/g, "− ");
   const affineText = (l, i) => {
@@ -204,7 +217,7 @@
   const nDY = (l, i) => num(l < 0 ? now.dX[i] : now.dY[l][i], () => dYText(l, i), { kind: "error", named: D(Y(l, i)), to: l + 1 === L.length ? indexOf("loss") : nodeStep("backward", l + 1) });
   const nDA = (l, i) => num(now.dA[l][i], () => (L[l].kind ? dAText(l, i) : dYText(l, i)), { kind: "error", named: D(A(l, i)), to: L[l].kind ? nodeStep("backward", l, true) : l + 1 === L.length ? indexOf("loss") : nodeStep("backward", l + 1) });
   const plus = (parts) => parts.map((part, i) => (i ? ` + ${part}` : part)).join("");
-  const checkButton = (name) => `<button class="check" data-check="${esc(name)}" title="Compare with the central difference (L(+ε) − L(−ε)) / 2ε">check me</button>`;
+  const checkButton = (name, at = "") => `<button class="check" data-check="${esc(name)}" data-at="${at}" title="Compare with the central difference (L(+ε) − L(−ε)) / 2ε">check me</button>`;
 
   function liveForward(node) {
     const l = L.findIndex((layer) => layer.node === node || layer.activation === node);
@@ -225,13 +238,13 @@
     if (L[l].activation === node) {
       const slope = (i) => fmt(PHI[L[l].kind].slope(now.a[l][i], now.y[l][i]));
       return `<p class="meta">φ′(a) = ${PHI[L[l].kind].written}</p>` + now.a[l].map((_, i) =>
-        `<p class="line">${D(A(l, i))} = ${D(Y(l, i))} φ′(${A(l, i)}) = ${nDY(l, i)} · ${bracketed(slope(i))} = ${nDA(l, i)}</p>`).join("");
+        `<p class="line">${D(A(l, i))} = ${D(Y(l, i))} φ′(${A(l, i)}) = ${nDY(l, i)} · ${bracketed(slope(i))} = ${nDA(l, i)}${checkButton(key.a(l, i))}</p>`).join("");
     }
     const x = l ? now.y[l - 1] : model.x;
     const inputs = x.map((_, j) => {
       const symbols = now.dA[l].map((_, k) => `${D(A(l, k))} ${W(l, k, j)}`);
       const numbers = now.dA[l].map((_, k) => `${bracketed(nDA(l, k))}·${bracketed(nW(l, k, j))}`);
-      return `<p class="line">${D(Y(l - 1, j))} = ${symbols.join(" + ")}<br>&emsp;= ${plus(numbers)} = ${nDY(l - 1, j)}${l ? "" : checkButton(key.x(j))}</p>`;
+      return `<p class="line">${D(Y(l - 1, j))} = ${symbols.join(" + ")}<br>&emsp;= ${plus(numbers)} = ${nDY(l - 1, j)}${checkButton(key.y(l - 1, j))}</p>`;
     });
     const weights = now.dW[l].flatMap((row, i) => row.map((d, j) =>
       `<p class="line">${D(W(l, i, j))} = ${D(A(l, i))} ${Y(l - 1, j)} = ${nDA(l, i)} · ${bracketed(nY(l - 1, j))} = ${num(d, () => dWText(l, i, j), { kind: "error", named: D(W(l, i, j)) })}${checkButton(key.w(l, i, j))}</p>`));
@@ -241,8 +254,8 @@
   function liveLoss() {
     const l = L.length - 1, z = now.y[l];
     const shares = z.map((_, i) => `<p class="line">r̂${below(i)} = exp(${Y(l, i)}) / Σ exp = ${num(now.p[i], `softmax of (${z.map((v) => fmt(v)).join(", ")})`, { named: `r̂${below(i)}` })}</p>`);
-    const targets = z.map((_, i) => `<button data-target="${i}" aria-pressed="${i === model.target}">${i === model.target ? "● " : ""}r = (${z.map((_, k) => (k === i ? 1 : 0)).join(", ")})</button>`);
-    const seeds = z.map((_, i) => `<p class="line">${D(Y(l, i))} = r̂${below(i)} − r${below(i)} = ${fmt(now.p[i])} − ${i === model.target ? 1 : 0} = ${nDY(l, i)}</p>`);
+    const targets = z.map((_, i) => `<button id="target${i}" data-target="${i}" aria-pressed="${i === model.target}">${i === model.target ? "● " : ""}r = (${z.map((_, k) => (k === i ? 1 : 0)).join(", ")})</button>`);
+    const seeds = z.map((_, i) => `<p class="line">${D(Y(l, i))} = r̂${below(i)} − r${below(i)} = ${fmt(now.p[i])} − ${i === model.target ? 1 : 0} = ${nDY(l, i)}${checkButton(key.y(l, i))}</p>`);
     return `${shares.join("")}<p class="line">L = −Σ rᵢ log r̂ᵢ = −log ${fmt(now.p[model.target])} = <b>${fmt(now.L)}</b></p><h3>The target</h3><p>${targets.join(" ")}</p><h3>Where going back begins</h3>${seeds.join("")}`;
   }
   function liveUpdate() {
@@ -315,10 +328,13 @@
       const id = `g${count++}`;
       const about = () => [known ? (isInput ? `${name}: an input; press to change it` : kind === "y" ? phiText(l, i) : affineText(l, i)) : `${name}: not computed yet`, dKnown ? (kind === "a" && L[l].kind ? dAText(l, i) : dYText(l, i)) : ""].filter(Boolean).join("\n");
       tips.set(id, { tip: about, named: name, key: isInput ? key.x(i) : "", to: isInput ? -1 : nodeStep("forward", l, kind === "y") });
+      const dId = `${id}d`, found = kind === "a" && L[l].kind ? dAText : dYText; // where a derivative was found
+      const there = kind === "a" && L[l].kind ? nodeStep("backward", l, true) : l + 1 < L.length ? nodeStep("backward", l + 1) : indexOf("loss");
+      if (dKnown) tips.set(dId, { tip: () => found(l, i), named: D(name), to: there });
       const bias = kind === "a" && model.layers[l].bias ? biasText(l, i, x(c), y(c, i) + 58) : "";
       parts.push(`<g class="unit${here ? " now" : ""}" data-tip="${id}" tabindex="0" role="button" aria-label="${name}"><circle cx="${x(c)}" cy="${y(c, i)}" r="27"/>`
         + `<text x="${x(c)}" y="${y(c, i) - 32}" font-size="15">${name}</text><text class="v" x="${x(c)}" y="${y(c, i) + 5}" font-size="13.5">${known ? fmt(value, 4) : "?"}</text>`
-        + (dKnown ? `<text class="d small" x="${x(c)}" y="${y(c, i) + 43}">∂ ${fmt(d, 4)}</text>` : "") + `</g>${bias}`);
+        + `</g>${bias}` + (dKnown ? `<text class="d small" data-tip="${dId}" tabindex="0" role="button" aria-label="${D(name)} ${fmt(d)}" x="${x(c)}" y="${y(c, i) + 43}">∂ ${fmt(d, 4)}</text>` : ""));
     }));
     const id = `g${count++}`;
     tips.set(id, { tip: () => (isDone("loss") ? `L = −log ${fmt(now.p[model.target])} = ${fmt(now.L)}` : "L: not computed yet"), named: "L", to: indexOf("loss") });
@@ -334,18 +350,20 @@
   // Recorded numbers ------------------------------------------------------------------------------------------------
 
   const isError = (kind) => (kind === "error" ? " error" : "");
-  function tensorView(title, tensor, { kind = "value", to = -1, from = "", name = "" } = {}) {
+  const checkOf = (name, at) => (data.checks[name] || []).find((check) => check[0] === at);
+  const isRight = ([, found, swept]) => agree(found, swept, data.step, data.loss);
+  function tensorView(title, tensor, { kind = "value", to = -1, from = "", name = "", checked = "" } = {}) {
     if (!tensor) return "";
     const size = tensor.shape.reduce((a, b) => a * b, 1), shape = tensor.shape.join(" × ") || "one number";
     const facts = tensor.norm === undefined ? "" : `, norm ${fmt(tensor.norm)}, from ${fmt(tensor.least)} to ${fmt(tensor.most)}`;
-    const across = tensor.shape.length > 1 ? tensor.shape[tensor.shape.length - 1] : Math.min(size, 8);
-    const rows = [];
-    for (let i = 0; i < tensor.numbers.length && rows.length < 8; i += Math.max(1, across)) {
-      rows.push(tensor.numbers.slice(i, Math.min(i + across, i + 12)).map((value, j) => `<td>${num(value, `${name}[${unravel(i + j, tensor.shape)}]${from ? `: ${from}` : ""}`, { to, kind })}</td>`).join(""));
-    }
+    const tip = (at) => {
+      const check = checked && checkOf(checked, at);
+      return `${name}[${unravel(at, tensor.shape)}]${from ? `: ${from}` : ""}${check ? `\ncentral difference ${fmt(check[1], 6)} ${isRight(check) ? "✓" : "≠"}` : ""}`;
+    };
+    const rows = tensor.rows.map(([first, end]) => tensor.numbers.slice(first, end).map((value, j) => `<td>${num(value, tip(first + j), { to, kind })}</td>`).join(""));
     const numbers = rows.length ? `<table class="grid">${rows.map((row) => `<tr>${row}</tr>`).join("")}</table>` : "";
     const picture = tensor.picture ? `<p><img class="map" alt="${esc(title)} as a picture" src="${tensor.picture}"></p>` : "";
-    const part = size > tensor.numbers.length || across > 12 ? `<span class="meta">, some of ${size.toLocaleString("en")} numbers</span>` : "";
+    const part = size > tensor.rows.reduce((sum, [first, end]) => sum + end - first, 0) ? `<span class="meta">, some of ${size.toLocaleString("en")} numbers</span>` : "";
     return `<h3 class="${isError(kind)}">${esc(title)} <span class="meta">${shape}${facts}</span>${part}</h3>${picture}${numbers}`;
   }
   function unravel(flat, shape) {
@@ -357,7 +375,8 @@
   const readersOf = (name) => data.nodes.filter((node) => node.inputs.includes(name)).map((node) => node.name);
   function valueOf(name) {
     const maker = makerOf(name), tensor = data.tensors[name];
-    return tensorView(name, tensor.value, { name, to: maker ? indexOf("forward", maker.name) : 0, from: maker ? `what ${maker.name} gave, ${maker.about}` : "an input" });
+    const from = maker ? `what ${maker.name} gave, ${maker.about}` : data.inputs.includes(name) ? "an input" : `what ${name} gave, which is not on this page`;
+    return tensorView(name, tensor.value, { name, to: maker ? indexOf("forward", maker.name) : data.inputs.includes(name) ? 0 : -1, from });
   }
   function errorOf(name) {
     const tensor = data.tensors[name];
@@ -366,27 +385,47 @@
     const from = readers.length ? `propagated by ${readers.join(" and ")}` : "the derivative of the loss";
     const branches = (tensor.branches || []).map((branch) => tensorView(`from ${branch.from}`, branch.d, { kind: "error", name, from: `what ${branch.from} adds`, to: indexOf(branch.from === "the loss" ? "loss" : "backward", branch.from === "the loss" ? "" : branch.from) })).join("");
     const sum = branches ? `<p class="meta">Its output is read at ${tensor.branches.length} places, so the derivatives of all of them add up:</p>${branches}` : "";
-    return tensorView(`∂L/∂${name}`, tensor.d, { kind: "error", name: `∂L/∂${name}`, from, to: reader ? indexOf("backward", reader) : indexOf("loss") }) + recordedCheck(name, tensor.check) + sum;
+    return tensorView(`∂L/∂${name}`, tensor.d, { kind: "error", name: `∂L/∂${name}`, from, to: reader ? indexOf("backward", reader) : indexOf("loss"), checked: name }) + recordedChecks(name, tensor.d) + sum;
   }
-  const recordedCheck = (name, check) => (check && check.index ? `<p class="meta">the largest one, [${check.index.join(",")}] ${fmt(check.swept)} ${checkButton(name)}</p>` : "");
-  const formulaOf = (text) => (text ? `<p class="formula">${esc(text)}</p>` : "");
-  const sourceOf = (node, names) => names.filter((name) => node.source[name]).map((name) => `<details><summary>The code: ${name}</summary><pre>${esc(node.source[name])}</pre></details>`).join("");
+  // Those that were found beforehand: of all numbers that are shown, or of the largest one and those asked for
+  function recordedChecks(name, d) {
+    const found = data.checks[name] || [], places = d.rows.flatMap(([first, end]) => Array.from({ length: end - first }, (_, j) => first + j));
+    const others = found.filter(([at]) => !places.includes(at));
+    const isAll = found.length - others.length === places.length;
+    const single = (isAll ? others : found).map(([at, , swept]) => `<p class="meta">[${unravel(at, d.shape)}] ${fmt(swept)} ${checkButton(name, at)}</p>`).join("");
+    if (isAll && places.length) return `<p class="meta">all that are shown ${checkButton(name)}</p>${single}`;
+    return found.length ? `${single}<p class="meta">Of this network the page has the central differences of the largest derivatives alone, and of those asked for when it was written: check="${esc(name)}[…]".</p>` : "";
+  }
+  function recordedVerdict(name, at) {
+    const d = (data.tensors[name] || data.parameters[name]).d;
+    if (at) return [isRight(checkOf(name, Number(at))), `central difference ${fmt(checkOf(name, Number(at))[1], 6)}`];
+    const found = data.checks[name], wrong = found.filter((check) => !isRight(check));
+    const told = wrong.map(([place, found, swept]) => `; at [${unravel(place, d.shape)}] ${fmt(found, 6)} beside ${fmt(swept, 6)}`).join("");
+    return [!wrong.length, `${found.length} central differences${told}`];
+  }
+  function liveVerdict(asked) {
+    const { found, swept } = difference(asked);
+    return [agree(found, swept, STEP, now.L), `central difference ${fmt(found, 6)}`];
+  }
+  const formulaOf = (text, instead = "") => (text ? `<p class="formula">${esc(text)}</p>` : instead ? "" : '<p class="meta">Its docstring gives no formula.</p>');
+  const sourceOf = (node, names) => names.map((name) => [name, data.sources[node.source[name]]]).filter(([, code]) => code).map(([name, code]) => `<details><summary>The code: ${name}</summary><pre>${esc(code)}</pre></details>`).join("");
 
   function nodePanel(step) {
     const node = byName[step.node], forwards = step.phase === "forward";
     const head = `<h2>${forwards ? "Forward" : "Backward"} through ${esc(node.name)}</h2><p class="meta">${esc(node.about)}${node.sentence ? `. ${esc(node.sentence)}` : ""}</p>`;
     if (forwards) {
       const body = live ? liveForward(node.name) : node.inputs.map(valueOf).join("") + node.keys.map((name) => `<p class="meta">↓</p>${valueOf(name)}`).join("") + node.parameters.map((name) => tensorView(name, data.parameters[name].value, { name, from: "a parameter" })).join("");
-      return head + formulaOf(node.forward) + (body || node.inputs.map(valueOf).join("")) + sourceOf(node, ["forward"]);
+      return head + formulaOf(node.forward, node.sentence) + (body || node.inputs.map(valueOf).join("")) + sourceOf(node, ["forward"]);
     }
     const body = live ? liveBackward(node.name) : node.keys.map(errorOf).join("") + node.inputs.map((name) => (data.tensors[name].d ? `<p class="meta">↓</p>${errorOf(name)}` : "")).join("")
-      + node.parameters.map((name) => tensorView(`∂L/∂${name}`, data.parameters[name].d, { kind: "error", name: `∂L/∂${name}`, from: `gradients of ${node.name}` }) + recordedCheck(name, data.parameters[name].check)).join("");
-    return head + formulaOf(node.back) + body + sourceOf(node, ["propagate", "gradients"]);
+      + node.parameters.map((name) => tensorView(`∂L/∂${name}`, data.parameters[name].d, { kind: "error", name: `∂L/∂${name}`, from: `gradients of ${node.sharing.join(" and ")}`, checked: name }) + recordedChecks(name, data.parameters[name].d)).join("");
+    const shared = node.parameters.length && node.sharing.length > 1 ? `<p class="meta">Its block stands at ${node.sharing.map(esc).join(" and ")}: the gradients of all of them add up.</p>` : "";
+    return head + formulaOf(node.back) + body + shared + sourceOf(node, ["propagate", "gradients"]);
   }
   function panel() {
     const step = steps[current];
     if (step.phase === "input") {
-      const body = live ? model.x.map((_, j) => `<p class="line">x${below(j)} = ${nY(-1, j)}</p>`).join("") + "<p>Press a number, here or in the picture, to change it.</p>" : data.inputs.filter((name) => data.tensors[name]).map(valueOf).join("");
+      const body = live ? model.x.map((_, j) => `<p class="line">x${below(j)} = ${nY(-1, j)}</p>`).join("") + "<p>Press a number, here or in the picture, to change it.</p>" : (data.all > data.nodes.length ? `<p>${data.nodes.length} of the ${data.all.toLocaleString("en")} nodes of a network are on this page.</p>` : "") + data.inputs.filter((name) => data.tensors[name]).map(valueOf).join("");
       return `<h2>The input</h2>${body}<p class="meta">→ goes on, ← back; ↑ or ↓ changes between the two passes of a node. Rest on a number to see where it comes from, press it to go there.</p>`;
     }
     if (step.phase === "loss") {
@@ -405,7 +444,7 @@
   const phiName = live && L[0].kind ? PHI[L[0].kind].name : "φ";
   const LESSON = live && [
     ["A network computes from left to right. Press → (or Next) to let the first layer compute its sums.", () => current >= indexOf("forward", L[0].node)],
-    [`Each number says where it comes from. Rest on ${A(0, 0)} in the picture (or Tab to it), and read its sum.`, () => seen.hovered.has(A(0, 0))],
+    [`Each number says where it comes from. Rest on ${A(0, 0)} in the picture (touch it, or Tab to it), and read its sum.`, () => seen.hovered.has(A(0, 0))],
     [`Go on until the loss: → twice or more. On the way ${phiName} bends each sum.`, () => isDone("loss")],
     ["The loss L says how far the answer r̂ is from the target r. Choose the other target, and see L change.", () => seen.targets > 0],
     ["Now back. Press →: the last layer gets ∂L/∂z = r̂ − r, and passes it on.", () => current >= indexOf("backward", L[L.length - 1].node)],
@@ -430,12 +469,24 @@
 
   function hash() {
     const step = steps[current], parts = [`step=${current}`, `node=${encodeURIComponent(step.node)}`];
-    if (changed.size) parts.push(`set=${[...changed].map(([name, value]) => `${encodeURIComponent(name)}:${value}`).join(";")}`);
+    if (changed.size) parts.push(`set=${[...changed].map(([name, value]) => `${encodeURIComponent(name)}:${encodeURIComponent(value)}`).join(";")}`);
     if (live && model.target !== live.target) parts.push(`target=${model.target}`);
     if (live && model.rate !== data.rate) parts.push(`rate=${model.rate}`);
     return `#${parts.join("&")}`;
   }
+  // What has the focus is drawn anew with the page: the element by which it is found again, in the picture at any step
+  const markOf = (element) => (!element || !element.closest("#graph, #panel") ? "" : element.dataset.tip ? `[data-tip="${element.dataset.tip}"]` : element.id ? `[id="${element.id}"]` : "");
+  let drawn = -1, isQuiet = false;
+  function focusAgain(mark) {
+    const element = mark && document.querySelector(mark);
+    if (!element) return;
+    isQuiet = true;
+    element.focus({ preventScroll: true });
+    isQuiet = false;
+  }
   function show(keep) {
+    const mark = markOf(document.activeElement), stays = mark.startsWith("[data-tip") || drawn === current;
+    drawn = current;
     tips.clear();
     count = 0;
     $("tip").hidden = true;
@@ -456,8 +507,9 @@
       group.classList.toggle("now", here);
       if (here && !live) group.scrollIntoView({ block: "nearest", inline: "nearest" });
     });
-    if (!keep) history.replaceState(null, "", hash());
+    if (!keep && location.protocol !== "about:") history.replaceState(null, "", hash()); // a page in a notebook has no address
     lesson();
+    if (stays) focusAgain(mark);
   }
   function restore() {
     const wanted = new URLSearchParams(location.hash.slice(1));
@@ -468,7 +520,7 @@
         const cut = part.lastIndexOf(":"), name = part.slice(0, cut), value = Number(part.slice(cut + 1));
         let where = null;
         try { where = place(name); } catch { where = null; }
-        if (where && Number.isFinite(value) && where.list(model) && where.i in where.list(model)) { where.list(model)[where.i] = value; changed.set(name, value); }
+        if (where && where.list && Number.isFinite(value) && where.list(model) && where.i in where.list(model)) { where.list(model)[where.i] = value; changed.set(name, value); }
       }
       const target = Number(wanted.get("target") ?? model.target), rate = Number(wanted.get("rate") ?? model.rate);
       if (Number.isInteger(target) && target >= 0 && target < now.p.length) model.target = target;
@@ -494,11 +546,11 @@
     if (!target) return;
     const set_ = target.dataset;
     if (set_.check !== undefined) {
-      const name = set_.check, found = live ? difference(name) : (data.parameters[name] || data.tensors[name]).check;
-      const apart = Math.abs(found.found - found.swept), right = apart <= 1e-5 * Math.max(1, Math.abs(found.swept));
-      target.insertAdjacentHTML("afterend", `<span class="checked${right ? "" : " wrong"}">central difference ${fmt(found.found, 6)} ${right ? "✓" : "≠ (a kink, or an error)"}</span>`);
+      const [right, said] = live ? liveVerdict(set_.check) : recordedVerdict(set_.check, set_.at);
+      target.insertAdjacentHTML("afterend", `<span class="checked${right ? "" : " wrong"}" tabindex="-1">${esc(said)} ${right ? "✓" : "≠ (a kink, or an error)"}</span>`);
+      target.nextElementSibling.focus({ preventScroll: true }); // where the button was, for the next Tab
       target.remove();
-      seen.checked.add(name);
+      seen.checked.add(set_.check);
       lesson();
     } else if (set_.target !== undefined) { if (Number(set_.target) !== model.target) seen.targets += 1; model.target = Number(set_.target); refresh(); }
     else if (set_.step !== undefined) go(Number(set_.step));
@@ -506,9 +558,12 @@
     else if (target.id === "skip") { at += 1; lesson(); }
     else if (target.id === "close") { data.lesson = false; $("lesson").hidden = true; }
     else if (set_.node !== undefined) { const i = indexOf(steps[current].phase === "backward" ? "backward" : "forward", set_.node); if (i >= 0) go(i); }
+    else if (isTouch && tipBefore !== (target.id || target.dataset.tip)) tipAt(target); // a first touch tells, a second one does
     else press(target);
   });
-  const aim = (event) => { const target = event.target.closest && event.target.closest(".n,[data-tip]"); if (target) tipAt(target); };
+  let isTouch = false, tipBefore = "";
+  document.addEventListener("pointerdown", (event) => { isTouch = event.pointerType === "touch"; tipBefore = $("tip").hidden ? "" : $("tip").dataset.of; }, true);
+  const aim = (event) => { const target = event.target.closest && event.target.closest(".n,[data-tip]"); if (target && !isQuiet) tipAt(target); };
   document.addEventListener("mouseover", aim);
   document.addEventListener("focusin", aim);
   for (const name of ["mouseout", "focusout"]) document.addEventListener(name, () => { $("tip").hidden = true; });

@@ -3,7 +3,9 @@
 import html
 import inspect
 import json
+import math
 import os
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,18 +20,19 @@ from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, cross_entropy
 from blockprop.engine.plan import Node
 from blockprop.errors import SettingError
-from blockprop.learning.both_passes import BothPasses
-from blockprop.learning.dense import Dense, dense
+from blockprop.learning.both_passes import STEP, BothPasses
+from blockprop.learning.checks import checks
+from blockprop.learning.dense import PHI, Dense, dense
+from blockprop.learning.elements import Element, element_named
 from blockprop.learning.formulas import formulas_of
-from blockprop.learning.tensor_views import shown
+from blockprop.learning.tensor_views import rounded, shown, side_for
 from blockprop.reports.diagram import describe, diagram
 from blockprop.saving.files import write_file
 
 MOST_NODES = 200
-CHECKED = 1e-4
-"""Step of the central differences."""
-LIVE = ("Sigmoid", "Tanh", "ReLU")
-"""Activations that the page computes by itself."""
+PLACES = re.compile(r"/\*(?:CSS|JS|DATA)\*/|<!--(?:DRAWING|TITLE)-->")
+"""Of the page's HTML, where something is filled in."""
+METHODS = ("forward", "propagate", "gradients")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def stepper(
     objective: Objective | None = None,
     rate: float = 0.1,
     nodes: Sequence[str] | None = None,
+    check: Sequence[str] = (),
     lesson: bool | None = None,
     title: str = "",
 ) -> StepperPage:
@@ -62,30 +66,41 @@ def stepper(
     objective: by default the cross-entropy of the network's only output.   target: as the objective takes it.
     rate: μ of the update W ← W − μ ∂L/∂W that comes last.
     nodes: which ones to walk through, in a large network; by default all, at most 200.
+    check: derivatives to compare with central differences, as "conv1.weight[0,0,1,2]", beside those that always are:
+        all of a small dense network, of any other the largest by each tensor, and all that are shown if that is cheap.
     lesson: whether a lesson goes along; by default with the lecture's network.
     A small dense network with sigmoid, tanh or ReLU is computed in the page itself, and follows when a number is
     changed; of any other the page shows what was recorded here, in float64.
-    Raises SettingError for more nodes than a page takes.
+    Raises SettingError for more nodes than a page takes, and for elements that it does not show.
     """
+    if not 0 <= rate < math.inf:
+        raise SettingError(f"expected a rate of at least 0, came {rate}")
     objective = objective or cross_entropy()
-    chosen = _chosen(network, nodes)
     recording = BothPasses(network, inputs, objective, target)
+    chosen = _chosen(recording.network, nodes)
     small = dense(recording.network, recording.trace) if nodes is None else None
     live = _live(small, recording) if small else None
     spec = str(network.meta.get("spec", ""))
+    keys, side = _keys(chosen), side_for(recording.trace[key] for key in _keys(chosen))
+    parameters = dict.fromkeys(name for node in chosen for name in _own(node, recording))
+    shown_names = [name for name in (*keys, *parameters) if name in recording.d]
+    asked = _asked(recording, shown_names, check)
+    sources = list(dict.fromkeys(_source(node.block, method) for node in chosen for method in METHODS))
     data = {
         "title": title or spec or f"a network of {len(network.nodes)} blocks",
         "rate": rate,
-        "loss": float(recording.loss),
+        "loss": rounded(float(recording.loss), True),
         "objective": repr(objective),
         "inputs": list(network.inputs),
         "outputs": list(network.outputs),
-        "nodes": [_node(node, recording) for node in chosen],
-        "tensors": {key: _tensors(recording, key) for key in _keys(chosen)},
-        "parameters": {
-            name: _parameter(recording, name, rate) for name in recording.network.parameters if _is_of(name, chosen)
-        },
-        "lossAfter": _loss_after(recording, rate),
+        "nodes": [_node(node, recording, sources) for node in chosen],
+        "sources": sources,
+        "all": len(network.nodes),
+        "tensors": {key: _tensors(recording, key, side) for key in keys},
+        "parameters": {name: _parameter(recording, name, rate) for name in parameters},
+        "checks": {} if live else checks(recording, shown_names, asked),
+        "step": STEP,
+        "lossAfter": rounded(_loss_after(recording, rate), True),
         "live": live,
         "lesson": spec.startswith("lecture") and live is not None if lesson is None else lesson and live is not None,
     }
@@ -99,6 +114,8 @@ def _chosen(network: Network, names: Sequence[str] | None) -> list[Node]:
         if name not in known:
             raise SettingError(f"the network has no node {name!r}")
     chosen = [node for node in network.nodes if names is None or node.name in names]
+    if not chosen:
+        raise SettingError("a page of no nodes has nothing to show")
     if len(chosen) > MOST_NODES:
         raise SettingError(
             f"a page takes up to {MOST_NODES} nodes, this network has {len(chosen)}; choose some with nodes=, such as "
@@ -118,11 +135,13 @@ def _keys(chosen: Sequence[Node]) -> list[str]:
     return list(dict.fromkeys(key for node in chosen for key in (*node.inputs, *node.keys)))
 
 
-def _is_of(name: str, chosen: Sequence[Node]) -> bool:
-    return any(name.startswith(f"{node.name}.") for node in chosen)
+def _own(node: Node, recording: BothPasses) -> list[str]:
+    """The parameters of a node's block, by the names that they have in the network."""
+    own = {id(tensor) for tensor in node.block.parameters.values()}
+    return [name for name, tensor in recording.network.parameters.items() if id(tensor) in own]
 
 
-def _node(node: Node, recording: BothPasses) -> dict[str, Any]:
+def _node(node: Node, recording: BothPasses, sources: list[str]) -> dict[str, Any]:
     formulas = formulas_of(node.block)
     reached = any(step.name == node.name for step in recording.steps)
     return {
@@ -131,11 +150,12 @@ def _node(node: Node, recording: BothPasses) -> dict[str, Any]:
         "about": describe(node.block),
         "inputs": list(node.inputs),
         "keys": list(node.keys),
-        "parameters": [name for name in recording.network.parameters if name.startswith(f"{node.name}.")],
+        "parameters": _own(node, recording),
+        "sharing": [other.name for other in recording.network.nodes if other.block is node.block],
         "sentence": formulas.sentence,
         "forward": formulas.forward,
         "back": formulas.back,
-        "source": {name: _source(node.block, name) for name in ("forward", "propagate", "gradients")},
+        "source": {method: sources.index(_source(node.block, method)) for method in METHODS},
         "reached": reached,
     }
 
@@ -151,62 +171,50 @@ def _source(block: Block, method: str) -> str:
         return ""
 
 
-def _tensors(recording: BothPasses, key: str) -> dict[str, Any]:
-    """value, d, branches, and a central difference for an input."""
-    value = recording.trace[key]
-    found: dict[str, Any] = {"value": shown(value)}
+def _tensors(recording: BothPasses, key: str, side: int) -> dict[str, Any]:
+    """value, d, and what each branch adds to it."""
+    found: dict[str, Any] = {"value": shown(recording.trace[key], side=side)}
     if key in recording.d:
-        found["d"] = shown(recording.d[key], is_error=True)
+        found["d"] = shown(recording.d[key], True, side)
         branches = recording.branches(key)
         if len(branches) > 1:
-            found["branches"] = [{"from": name, "d": shown(d, is_error=True)} for name, d in branches]
-        if key in recording.network.inputs:
-            found["check"] = _difference(recording, key, value, recording.d[key])
+            found["branches"] = [{"from": name, "d": shown(d, True, side)} for name, d in branches]
     return found
 
 
 def _parameter(recording: BothPasses, name: str, rate: float) -> dict[str, Any]:
-    value = recording.network.parameters[name]
-    d = recording.d.get(name, torch.zeros_like(value))
-    return {
-        "value": shown(value),
-        "d": shown(d, is_error=True),
-        "after": shown(value - rate * d),
-        "check": _difference(recording, name, value, d),
-    }
+    value = recording.tensor(name)
+    d = recording.d[name]
+    return {"value": shown(value), "d": shown(d, is_error=True), "after": shown(value - rate * d)}
 
 
-def _difference(recording: BothPasses, name: str, value: Tensor, d: Tensor) -> dict[str, Any]:
-    """The central difference along the element with the largest derivative."""
-    if not d.numel():
-        return {}
-    place = int(d.abs().argmax())
-    step = CHECKED * max(1.0, abs(float(value.reshape(-1)[place])))
-    losses = []
-    for sign in (1, -1):
-        moved = value.clone(memory_format=torch.contiguous_format)
-        moved.view(-1)[place] += sign * step
-        losses.append(recording.loss_with({name: moved}))
-    index = [int(i) for i in torch.unravel_index(torch.tensor(place), value.shape)]
-    return {"index": index, "found": (losses[0] - losses[1]) / (2 * step), "swept": float(d.reshape(-1)[place])}
+def _asked(recording: BothPasses, names: Sequence[str], texts: Sequence[str]) -> list[Element]:
+    """The elements whose derivatives are to be checked."""
+    elements = [element_named(text, recording.network, recording.trace) for text in texts]
+    for text, element in zip(texts, elements, strict=True):
+        if element.name not in names:
+            raise SettingError(f"{text} cannot be checked: the page shows no derivative by {element.name}")
+    return elements
 
 
 def _loss_after(recording: BothPasses, rate: float) -> float:
     parameters = recording.network.parameters
-    return recording.loss_with(
-        {name: w - rate * recording.d[name] for name, w in parameters.items() if name in recording.d}
-    )
+    return recording.loss_with({name: w - rate * recording.d[name] for name, w in parameters.items()})
 
 
 def _live(small: Dense, recording: BothPasses) -> dict[str, Any] | None:
     """What the page needs to compute a small dense network by itself; None if it cannot."""
-    if not (isinstance(recording.objective, cross_entropy) and recording.objective.is_plain):
+    target = recording.target
+    if not small.is_scored_by(recording.objective) or not isinstance(target, Tensor) or target.is_floating_point():
+        return None
+    if not all(tensor.isfinite().all() for tensor in (recording.trace.output, *recording.network.parameters.values())):
         return None
     layers = []
     for i, layer in enumerate(small.layers):
-        kind = type(recording.network.blocks[layer.activation_node]).__name__ if layer.activation_node else ""
-        if kind not in ("", *LIVE):
+        activation = type(recording.network.blocks[layer.activation_node]) if layer.activation_node else None
+        if activation not in (None, *PHI):
             return None
+        kind = activation.__name__ if activation else ""
         weight, bias, before, after, number = small.letters[i]
         layers.append(
             {
@@ -218,9 +226,6 @@ def _live(small: Dense, recording: BothPasses) -> dict[str, Any] | None:
                 "letters": {"weight": weight, "bias": bias, "before": before, "after": after, "number": number},
             }
         )
-    target = recording.target
-    if not isinstance(target, Tensor) or target.is_floating_point():
-        return None
     return {
         "x": small.layers[0].x,
         "layers": layers,
@@ -232,7 +237,7 @@ def _live(small: Dense, recording: BothPasses) -> dict[str, Any] | None:
 def _page(data: dict[str, Any], drawing: str) -> str:
     folder = Path(__file__).parent
     parts = {name: (folder / f"stepper.{name}").read_text("utf-8") for name in ("html", "css", "js")}
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    page = parts["html"].replace("/*CSS*/", parts["css"]).replace("/*JS*/", parts["js"])
-    page = page.replace("<!--DRAWING-->", drawing).replace("<!--TITLE-->", html.escape(str(data["title"])))
-    return page.replace("/*DATA*/", text)
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    filled = {"/*CSS*/": parts["css"], "/*JS*/": parts["js"], "/*DATA*/": text, "<!--DRAWING-->": drawing}
+    filled["<!--TITLE-->"] = html.escape(str(data["title"]))
+    return PLACES.sub(lambda place: filled[place[0]], parts["html"])  # in one go: what is filled in stays as it is

@@ -60,4 +60,4 @@ def tex(text: str) -> str:
         sign = run["sign"]
         return f"${SIGNS[sign]}$" if sign in SIGNS else SPECIAL.get(sign, sign)
 
-    return RUNS.sub(written, text)
+    return RUNS.sub(written, text.replace("ŷ", f"y{HAT}"))

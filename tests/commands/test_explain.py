@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from blockprop.blocks import Linear, Tanh
 from blockprop.cli import main
+from blockprop.engine.network import Network
+from blockprop.engine.plan import Node
+from blockprop.saving.storage import save
 from tests.commands.running import Output, run_json, sentence
 
 
@@ -73,3 +77,45 @@ def test_a_shipped_network_on_digits(capsys: Output) -> None:
 )
 def test_what_is_not_understood_is_said(capsys: Output, arguments: tuple[str, ...], said: str) -> None:
     assert said in sentence(capsys, "explain", *arguments)
+
+
+def test_a_loss_that_is_chosen(capsys: Output) -> None:
+    asked = ("explain", "lecture:relu", "--of", "fc2.bias[0]")
+    as_numbers = run_json(capsys, *asked, "--loss", "mean_squared_error", "--label", "1,0")
+    assert as_numbers["derivative"] == 2.5 - 1  # 2 (z₁ − r₁) / 2, and z₁ = 5/2
+    assert run_json(capsys, *asked, "--loss", "mean_squared_error")["derivative"] == 2.5 - 1  # its class as numbers
+    assert run_json(capsys, *asked, "--loss", "huber", "--label", "second")["derivative"] == 0.5
+    inner = ("explain", "lecture:relu", "--of", "fc1.weight[1,0]", "--loss", "mean_squared_error", "--node", "fc1")
+    assert run_json(capsys, *inner, "--label", "0,0,0")["derivative"] == pytest.approx(-2 / 3)
+
+
+def test_several_outputs(capsys: Output) -> None:
+    nodes = [Node("fc", Linear(2, 3), ("x",)), Node("y", Tanh(), ("fc",)), Node("z", Linear(3, 2), ("fc",))]
+    save(Network(nodes), "two.safetensors")
+    asked = ("explain", "two.safetensors", "--input", "1,-1", "--of", "fc.weight[2,1]")
+    y = run_json(capsys, *asked, "--node", "y", "--label", "0.1,0.2,0.3")
+    assert y["derivative"] == pytest.approx(y["sweep"], abs=1e-15)
+    z = run_json(capsys, *asked, "--node", "z", "--label", "1")
+    assert "cross_entropy" in z["text"]
+    assert "the network has the outputs y and z: --node says" in sentence(capsys, *asked, "--label", "1")
+    assert "'w'" in sentence(capsys, *asked, "--label", "1", "--node", "w")
+    assert "expected a class from 0 to 2" in sentence(capsys, *asked, "--label", "3", "--node", "y")
+
+
+def test_a_label_for_a_network_by_name(capsys: Output) -> None:
+    found = run_json(capsys, "explain", "mlp:3", "--data", "digits", "--label", "3", "--of", "fc1.weight[0,20]")
+    assert found["derivative"] == pytest.approx(found["sweep"], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--loss", "squared"), "there is no loss 'squared'"),
+        (("--loss", "mean_squared_error", "--label", "1,2,3"), "must have the same shape"),
+        (("--loss", "mean_squared_error", "--label", "a,b"), "expected numbers with commas between"),
+        (("--loss", "huber", "--label", "third"), "expected a class from 0 to 1, or one of first, second"),
+        (("--node", "fc3"), "fc3"),
+    ],
+)
+def test_losses_that_cannot_be_had(capsys: Output, arguments: tuple[str, ...], said: str) -> None:
+    assert said in sentence(capsys, "explain", "lecture", "--of", "x[0]", *arguments)

@@ -1,10 +1,15 @@
 """`blockprop step`: pages of the lecture's network, of shipped ones and large ones, and what is not understood."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from blockprop.cli import main
+from blockprop.errors import SettingError
+from blockprop.learning import stepper
+from blockprop.networks import shipped
 from tests.commands.running import Output, run_json, sentence
 
 
@@ -36,6 +41,16 @@ def test_a_large_network_in_part(capsys: Output) -> None:
     capsys.readouterr()
     assert main(["step", "deep.py:build", "--data", "digits"]) == 0
     assert "has 252 nodes: the page has the last 200" in capsys.readouterr().err
+
+
+def test_derivatives_that_are_to_be_checked(capsys: Output) -> None:
+    asked = ("step", "digits", "--data", "digits", "-o", "digits.html")
+    run_json(capsys, *asked, "--check", "conv1_1.weight[2,0,0,1]", "--check", "fc.bias[7]")
+    text = Path("digits.html").read_text()
+    data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
+    assert 2 * 9 + 1 in [at for at, _, _ in data["checks"]["conv1_1.weight"]]
+    with pytest.raises(SettingError, match=r"fc.weight\[99,0\] does not exist"):
+        stepper(shipped("digits"), torch.rand(1, 1, 28, 28), target=torch.tensor([1]), check=["fc.weight[99,0]"])
 
 
 @pytest.mark.parametrize(

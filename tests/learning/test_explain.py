@@ -45,7 +45,7 @@ def test_by_hand_in_scalars() -> None:
     assert "  ∂L/∂x₂ = −0.25 + 0 − 0.25 − 0.25 + 0 + 0.5 = −0.25" in lines
     found = explain(lecture("relu"), x, of="fc1.weight[2,1]", target=target)
     assert "  ∂L/∂w₃₂ = ∂L/∂y₃ φ′(w₃₁ x₁ + w₃₂ x₂ + b₃) x₂ = 0.25 · 1 · 2 = 0.5" in found.text.splitlines()
-    assert found.text.splitlines()[0] == "∂L/∂(fc1.weight[2,1]) = 0.5, by the chain rule"
+    assert found.text.splitlines()[0].endswith(" = 0.5, by the chain rule")
 
 
 @pytest.mark.parametrize("kind", ["sigmoid", "tanh", "relu"])
@@ -54,7 +54,7 @@ def test_every_equation_holds(kind: str) -> None:
     x, target = lecture_example()
     found = explain(lecture(kind), x, of="fc1.weight[1,0]", target=target, digits=9).text
     checked = 0
-    for line in re.sub(r"\n\s+= ", " = ", found).splitlines():
+    for line in re.sub(r"\n\s+= ", " = ", found).splitlines()[1:]:
         sides = line.partition("    (")[0].split(" = ")
         if len(sides) < 3 or "φ(" in sides[-2] or "exp" in sides[-2]:
             continue
@@ -162,7 +162,7 @@ def test_what_does_not_reach_the_loss_is_zero() -> None:
         ("fc1.weight[9,9]", r"fc1.weight\[9,9\] does not exist: fc1.weight is 3 x 2, from .*\[0,0\] to .*\[2,1\]"),
         ("fc1.weight", r"say which element, as fc1.weight is 3 x 2"),
         ("fc1.weight[1]", "expected 2 numbers between the brackets"),
-        ("fc1.weight[1,a]", "the network has no"),
+        ("fc1.weight[1,a]", "expected whole numbers between the brackets"),
         ("fc1.wieght[0,0]", "did you mean 'fc1.weight'"),
         ("fc3[0]", "the network has no 'fc3'"),
         ("x[0,1,2]", "expected 2 numbers between the brackets"),
@@ -235,4 +235,4 @@ def test_numbers_are_written_as_people_write_them() -> None:
     from blockprop.learning.expressions import Number
 
     shown = [Number(value).text() for value in (0.0, 1.0, -0.25, 1.23456e-7, -5e9, math.inf, 123456.0)]
-    assert shown == ["0", "1", "−0.25", "1.235·10⁻⁷", "−5·10⁹", "∞", "1.235e+05"]
+    assert shown == ["0", "1", "−0.25", "1.235·10⁻⁷", "−5·10⁹", "∞", "1.235·10⁵"]

@@ -58,8 +58,9 @@ def test_what_was_recorded_is_what_the_passes_give() -> None:
         for branch in data["tensors"][key].get("branches", ()):
             assert branch["d"]["shape"] == list(trace[key].shape)
     for name in network.parameters:
-        check = data["parameters"][name]["check"]
-        assert check["found"] == pytest.approx(check["swept"], rel=1e-4, abs=1e-7)
+        for at, found, swept in data["checks"][name]:
+            assert swept == pytest.approx(float(d[name].flatten()[at]), rel=1e-9, abs=1e-15)
+            assert found == pytest.approx(swept, rel=1e-4, abs=1e-8)
     after = double.copy()
     for name, weight in after.parameters.items():
         weight -= 0.1 * d[name]
