@@ -11,7 +11,7 @@ from blockprop.calculus.descent import Descent, DescentStep, descend
 from blockprop.calculus.judging import Verdict, judge
 from blockprop.calculus.recording import Recording, record, value_at
 from blockprop.calculus.second import HessianProduct, hessian, hessian_vector_product
-from blockprop.calculus.slopes import Kink, kink_at, one_sided_slopes, require_differentiable
+from blockprop.calculus.slopes import Kink, kink_at, one_sided_slopes, require_differentiable, require_written_down
 from blockprop.calculus.text import TextFunction
 from blockprop.calculus.traced import Traced
 
@@ -37,5 +37,6 @@ __all__ = [
     "one_sided_slopes",
     "record",
     "require_differentiable",
+    "require_written_down",
     "value_at",
 ]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from blockprop.calculus.recording import Differentiable, Recording, Which, record
 from blockprop.calculus.rows import unit_rows
-from blockprop.calculus.slopes import require_differentiable
+from blockprop.calculus.slopes import require_differentiable, require_written_down
 from blockprop.calculus.traced import as_real
 from blockprop.errors import ShapeError, shape
 
@@ -22,7 +22,7 @@ def gradient(f: Differentiable, *x: Any, wrt: Which = 0, kinks: bool = False) ->
     wrt: by which of them, from 0 on; or the name of a parameter or node, "fc1.weight".
     kinks: take what the blocks decide where f has no derivative by an input; refused otherwise (`kink_at`).
     Raises ShapeError if f gives more than one number, NotFiniteError if it or a derivative is not finite, SettingError
-    at a kink.
+    at a kink, and if part of f is computed beside the blocks (`math.sin(v)`).
     """
     recording = _recorded(f, x, (wrt,), kinks)
     if recording.value.numel() != 1:
@@ -154,5 +154,7 @@ def _recorded(f: Differentiable, x: tuple[Any, ...], wrt: tuple[Which, ...], kin
     for one in wrt if not kinks else ():
         name = recording.name_of(one)
         if name in recording.inputs:
-            require_differentiable(f, *recording.points, wrt=recording.inputs.index(name))
+            place = recording.inputs.index(name)
+            require_differentiable(f, *recording.points, wrt=place)
+            require_written_down(recording, f, place)
     return recording

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from blockprop.calculus.recording import Differentiable, record
-from blockprop.calculus.slopes import require_differentiable
+from blockprop.calculus.slopes import require_differentiable, require_written_down
 from blockprop.calculus.traced import as_real
 from blockprop.errors import NotFiniteError, SettingError, ShapeError, shape
 from blockprop.saving.resumable import Resumable
@@ -88,7 +88,9 @@ def descend(
         raise SettingError(f"expected steps and a tolerance of at least 0, came {steps} and {tolerance}")
     if not torch.isfinite(as_real(x0)).all():
         raise NotFiniteError(f"the start is not finite: {as_real(x0).tolist()}")
-    (start,) = record(f, x0).points  # what is wrong with the function there is said first
+    recording = record(f, x0)  # what is wrong with the function there is said first
+    (start,) = recording.points
     if not kinks:
         require_differentiable(f, start)
+        require_written_down(recording, f)
     return Descent(f, start, rate, momentum, steps, tolerance)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from blockprop.calculus.recording import Differentiable, value_at
+from blockprop.calculus.recording import Differentiable, Recording, value_at
 from blockprop.calculus.traced import as_real
 from blockprop.errors import SettingError
 
@@ -15,6 +15,8 @@ STEPS = (1e-5, 1e-6, 1e-7)
 ROUNDING = 1e-13
 LEAST_JUMP = 1e-5
 """Slopes that differ by less, in units of their size, are equal."""
+FAR = 1e-3
+"""By so much, in units of its size, a derivative is none of differences."""
 ELEMENTS = 100
 """Of a point of so many elements each is looked at by itself."""
 
@@ -86,6 +88,36 @@ def require_differentiable(f: Differentiable, *x: Any, wrt: int = 0) -> None:
     if (kink := kink_at(f, *x, wrt=wrt)) is not None:
         said = kink.in_words("x" if len(x) == 1 else f"input {wrt}")
         raise SettingError(f"the function has {said}; kinks=True takes what the blocks decide there")
+
+
+@torch.no_grad()
+def require_written_down(recording: Recording, f: Differentiable, wrt: int = 0) -> None:
+    """Raise SettingError if what goes back is not how f changes: part of it was computed beside the blocks.
+
+    `math.sin(v)` is a plain number, and a constant to the blocks. One sweep for a random sum of the results, held
+    against differences along a random direction. In float64: in other types of number differences show nothing.
+    """
+    here, y, generator = recording.points[wrt], recording.value, torch.Generator().manual_seed(0)
+    if here.dtype != torch.float64 or y.dtype != torch.float64 or not (here.numel() and y.numel()):
+        return
+    along, weights = (torch.randn(one.shape, dtype=one.dtype, generator=generator) for one in (here, y))
+    name = recording.inputs[wrt]
+    parts = recording.back(weights, (name,))[name] * along
+    largest, before = max(1.0, float(here.abs().max())), 0.0
+    for step in STEPS:
+        slopes = [weights * one for one in one_sided_slopes(f, *recording.points, along=along, wrt=wrt, step=step)]
+        between = (slopes[0] + slopes[1]).sum() / 2
+        size = max(float(parts.abs().sum()), *(float(one.abs().sum()) for one in slopes))
+        off = abs(float(between - parts.sum()))
+        rounding = ROUNDING * float((weights * y).abs().sum()) / (step * largest)
+        if not off > max(FAR * size + rounding, before / 2):  # what bends is nearer at the next; where f ends is NaN
+            return
+        before = off
+    raise SettingError(
+        f"the function changes otherwise than its blocks do: along a direction by {float(between):.6g}, and by "
+        f"{float(parts.sum()):.6g} as they say. What is computed of numbers, as math.sin(v) or v.tensor, is a constant "
+        'to them; write it with blocks, as Function("sin")(v)'
+    )
 
 
 def _differing_slopes(f: Differentiable, x: tuple[Any, ...], along: Tensor, wrt: int) -> tuple[str, str] | None:
