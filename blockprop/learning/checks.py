@@ -16,7 +16,7 @@ CALL = 30_000
 """What calling a block costs besides, in multiply-adds."""
 
 
-class Check(NamedTuple):
+class CentralDifference(NamedTuple):
     """One derivative: the number of its element, row by row; the central difference; and what the sweep found.
 
     The two as JSON holds them (`rounded`).
@@ -27,7 +27,7 @@ class Check(NamedTuple):
     swept: float | str
 
 
-def checks(recording: BothPasses, names: Sequence[str], asked: Iterable[Element]) -> dict[str, list[Check]]:
+def checks(recording: BothPasses, names: Sequence[str], asked: Iterable[Element]) -> dict[str, list[CentralDifference]]:
     """Central differences of derivatives by these inputs, nodes and parameters.
 
     Of each the largest derivative, and those that were asked for; of as many as can be afforded, the cheapest first,
@@ -47,10 +47,10 @@ def checks(recording: BothPasses, names: Sequence[str], asked: Iterable[Element]
     return {name: [_check(recording, name, at) for at in sorted(places)] for name, places in wanted.items()}
 
 
-def _check(recording: BothPasses, name: str, at: int) -> Check:
+def _check(recording: BothPasses, name: str, at: int) -> CentralDifference:
     d = recording.d[name]
     index = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), d.shape))
-    return Check(at, rounded(recording.difference(name, index), True), rounded(float(d[index]), True))
+    return CentralDifference(at, rounded(recording.difference(name, index), True), rounded(float(d[index]), True))
 
 
 def _prices(recording: BothPasses, names: Sequence[str]) -> dict[str, float]:
