@@ -191,7 +191,7 @@ class MatMul(Block):
             return product(d_y, b.t()), product(a.t(), d_y)
         d_a = unbroadcast(d_y @ b.mT, a.shape)
         if b.dim() == 2:  # one product over all rows, rather than the sum of one product for each example
-            return d_a, product(a.reshape(-1, a.shape[-1]).t(), d_y.reshape(-1, d_y.shape[-1]))
+            return d_a, product(a.flatten(0, -2).t(), d_y.flatten(0, -2))
         return d_a, unbroadcast(a.mT @ d_y, b.shape)
 
 

@@ -130,7 +130,9 @@ class LpNorm(Block):
         slope = sign if self.order == 1 else y
         if self.order not in (1, 2):
             slope = y.abs().pow_(self.order - 1).mul_(y.sign())
-        return (torch.addcmul(d_y, slope, (d_y * y).sum(self.axis, keepdim=True), value=-1).div_(norm),)
+        d = wide(d_y)
+        along = (d * y).sum(self.axis, keepdim=True)
+        return (torch.addcmul(d, wide(slope), along, value=-1).div_(norm).to(d_y.dtype),)
 
 
 def _check_axis(x: Tensor, axis: int) -> None:

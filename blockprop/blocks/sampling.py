@@ -37,6 +37,7 @@ class GridSample(Block):
     with a = −0.75, "nearest" one of weight 1 (halves go to the even place), so that its d_grid is 0.
     padding_mode: places outside of x are 0 ("zeros"), the nearest end of x ("border"), or x mirrored at its edges
     ("reflection"); where a place is moved to the border, d_grid is 0. At kinks the derivative is that to the right.
+    Infinity has no mirror image: it and NaN stand for the first place, or with depth for the last, as in torch.
 
     x: (n, c, h, w), grid: (n, h', w', 2), y: (n, c, h', w'), or all of them with depth: (n, c, d, h, w) and 3 numbers
     Raises ShapeError for other shapes, and for depth with "bicubic"; SettingError for other modes.
@@ -64,7 +65,8 @@ class GridSample(Block):
         x, grid = saved
         sizes = x.shape[2:]
         pixels, d, coordinates = wide(x).flatten(2), wide(d_y).flatten(2), wide(grid).flatten(1, -2)
-        taps = [self._taps(coordinates[..., -1 - axis], size) for axis, size in enumerate(sizes)]
+        nowhere = [0 if len(sizes) == 2 else size - 1 for size in sizes]
+        taps = [self._taps(coordinates[..., -1 - i], size, nowhere[i]) for i, size in enumerate(sizes)]
         d_x, d_grid = torch.zeros_like(pixels), torch.zeros_like(coordinates)
         slopes = [torch.zeros_like(d) for _ in sizes if self.mode != "nearest"]  # of y by each coordinate
         times = torch.mul if all_finite(d) and all_finite(pixels) else shares
@@ -86,26 +88,29 @@ class GridSample(Block):
             d_grid[..., -1 - axis] = times(slope, d).sum(1)
         return d_x.view(x.shape).to(x.dtype), d_grid.view(grid.shape).to(grid.dtype)
 
-    def _taps(self, g: Tensor, size: int) -> list[_Tap]:
-        """The places along one axis, their weights, and these weights' derivatives by g."""
+    def _taps(self, g: Tensor, size: int, nowhere: int) -> list[_Tap]:
+        """The places along one axis, their weights, and these weights' derivatives by g. nowhere: see _moved."""
         reach = (size - 1) / 2 if self.align_corners else size / 2
         u = (g + 1) * reach - (0.0 if self.align_corners else 0.5)
         if self.mode == "bicubic":  # moves the four places into x, not the coordinate between them
             first = u.floor()
-            places = [self._moved(first + k, size)[0] for k in (-1, 0, 1, 2)]
+            places = [self._moved(first + k, size, nowhere)[0] for k in (-1, 0, 1, 2)]
             weights = _keys(u - first)
             return [
                 self._tap(p, weight, slope * reach, size) for p, (weight, slope) in zip(places, weights, strict=True)
             ]
-        u, direction = self._moved(u, size)
+        u, direction = self._moved(u, size, nowhere)
         if self.mode == "nearest":
             return [self._tap(u.round(), torch.ones_like(u), torch.zeros_like(u), size)]
         first, slope = u.floor(), direction * reach
         part = u - first
         return [self._tap(first, 1 - part, -slope, size), self._tap(first + 1, part, slope, size)]
 
-    def _moved(self, u: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """The coordinate that stands for u by the padding mode, and its derivative by u."""
+    def _moved(self, u: Tensor, size: int, nowhere: int) -> tuple[Tensor, Tensor]:
+        """The coordinate that stands for u by the padding mode, and its derivative by u.
+
+        nowhere: what stands for NaN, which is also what is left of infinity when it is mirrored.
+        """
         direction = torch.ones_like(u)
         if self.padding_mode == "zeros":
             return u, direction
@@ -120,11 +125,12 @@ class GridSample(Block):
             direction = torch.where(odd > 0, -1.0, 1.0) * torch.where(away < 0, -1.0, 1.0)
             u = torch.where(odd > 0, span - rest, rest) + low
         inside = (u > 0) & (u < size - 1)
-        return u.clamp(0, size - 1), direction * inside
+        return u.clamp(0, size - 1).nan_to_num_(nowhere), direction * inside
 
     def _tap(self, place: Tensor, weight: Tensor, slope: Tensor, size: int) -> _Tap:
-        inside = (place >= 0) & (place <= size - 1)
-        return _Tap(place.long().clamp(0, size - 1), weight * inside, slope * inside)
+        outside = ~((place >= 0) & (place <= size - 1))
+        places = place.long().clamp(0, size - 1)
+        return _Tap(places, weight.masked_fill(outside, 0), slope.masked_fill(outside, 0))
 
 
 class AffineGrid(Block):

@@ -1,6 +1,7 @@
 """All blocks at the edges of float16, bfloat16 and float32, beside torch's own version of each, and float64."""
 
 import copy
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from blockprop.engine.block import Block
 from blockprop.errors import BlockpropError
 from tests.blocks.running import back, by_autograd, made, run, seeds_for
 from tests.cases import CASES, Case
-from tests.edges import Results, edges, largest, wrong
+from tests.edges import Results, edges, largest, values, wrong
 
 DEPARTURES = {
     "Power": ("0 where a ≤ 0", "one of input 0"),
@@ -165,3 +166,80 @@ def test_sums_of_many_equal_numbers(dtype: torch.dtype) -> None:
     }
     for block, y in expected.items():
         assert block(x).item() == pytest.approx(y, rel=8 * torch.finfo(dtype).eps), block
+
+
+@pytest.mark.parametrize(("cases", "dtype"), list(rows()))
+def test_errors_at_the_edges_come_back_as_torchs_or_better(cases: list[Case], dtype: torch.dtype) -> None:
+    """The largest alone where sums have a wider type; in any order they overflow otherwise."""
+    faults = []
+    for case in cases[:1]:
+        block, inputs = made(case, dtype), case.tensors(dtype)
+        for name in ("0", "the smallest", "∞", *["the largest"] * (dtype is torch.float16)):
+            outputs, saved = run(block, case, *inputs)
+            seeds = tuple(_with_edge(seed, values(dtype)[name], name == "∞") for seed in seeds_for(outputs))
+            results = _named(outputs, inputs, *back(block, saved, seeds))
+            torchs = _torchs_or_none(block, case, inputs, seeds)
+            wide = _torchs(_as(block, torch.float64), case, _converted(inputs, torch.float64), seeds)
+            seed_size = largest([seed for seed in seeds if seed is not None])
+            faults += [f"{case}, {name}: {fault}" for fault in wrong(results, torchs, wide, seed_size)]
+    assert not faults, "\n".join(faults[:12])
+
+
+def _with_edge(seed: Tensor | None, value: float, one: bool) -> Tensor | None:
+    """All numbers that value, or one of them."""
+    if seed is None or not one:
+        return None if seed is None else torch.full_like(seed, value)
+    seed = seed.clone()
+    seed.view(-1)[seed.numel() // 2 :][:1] = value
+    return seed
+
+
+@pytest.mark.parametrize("cases", [pytest.param(row.values[0], id=row.id) for row in list(rows())[::3]])
+def test_axes_without_places_are_computed_or_refused(cases: list[Case]) -> None:
+    """In a sentence, or by torch's own version, too; then a network makes a sentence of it."""
+    for case in cases:
+        block, inputs = made(case), case.tensors()
+        for i, axis in [(i, axis) for i, x in enumerate(inputs) for axis in range(x.dim())]:
+            emptied = (*inputs[:i], inputs[i].narrow(axis, 0, 0).clone(), *inputs[i + 1 :])
+            try:
+                outputs, saved = run(block, case, *emptied)
+                d_inputs, _ = back(block, saved, seeds_for(outputs))
+            except BlockpropError:
+                continue
+            except RuntimeError:
+                with pytest.raises((RuntimeError, IndexError)):
+                    by_autograd(block, case, emptied)
+                continue
+            assert all(d is None or d.shape == x.shape for x, d in zip(emptied, d_inputs, strict=True)), case
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("given", list(itertools.product(("bilinear", "nearest"), ("zeros", "border", "reflection"))))
+@pytest.mark.parametrize("axes", [2, 3])
+def test_places_far_outside_of_a_picture(given: tuple[str, str], axes: int, dtype: torch.dtype) -> None:
+    """What comes back is finite wherever what is read is, and goes to where it was read: Σ d_x · x = Σ y."""
+    block, generator = blocks.GridSample(*given), torch.Generator().manual_seed(0)
+    x = torch.rand((1, 2, 3, 4, 5)[: 2 + axes], generator=generator).to(dtype)
+    for far in (3e3, 6e4, *[1e8, 1e20, 3e38] * (dtype is not torch.float16), math.inf, math.nan):
+        for sign in (1, -1):
+            grid = (torch.rand(1, *[3] * axes, axes, generator=generator) - 0.5).to(dtype)
+            grid.view(-1)[4 * axes] = sign * far
+            y, saved = block.forward(x, grid)
+            d_x, d_grid = block.propagate(saved, torch.ones_like(y))
+            assert d_x.isfinite().all()
+            if not y.isfinite().all():
+                continue
+            assert d_grid.isfinite().all()
+            if far < 1e8 or not far < math.inf:  # others have no digits left that would say where they are mirrored
+                assert (d_x * x).sum().item() == pytest.approx(y.sum().item(), rel=1e-5 if dtype.itemsize > 2 else 1e-2)
+
+
+def test_sums_of_errors_in_half_precision_do_not_overflow_on_their_way() -> None:
+    """Σ d_y is above 65,504, and what comes back is far below."""
+    for block, x, d in (
+        (blocks.LogSoftmax(1), torch.zeros(2, 1000), 100.0),
+        (blocks.LpNorm(1), torch.ones(2, 900), 3e3),
+    ):
+        y, saved = block.forward(x.half())
+        (d_x,) = block.propagate(saved, torch.full_like(y, d))
+        assert d_x.abs().max() <= 0.3, block
