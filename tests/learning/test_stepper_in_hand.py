@@ -107,7 +107,7 @@ def test_of_a_large_network_what_is_asked_for_is_checked(opened: Any, tmp_path: 
     visit = opened_page(opened, tmp_path, page)
     visit.page.evaluate("window.stepper.go(window.stepper.steps.length - 3)")
     assert "[1,2,0,1]" in visit.panel
-    assert "of those asked for when it was written" in visit.panel
+    assert "if asked for when the page is written" in visit.panel
     assert all(text.endswith("✓") for text in told(visit))
     visit.closed()
     with pytest.raises(SettingError, match=r"input\[0,9,0,0\] does not exist"):
@@ -121,6 +121,25 @@ def test_a_small_derivative_of_the_wrong_sign_is_found(opened: Any, tmp_path: Pa
     visit = opened_page(opened, tmp_path, stepper(network, torch.ones(1, 2), target=torch.tensor([0])))
     visit.page.evaluate("window.stepper.go(window.stepper.steps.length - 2)")  # back through the first one
     assert "≠" in told(visit)[1]
+    visit.closed()
+
+
+def test_what_is_too_near_0_is_not_called_right(opened: Any, tmp_path: Path) -> None:
+    network = Sequential(Linear(2, 2), Tiny(), Tiny(), Linear(2, 2)).to(dtype=torch.float64)
+    visit = opened_page(opened, tmp_path, stepper(network, torch.ones(1, 2), target=torch.tensor([0])))
+    visit.page.evaluate("window.stepper.go(window.stepper.steps.length - 2)")
+    said = told(visit)
+    assert "2 of them too near 0 to tell" in said[0]
+    assert not any("✓" in text for text in said)
+    visit.closed()
+
+
+def test_on_a_phone_the_units_in_hand_are_seen(opened: Any, tmp_path: Path) -> None:
+    visit = opened_page(opened, tmp_path, of_lecture(), viewport={"width": 360, "height": 780})
+    for _ in range(7):
+        visit.press("ArrowRight")
+        box = visit.page.locator("svg .unit.now").first.bounding_box()
+        assert 0 < box["x"] < box["x"] + box["width"] < 360
     visit.closed()
 
 
