@@ -138,7 +138,8 @@ def _not_finite(recording: Recording) -> str:
     for node in recording.network.nodes:
         if bad := [key for key in node.keys if not torch.isfinite(trace[key]).all()]:
             gives, of = _first(trace[bad[0]]), ", ".join(_at(trace[key]) for key in node.inputs)
-            return f"the function is not finite here: {node.block!r} (node {node.name!r}) gives {gives} for {of}"
+            what = f"{node.block!r} (node {node.name!r}) gives {gives} for {of}" if of else f"{gives} stands in it"
+            return f"the function is not finite here: {what}"
     return f"the function is not finite here: {_first(recording.value)}"
 
 

@@ -4,6 +4,7 @@ import ast
 import functools
 import math
 import operator
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -99,8 +100,13 @@ class TextFunction:
                 return ast.parse(self.text, mode="eval").body
         except SyntaxError as error:
             said = (error.msg or "").partition(". Perhaps")[0].partition(" (")[0].lower()
-            column = min(max((error.offset or 1) - 1, 0), len(self.text))
+            if not error.offset:  # so the parser says that there should be more
+                raise self._fault("the formula cannot be read: it ends too soon", len(self.text)) from None
+            column = min(error.offset - 1, len(self.text))
+            before = re.findall(r"\w+", self.text[:column])
             hint = "; a product needs its *, as in 2*x" if "decimal literal" in said else ""
+            if said == "invalid syntax" and before and before[-1] in FUNCTIONS:
+                hint = f"; {before[-1]} takes its argument in brackets: {before[-1]}(x)"
             raise self._fault(f"the formula cannot be read: {said or 'it is not one'}{hint}", column) from None
         except (ValueError, RecursionError, MemoryError):
             raise SettingError("the formula cannot be read: its brackets or numbers are too many") from None

@@ -115,8 +115,8 @@ def _is_chain(network: Network) -> bool:
 
 
 def _is_elementwise(block: Block, saved: Any, y: Tensor) -> bool:
-    """Whether each number depends on the one at its own place alone."""
-    if block.kind != "activation" or block.parameters or block.output_count != 1:
+    """Whether each number depends on the one at its own place alone; an own block may not say what kind it is."""
+    if block.kind not in ("activation", "other") or block.parameters or block.output_count != 1:
         return False
     size = y.numel()
     for i in range(size):

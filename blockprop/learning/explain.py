@@ -46,7 +46,7 @@ def explain(
     network, trace = recording.network, recording.trace
     element = element_named(of, network, trace)
     tensor = recording.d.get(element.name)
-    swept = 0.0 if tensor is None else float(tensor[element.index])
+    swept = 0.0 if tensor is None else float(tensor[element.index]) + 0.0  # not −0
     small = dense(network, trace) if by != "blocks" and network.outputs == tuple(recording.seeds) else None
     if by == "numbers" and small is None:
         raise SettingError(

@@ -358,6 +358,7 @@ CASES: list[tuple[Callable[[], Any], type[BlockpropError], str]] = [
     (lambda: gradient(lambda x: x, 1.0, wrt=1), SettingError, "has 1 inputs"),
     (lambda: gradient(lecture(), numbers(1, 2), wrt="fc1.wieght"), GraphError, "did you mean 'fc1.weight'"),
     (lambda: gradient(lambda x: Log()(x), 0.0), NotFiniteError, r"Log\(\) \(node 'log1'\) gives -inf for 0"),
+    (lambda: gradient(lambda x: x * math.inf, 1.0), NotFiniteError, "not finite here: inf stands in it"),
     (lambda: gradient(lambda x: Sqrt()(x), 0.0, kinks=True), NotFiniteError, "the derivative by x is inf at 0"),
     (lambda: jacobian(lambda x: x @ A, [1.0, 2.0]), ShapeError, "node 'einsum1'"),
     (lambda: directional_derivative(lambda x: x, [1.0], along=[1.0, 2.0]), ShapeError, "a direction of shape 1"),

@@ -45,6 +45,9 @@ def test_its_variables_and_whole_grids() -> None:
     ("text", "said", "column"),
     [
         ("x**2 +* y", "cannot be read: invalid syntax", 7),
+        ("x**2 +", "it ends too soon", 7),
+        ("y**", "it ends too soon", 4),
+        ("1 + sin x", r"sin takes its argument in brackets: sin\(x\)", 9),
         ("1 + x^2", r"a power is written x\*\*2, not x\^2", 6),
         ("é + x", "there is no 'é' in a formula: names are x, y, pi, e", 1),
         ("x + é*y", "there is no 'é'", 5),

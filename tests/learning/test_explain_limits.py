@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks import LeakyReLU, Linear, ReLU, Reshape, Sigmoid, Softplus, Tanh
+from blockprop.engine.block import Block
 from blockprop.engine.network import Network, Sequential
 from blockprop.engine.objectives import (
     Objective,
@@ -78,6 +79,41 @@ def test_an_own_block_of_a_known_name_is_not_taken_for_it() -> None:
     assert data_of(stepper(network, torch.ones(1, 2), target=torch.tensor([0])).html)["live"] is None
     with_ours = Sequential(Linear(2, 2), ReLU())
     assert data_of(stepper(with_ours, torch.ones(1, 2), target=torch.tensor([0])).html)["live"]
+
+
+class Swish(Block):
+    """y = x σ(x)."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        return x * x.sigmoid(), x
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        s = saved.sigmoid()
+        return (d_y * (s + saved * s * (1 - s)),)
+
+
+class Summed(Block):
+    """y[i] = x[0] + … + x[i]."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        return x.cumsum(-1), None
+
+    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
+        return (d_y.flip(-1).cumsum(-1).flip(-1),)
+
+
+def test_an_activation_of_ones_own_is_written_in_numbers() -> None:
+    """It need not say what kind it is; one that mixes units is none."""
+    torch.manual_seed(0)
+    x, target = lecture_example()
+    network = Sequential(Linear(2, 3), Swish(), Linear(3, 2))
+    found = explain(network, x, of="linear1.weight[2,1]", target=target)
+    assert "φ is Swish()" in found.text
+    assert "Every path" in found.text
+    assert found.difference < 1e-15
+    mixed = explain(Sequential(Linear(2, 3), Summed(), Linear(3, 2)), x, of="linear1.weight[2,1]", target=target)
+    assert "Every path" not in mixed.text
+    assert mixed.difference < 1e-15
 
 
 LOSSES: list[tuple[Objective, Tensor]] = [
