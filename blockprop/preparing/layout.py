@@ -1,8 +1,19 @@
-"""The order of numbers in memory that suits the kernels, and products in it. Faster kernels come in here."""
+"""The order of numbers in memory that suits the kernels, and convolutions in it. Faster kernels come in here.
+
+On a CPU channels lie beside each other, and in float32 the weights as oneDNN's kernel for just this size of pictures
+wants them. (Where places are few, as in the last layers, putting the weights in this order at each call, as torch does,
+takes as long as the convolution.)
+"""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_pack: Any = getattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", None)
+_convolve_packed: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+_is_there = _pack is not None and _convolve_packed is not None and torch.backends.mkldnn.is_available()
 
 
 def laid_out(x: Tensor) -> Tensor:
@@ -16,11 +27,33 @@ def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=order)
 
 
-def zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Zeros, (n, c, h, w), laid out."""
-    return empty(shape, like).zero_()
+class Convolution:
+    """conv(x, weight) + bias, and its ReLU if asked for, with fixed weights.   weight, bias: as in F.conv2d"""
 
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+        dilation: tuple[int, ...],
+        groups: int,
+    ):
+        self.weight, self.bias = laid_out(weight), bias
+        self._places = padding, stride, dilation, groups
+        self._packed: tuple[Any, Any] = (None, None)
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """weight · x + bias at each place.   x: (n, c, h, w)   weight: (c', c)   bias: (c',)"""
-    return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+    def __call__(self, x: Tensor, rectify: bool = False) -> Tensor:
+        x = laid_out(x)
+        padding, stride, dilation, groups = self._places
+        if _is_there and x.is_cpu and x.dtype == self.weight.dtype == torch.float32 and x.numel():
+            shape, packed = self._packed
+            if shape != x.shape:
+                packed = _pack(self.weight.to_mkldnn(), *self._places, list(x.shape))
+                self._packed = x.shape, packed
+            return _convolve_packed(x, packed, self.bias, *self._places, "relu" if rectify else "none", [], "")
+        weight, bias = self.weight, self.bias
+        if x.is_meta:  # to see what it would take
+            weight, bias = weight.to(x.device), None if bias is None else bias.to(x.device)
+        y = F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        return y.relu_() if rectify else y

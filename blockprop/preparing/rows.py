@@ -32,7 +32,7 @@ def _narrow(draft: Draft, rows: Mapping[str, Collection[int]]) -> list[Node] | N
             continue
         first, block = chain[0], chain[0].block
         assert isinstance(block, FixedConv2d)
-        channels, wanted = len(block.weight), tuple(sorted(set(numbers)))
+        channels, wanted = block.convolution.channels_out, tuple(sorted(set(numbers)))
         if not wanted or wanted[-1] >= channels or wanted[0] < 0 or len(wanted) > SHARE * channels:
             continue
         narrow = FixedConv2d(block.convolution, block.reflects, block.norm, block.rectifier, wanted)

@@ -303,3 +303,21 @@ def test_a_normalization_stays_where_the_product_of_the_weights_would_lose_digit
     network.parameters["conv2d1.weight"].fill_(scale)
     network.parameters["batchnorm2d1.weight"].fill_(scale)
     assert [type(node.block) for node in network.prepare().nodes] == [FixedConv2d, BatchNorm2d]
+
+
+def test_a_file_may_not_ask_for_more_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Sequential(Conv2d(3, 64, 1), MaxPool2d(2), Conv2d(64, 64, 3), ReLU()).bounded()
+    lean = network.prepare()
+    assert lean(torch.rand(1, 3, 64, 64)).shape == (1, 64, 30, 30)
+    monkeypatch.setattr("blockprop.engine.room.free_memory", lambda _device: 2**28)
+    with pytest.raises(ShapeError, match="half of what is there"):
+        lean(torch.rand(1, 1, 1, 1).expand(1, 3, 2048, 2048))
+
+
+def test_sizes_may_change_from_call_to_call() -> None:
+    network = residual().to(dtype=torch.float32)
+    lean = network.prepare()
+    for size in ((33, 30), (64, 40), (33, 30), (17, 90)):
+        for count in (1, 3):
+            x = torch.rand(count, 3, *size)
+            torch.testing.assert_close(lean(x), network(x), rtol=1e-5, atol=1e-5)
