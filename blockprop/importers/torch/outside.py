@@ -1,6 +1,6 @@
 """What running a module may leave behind outside of it, to be put back: stores of its classes and of the files that
 they stand in, caches of functions, Python's and numpy's random numbers. While it runs, copies take the place of
-tensors there.
+tensors there, and of what holds them.
 """
 
 import functools
@@ -8,7 +8,6 @@ import operator
 import random
 import sys
 import types
-from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,12 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from blockprop.importers.torch.copying import copied, functions_in, is_store
+from blockprop.importers.torch.holding import (
+    CONTAINERS,
+    DEEPEST,
+    MOST_INSIDE,
+    cells_of,
+    functions_reached,
+    holds_tensors,
+    is_foreign,
+)
 
-CONTAINERS = (dict, OrderedDict, defaultdict, list, set, deque)
-DEEPEST, MOST_INSIDE = 3, 1000
-"""Containers inside containers that are looked into: down to this depth, and with so many elements at most."""
-FOREIGN = {*sys.stdlib_module_names, "torch", "numpy", "blockprop"}
-"""Packages whose files are not looked into."""
 _MISSING: Any = object()
 
 
@@ -33,8 +36,6 @@ class StateOutside:
     def __init__(self, module: nn.Module):
         spaces = list(_namespaces(module))
         self._own = {id(x): x for part in module.modules() for x in (part, *part._parameters.values())}
-        self._places = [(h, name, v) for h, name, v in _places(spaces) if id(v) not in self._own and _has_tensors(v)]
-        """(holder, attribute, value) of what holds tensors that a run might write into."""
         self._names = [(space, dict(vars(space))) for space in spaces]
         self._containers: dict[int, tuple[Any, Any]] = {}
         self._caches: dict[int, Any] = {}
@@ -43,6 +44,8 @@ class StateOutside:
                 if name == "__builtins__":  # of which each file holds the one dict that there is
                     continue
                 self._note(value.__func__ if isinstance(value, classmethod | staticmethod) else value, 0)
+        self._places = [(holder, name, value) for holder, name, value in _places(spaces) if self._is_copied(value)]
+        """(holder, attribute, value) of what holds tensors that a run might write into."""
 
     @property
     def holds_tensors(self) -> bool:
@@ -60,7 +63,7 @@ class StateOutside:
                 store.clear()
             for cache in self._caches.values():
                 cache.cache_clear()
-        before = [(holder, name, getattr(holder, name)) for holder, name, _ in self._places]
+        before = [(holder, name, _now(holder, name)) for holder, name, _ in self._places]
         self._set_copies()
         misses = {key: cache.cache_info().misses for key, cache in self._caches.items()}
         try:
@@ -82,9 +85,18 @@ class StateOutside:
         for holder, name, value in self._places:
             setattr(holder, name, copied(value, memo))
         for container, _ in self._containers.values():
-            for key, value in list(_items(container)):
-                if _has_tensors(value) and id(value) not in self._own:
+            if isinstance(container, set):
+                inner = [copied(value, memo) if self._is_copied(value) else value for value in container]
+                container.clear()
+                container.update(inner)
+                continue
+            for key, value in list(container.items() if isinstance(container, dict) else enumerate(container)):
+                if self._is_copied(value):
                     container[key] = copied(value, memo)
+
+    def _is_copied(self, value: Any) -> bool:
+        """Whether a copy takes its place: not of what is the module's own, and of containers that are gone through."""
+        return id(value) not in self._own and id(value) not in self._containers and holds_tensors(value)
 
     def _note(self, value: Any, depth: int) -> None:
         if isinstance(value, functools._lru_cache_wrapper):
@@ -106,41 +118,24 @@ class StateOutside:
                 delattr(space, name) if before is _MISSING else setattr(space, name, before)
 
 
-def _items(container: Any) -> Iterable[tuple[Any, Any]]:
-    """(key, value) of what has keys or places."""
-    if isinstance(container, dict):
-        return container.items()
-    return () if isinstance(container, set) else enumerate(container)
-
-
-def _has_tensors(value: Any) -> bool:
-    """Whether it is a tensor, a module, or a tuple that holds one."""
-    return isinstance(value, Tensor | nn.Module) or (type(value) is tuple and any(map(_has_tensors, value)))
-
-
 def _places(spaces: Iterable[Any]) -> Iterator[tuple[Any, str, Any]]:
-    """(holder, attribute, value) of what the functions in these namespaces can reach: what they name, hold, and take by
-    default.
+    """(holder, attribute, value) of what the functions in these namespaces can reach: what they name, hold, keep as an
+    attribute, and take by default.
     """
-    functions = [function for space in spaces for value in vars(space).values() for function in _functions_of(value)]
+    functions = functions_reached(value for space in spaces for value in list(vars(space).values()))
     used = {name for function in functions for name in _names_in(function.__code__)}
     for space in spaces:
-        yield from ((space, name, value) for name, value in vars(space).items() if name in used)
+        yield from ((space, name, value) for name, value in list(vars(space).items()) if name in used)
     for function in functions:
-        cells = [cell for cell in function.__closure__ or () if cell != types.CellType()]
-        yield from ((cell, "cell_contents", cell.cell_contents) for cell in cells)
+        yield from ((cell, "cell_contents", cell.cell_contents) for cell in cells_of(function))
+        yield from ((function, name, value) for name, value in vars(function).items())
         yield function, "__defaults__", function.__defaults__
+        yield function, "__kwdefaults__", function.__kwdefaults__
 
 
-def _functions_of(value: Any) -> Iterator[types.FunctionType]:
-    """The function that a method or property of any kind is, and those that a container of them has."""
-    for inner in list(value.values()) if type(value) is dict else [value]:
-        if isinstance(inner, classmethod | staticmethod):
-            inner = inner.__func__
-        elif isinstance(inner, property):
-            inner = inner.fget
-        if isinstance(inner, types.FunctionType):
-            yield inner
+def _now(holder: Any, name: str) -> Any:
+    """What stands there: of a class not what a descriptor in it would give."""
+    return vars(holder)[name] if isinstance(holder, type) else getattr(holder, name)
 
 
 def _names_in(code: types.CodeType) -> Iterator[str]:
@@ -160,24 +155,31 @@ def refill(containers: Iterable[tuple[Any, Any]]) -> None:
 
 def _namespaces(module: nn.Module) -> Iterator[Any]:
     """The classes of the module's parts, the files of these and of its hooks, and the files that those take from."""
-    classes = {kind for part in module.modules() for kind in type(part).__mro__ if not _is_foreign(kind.__module__)}
+    classes = {kind for part in module.modules() for kind in type(part).__mro__ if not is_foreign(kind.__module__)}
     yield from classes
     titles = {kind.__module__ for kind in classes} | {function.__module__ for function in functions_in(module)}
-    files = [sys.modules[title] for title in titles if title in sys.modules and not _is_foreign(title)]
+    files = [sys.modules[title] for title in titles if title in sys.modules and not is_foreign(title)]
     further = {title for file in files for title in _sources(vars(file).values())} - titles
     yield from files
-    kinds = {v for file in files for v in vars(file).values() if isinstance(v, type) and v.__module__ == file.__name__}
+    kinds = {kind for file in files for kind in _classes_in(file, file.__name__)}
     yield from kinds - classes
-    yield from (sys.modules[title] for title in further if title in sys.modules and not _is_foreign(title))
+    yield from (sys.modules[title] for title in further if title in sys.modules and not is_foreign(title))
+
+
+def _classes_in(space: Any, title: str) -> Iterator[type]:
+    """The classes that a file, or a class in it, has for its own."""
+    for value in list(vars(space).values()):
+        if isinstance(value, type) and value.__module__ == title:
+            yield value
+            if isinstance(space, types.ModuleType):
+                yield from _classes_in(value, title)
 
 
 def _sources(values: Iterable[Any]) -> set[str]:
     kinds = (types.FunctionType, functools._lru_cache_wrapper)
-    return {value.__module__ for value in list(values) if isinstance(value, kinds)}
-
-
-def _is_foreign(title: str | None) -> bool:
-    return title is None or (title.partition(".")[0] in FOREIGN and title != "__main__")
+    values = list(values)
+    files = {value.__name__ for value in values if isinstance(value, types.ModuleType)}
+    return files | {value.__module__ for value in values if isinstance(value, kinds)}
 
 
 def _differ(a: Any, b: Any) -> bool:
