@@ -3,6 +3,7 @@
 Anybody may have written a file, and what does not fit would fail much later, or never be noticed.
 """
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,11 @@ from blockprop.errors import FormatError, shape
 from blockprop.saving.files import kind_of, plain, short
 
 NUMBERS = (int, float)
+PLACE = struct.Struct("=8xiiQ")
+"""In the state of a generator of torch on the CPU: behind its seed how many numbers are left, whether it was seeded,
+and which number comes next, of TWISTED."""
+TWISTED = 624
+"""Numbers that it (Matsumoto and Nishimura 1998) makes at a time."""
 
 
 def require_like(value: Any, pattern: Any, where: str) -> None:
@@ -49,6 +55,20 @@ def require_count(value: Any, where: str, least: int = 0, most: int | None = Non
     ):
         upto = "" if most is None else f" to {most}"
         raise FormatError(f"{where}: expected a whole number from {least}{upto}, came {short(value)}")
+
+
+def set_generator(generator: torch.Generator, state: Any, where: str) -> None:
+    """Have the generator go on from a state of a file. FormatError if it is none.
+
+    torch itself does not look whether as many numbers are left as there are behind the next one: it would take what
+    stands in memory behind them for random numbers.
+    """
+    require_like(state, generator.get_state(), where)
+    if len(state) == len(torch.Generator().get_state()):  # that of a GPU is a seed and a count
+        left, _, following = PLACE.unpack_from(state.cpu().numpy().tobytes())
+        if not (0 < left <= TWISTED and left + following <= TWISTED + 1):
+            raise FormatError(f"{where}: expected the state of a generator of random numbers, came other bytes")
+    generator.set_state(state)
 
 
 def require_optimizer(state: Any, fresh: Mapping[str, Any], parameters: Sequence[Tensor]) -> None:

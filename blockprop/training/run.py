@@ -17,6 +17,7 @@ from blockprop.engine.objectives import Objective
 from blockprop.errors import BlockpropWarning, NotFiniteError
 from blockprop.saving.fingerprints import described
 from blockprop.saving.resumable import Keeping, Resumable
+from blockprop.saving.states import set_generator
 from blockprop.training.augmentation import augmented
 from blockprop.training.averaging import Averages, copy_into
 from blockprop.training.batches import Batches
@@ -152,7 +153,7 @@ class TrainingRun(Resumable[Record]):
         self.network.seed(self.settings.seed)
         for name, generator in self.network.generators.items():
             if name in self._generator_states:
-                generator.set_state(self._generator_states[name])
+                set_generator(generator, self._generator_states[name], f"generator of {name!r}")
 
     def advance(self) -> Record:
         epoch, rate = self.epoch, float(self.optimizer.param_groups[0]["lr"])

@@ -24,7 +24,7 @@ from blockprop.rules.named import redirected
 from blockprop.saving.files import StrPath
 from blockprop.saving.fingerprints import described, described_objective, digest, fingerprint
 from blockprop.saving.resumable import Keeping
-from blockprop.saving.states import require_like
+from blockprop.saving.states import require_like, set_generator
 from blockprop.visualize.pipeline import IMAGE, beyond_image, with_generators
 from blockprop.visualize.running import PictureRun
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, torch_update
@@ -206,7 +206,7 @@ class Ascent(PictureRun):
         self.parameters.copy_(document["parameters"])
         self.optimizer.restore(document["optimizer"])
         for name, generator in self.network.generators.items():
-            generator.set_state(document["generators"][name])
+            set_generator(generator, document["generators"][name], f"generator of {name!r}")
         self.influenced = document["influenced"]
         self.best.copy_(document["best"])
 

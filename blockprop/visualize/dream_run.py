@@ -13,7 +13,7 @@ from blockprop.errors import BlockpropError, NotFiniteError, SettingError, Shape
 from blockprop.pictures.scaling import scaled, zoomed
 from blockprop.saving.fingerprints import digest, fingerprint
 from blockprop.saving.resumable import Keeping
-from blockprop.saving.states import require_like
+from blockprop.saving.states import require_like, set_generator
 from blockprop.visualize.objectives.activity import Resemblance, for_tiles
 from blockprop.visualize.running import PictureRun, weighed
 from blockprop.visualize.tiling import Outputs, Tile, Tiling
@@ -147,10 +147,10 @@ class Dream(PictureRun):
         octave = (self.step - 1) % self.frame_steps // self.octave_steps
         now = self.base.new_empty(*self.base.shape[:2], *self.sizes[octave], device="meta")
         base = None if document.get("base") is None else self.base
-        require_like(document, {"base": base, "now": now, "generator": self.generator.get_state()}, "state")
+        require_like(document, {"base": base, "now": now, "generator": None}, "state")
         self.now = document["now"].to(self.base)
         self.base = self.base if document["base"] is None else document["base"].to(self.base)
-        self.generator.set_state(document["generator"])
+        set_generator(self.generator, document["generator"], "generator of the state")
 
 
 def octave_size(picture: Tensor, smaller: int, scale: float) -> tuple[int, int]:

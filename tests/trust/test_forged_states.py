@@ -2,6 +2,7 @@
 
 import copy
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,25 @@ def test_what_a_file_says_of_its_run(name: str, tmp_path: Path) -> None:
         write_checkpoint(path, state)
         with pytest.raises(FormatError, match="cannot resume"):
             damaged_states.use_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["training", "maximize", "dream"])
+@pytest.mark.parametrize(("left", "following"), [(624, 624), (2, 624), (624, 2**63), (0, 0), (-1, 3), (1, 625)])
+def test_generators_that_would_read_behind_their_numbers(name: str, left: int, following: int, tmp_path: Path) -> None:
+    """torch takes them, and gives what stands in memory there for random numbers."""
+    file, use = RUNS[name]
+    (damaged_states.checkpoints if name == "training" else damaged_states.states)(tmp_path)
+    state, forged = read_checkpoint(tmp_path / file), 0
+    for place in leaves(state):
+        holder: Any = state
+        for key in place:
+            holder = holder[key]
+        if isinstance(holder, Tensor) and holder.dtype == torch.uint8 and len(holder) == 5056:
+            content = bytearray(holder.numpy().tobytes())
+            content[8:12], content[16:24] = struct.pack("=i", left), struct.pack("=Q", following)
+            holder.copy_(torch.frombuffer(content, dtype=torch.uint8))
+            forged += 1
+    assert forged
+    write_checkpoint(tmp_path / file, state)
+    with pytest.raises(FormatError, match=r"cannot resume, .*expected the state of a generator of random numbers"):
+        use(tmp_path / file)
