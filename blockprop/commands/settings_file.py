@@ -10,7 +10,6 @@ What the command line itself says wins over the file.
 import codecs
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from blockprop.commands.console import explain, printable, say
 from blockprop.commands.seeking import file_where, names_file, sought
 from blockprop.errors import FormatError, suggestion
 from blockprop.saving.files import small_bytes
+from blockprop.saving.toml_text import parse_toml
 
 FILE = "blockprop settings file"
 """Under this key the context of a command keeps its path."""
@@ -125,8 +125,8 @@ def _place(path: Path, text: str, key: str) -> str:
 
 def _document(path: Path, text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_toml(text)
+    except ValueError as error:
         raise FormatError(f"{path}: expected TOML, such as epochs = 20 on a line of its own ({error})") from None
 
 

@@ -3,7 +3,6 @@
 {"size": 227, "range": 255, "mean": [104, 117, 123], "channels": "BGR", "classes": "imagenet_classes.txt"}
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from blockprop.engine.block import Block
 from blockprop.errors import FormatError, SettingError, suggestion
 from blockprop.pictures.image_files import MOST_PIXELS
 from blockprop.saving.files import LARGEST_DOCUMENT, StrPath, kind_of, naming, read_document, short, small_text
+from blockprop.saving.toml_text import parse_toml
 
 MARGIN = 256 / 224
 """How much larger than the part that the network sees a photograph is made (Krizhevsky et al. 2012, section 4.1)."""
@@ -196,8 +196,8 @@ def _document(source: Path) -> Mapping[str, Any]:
     if source.suffix.lower() != ".toml":
         raise FormatError(f"{source}: expected a .json or .toml file")
     try:
-        return tomllib.loads(small_text(source))
-    except (OSError, ValueError, RecursionError) as error:
+        return parse_toml(small_text(source))
+    except (OSError, ValueError) as error:
         raise FormatError(f"{source}: expected TOML, which this is not ({error})") from None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from blockprop.data.tables.cells import NO_NUMBER, Cell, Cells
+from blockprop.data.tables.written import LONGEST
 from blockprop.errors import DataError
 
 ISO = "ISO8601"
@@ -62,13 +63,17 @@ def _days(times: pd.Series) -> np.ndarray:
     return (whole.astype("int64") / MICROSECONDS).where(whole.notna(), np.nan).to_numpy()
 
 
+def _looks_timed(text: str) -> bool:
+    return len(text) <= LONGEST and LOOKS_TIMED.fullmatch(text) is not None
+
+
 def time_format(cells: Cells, least: float, source: str) -> TimeFormat | None:
     """How the times among the cells are written; None if the cells that are times are fewer than this share, 0…1.
 
     Raises DataError if days and months could be exchanged.
     """
     meant = [i for i, cell in enumerate(cells.different) if cell not in NO_NUMBER]
-    looking = [i for i in meant if LOOKS_TIMED.fullmatch(str(cells.different[i]))]
+    looking = [i for i in meant if _looks_timed(str(cells.different[i]))]
     whole = cells.counts[meant].sum()
     if not looking or cells.counts[looking].sum() < least * whole:
         return None
