@@ -13,7 +13,6 @@ import onnx
 import torch
 from google.protobuf.message import DecodeError
 from onnx import (
-    FunctionProto,
     GraphProto,
     ModelProto,
     NodeProto,
@@ -26,7 +25,7 @@ from torch import Tensor
 from blockprop.engine.about import METADATA, require_about
 from blockprop.errors import BlockpropError, FormatError, GraphError, SettingError, UnsupportedError, suggestion
 from blockprop.importers.graph import MOST_NODES, Known
-from blockprop.importers.onnx.order import branches, describe, names_in, needed_nodes
+from blockprop.importers.onnx.order import branches, describe, names_in, needed_nodes, nested
 from blockprop.importers.onnx_calls import Texts
 from blockprop.importers.onnx_operators.table import DOMAINS
 from blockprop.importers.onnx_tensors import dtype_of, tensor_of
@@ -163,7 +162,7 @@ def _without_functions(proto: ModelProto) -> ModelProto:
     """The model with the calls of its own functions replaced by what they do."""
     if not proto.functions:
         return proto
-    _check_functions(proto.functions)
+    _check_functions(proto)
     try:
         import onnx.inliner
 
@@ -172,21 +171,29 @@ def _without_functions(proto: ModelProto) -> ModelProto:
         raise GraphError(f"its functions cannot be inlined ({short(error)})") from None
 
 
-def _check_functions(functions: Iterable[FunctionProto]) -> None:
-    """GraphError if a function calls itself, which would never end."""
-    calls = {(f.domain, f.name): {(n.domain, n.op_type) for n in f.node} for f in functions}
+def _check_functions(proto: ModelProto) -> None:
+    """GraphError if a function calls itself, which would never end, or if the calls come to too many nodes."""
+    inside: dict[Any, list[NodeProto]] = {}
+    for function in proto.functions:
+        key = (function.domain, function.name, function.overload)
+        inside.setdefault(key, []).extend(nested(function.node))
+    calls = {key: {_called(node) for node in nodes} for key, nodes in inside.items()}
     try:
-        TopologicalSorter(calls).prepare()
+        order = [key for key in TopologicalSorter(calls).static_order() if key in inside]
     except CycleError as error:
         raise GraphError(f"the function {error.args[1][0][1]!r} calls itself") from None
-    work: dict[tuple[str, str], int] = {}
-    for key in TopologicalSorter(calls).static_order():
-        nodes = [n for f in functions if (f.domain, f.name) == key for n in f.node]
-        if key not in calls:
-            continue
-        work[key] = sum(work.get((n.domain, n.op_type), 1) for n in nodes)
+    work: dict[Any, int] = {}
+    for key in order:
+        work[key] = sum(work.get(_called(node), 1) for node in inside[key])
         if work[key] > MOST_NODES:
             raise GraphError(f"the function {key[1]!r} consists of more than {MOST_NODES} nodes")
+    if sum(work.get(_called(node), 1) for node in nested(proto.graph.node)) > MOST_NODES:
+        raise GraphError(f"with its functions written out the graph has more than {MOST_NODES} nodes")
+
+
+def _called(node: NodeProto) -> tuple[str, str, str]:
+    """The function that a node calls, if there is one of this name."""
+    return node.domain, node.op_type, node.overload
 
 
 def local_tensors(graph: GraphProto, folder: Path, fixed: Mapping[str, Tensor] | None = None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Which nodes of a graph in a file are needed, and an order in which they can run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from onnx import AttributeProto, GraphProto, NodeProto
@@ -61,6 +61,14 @@ def branches(node: NodeProto) -> list[GraphProto]:
     """The graphs among the node's attributes."""
     graphs = [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
     return graphs + [g for a in node.attribute if a.type == AttributeProto.GRAPHS for g in a.graphs]
+
+
+def nested(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """The nodes, and those of the graphs within them."""
+    for node in nodes:
+        yield node
+        for graph in branches(node):
+            yield from nested(graph.node)
 
 
 def describe(node: NodeProto) -> str:
