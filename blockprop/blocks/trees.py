@@ -53,8 +53,10 @@ class Trees(Block):
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         if x.dim() != 2:
             raise ShapeError(f"expected (n, features), came {tuple(x.shape)}")
-        if x.is_meta:
-            return self.values.new_empty(len(x), self.outputs, device="meta"), None
+        if x.is_meta:  # which holds no numbers to go by, so that what they need is made at once
+            ways = [x.new_empty(len(x), self.trees, dtype=torch.int64) for _ in range(6)]
+            values = self.values.new_empty(len(x), self.trees, self.outputs, device="meta")
+            return values.new_empty(len(x), self.outputs), (ways[0], None, x)
         leaves = self._leaves(x)
         values = self.values[leaves]
         if self.aggregate in ("sum", "mean"):

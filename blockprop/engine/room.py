@@ -169,6 +169,7 @@ class _Counter(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.is_meta:
+                self._require(tensor.numel() * tensor.element_size())  # of a view, which may hold one number for many
                 self._count(tensor.untyped_storage())
         return result
 
@@ -179,10 +180,13 @@ class _Counter(TorchDispatchMode):
         self._known.add(place)
         weakref.finalize(storage, self._forget, place, size).atexit = False
         self._alive += size
-        if self._alive > self.limit and self.limit == SMALL:
+        self._require(self._alive)
+
+    def _require(self, size: int) -> None:
+        if size > self.limit and self.limit == SMALL:
             self.limit = max(SMALL, int(SHARE * free_memory(self._device)))
-        if self._alive > self.limit:
-            self.over = max(self.over, self._alive)
+        if size > self.limit:
+            self.over = max(self.over, size)
             raise MemoryError("no room")
 
     def _forget(self, place: int, size: int) -> None:

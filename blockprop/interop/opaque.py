@@ -8,6 +8,7 @@ from torch import Tensor
 
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError, shape
+from blockprop.interop.extent import require_bounded
 from blockprop.interop.operators import (
     as_tuples,
     check_call,
@@ -89,8 +90,10 @@ class Opaque(Block):
         return tuple([next(derivatives) if x.requires_grad else None for x in leaves])
 
     def _run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        called, arguments = operator_named(self.operator), filled(self.arguments, inputs)
         keywords = {name: filled(value, inputs) for name, value in (self.keywords or {}).items()}
-        outputs = operator_named(self.operator)(*filled(self.arguments, inputs), **keywords)
+        require_bounded(called, arguments, keywords)
+        outputs = called(*arguments, **keywords)
         return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
 

@@ -40,9 +40,6 @@ TO_THE_END = 2**63 - 1
 """What torch.export writes for the end of a slice that has none."""
 LONGEST = 1000
 """Entries of a list, and characters of a text, in a call."""
-PARTS = ("sections", "chunks")
-"""Arguments that say how many tensors are made, whatever their sizes: up to MOST_PARTS."""
-MOST_PARTS = 10_000
 
 
 def operator_named(title: str) -> OpOverload:
@@ -134,8 +131,6 @@ def check_call(operator: OpOverload, arguments: Sequence[Any], keywords: Mapping
     for name, argument in named.items():
         if name in values and not (_fits(values[name], str(argument.real_type)) or _is_text(name, values[name])):
             raise SettingError(f"{name!r} of {schema} must be {argument.real_type}, came {repr(values[name])[:160]}")
-        if name in PARTS and isinstance(values.get(name), int) and values[name] > MOST_PARTS:
-            raise SettingError(f"{name!r} of {schema} may be {MOST_PARTS:,} at most, came {values[name]}")
         if name not in values and not argument.has_default_value():
             raise SettingError(f"{schema} needs {name!r}, which is not given")
 

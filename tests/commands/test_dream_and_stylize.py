@@ -44,6 +44,18 @@ def test_a_signal_keeps_the_picture_and_resume_goes_on(command: list[str], by: s
         assert main([*command, "--resume", "--out", "a.png"]) in (0, 1)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [with_steps(DREAM, 500), with_steps(STYLIZE, 500)], ids=lambda command: command[0])
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_after_a_signal_it_goes_on_to_the_same_pixels(command: list[str], by: signal.Signals, capsys: Output) -> None:
+    interrupted([*command, "--preview-every", "1", "--out", "a.png"], "a.preview.png", by)
+    assert read_settings("a.png")["arguments"]["stop"] < 500
+    run_json(capsys, *command, "--resume", "--out", "a.png")
+    run_json(capsys, *command, "--out", "b.png")
+    assert torch.equal(read_picture("a.png"), read_picture("b.png"))
+    assert not Path("a.png.state").exists()
+
+
 @pytest.mark.parametrize(
     ("command", "change"),
     [

@@ -61,6 +61,10 @@ def networks() -> dict[str, tuple[tuple[int, ...], Network]]:
         (1, 1),
         Network([Node("expand", blocks.Expand((40_000, 40_000)), ("x",)), Node("exp", blocks.Exp(), ("expand",))]),
     )
+    for reduced in (blocks.Sum((0, 1)), blocks.Mean((0, 1)), blocks.MaxOver(1), Opaque("aten.amax.default", [X])):
+        nodes = [Node("one", blocks.Expand((10**6, 10**6)), ("x",)), Node("all", reduced, ("one",))]
+        made[f"{reduced} of one number"] = ((1, 1), Network(nodes))  # in memory once, and computed with forever
+    made["trees"] = ((2000, 3), Network([Node("trees", blocks.Trees(0, 1, 1000, 300), ("x",))]))
     made["range"] = (
         ROW,
         Network([Node("range", blocks.Range(0, 10**9), ()), Node("max", blocks.MaxOver(0), ("range",))], ("x",)),

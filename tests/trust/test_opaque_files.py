@@ -1,16 +1,18 @@
 """A file that names operators of torch is loaded only if one says so."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import typer
+from torch import Tensor
 
 from blockprop import Network, build_network, load, save
 from blockprop.blocks import Flatten, Linear
 from blockprop.cli import app, main
 from blockprop.engine.plan import Node
-from blockprop.errors import FormatError, SettingError
+from blockprop.errors import FormatError, ShapeError
 from blockprop.interop.opaque import Opaque
 
 READ_NO_NETWORK = {"import", "demo"}
@@ -56,10 +58,44 @@ def test_each_command_that_reads_a_network_has_the_option() -> None:
             assert "--opaque" in options, name
 
 
-def test_how_many_parts_are_made_is_bounded() -> None:
-    """A million parts of nothing take seconds."""
-    x = {"input": 0}
-    for title in ("aten.tensor_split.sections", "aten.chunk.default"):
-        Opaque(title, [x, 4])
-        with pytest.raises(SettingError, match="may be 10,000 at most, came 1000000"):
-            Opaque(title, [x, 1_000_000])
+X = {"input": 0}
+MANY = {
+    "aten.tensor_split.sections": [X, 1_000_000],
+    "aten.tensor_split.tensor_indices_or_sections": [X, {"input": 1}],
+    "aten.chunk.default": [X, 1_000_000],
+    "aten.unbind.int": [X, 0],
+    "aten.split.Tensor": [X, 1],
+}
+
+
+@pytest.mark.parametrize("title", MANY)
+def test_how_many_parts_are_made_is_bounded(title: str) -> None:
+    """A million parts of nothing take seconds, and a file may make an axis of any length out of one number."""
+    count = torch.tensor(1_000_000)
+    for x in (torch.zeros(1_000_000, 0), torch.zeros(1, 1).expand(1_000_000, 1)):
+        with pytest.raises(ShapeError, match="would make 1,000,000 tensors; 10,000 are allowed"):
+            Opaque(title, MANY[title]).forward(x, *[count] * ("tensor_indices" in title))
+
+
+def test_parts_in_a_formula_are_bounded() -> None:
+    with pytest.raises(ShapeError, match="would make 3,000,000 tensors"):
+        Opaque("aten.tensor_split.sections", [X, {"size": "a0*1000000"}]).forward(torch.zeros(3, 0))
+
+
+@pytest.mark.parametrize(
+    ("title", "arguments", "inputs", "size"),
+    [
+        ("one_hot.default", [X], [torch.full((4,), 10**12)], "32000.0 GB"),
+        ("repeat_interleave.Tensor", [X], [torch.full((4,), 10**12)], "32000.0 GB"),
+        ("repeat_interleave.self_Tensor", [X, {"input": 1}], [torch.ones(2, 3), torch.tensor(10**12)], "48000.0 GB"),
+        ("repeat_interleave.self_Tensor", [X, {"input": 1}, 0], [torch.ones(2, 3), torch.full((2,), 10**12)], "48000"),
+    ],
+)
+def test_sizes_that_follow_from_numbers_are_bounded(
+    title: str, arguments: list[Any], inputs: list[Tensor], size: str
+) -> None:
+    block = Opaque(f"aten.{title}", arguments)
+    with pytest.raises(ShapeError, match=f"would make a tensor of {size}"):
+        block.forward(*inputs)
+    few = [x.clamp(max=2) for x in inputs]
+    assert block(*few).numel() in (8, 12)
