@@ -25,6 +25,7 @@ from blockprop.commands import (
     export,
     import_,
     info,
+    loading,
     predict,
     replay,
     step,
@@ -32,7 +33,6 @@ from blockprop.commands import (
 )
 from blockprop.commands.console import (
     INTERRUPTED,
-    SIGNALED,
     Loudness,
     is_verbose,
     print_json,
@@ -43,10 +43,10 @@ from blockprop.commands.console import (
 from blockprop.commands.habits import Quiet, Verbose, with_habits
 from blockprop.commands.mistyped import in_words
 from blockprop.commands.picture_commands import PICTURE_COMMANDS, as_function
-from blockprop.commands.repeated import EachOnce
+from blockprop.commands.repeated import AllCommands, EachOnce
 from blockprop.commands.streams import FULL, is_writable, lose_what_cannot_be_said, take_all_characters
 from blockprop.errors import BlockpropError
-from blockprop.saving.interruption import Termination
+from blockprop.saving.interruption import SIGNALED, Termination
 from blockprop.version import __version__
 
 NO_MEMORY = "not enough memory; try something smaller: --batch-size, --size or --tile, as far as the command has them"
@@ -56,6 +56,7 @@ ALLOCATION = "can't allocate memory"
 
 app = typer.Typer(
     name="blockprop",
+    cls=AllCommands,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -173,5 +174,6 @@ def _place_of(error: OSError) -> str | None:
 
 def run() -> None:
     """The entry point of the `blockprop` script."""
+    loading.set_alone()
     lose_what_cannot_be_said()
     sys.exit(main())

@@ -15,10 +15,14 @@ BlockpropWarning is for what people want to know, and what stops nothing; the co
 The functions at the end put shapes and near names into words, the same for all messages.
 """
 
+from __future__ import annotations
+
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LISTED = 24
 """Names that a message lists at most."""
@@ -64,6 +68,10 @@ class UnsupportedError(BlockpropError):
 
 class FetchError(BlockpropError, OSError):
     """A file could not be fetched: no connection, another file than expected, or no place to put it."""
+
+
+class NameMissing(BlockpropError, AttributeError):
+    """A module has no such name."""
 
 
 class BlockpropWarning(UserWarning):

@@ -140,6 +140,8 @@ def test_greet(capsys):
     assert main(["greet"]) == 0
     assert capsys.readouterr().out == "hello\\n"
 """
+SAID = ["tests/commands/test_choices.py"]
+"""Where the help is compared with what there is."""
 ADDITIONS = {
     "a block": Addition(
         [
@@ -160,10 +162,14 @@ ADDITIONS = {
     ),
     "an objective": Addition(
         [
+            Place(
+                "blockprop/commands/choices.py",
+                inserted=(('LOSSES += ("quartic_error",)\n', '"""`blockprop.engine.objectives'),),
+            ),
             Place("blockprop/engine/objectives.py", inserted=((OBJECTIVE, "LOSSES:"),)),
             Place("tests/cases/objectives.py", ROW),
         ],
-        ["tests/engine/test_objectives.py", "-k", "quartic or every_loss or classes_or_numbers"],
+        [*SAID, "tests/engine/test_objectives.py", "-k", "quartic or every_loss or classes_or_numbers or LOSSES"],
         ["tests/engine/test_objectives.py", "tests/commands/test_cli.py"],
     ),
     "a rule": Addition(
@@ -173,10 +179,14 @@ ADDITIONS = {
     ),
     "a saliency method": Addition(
         [
+            Place(
+                "blockprop/commands/choices.py",
+                inserted=(('METHODS += ("summed_gradient",)\n', '"""`blockprop.visualize.attribution'),),
+            ),
             Place("blockprop/visualize/attribution/methods.py", METHOD),
             Place("tests/visualize/saliency_oracle.py", SUMMED),
         ],
-        ["tests/visualize/test_saliency.py", "-k", "summed_gradient or slow_version"],
+        [*SAID, "tests/visualize/test_saliency.py", "-k", "summed_gradient or slow_version or METHODS"],
         ["tests/visualize/test_saliency.py", "-k", "not autograd and not samples_cost and not photograph"],
     ),
     "a command": Addition(

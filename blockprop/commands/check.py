@@ -1,16 +1,13 @@
 """`blockprop check`: backward passes against finite differences."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
 import typer
-from torch import Tensor
 
 from blockprop.commands.console import WRONG_GRADIENT, say, show
-from blockprop.commands.described_blocks import block_named, inputs_named, no_block
-from blockprop.commands.inputs import load_network, network_and_examples
-from blockprop.commands.losses import loss_of
 from blockprop.commands.options import (
     Blocks,
     Json,
@@ -23,15 +20,16 @@ from blockprop.commands.options import (
     one_network,
 )
 from blockprop.commands.picture_options import TokensOption
-from blockprop.commands.tokens import one_batch_of_tokens
-from blockprop.data.dataset import Dataset
-from blockprop.engine.block import Block
-from blockprop.engine.check import CheckReport, check_block, check_network
-from blockprop.engine.network import Network
-from blockprop.engine.objectives import mean_squared_error
-from blockprop.engine.subject import require_count
 from blockprop.errors import SettingError
-from blockprop.visualize.attribution.tokens import require_tokens
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from blockprop.data.dataset import Dataset
+    from blockprop.engine.block import Block
+    from blockprop.engine.check import CheckReport
+    from blockprop.engine.network import Network
+
 
 EPILOG = (
     "Examples:\n\n"
@@ -75,6 +73,10 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Compare backward passes with finite differences; exit with 3 if one is wrong."""
+    from blockprop.commands.described_blocks import block_named, no_block
+    from blockprop.commands.inputs import load_network, network_and_examples
+    from blockprop.commands.tokens import one_batch_of_tokens
+
     network = one_network(network, named) or "digits"
     block = block_named(network, own_blocks)
     if block is not None:
@@ -106,6 +108,10 @@ def check(
 
 
 def _check_block(block: Block, shapes: Sequence[str] | None, training: bool, seed: int) -> CheckReport:
+    from blockprop.commands.described_blocks import inputs_named
+    from blockprop.engine.check import check_block
+    from blockprop.engine.subject import require_count
+
     inputs = inputs_named(shapes or (), seed)
     require_count(block, len(inputs), "give the shape of each, as in --shape 2,3,8,8")
     return check_block(block, *inputs, training=training, seed=seed)
@@ -114,6 +120,11 @@ def _check_block(block: Block, shapes: Sequence[str] | None, training: bool, see
 def _check_network(
     net: Network, data: Dataset, count: int, every_element: bool, seed: int, training: bool, quiet: bool
 ) -> CheckReport:
+    import torch
+
+    from blockprop.commands.losses import loss_of
+    from blockprop.engine.check import check_network
+
     some = data[torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]]
     return check_network(
         net,
@@ -130,6 +141,12 @@ def _check_tokens(
     net: Network, tokens: Tensor, every_element: bool, seed: int, training: bool, quiet: bool
 ) -> CheckReport:
     """Tokens have no labels: the loss is the distance of what the network gives from random numbers."""
+    import torch
+
+    from blockprop.engine.check import check_network
+    from blockprop.engine.objectives import mean_squared_error
+    from blockprop.visualize.attribution.tokens import require_tokens
+
     require_tokens(net, tokens)
     if len(net.outputs) > 1:
         raise SettingError(f"--tokens checks a network with one output; this one has {', '.join(net.outputs)}")

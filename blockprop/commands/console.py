@@ -1,5 +1,7 @@
 """How the commands talk: results on standard output, progress on standard error, errors in one sentence."""
 
+from __future__ import annotations
+
 import json
 import sys
 import time
@@ -7,7 +9,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -23,7 +25,10 @@ from rich.progress import (
 from blockprop.commands.naming import in_options
 from blockprop.commands.streams import holds_unicode
 from blockprop.errors import BlockpropWarning
-from blockprop.training.run import Record
+
+if TYPE_CHECKING:
+    from blockprop.training.run import Record
+
 
 progress_console = Console(stderr=True, highlight=False)
 LONG = 1.0
@@ -36,8 +41,6 @@ SCORES = ("f1", "auc")
 """Facts between 0 and 1 that are not."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it; typer returns it where it has caught the interruption itself."""
-SIGNALED = 128
-"""Exit code after a signal, plus its number, as shells have it."""
 WRONG_GRADIENT = 3
 """Exit code if a backward pass is wrong."""
 

@@ -6,11 +6,8 @@ from typing import Annotated
 import typer
 
 from blockprop.commands.console import WRONG_GRADIENT, say, show, watched
-from blockprop.commands.demo_page import run_demo
-from blockprop.commands.inputs import device_named
 from blockprop.commands.options import Device, Json, Seed
 from blockprop.commands.results import place
-from blockprop.saving.files import require_writable
 
 EPILOG = "Example:\n\nblockprop demo --out my-demo"
 
@@ -24,6 +21,10 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Train on handwritten digits, check every gradient, see what a network sees: all on one page. Works offline."""
+    from blockprop.commands.demo_page import run_demo
+    from blockprop.commands.inputs import device_named
+    from blockprop.saving.files import require_writable
+
     out = place(out)
     require_writable(out / "index.html")
     result = run_demo(out, seed, str(device_named(device)), watched("Training", as_json), lambda t: say(t, as_json))

@@ -1,25 +1,23 @@
 """`blockprop descend`: gradient descent on a formula, its path over the contour lines, and what it did in words."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blockprop.calculus.descent import Descent, DescentStep
-from blockprop.calculus.descent import descend as run_down
-from blockprop.calculus.judging import judge
-from blockprop.calculus.recording import record
-from blockprop.calculus.slopes import kink_at
-from blockprop.calculus.text import TextFunction
 from blockprop.commands.console import show, show_table
 from blockprop.commands.options import RATE, Json
 from blockprop.commands.results import place
 from blockprop.errors import NotFiniteError, SettingError
-from blockprop.reports.descents import descent_path
-from blockprop.reports.figures import png, svg
-from blockprop.saving.files import write_file
+
+if TYPE_CHECKING:
+    from blockprop.calculus.descent import Descent, DescentStep
+    from blockprop.calculus.text import TextFunction
+
 
 MOST_STEPS = 100_000
 EPILOG = (
@@ -46,6 +44,14 @@ def descend(
     as_json: Json = False,
 ) -> None:
     """Walk down a function by gradient descent, draw the path, and say what rate and momentum did."""
+    from blockprop.calculus.descent import descend as run_down
+    from blockprop.calculus.judging import judge
+    from blockprop.calculus.recording import record
+    from blockprop.calculus.text import TextFunction
+    from blockprop.reports.descents import descent_path
+    from blockprop.reports.figures import png, svg
+    from blockprop.saving.files import write_file
+
     if out.suffix.lower() not in (".svg", ".png"):
         raise SettingError(f"expected a name that ends in .svg or .png, came {out}")
     function = TextFunction(formula)
@@ -72,6 +78,8 @@ def descend(
 
 
 def _require_smooth(function: TextFunction, numbers: list[float]) -> None:
+    from blockprop.calculus.slopes import kink_at
+
     if (kink := kink_at(function, numbers)) is not None:
         name = function.variables[kink.place[0]] if kink.place else "the start"
         raise SettingError(

@@ -6,9 +6,6 @@ from typing import Annotated
 import typer
 
 from blockprop.commands.console import say, show
-from blockprop.commands.example_inputs import example_inputs
-from blockprop.commands.inputs import is_saved_network, load_network, network_and_examples
-from blockprop.commands.losses import loss_of
 from blockprop.commands.options import (
     VARIABLE,
     Blocks,
@@ -24,10 +21,6 @@ from blockprop.commands.options import (
 from blockprop.commands.parsing import shape_named
 from blockprop.commands.results import place
 from blockprop.errors import SettingError
-from blockprop.networks.build import build_network
-from blockprop.reports.diagram import diagram as draw
-from blockprop.reports.sections import diagram_with_sizes
-from blockprop.saving.files import write_file
 
 NEW = "1,28,28"
 """One example's shape, for a new network without data."""
@@ -64,6 +57,14 @@ def diagram(
     as_json: Json = False,
 ) -> None:
     """Draw a network as a dataflow graph."""
+    from blockprop.commands.example_inputs import example_inputs
+    from blockprop.commands.inputs import is_saved_network, load_network, network_and_examples
+    from blockprop.commands.losses import loss_of
+    from blockprop.networks.build import build_network
+    from blockprop.reports.diagram import diagram as draw
+    from blockprop.reports.sections import diagram_with_sizes
+    from blockprop.saving.files import write_file
+
     if out.suffix.lower() != ".svg":
         raise SettingError(
             f"the diagram is an SVG picture: expected a name such as {out.with_suffix('.svg')}, came {out}"

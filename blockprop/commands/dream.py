@@ -1,29 +1,30 @@
 """`blockprop dream`: Inceptionism on a photograph, on noise, or guided by another picture; and films of it."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
-from PIL import Image
 
-from blockprop.commands.making import run_sections, run_with_previews
+from blockprop.commands.choices import TILE
 from blockprop.commands.options import MOST_STEPS, RATE
 from blockprop.commands.parsing import layers_named, pixels_named, size_named
 from blockprop.commands.photos import captions_of, folder_of, in_colors_of, is_made, photographs, picture_file
 from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.results import is_forced, place
-from blockprop.engine.network import Network
 from blockprop.errors import FormatError, SettingError
-from blockprop.pictures.picture_files import read_picture, write_picture
-from blockprop.saving.files import require_writable, write_file
-from blockprop.visualize.dream import Dream, dream
-from blockprop.visualize.running import PictureRecord
-from blockprop.visualize.tiling import TILE
+
+if TYPE_CHECKING:
+    from blockprop.engine.network import Network
+    from blockprop.visualize.dream import Dream
+    from blockprop.visualize.running import PictureRecord
+
 
 LONGEST_PICTURE = 1024
 FRAMES_A_SECOND = 12
@@ -141,6 +142,8 @@ class DreamSettings(PictureSettings):
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """A dream; of several frames the last."""
+        from blockprop.commands.making import run_sections, run_with_previews
+
         run = self._run(network, around)
         film = None
         if self.film is not None:
@@ -159,6 +162,9 @@ class DreamSettings(PictureSettings):
         return Made(picture, facts, sections=run_sections(run, done), stopped=run.step if stopped else None)
 
     def _run(self, network: Network, around: Surroundings) -> Dream:
+        from blockprop.pictures.picture_files import read_picture
+        from blockprop.visualize.dream import dream
+
         on_photo = self.start == "photo"
         self.require_pictures()
         longest = _longest(self.size) if on_photo else LONGEST_PICTURE
@@ -212,6 +218,8 @@ class Film:
                 frame.unlink()
 
     def __call__(self, step: PictureRecord) -> None:
+        from blockprop.pictures.picture_files import write_picture
+
         if step.picture is None or step.step % self.frame_steps:
             return
         how = self.how | {"arguments": self.how["arguments"] | {"stop": step.step}}
@@ -219,6 +227,10 @@ class Film:
 
     def write(self, ended: bool) -> int:
         """The animated file, if it is one, of the frames that there are; how many they are."""
+        from PIL import Image
+
+        from blockprop.saving.files import write_file
+
         there = [frame for frame in self.frames if frame.exists()]
         kind = FILMS.get(self.path.suffix.lower())
         if kind is None or not there:
@@ -252,6 +264,8 @@ def _frames_there(path: Path) -> list[Path]:
 
 def _film_file(path: Path, frames: int, resume: bool) -> Path:
     """Where the film goes. SettingError if it cannot be written, or would take the place of pictures that are there."""
+    from blockprop.saving.files import require_writable
+
     if frames < 2:
         raise SettingError("--film needs --frames 2 or more")
     if path.suffix and path.suffix.lower() not in FILMS:

@@ -6,17 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from blockprop.commands.console import say_all
-from blockprop.commands.inputs import (
-    examples_for,
-    is_network,
-    load_network,
-    network_for_data,
-    photos_of,
-    sight_for,
-)
-from blockprop.commands.kinds import require_source
-from blockprop.commands.losses import loss_for, loss_of
-from blockprop.commands.measuring import facts_of, measure_section, measured, show_measures, write_figure, write_report
 from blockprop.commands.options import (
     SHIPPED,
     Blocks,
@@ -31,14 +20,8 @@ from blockprop.commands.options import (
     one_network,
 )
 from blockprop.commands.picture_options import Crop
-from blockprop.commands.preprocessing import seeing
 from blockprop.commands.results import place
-from blockprop.commands.sources import name_of
-from blockprop.data.reading import NAMES as DATA_NAMES
 from blockprop.errors import SettingError
-from blockprop.pictures.framing import rule_in_words
-from blockprop.reports.sections import sections
-from blockprop.saving.files import require_writable
 
 EPILOG = "Example:\n\nblockprop evaluate lenet.safetensors mnist.npz"
 
@@ -64,6 +47,24 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Test a saved network: on the data's test part, or what was held out in training, or else on all."""
+    from blockprop.commands.inputs import examples_for, is_network, load_network, network_for_data, photos_of, sight_for
+    from blockprop.commands.kinds import require_source
+    from blockprop.commands.losses import loss_for, loss_of
+    from blockprop.commands.measuring import (
+        facts_of,
+        measure_section,
+        measured,
+        show_measures,
+        write_figure,
+        write_report,
+    )
+    from blockprop.commands.preprocessing import seeing
+    from blockprop.commands.sources import name_of
+    from blockprop.data.reading import NAMES as DATA_NAMES
+    from blockprop.pictures.framing import rule_in_words
+    from blockprop.reports.sections import sections
+    from blockprop.saving.files import require_writable
+
     if len(arguments) > 2:
         raise SettingError(f"expected a network and data, or data alone, came {' '.join(arguments)}")
     first = arguments[0] if len(arguments) == 2 else None

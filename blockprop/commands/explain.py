@@ -1,8 +1,10 @@
 """`blockprop explain`: one derivative, written out by the chain rule with the numbers of an example."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,9 +22,10 @@ from blockprop.commands.one_example import (
 from blockprop.commands.options import Blocks, Json, LossName, NetworkOption, OpaqueNodes, Seed, one_network
 from blockprop.commands.results import place
 from blockprop.errors import SettingError
-from blockprop.learning import Derivation
-from blockprop.learning import explain as written_out
-from blockprop.saving.files import write_file
+
+if TYPE_CHECKING:
+    from blockprop.learning import Derivation
+
 
 EPILOG = (
     "Examples:\n\n"
@@ -62,6 +65,9 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Write one derivative out by the chain rule, from the loss down, with all its numbers."""
+    from blockprop.learning import explain as written_out
+    from blockprop.saving.files import write_file
+
     if out is not None and out.suffix.lower() not in WRITERS:
         raise SettingError(f"expected a name that ends in {', '.join(WRITERS)}, came {out}")
     net, x, objective, target = asked(

@@ -7,13 +7,10 @@ from typing import Annotated
 import typer
 
 from blockprop.commands.console import show
-from blockprop.commands.inputs import load_network
 from blockprop.commands.options import Blocks, Json, NetworkOption, OpaqueNodes, SavedNetwork, one_network
 from blockprop.commands.parsing import shape_named
 from blockprop.commands.results import place
 from blockprop.errors import SettingError
-from blockprop.exporters import to_onnx
-from blockprop.saving.files import require_writable
 
 EPILOG = (
     "What is written is the network as it is in evaluation. Axes that it can take in any size are free in the file, "
@@ -38,6 +35,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a saved network as an ONNX model, which onnxruntime and many other programs run."""
+    from blockprop.commands.inputs import load_network
+    from blockprop.exporters import to_onnx
+    from blockprop.saving.files import require_writable
+
     if out.suffix != ".onnx":
         raise SettingError(f"--out: expected a name that ends in .onnx, came {str(out)!r}")
     out = place(out)

@@ -11,6 +11,7 @@ import typer
 from typer.models import OptionInfo
 
 from blockprop.commands.console import Loudness, set_loudness, set_options
+from blockprop.commands.loading import load
 from blockprop.commands.naming import in_options, with_each_by_itself
 from blockprop.commands.results import say_moved, set_forced, set_read
 from blockprop.commands.settings_file import read_into, say_overruled
@@ -103,6 +104,7 @@ def with_habits(function: Callable[..., None]) -> Callable[..., None]:
     """The command with the common options, whose errors name options where the library names arguments."""
 
     def command(context: typer.Context, **words: Any) -> None:
+        load()
         say_overruled(context)
         set_options(context.command.params)
         forget()

@@ -1,29 +1,24 @@
 """`blockprop import`: a torch module, an ONNX file or published weights as a network of blocks."""
 
+from __future__ import annotations
+
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
-from torch import nn
 
+from blockprop.commands import choices
 from blockprop.commands.console import say, show, watched_bytes
 from blockprop.commands.options import Json, PreprocessingOption
 from blockprop.commands.parsing import constants_named, shape_named
-from blockprop.commands.preprocessing import with_picture
 from blockprop.commands.results import place
-from blockprop.engine.network import Network
 from blockprop.errors import SettingError, suggestion
-from blockprop.importers import from_onnx, from_torch
-from blockprop.interop.opaque import Opaque
-from blockprop.networks.architectures import ARCHITECTURES
-from blockprop.networks.fetching import cache_folder, fetch_published
-from blockprop.networks.published import PUBLISHED
-from blockprop.networks.python_files import call_in, names_python
-from blockprop.networks.weights import pretrained
-from blockprop.saving.storage import require_place, save
+
+if TYPE_CHECKING:
+    from blockprop.engine.network import Network
+
 
 EPILOG = (
     "Examples:\n\n"
@@ -43,7 +38,8 @@ def import_(
         typer.Argument(
             metavar="MODEL",
             help="An .onnx file; my_net.py:build, a function that returns a torch.nn.Module; a network by name with "
-            f"its --weights ({', '.join(ARCHITECTURES)}); or a published one with --fetch ({', '.join(PUBLISHED)}).",
+            f"its --weights ({', '.join(choices.ARCHITECTURES)}); or a published one with --fetch "
+            f"({', '.join(choices.PUBLISHED)}).",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to save the network (.safetensors, or a folder).")],
@@ -71,6 +67,10 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Turn a torch module, an ONNX file or published weights into a network of blocks."""
+    from blockprop.commands.preprocessing import with_picture
+    from blockprop.interop.opaque import Opaque
+    from blockprop.saving.storage import require_place, save
+
     out = place(out)
     require_place(out)
     start = time.perf_counter()
@@ -109,6 +109,12 @@ def _read(
     quiet: bool,
 ) -> tuple[Network, str | None]:
     """(network, file that it came from)"""
+    from blockprop.importers import from_onnx
+    from blockprop.networks.architectures import ARCHITECTURES
+    from blockprop.networks.published import PUBLISHED
+    from blockprop.networks.python_files import names_python
+    from blockprop.networks.weights import pretrained
+
     if constants and not model.endswith(".onnx"):
         raise SettingError(f"--constant is for inputs of ONNX files, which {model} is not")
     if names_python(model):
@@ -140,6 +146,12 @@ def _read(
 
 
 def _from_module(spec: str, shape: str | None, opaque: bool) -> Network:
+    import torch
+    from torch import nn
+
+    from blockprop.importers import from_torch
+    from blockprop.networks.python_files import call_in
+
     module = call_in(spec, "build")
     if not isinstance(module, nn.Module):
         raise SettingError(f"{spec}: expected a torch.nn.Module, the function returned a {type(module).__name__}")
@@ -152,6 +164,11 @@ def _from_module(spec: str, shape: str | None, opaque: bool) -> Network:
 
 
 def _published(name: str, fetch: bool, quiet: bool) -> tuple[Network, str | None]:
+    from blockprop.importers import from_onnx
+    from blockprop.networks.architectures import ARCHITECTURES
+    from blockprop.networks.fetching import cache_folder, fetch_published
+    from blockprop.networks.published import PUBLISHED
+
     if name not in PUBLISHED:
         raise SettingError(f"nothing is published here as {name!r}{suggestion(name, PUBLISHED)}")
     published = PUBLISHED[name]

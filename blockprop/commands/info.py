@@ -1,25 +1,26 @@
 """`blockprop info`: what a saved network takes and gives, and what its nodes cost."""
 
+from __future__ import annotations
+
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from torch import Tensor
 
-from blockprop.commands.columns import column_facts, show_columns
 from blockprop.commands.console import printable, say, show, show_table
-from blockprop.commands.example_inputs import example_inputs
-from blockprop.commands.inputs import load_network, table_encoder
 from blockprop.commands.options import BATCH_SIZE, Blocks, Json, NetworkOption, OpaqueNodes, SavedNetwork, one_network
-from blockprop.engine.about import About
-from blockprop.engine.block import Block
-from blockprop.engine.network import Network
-from blockprop.interop.opaque import Opaque
-from blockprop.pictures.framing import preprocessing_of
-from blockprop.pictures.preprocessing import Preprocessing
-from blockprop.reports.costs import Cost, costs, parameter_counts, total
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from blockprop.engine.about import About
+    from blockprop.engine.block import Block
+    from blockprop.engine.network import Network
+    from blockprop.pictures.preprocessing import Preprocessing
+    from blockprop.reports.costs import Cost
+
 
 EPILOG = (
     "What the columns count:\n\n"
@@ -57,6 +58,11 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Say what a saved network takes and gives, and what its nodes cost: parameters, multiply-adds, memory."""
+    from blockprop.commands.columns import column_facts, show_columns
+    from blockprop.commands.example_inputs import example_inputs
+    from blockprop.commands.inputs import load_network, table_encoder
+    from blockprop.reports.costs import costs, parameter_counts
+
     network = one_network(network, named) or "pictures"
     net = load_network(network, own_blocks, opaque=opaque)
     inputs = example_inputs(net, shape, batch_size)
@@ -84,6 +90,8 @@ def info(
 
 
 def _facts(network: Network, path: str, inputs: list[Tensor], found: list[Cost]) -> dict[str, Any]:
+    from blockprop.reports.costs import total
+
     meta, source, state = network.meta, Path(path), network.state.values()
     files = [source] if source.is_file() else [file for file in source.rglob("*") if file.is_file()]
     shapes = {name: list(x.shape) for name, x in zip(network.inputs, inputs, strict=False)}
@@ -122,6 +130,8 @@ def _origins(meta: About) -> list[str]:
 
 def _nodes(network: Network, found: list[Cost]) -> list[dict[str, Any]]:
     """The table for programs."""
+    from blockprop.reports.costs import parameter_counts
+
     if not found:
         counts = parameter_counts(network)
         return [
@@ -131,10 +141,14 @@ def _nodes(network: Network, found: list[Cost]) -> list[dict[str, Any]]:
 
 
 def _is_opaque(block: Block) -> bool:
+    from blockprop.interop.opaque import Opaque
+
     return isinstance(block, Opaque)
 
 
 def _show_facts(network: Network, facts: dict[str, Any]) -> None:
+    from blockprop.pictures.framing import preprocessing_of
+
     weights = [f"{facts['parameters']:,} parameters", _bytes(facts["weight_bytes"]), *facts["dtypes"]]
     rows = [["network", f"{facts['network']}  {_bytes(facts['file_bytes'])}"], ["weights", ", ".join(weights)]]
     if facts["from"]:

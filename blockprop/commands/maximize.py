@@ -1,17 +1,15 @@
 """`blockprop maximize`: a picture in which a network sees a class, a unit, a channel or a layer at its strongest."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
-from torch import Tensor
 
-from blockprop.commands.captions import percent, sureness
-from blockprop.commands.described_blocks import blocks_named
-from blockprop.commands.inputs import open_network
-from blockprop.commands.making import run_sections, run_with_previews
+from blockprop.commands.choices import STEPS, UPDATES
 from blockprop.commands.options import MOST_PICTURES, MOST_STEPS
 from blockprop.commands.parsing import file_name, pixels_named, size_named, weighted
 from blockprop.commands.photos import picture_file
@@ -31,17 +29,15 @@ from blockprop.commands.picture_options import (
     Transforms,
 )
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
-from blockprop.commands.worth_looking_at import enlarged, roomy_size
-from blockprop.engine.network import Network
 from blockprop.errors import SettingError
-from blockprop.pictures.picture_files import read_picture
-from blockprop.pictures.sheets import sheet
-from blockprop.visualize.ascent import Ascent
-from blockprop.visualize.judging import judge
-from blockprop.visualize.maximize import STEPS, maximize
-from blockprop.visualize.objectives.score_kinds import ClassScore
-from blockprop.visualize.objectives.scores import Target, score
-from blockprop.visualize.updates import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from blockprop.engine.network import Network
+    from blockprop.visualize.ascent import Ascent
+    from blockprop.visualize.objectives.scores import Target
+
 
 STARTS = ("noise", "gray")
 CELL = 256
@@ -83,7 +79,7 @@ class MaximizeSettings(PictureSettings):
     diversity_node: Annotated[str | None, typer.Option(help="A node with height and width.")] = None
     rate: Rate = 0.05
     canvas: CanvasName = "fourier"
-    optimizer: Annotated[str, typer.Option(help=f"{', '.join(OPTIMIZERS)}.")] = "adam"
+    optimizer: Annotated[str, typer.Option(help=f"{', '.join(UPDATES)}.")] = "adam"
     transforms: Transforms = None
     l2: L2 = None
     total_variation: Smooth = None
@@ -122,6 +118,11 @@ class MaximizeSettings(PictureSettings):
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """One picture of the sum of the targets, or several on a sheet."""
+        from blockprop.commands.captions import percent, sureness
+        from blockprop.commands.making import run_sections, run_with_previews
+        from blockprop.commands.worth_looking_at import enlarged
+        from blockprop.pictures.sheets import sheet
+
         target = weighted(self.targets)
         judged, other = self._judges(network, target)
         run = self._run(network, target, around)
@@ -145,6 +146,11 @@ class MaximizeSettings(PictureSettings):
         return self.roomy and self.size is None and not self.pictures
 
     def _run(self, network: Network, target: Target, around: Surroundings) -> Ascent:
+        from blockprop.commands.described_blocks import blocks_named
+        from blockprop.commands.worth_looking_at import roomy_size
+        from blockprop.pictures.picture_files import read_picture
+        from blockprop.visualize.maximize import maximize
+
         return maximize(
             network,
             target,
@@ -171,6 +177,10 @@ class MaximizeSettings(PictureSettings):
 
     def _judges(self, network: Network, target: Target) -> tuple[bool, Network | None]:
         """(whether the target is a class, of which pictures can be judged; the other network that judges them, too)."""
+        from blockprop.commands.inputs import open_network
+        from blockprop.visualize.objectives.score_kinds import ClassScore
+        from blockprop.visualize.objectives.scores import score
+
         objective = score(network, target, self.output)
         judged = isinstance(objective, ClassScore) and objective.number is not None
         if self.other is None:
@@ -186,6 +196,8 @@ def _judged(
     network: Network, pictures: Tensor, target: Target, other: Network | None, output: str | None
 ) -> dict[str, Any]:
     """How good the first picture of a class is, as facts."""
+    from blockprop.visualize.judging import judge
+
     verdict = asdict(judge(network, pictures[:1], target, other, output=output))
     names = {
         "confidence": "confidence",

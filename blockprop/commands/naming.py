@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from blockprop.commands.optimizers import OPTIMIZER_NAMES, SCHEDULE_NAMES
-
 CALL = r"\b[A-Za-z_]\w*\((?:[^()]|\([^()]*\))*\)"
 """Code, such as a block's repr, which stays as it is."""
 ARGUMENT = r"(?<![\w.\-])(?P<name>[a-z_]\w*)=(?P<value>…|\([^()]*\)|\{.*?\}|\[[^\]]*\]|'[^']*'|\"[^\"]*\"|[\w.\-+]*\w)?"
@@ -38,8 +36,6 @@ MADE_OF = {
 """Arguments of the library that several options make up; said of them where no value is."""
 NOTED = r"the (--[\w-]+) in the file is (\S+)(, here it is )([^\s;]+)"
 """Of a run that cannot go on as another one."""
-TYPED = {"--optimizer": OPTIMIZER_NAMES, "--schedule": SCHEDULE_NAMES}
-"""What is typed for what a file notes."""
 WITH_COMMAS = ("shape", "constants", "transforms")
 """Options that may be repeated, and whose single values have commas in them."""
 NO_VALUE = {"tile": "0"}
@@ -84,10 +80,11 @@ def _one_by_one(param: Any, values: Sequence[str]) -> str:
 
 def _noted_as_typed(match: re.Match[str]) -> str:
     """What a file notes of an option, and what it is now, as a person types them."""
+    from blockprop.commands.optimizers import OPTIMIZER_NAMES, SCHEDULE_NAMES
+
     option, before, between, now = match.groups()
-    theirs, ours = (
-        TYPED.get(option, {}).get(value, {"None": "not given"}.get(value, value)) for value in (before, now)
-    )
+    typed = {"--optimizer": OPTIMIZER_NAMES, "--schedule": SCHEDULE_NAMES}.get(option, {})
+    theirs, ours = (typed.get(value, {"None": "not given"}.get(value, value)) for value in (before, now))
     return f"the {option} in the file is {theirs}{between}{ours}"
 
 

@@ -1,22 +1,22 @@
 """Which network, and which one example with its objective and target, a command is to look at."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
-from torch import Tensor
 
-from blockprop.commands.inputs import examples_for, is_saved_network, load_network, network_and_examples
-from blockprop.commands.losses import loss_named, loss_of
-from blockprop.data.dataset import Dataset
-from blockprop.engine.network import Network
-from blockprop.engine.objectives import Loss, cross_entropy, mean_squared_error
-from blockprop.engine.trace import only
 from blockprop.errors import SettingError, did_you_mean
-from blockprop.networks.build import build_network
-from blockprop.networks.lecture import UNITS, lecture, lecture_example
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from blockprop.data.dataset import Dataset
+    from blockprop.engine.network import Network
+    from blockprop.engine.objectives import Loss
+
 
 LECTURE = "lecture"
 NetworkToWalk = Annotated[
@@ -54,6 +54,8 @@ def asked(
     seed: int,
 ) -> tuple[Network, Tensor, Loss, Tensor]:
     """(network, one example, objective, its target)."""
+    from blockprop.commands.losses import loss_named
+
     if numbers is not None and data is not None:
         raise SettingError("--input is the example itself, and --data says where one is from: give one of the two")
     net, x, said, usual = _example(name, data, example, numbers, label, own_blocks, opaque, seed)
@@ -76,6 +78,12 @@ def _example(
     seed: int,
 ) -> tuple[Network, Tensor, str | Tensor, Loss]:
     """(network, one example, its label as it was given or its target, the usual loss)."""
+    import torch
+
+    from blockprop.commands.inputs import examples_for, is_saved_network, load_network, network_and_examples
+    from blockprop.commands.losses import loss_of
+    from blockprop.networks.lecture import UNITS, lecture, lecture_example
+
     is_lecture = name.partition(":")[0] == LECTURE
     if is_lecture and data is None:
         net, (x, target) = lecture(name.partition(":")[2] or "sigmoid"), lecture_example()
@@ -103,6 +111,9 @@ def _example(
 
 
 def _network(name: str, own_blocks: str | None, opaque: bool, features: int, label: str | None, seed: int) -> Network:
+    from blockprop.commands.inputs import is_saved_network, load_network
+    from blockprop.networks.build import build_network
+
     if is_saved_network(name):
         return load_network(name, own_blocks, opaque=opaque)
     outputs = len(label.split(",")) if label and "," in label else 2
@@ -115,6 +126,8 @@ def _require_there(example: int, data: Dataset, source: str) -> None:
 
 
 def _numbers(text: str, shape: tuple[int, ...]) -> Tensor:
+    import torch
+
     try:
         numbers = [float(number) for number in text.split(",")]
     except ValueError:
@@ -128,12 +141,19 @@ def _numbers(text: str, shape: tuple[int, ...]) -> Tensor:
 
 def _usual(net: Network, label: str | None) -> Loss:
     """Cross-entropy for a class, mean squared error for numbers."""
+    from blockprop.engine.objectives import cross_entropy, mean_squared_error
+
     is_class = label is None or ("," not in label and (net.meta.get("classes") or label.isdecimal()))
     return cross_entropy() if is_class else mean_squared_error()
 
 
 def _target(said: str | Tensor, net: Network, x: Tensor, objective: Loss) -> Tensor:
     """What the loss is to compare with. To a loss of numbers a class is 1 at its place, and 0 at the others."""
+    import torch
+    from torch import Tensor
+
+    from blockprop.engine.trace import only
+
     if isinstance(said, Tensor) and (said.is_floating_point() or objective.task == "classify"):
         return said
     classes = net.meta.get("classes") or []

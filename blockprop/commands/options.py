@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from blockprop.engine.objectives import LOSSES
+from blockprop.commands import choices
 from blockprop.errors import SettingError
-from blockprop.networks.shipped import NAMES
 
 LARGEST = 2**31 - 1
 """Of the whole numbers among settings."""
@@ -36,7 +35,9 @@ TargetOption = Annotated[
 RATE = ("--rate", "--lr", "--learning-rate")
 BATCH_SIZE = ("--batch-size", "--batch")
 """The spellings of options that have several."""
-LossName = Annotated[str | None, typer.Option("--loss", help=f"{', '.join(LOSSES)}; by default what suits the target.")]
+LossName = Annotated[
+    str | None, typer.Option("--loss", help=f"{', '.join(choices.LOSSES)}; by default what suits the target.")
+]
 Blocks = Annotated[
     str | None,
     typer.Option("--blocks", help="A Python file with blocks of your own that NETWORK uses; its code is run."),
@@ -50,7 +51,7 @@ OpaqueNodes = Annotated[
 ]
 VARIABLE = "BLOCKPROP_NETWORK"
 """Of the environment: the network to use where none is named."""
-SHIPPED = " or ".join(NAMES)
+SHIPPED = " or ".join(choices.SHIPPED)
 PreprocessingOption = Annotated[
     str | None,
     typer.Option(

@@ -1,16 +1,18 @@
 """Texts of the command line as values: shapes, blocks, sizes, weights."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from blockprop.commands.choices import MOST_PIXELS
 from blockprop.errors import SettingError
-from blockprop.pictures.image_files import MOST_PIXELS
-from blockprop.saving.files import short
-from blockprop.visualize.objectives.scores import Target
+
+if TYPE_CHECKING:
+    from blockprop.visualize.objectives.scores import Target
+
 
 DIGITS = 18
 """Of a count, at most; no machine has more of anything."""
@@ -57,6 +59,10 @@ def constants_named(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _array_in(path: str) -> Any:
+    import numpy as np
+
+    from blockprop.saving.files import short
+
     try:
         array = np.load(path, allow_pickle=False)
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":

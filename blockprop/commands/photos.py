@@ -1,25 +1,25 @@
 """What the commands that look into a network share: photographs as it sees them and as people do."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import Tensor
-
+from blockprop.commands.choices import WIDEST
 from blockprop.commands.console import say_all
 from blockprop.commands.results import place
 from blockprop.commands.unreadable import readable
-from blockprop.engine.network import Network
 from blockprop.errors import BlockpropError, DataError, SettingError
-from blockprop.pictures.colors import luminance
-from blockprop.pictures.framing import WIDEST, in_words, reading_frame, sight
-from blockprop.pictures.image_kinds import files_in, left_out
-from blockprop.pictures.photos import photo_of, picture_channels, read_photo
-from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, from_pixels, read_picture, read_pixels, read_settings
-from blockprop.pictures.preprocessing import Preprocessing
-from blockprop.pictures.scaling import scaled
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from blockprop.engine.network import Network
+    from blockprop.pictures.preprocessing import Preprocessing
+
 
 SHOWN = 1024
 """Pixels of the longer side of a photograph that is shown."""
@@ -36,6 +36,8 @@ def photographs(paths: Sequence[str], quiet: bool = False) -> list[str]:
 
     So are those that cannot be read, see unreadable.py. Raises DataError for a folder without pictures.
     """
+    from blockprop.pictures.image_kinds import files_in, left_out
+
     photos: list[str] = []
     for path in paths:
         if not Path(path).is_dir():
@@ -73,6 +75,10 @@ class Seen(NamedTuple):
 
 def read_seen(path: str, network: Network, crop: str | None = None, side: int | None = None) -> Seen:
     """A photograph as the network sees it; crop, side: see `sight`."""
+    from blockprop.pictures.framing import in_words, reading_frame, sight
+    from blockprop.pictures.photos import photo_of, read_photo
+    from blockprop.pictures.picture_files import from_pixels, read_pixels
+
     settings, pixels = sight(network, crop, side), read_pixels(path)
     height, width = pixels.shape[:2]
     frame, words = reading_frame(settings, height, width), in_words(settings, height, width)
@@ -96,11 +102,16 @@ def notes_of_parts(parts: Mapping[str, str]) -> list[str]:
 
 def in_colors_of(network: Network, picture: Tensor) -> Tensor:
     """The picture (1, 3, h, w), or its luminance for a network that takes gray ones."""
+    from blockprop.pictures.colors import luminance
+    from blockprop.pictures.photos import picture_channels
+
     return luminance(picture) if picture_channels(network) == 1 else picture
 
 
 def _cut_out(picture: Tensor, frame: tuple[float, float, float, float]) -> Tensor:
     """A part of a picture (1, 3, h, w) in its own pixels, (3, h, w), if these are not too many."""
+    from blockprop.pictures.scaling import scaled
+
     top, left, height, width = (round(number) for number in frame)
     part = picture[:, :, top : top + height, left : left + width]
     ratio = min(1.0, SHOWN / max(part.shape[2:]))
@@ -109,6 +120,9 @@ def _cut_out(picture: Tensor, frame: tuple[float, float, float, float]) -> Tenso
 
 def _as_before(path: str, settings: Preprocessing) -> Tensor:
     """The same part, finer than the network sees it, as in pictures that were made before there was a choice."""
+    from blockprop.pictures.photos import read_photo
+    from blockprop.pictures.picture_files import read_picture
+
     if settings.height_width is None:
         return read_picture(path, longest=SHOWN)[0]
     height, width = settings.height_width
@@ -133,6 +147,8 @@ def picture_file(path: Path | None, name: str, resume: bool = False) -> Path:
 
     SettingError for a kind that is not written.
     """
+    from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX
+
     path = Path(name) if path is None else path / name if is_folder(path) else path
     if path.suffix.lower() not in FORMAT_OF_SUFFIX:
         raise SettingError(f"{path}: pictures are written as {', '.join(FORMAT_OF_SUFFIX)}, not as {path.suffix!r}")
@@ -141,6 +157,8 @@ def picture_file(path: Path | None, name: str, resume: bool = False) -> Path:
 
 def is_made(path: Path) -> bool:
     """Whether a file is a picture with settings, so that a command has made it."""
+    from blockprop.pictures.picture_files import read_settings
+
     try:
         read_settings(path)
     except BlockpropError:

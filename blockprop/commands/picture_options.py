@@ -5,15 +5,11 @@ from typing import Annotated
 
 import typer
 
+from blockprop.commands.choices import CANVASES, MANY, METHODS
 from blockprop.commands.options import MOST_STEPS, RATE, VARIABLE, checked_seed
-from blockprop.visualize.attribution.methods import METHODS
-from blockprop.visualize.pipeline import CANVASES
 
 OPTION_ONLY = "an option that changes nothing in the picture, and does not stand in its file"
 SETTING_ONLY = "a setting in the picture's file that is no option"
-
-MANY = [name for name, method in METHODS.items() if method.passes]
-"""The methods that need many gradients."""
 
 NetworkFile = Annotated[
     str | None,

@@ -5,21 +5,27 @@ checks a stranger's file by their types and bounds. Those marked OPTION_ONLY cha
 stand in its file. Those without an option are worked out by `completed`; SETTING_ONLY marks what not even that says.
 """
 
+from __future__ import annotations
+
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from torch import Tensor
 from typer.models import ArgumentInfo, ParameterInfo
 
 from blockprop.commands.options import Blocks, Device, Json, OpaqueNodes, PreprocessingOption
 from blockprop.commands.picture_options import OPTION_ONLY, SETTING_ONLY, NetworkFile, PictureSeed, Report
-from blockprop.engine.network import Network
 from blockprop.errors import SettingError
-from blockprop.reports.page import Section
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from blockprop.engine.network import Network
+    from blockprop.reports.page import Section
+
 
 IF_SAID = ("stop", "preprocessing")
 """Settings that a picture's file holds only where there is something to say."""
@@ -104,7 +110,7 @@ class PictureSettings:
         if len(getattr(self, "pictures", None) or ()) < self.least_pictures:
             raise SettingError("there is no picture among them")
 
-    def singly(self) -> "dict[str, Self]":
+    def singly(self) -> dict[str, Self]:
         """{caption: settings} of pictures that are each made for themselves and put side by side; none if it is one."""
         return {}
 

@@ -1,24 +1,16 @@
 """`blockprop predict`: what a saved network makes of photographs or of the rows of a table."""
 
+from __future__ import annotations
+
 import csv
 import io
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from torch import Tensor
 
-from blockprop.blocks import Softmax
 from blockprop.commands.console import LONG, counted, say, say_all, show, show_table
-from blockprop.commands.inputs import (
-    examples_for,
-    is_network,
-    load_network,
-    network_for_data,
-    network_for_photos,
-)
-from blockprop.commands.kinds import require_source
 from blockprop.commands.options import (
     SHIPPED,
     Blocks,
@@ -31,21 +23,15 @@ from blockprop.commands.options import (
 )
 from blockprop.commands.photos import notes_of_parts
 from blockprop.commands.picture_options import Crop, TokensOption
-from blockprop.commands.preprocessing import seeing
 from blockprop.commands.results import place
-from blockprop.commands.tokens import outputs_for_tokens
 from blockprop.commands.unreadable import passed_over, require_some
-from blockprop.engine.fitting import fitting
-from blockprop.engine.network import Network
 from blockprop.errors import DataError, NotFiniteError, SettingError, did_you_mean, shape
-from blockprop.pictures.framing import in_words, sight
-from blockprop.pictures.image_files import read_image
-from blockprop.pictures.image_kinds import files_in, is_image, left_out
-from blockprop.pictures.photos import photo_of
-from blockprop.saving.files import require_writable, write_file
-from blockprop.training.evaluation import BATCH
-from blockprop.training.evaluation import predict as outputs_for
-from blockprop.visualize.objectives.scores import gives_classes, softmax_at
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from blockprop.engine.network import Network
+
 
 EPILOG = (
     "Examples:\n\n"
@@ -91,6 +77,13 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Say what a saved network makes of photographs or of the rows of a table."""
+    from blockprop.commands.inputs import is_network, load_network, network_for_data, network_for_photos
+    from blockprop.commands.kinds import require_source
+    from blockprop.commands.preprocessing import seeing
+    from blockprop.commands.tokens import outputs_for_tokens
+    from blockprop.pictures.image_kinds import is_image
+    from blockprop.saving.files import require_writable, write_file
+
     data = data or []
     first, data = (data[0], data[1:]) if data and is_network(data[0]) else (None, data)
     network = one_network(first, named)
@@ -151,6 +144,8 @@ def predict(
 
 def with_one_output(network: Network, name: str | None) -> Network:
     """The network with this output alone, or with its only one. SettingError if it is not clear which is meant."""
+    from blockprop.engine.network import Network
+
     names = ", ".join(network.outputs)
     if name is None and len(network.outputs) > 1:
         raise SettingError(f"the network has {len(network.outputs)} outputs ({names}); choose one with --output NAME")
@@ -163,6 +158,8 @@ def with_one_output(network: Network, name: str | None) -> Network:
 
 def _files(given: str, notes: list[str]) -> list[str]:
     """The pictures of a folder one by one, so that each prediction says which it is for; else what was given."""
+    from blockprop.pictures.image_kinds import files_in, left_out
+
     folder = Path(given)
     if not folder.is_dir():
         return [given]
@@ -175,6 +172,11 @@ def _predictions(
     source: str, network: Network, top: int, crop: str | None, notes: list[str], quiet: bool
 ) -> list[dict[str, Any]]:
     """One row for each example of a source; what was odd in it goes to the notes."""
+    from blockprop.commands.inputs import examples_for
+    from blockprop.pictures.image_kinds import is_image
+    from blockprop.training.evaluation import BATCH
+    from blockprop.training.evaluation import predict as outputs_for
+
     if is_image(Path(source)):
         return [_of_photo(source, network, top, crop)]
     examples, _, told = examples_for(network, source, need_labels=False, crop=crop)
@@ -190,6 +192,11 @@ def _predictions(
 
 
 def _of_photo(source: str, network: Network, top: int, crop: str | None) -> dict[str, Any]:
+    from blockprop.engine.fitting import fitting
+    from blockprop.pictures.framing import in_words, sight
+    from blockprop.pictures.image_files import read_image
+    from blockprop.pictures.photos import photo_of
+
     settings = sight(network, crop)
     pixels = read_image(Path(source), channels=settings.count)
     output = network(fitting(photo_of(pixels, settings, source), network)).cpu()
@@ -200,6 +207,8 @@ def _of_photo(source: str, network: Network, top: int, crop: str | None) -> dict
 
 
 def _prediction(name: str, output: Tensor, network: Network, top: int) -> dict[str, Any]:
+    from blockprop.visualize.objectives.scores import gives_classes
+
     if not output.isfinite().all():
         raise NotFiniteError(f"{name}: the network gives numbers that are not finite; is its preprocessing right?")
     classes = network.meta.get("classes") or []
@@ -222,6 +231,9 @@ def probabilities(scores: Tensor, network: Network) -> Tensor:
 
     What only arranges the numbers anew may come after it.
     """
+    from blockprop.blocks import Softmax
+    from blockprop.visualize.objectives.scores import softmax_at
+
     node = softmax_at(network, network.outputs[0])
     if node is None:
         return scores.softmax(0)

@@ -4,7 +4,7 @@ what all commands call -t, --target is an argument where there is nothing else t
 from collections import Counter
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 TARGET = ("-t", "--target")
 ARGUMENT = "targets"
@@ -26,6 +26,19 @@ class EachOnce(TyperCommand):
                 ctx.fail(f"{max(param.opts, key=len)} takes one value, and is given {times[param.name]} times")
         parsed: list[str] = super().parse_args(ctx, args)
         return parsed
+
+
+class AllCommands(TyperGroup):
+    """The command line itself. Its flags are false unless they are given: for those of typer that are nothing then,
+    typer loads pydantic, which takes longer than much of the rest.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for param in self.get_params(ctx):
+            if getattr(param, "is_flag", False) and param.default is None:
+                param.default = False
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
 
 
 def _as_arguments(ctx: Any, args: list[str]) -> list[str]:

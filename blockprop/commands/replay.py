@@ -1,18 +1,17 @@
 """`blockprop replay`: the same picture again, from the settings in its file."""
 
+from __future__ import annotations
+
 import typing
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 
 from blockprop.commands.console import say_all, show
-from blockprop.commands.described_blocks import file_of
-from blockprop.commands.making import make_and_write, print_made
 from blockprop.commands.options import LARGEST, Blocks, Device, Json, OpaqueNodes
 from blockprop.commands.photos import picture_file
 from blockprop.commands.picture_commands import PICTURE_COMMANDS
@@ -24,17 +23,13 @@ from blockprop.commands.picture_settings import (
     required,
     settings_in_file,
 )
-from blockprop.commands.seeking import file_where, network_where, sought
 from blockprop.commands.settings_file import COMMAND, as_toml, key_of
-from blockprop.commands.side_by_side import SIDE_BY_SIDE
-from blockprop.engine.network import Network
 from blockprop.errors import DataError, FormatError, SettingError, suggestion
-from blockprop.networks.shipped import is_saved, is_shipped
-from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, read_picture, read_settings
-from blockprop.pictures.preprocessing import LARGEST_NUMBER, NAMED
-from blockprop.pictures.provenance import file_digest, how_made
-from blockprop.saving.files import require_writable
 from blockprop.version import __version__
+
+if TYPE_CHECKING:
+    from blockprop.engine.network import Network
+
 
 EPILOG = "Example:\n\nblockprop replay goose.png --out goose_again.png"
 
@@ -64,6 +59,13 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Make a picture again from the settings in its file, and compare the two."""
+    import torch
+
+    from blockprop.commands.making import make_and_write, print_made
+    from blockprop.commands.seeking import file_where, network_where
+    from blockprop.pictures.picture_files import read_settings
+    from blockprop.saving.files import require_writable
+
     how = read_settings(picture)
     settings = _settings(picture, how)
     if show_settings:
@@ -94,6 +96,8 @@ def replay(
 
 def _require_same(picture: str, how: Mapping[str, Any], path: str | None, network: Network) -> None:
     """DataError if the picture was made with another network."""
+    from blockprop.pictures.provenance import how_made
+
     there = how_made("", {}, network=network)
     if any(there[name] != how.get(name) for name in ("network", "classes")):
         raise DataError(f"{picture} was made with another network than {path}; --network names it")
@@ -101,6 +105,8 @@ def _require_same(picture: str, how: Mapping[str, Any], path: str | None, networ
 
 def _require_no_code(picture: str, settings: Mapping[str, Any], own_blocks: str | None) -> None:
     """FormatError if a Python file would be run that a picture names, and nobody else."""
+    from blockprop.commands.described_blocks import file_of
+
     for text in settings.get("transforms") or ():
         file = file_of(text)
         if file is not None and file != own_blocks:
@@ -124,6 +130,8 @@ def _settings(picture: str, how: Mapping[str, Any]) -> dict[str, Any]:
 
     FormatError if they are of no command that is known here, or not what it takes.
     """
+    from blockprop.commands.side_by_side import SIDE_BY_SIDE
+
     command, arguments = how.get("command"), how.get("arguments")
     if command == SIDE_BY_SIDE:
         raise SettingError(f"{picture} only shows other pictures; replay one of these: {_short(how.get('singles'))}")
@@ -179,6 +187,8 @@ def _fits(value: Any, annotation: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
+    from blockprop.pictures.preprocessing import LARGEST_NUMBER
+
     return not isinstance(value, int | float) or abs(value) <= LARGEST_NUMBER
 
 
@@ -195,6 +205,9 @@ def _is_of_type(value: Any, hint: Any) -> bool:
 
 def _same_file(picture: str, how: Mapping[str, Any], path: str) -> str:
     """Where a file lies that a picture was made from: where it was, or beside the picture. DataError if it changed."""
+    from blockprop.commands.seeking import file_where
+    from blockprop.pictures.provenance import file_digest
+
     file = file_where(path, Path(picture))
     if file_digest(file) != how["pictures"][path]:
         raise DataError(f"{file} is another picture than the one that {picture} was made from")
@@ -203,6 +216,10 @@ def _same_file(picture: str, how: Mapping[str, Any], path: str) -> str:
 
 def _compared(source: Path, path: Path) -> dict[str, Any]:
     """Whether two pictures are the same, and if not, how they differ; nothing if JPEG is between them."""
+    import torch
+
+    from blockprop.pictures.picture_files import FORMAT_OF_SUFFIX, read_picture
+
     kinds = {FORMAT_OF_SUFFIX.get(file.suffix.lower()) for file in (source, path)}
     if len(kinds) > 1 and "JPEG" in kinds:
         return {"difference": "JPEG changes pixels: compare files of one kind"}
@@ -238,6 +255,10 @@ def _print_settings(picture: str, how: Mapping[str, Any], settings: dict[str, An
 
 def _found(settings: Mapping[str, Any], source: Path) -> tuple[dict[str, Any], list[str]]:
     """(the settings, with files where they lie now; which were not found, and where they were sought)."""
+    from blockprop.commands.seeking import file_where, network_where, sought
+    from blockprop.networks.shipped import is_saved, is_shipped
+    from blockprop.pictures.preprocessing import NAMED
+
     found = dict(settings) | {"network": network_where(settings["network"], source)}
     missing = []
     if found["network"] == settings["network"] and not (

@@ -1,17 +1,15 @@
 """`blockprop saliency`: which pixels of photographs speak for what a network sees in them."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import numpy as np
 import typer
-from torch import Tensor
 
-from blockprop.commands.captions import Strength, strength
-from blockprop.commands.making import require_one
 from blockprop.commands.parsing import grid_named
 from blockprop.commands.photos import SEEN_BEFORE, Seen, photographs, picture_file, read_seen, seen_notes
 from blockprop.commands.picture_options import (
@@ -27,15 +25,15 @@ from blockprop.commands.picture_options import (
 )
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.results import place
-from blockprop.commands.saliency_maps import MAP_CELL, look, method_names
-from blockprop.commands.tokens import say_which_tokens
-from blockprop.engine.network import Network
 from blockprop.errors import SettingError, suggestion
-from blockprop.pictures.overlays import heat, limits, overlay
-from blockprop.pictures.sheets import sheet
-from blockprop.saving.files import require_writable, write_file
-from blockprop.visualize.attribution.methods import METHODS
-from blockprop.visualize.attribution.saliency import Saliency
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from blockprop.commands.captions import Strength
+    from blockprop.engine.network import Network
+    from blockprop.visualize.attribution.saliency import Saliency
+
 
 KINDS = ("sheet", "overlay", "map")
 MOST_COLUMNS = 4
@@ -100,6 +98,8 @@ class SaliencySettings(PictureSettings):
         return {**SEEN_BEFORE, **called}
 
     def completed(self) -> Self:
+        from blockprop.saving.files import require_writable
+
         if self.tokens is not None:
             return self._completed_for_tokens()
         if not self.pictures:
@@ -125,6 +125,8 @@ class SaliencySettings(PictureSettings):
         return replace(self, targets=self.targets or ["top"])
 
     def told(self) -> bool:
+        from blockprop.commands.tokens import say_which_tokens
+
         if self.tokens is None:
             return False
         targets = list(dict.fromkeys(self.targets or ["top"]))
@@ -149,6 +151,11 @@ class SaliencySettings(PictureSettings):
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """Photographs beside what speaks for the target in them, a row each."""
+        from blockprop.commands.captions import strength
+        from blockprop.commands.saliency_maps import look, method_names
+        from blockprop.pictures.overlays import heat, overlay
+        from blockprop.saving.files import write_file
+
         methods, targets = method_names(self.methods or ["gradient"]), list(dict.fromkeys(self.targets or ["top"]))
         self._require_one_map(methods, targets)
         seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures or ()]
@@ -168,6 +175,8 @@ class SaliencySettings(PictureSettings):
 
     def _require_one_map(self, methods: Sequence[str], targets: Sequence[str]) -> None:
         """SettingError if there are several maps where one is meant."""
+        from blockprop.commands.making import require_one
+
         if self.kind not in KINDS:
             raise SettingError(f"there is no kind of picture {self.kind!r}{suggestion(self.kind, KINDS)}")
         if self.kind != "sheet" or self.raw:
@@ -201,6 +210,11 @@ def _heading(strengths: Sequence[Sequence[Strength]]) -> str:
 def _saliency_sheet(
     seen: Sequence[Seen], looked: Sequence[Sequence[Saliency]], strengths: Sequence[Sequence[Strength]]
 ) -> Tensor:
+    from blockprop.commands.saliency_maps import MAP_CELL
+    from blockprop.pictures.overlays import limits, overlay
+    from blockprop.pictures.sheets import sheet
+    from blockprop.visualize.attribution.methods import METHODS
+
     tiles, alone = [], len(seen) == len(looked[0]) == 1
     for photo, maps, strong in zip(seen, looked, strengths, strict=True):
         tiles.append((photo.shown, f"{photo.name}\n"))
@@ -219,6 +233,8 @@ def _saliency_sheet(
 
 
 def _npy(values: Tensor) -> bytes:
+    import numpy as np
+
     file = io.BytesIO()
     np.save(file, values.cpu().numpy())
     return file.getvalue()

@@ -1,27 +1,26 @@
 """`blockprop sanity`: whether a method's map changes when the network forgets what it has learned."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import numpy as np
 import typer
-from PIL import Image
 
 from blockprop.commands.console import counted
 from blockprop.commands.photos import SEEN_BEFORE, photographs, picture_file, read_seen, seen_notes
 from blockprop.commands.picture_options import OPTION_ONLY, Crop, LookedAt, MethodNames, Output, Photos, Samples, Side
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
-from blockprop.commands.saliency_maps import method_names
-from blockprop.engine.network import Network
-from blockprop.pictures.picture_files import from_pixels
-from blockprop.reports.curves import sanity_curves
-from blockprop.reports.figures import png, svg
-from blockprop.reports.page import Section
-from blockprop.visualize.attribution.methods import METHODS
-from blockprop.visualize.attribution.sanity import SanityRecord, sanity
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from blockprop.engine.network import Network
+    from blockprop.visualize.attribution.sanity import SanityRecord
+
 
 COMPARED = ("gradient", "gradient_times_input", "guided", "grad_cam")
 """What is compared by default."""
@@ -66,6 +65,14 @@ class SanitySettings(PictureSettings):
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """A curve for each method: how alike its map stays to the original while layer after layer forgets."""
+        from blockprop.commands.saliency_maps import method_names
+        from blockprop.pictures.picture_files import from_pixels
+        from blockprop.reports.curves import sanity_curves
+        from blockprop.reports.figures import png, svg
+        from blockprop.reports.page import Section
+        from blockprop.visualize.attribution.methods import METHODS
+        from blockprop.visualize.attribution.sanity import sanity
+
         methods = method_names(self.methods or list(COMPARED))
         seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures]
         curves: dict[str, list[SanityRecord]] = {}
@@ -102,6 +109,8 @@ def _watched(records: Iterator[SanityRecord], title: str, quiet: bool) -> list[S
 
 def _mean(runs: Sequence[Sequence[SanityRecord]]) -> list[SanityRecord]:
     """The mean over several photographs."""
+    import numpy as np
+
     return [
         rows[0]._replace(
             correlation=float(np.mean([row.correlation for row in rows])),
@@ -113,4 +122,7 @@ def _mean(runs: Sequence[Sequence[SanityRecord]]) -> list[SanityRecord]:
 
 def decoded(content: bytes) -> np.ndarray:
     """The pixels of a PNG file's content, (h, w, 3)."""
+    import numpy as np
+    from PIL import Image
+
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))

@@ -1,29 +1,26 @@
 """`blockprop segment`: the object that a network sees, cut out of photographs."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import torch
 import typer
-from torch import Tensor
-from torch.nn import functional
 
-from blockprop.commands.captions import strength
-from blockprop.commands.making import require_one
+from blockprop.commands.choices import METHODS
 from blockprop.commands.photos import SEEN_BEFORE, Seen, photographs, picture_file, read_seen, seen_notes
 from blockprop.commands.picture_options import OPTION_ONLY, Crop, LookedAt, Output, Photos, Samples, Side
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
-from blockprop.commands.saliency_maps import MAP_CELL, look, method_names
-from blockprop.engine.network import Network
-from blockprop.pictures.overlays import boxed, masked, overlay
-from blockprop.pictures.picture_files import write_picture
-from blockprop.pictures.sheets import sheet
-from blockprop.saving.files import require_writable
-from blockprop.visualize.attribution.methods import METHODS
-from blockprop.visualize.attribution.saliency import Saliency
-from blockprop.visualize.attribution.segmentation import Segmentation, bounding_box, segment
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from blockprop.engine.network import Network
+    from blockprop.visualize.attribution.saliency import Saliency
+    from blockprop.visualize.attribution.segmentation import Segmentation
+
 
 MOST_ROUNDS = 1000
 CUT = 640
@@ -68,6 +65,8 @@ class SegmentSettings(PictureSettings):
         return {**SEEN_BEFORE, **settings}
 
     def completed(self) -> Self:
+        from blockprop.saving.files import require_writable
+
         stem = Path(self.pictures[0]).resolve().stem
         out = picture_file(self.out, f"{stem}_segment.png")
         mask = None if self.mask is None else picture_file(self.mask, f"{stem}_mask.png")
@@ -83,6 +82,14 @@ class SegmentSettings(PictureSettings):
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """Photographs, where the target lies in them by the saliency map, and the object cut out, a row each."""
+        from blockprop.commands.captions import strength
+        from blockprop.commands.making import require_one
+        from blockprop.commands.saliency_maps import MAP_CELL, look, method_names
+        from blockprop.pictures.overlays import boxed, masked, overlay
+        from blockprop.pictures.picture_files import write_picture
+        from blockprop.pictures.sheets import sheet
+        from blockprop.visualize.attribution.segmentation import bounding_box
+
         (method,) = method_names([self.method])
         if self.mask is not None:
             require_one("photograph", self.pictures, "--mask")
@@ -112,6 +119,8 @@ class SegmentSettings(PictureSettings):
         return Made(sheet(tiles, 3, side=MAP_CELL), {"boxes": boxes}, rows, notes=[*seen_notes(seen), *notes])
 
     def _cut(self, photo: Seen, weights: Tensor) -> Segmentation:
+        from blockprop.visualize.attribution.segmentation import segment
+
         seeds = (self.foreground, self.background)
         return segment(_at_most(photo.shown, CUT), weights, *seeds, self.rounds, self.smooth, self.hold, self.seed)
 
@@ -123,6 +132,8 @@ def _weights(saliency: Saliency) -> Tensor:
 
 
 def _at_most(picture: Tensor, longest: int) -> Tensor:
+    from torch.nn import functional
+
     ratio = longest / max(picture.shape[1:])
     if ratio >= 1:
         return picture
@@ -132,6 +143,8 @@ def _at_most(picture: Tensor, longest: int) -> Tensor:
 
 def _in_file(mask: Tensor, seen: Seen) -> Tensor:
     """The mask of what is shown, in the photograph's own pixels; what was cut off is background."""
+    import torch
+
     top, left, height, width = (round(number) for number in seen.frame)
     whole = torch.zeros(seen.size, dtype=torch.bool)
     part = whole[max(top, 0) : top + height, max(left, 0) : left + width]
@@ -141,5 +154,7 @@ def _in_file(mask: Tensor, seen: Seen) -> Tensor:
 
 def _sized(mask: Tensor, size: Sequence[int]) -> Tensor:
     """The mask in another size; something of it is left however small that is."""
+    from torch.nn import functional
+
     shares = functional.interpolate(mask[None, None].float(), tuple(size), mode="bilinear", antialias=True)[0, 0]
     return shares >= min(0.5, float(shares.max()))

@@ -18,10 +18,7 @@ import typer
 from typer.models import ArgumentInfo, ParameterInfo
 
 from blockprop.commands.console import explain, printable, say
-from blockprop.commands.seeking import file_where, names_file, sought
 from blockprop.errors import FormatError, suggestion
-from blockprop.saving.files import small_bytes
-from blockprop.saving.toml_text import parse_toml
 
 FILE = "blockprop settings file"
 """Under this key the context of a command keeps its path."""
@@ -104,6 +101,8 @@ def _shown(param: Any) -> str:
 
 def _text(path: Path) -> str:
     """What the file holds, in UTF-8, or in UTF-16 if it begins so. FormatError with the line for other letters."""
+    from blockprop.saving.files import small_bytes
+
     try:
         content = small_bytes(path)
     except OSError as error:
@@ -124,6 +123,8 @@ def _place(path: Path, text: str, key: str) -> str:
 
 
 def _document(path: Path, text: str) -> dict[str, Any]:
+    from blockprop.saving.toml_text import parse_toml
+
     try:
         return parse_toml(text)
     except ValueError as error:
@@ -156,6 +157,8 @@ def _expected(param: Any) -> str:
 
 def _where(text: str, place: str, path: Path) -> str:
     """A setting that names a file, or file=weight, which lies beside the settings file if it does not lie here."""
+    from blockprop.commands.seeking import file_where, names_file, sought
+
     name, _, weight = text.rpartition("=")
     for file, rest in ((text, ""), (name, f"={weight}")):
         if not file or Path(file).exists() or not (Path(file).suffix or Path(file).name != file):

@@ -1,21 +1,17 @@
 """`blockprop sheet`: pictures of many classes, layers or channels side by side."""
 
+from __future__ import annotations
+
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import torch
 import typer
-from torch import Tensor
 
-from blockprop.blocks import Add, Concat, ReLU
-from blockprop.commands.captions import percent, sureness
+from blockprop.commands.choices import STEPS
 from blockprop.commands.console import say
-from blockprop.commands.described_blocks import blocks_named
-from blockprop.commands.making import run_with_previews
 from blockprop.commands.options import MOST_PICTURES
 from blockprop.commands.parsing import pixels_named, size_named
 from blockprop.commands.photos import picture_file
@@ -34,20 +30,16 @@ from blockprop.commands.picture_options import (
     Transforms,
 )
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
-from blockprop.commands.worth_looking_at import LOOKED_AT, roomy_size
-from blockprop.engine.fitting import fitting
-from blockprop.engine.network import Network
-from blockprop.errors import FormatError, SettingError
-from blockprop.pictures.sheets import sheet
-from blockprop.saving.checkpoints import read_checkpoint, write_checkpoint
-from blockprop.saving.files import Dispensable, short
-from blockprop.saving.states import differences
-from blockprop.visualize.ascent import Ascent
-from blockprop.visualize.maximize import STEPS, maximize, picture_size
-from blockprop.visualize.objectives.each import each
-from blockprop.visualize.objectives.scores import Target, score, titles
+from blockprop.errors import FormatError
 
-Name = TypeVar("Name")
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from blockprop.engine.network import Network
+    from blockprop.visualize.ascent import Ascent
+    from blockprop.visualize.objectives.scores import Target
+
+
 SMALLEST_CELL = 128
 """Pixels of a small picture on sheets that were made before."""
 
@@ -112,6 +104,12 @@ class SheetSettings(PictureSettings):
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """A picture for each target, made so many at once."""
+        from blockprop.commands.making import run_with_previews
+        from blockprop.commands.several_targets import expanded
+        from blockprop.commands.worth_looking_at import LOOKED_AT
+        from blockprop.saving.checkpoints import write_checkpoint
+        from blockprop.saving.files import Dispensable
+
         names = expanded(network, self.targets, self.most, self.output)
         batches = [names[i : i + self.at_once] for i in range(0, len(names), self.at_once)]
         pictures, stopped = _restored(around), None
@@ -147,6 +145,11 @@ class SheetSettings(PictureSettings):
 
     def _run(self, network: Network, targets: Sequence[Target], state: Path | None, resume: bool) -> Ascent:
         """The ascent of one batch."""
+        from blockprop.commands.described_blocks import blocks_named
+        from blockprop.commands.worth_looking_at import roomy_size
+        from blockprop.visualize.maximize import maximize
+        from blockprop.visualize.objectives.each import each
+
         return maximize(
             network,
             each(network, targets, self.output),
@@ -173,6 +176,10 @@ def _laid_out(
     side: int,
     output: str | None,
 ) -> Made:
+    from blockprop.commands.captions import percent, sureness
+    from blockprop.pictures.sheets import sheet
+    from blockprop.visualize.objectives.scores import score, titles
+
     shares = [sureness(network, picture[None], name, output) for picture, name in zip(pictures, names, strict=True)]
     called = [titles(score(network, name, output), 1)[0].split(",")[0] for name in names]
     tiles = [
@@ -195,6 +202,10 @@ def _identity(around: Surroundings) -> dict[str, Any]:
 
 def _restored(around: Surroundings) -> list[Tensor]:
     """The pictures that an interrupted run has finished. FormatError for a state of another sheet."""
+    from blockprop.saving.checkpoints import read_checkpoint
+    from blockprop.saving.files import short
+    from blockprop.saving.states import differences
+
     if not around.resume or around.state is None or not around.state.exists():
         return []
     document = read_checkpoint(around.state)
@@ -212,70 +223,6 @@ def _restored(around: Surroundings) -> list[Tensor]:
 
 
 def _is_picture(value: Any) -> bool:
+    from torch import Tensor
+
     return isinstance(value, Tensor) and value.dim() == 3 and value.is_floating_point() and value.numel() > 0
-
-
-def expanded(network: Network, targets: Sequence[str], most: int, output: str | None = None) -> list[str | int]:
-    """The targets one by one: "layers", "classes", and ranges such as 0-9 and fire5:0-15 stand for several.
-
-    Numbers are those of classes.
-
-    Raises SettingError and GraphError for unknown ones, before any work is done.
-    """
-    names: list[str | int] = []
-    for text in targets:
-        if text == "layers":
-            names += _spread([f"{name}:" if name.isdecimal() else name for name in layers(network)], most)
-        elif text == "classes":
-            count = len(network.meta.get("classes") or ())
-            if not count:
-                raise SettingError("the network has no names of classes; give their numbers, such as 0-9")
-            names += _spread(range(count), most)
-        elif span := re.fullmatch(r"(.*:)?(\d{1,18})-(\d{1,18})", text):
-            first, last = int(span[2]), int(span[3])
-            if not first <= last < first + MOST_PICTURES:
-                raise SettingError(
-                    f"{short(text)}: expected the smaller number first, and at most {MOST_PICTURES:,} pictures"
-                )
-            numbers = range(first, last + 1)
-            names += [f"{span[1]}{number}" for number in numbers] if span[1] else numbers
-        else:
-            names.append(text)
-    names = list(dict.fromkeys(names))
-    if not names:
-        raise SettingError("expected at least one class, layer or channel, came none")
-    _try_out(network, names, output)
-    return names
-
-
-def _try_out(network: Network, names: Sequence[Target], output: str | None) -> None:
-    """Look at every target once, in a black picture."""
-    objectives = [score(network, name, output) for name in names]
-    nodes = dict.fromkeys(node for objective in objectives for node in objective.nodes)
-    trace = network.forward(_black(network), keep=tuple(nodes))
-    for objective in objectives:
-        objective.evaluate({node: trace[node] for node in objective.nodes})
-
-
-def _black(network: Network) -> Tensor:
-    channels = int((network.meta.get("shape") or [3])[0])
-    return fitting(torch.zeros(1, channels, *picture_size(network)), network)
-
-
-def _spread(names: Sequence[Name], most: int) -> list[Name]:
-    """At most so many of them, at equal distances."""
-    count = min(most, len(names))
-    return [names[i * len(names) // count] for i in range(count)]
-
-
-def layers(network: Network) -> list[str]:
-    """The nodes that rectify or join maps with height and width; all such nodes if there are none that do."""
-    trace = network.forward(_black(network), keep=network.keys)
-    maps = [key for key in network.keys if trace[key].dim() == 4 and min(trace[key].shape[2:]) > 1]
-    blocks = {key: node.block for node in network.nodes for key in node.keys}
-    inside = [key for key in maps if key in blocks and not key.startswith("picture.")]
-    if not inside:
-        raise SettingError("the network has no layers with height and width")
-    joined = [key for key in inside if isinstance(blocks[key], Concat | Add)]
-    rectified = [key for key in inside if isinstance(blocks[key], ReLU)]
-    return joined if len(joined) > 3 else rectified or inside

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from blockprop.commands.choices import MOST_NODES
 from blockprop.commands.console import say, show
 from blockprop.commands.one_example import (
     LECTURE,
@@ -19,7 +20,6 @@ from blockprop.commands.one_example import (
 from blockprop.commands.options import RATE, Blocks, Json, LossName, NetworkOption, OpaqueNodes, Seed, one_network
 from blockprop.commands.results import place
 from blockprop.errors import SettingError
-from blockprop.learning.stepper import MOST_NODES, stepper
 
 EPILOG = (
     "Examples:\n\n"
@@ -53,6 +53,8 @@ def step(
     as_json: Json = False,
 ) -> None:
     """Write one page, which needs nothing else, to walk through both passes of a network, number by number."""
+    from blockprop.learning.stepper import stepper
+
     if out.suffix.lower() != ".html":
         raise SettingError(f"the page is HTML: expected a name such as {out.with_suffix('.html')}, came {out}")
     out = place(out)

@@ -1,28 +1,27 @@
 """`blockprop stylize`: a photograph, painted in the style of other pictures."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
-from torch import Tensor
 
-from blockprop.commands.making import run_sections, run_with_previews
+from blockprop.commands.choices import COARSEST, COLORS, MOST_PIXELS, MOST_SCALES, TILE, UPDATES
 from blockprop.commands.options import MOST_STEPS, RATE
 from blockprop.commands.parsing import layers_named, style_weight_of
 from blockprop.commands.photos import captions_of, folder_of, photographs, picture_file
 from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
-from blockprop.engine.network import Network
 from blockprop.errors import SettingError
-from blockprop.pictures.image_files import MOST_PIXELS
-from blockprop.pictures.picture_files import read_picture
-from blockprop.pictures.scaling import scaled
-from blockprop.reports.curves import part_name
-from blockprop.visualize.style.run import Style, Stylization
-from blockprop.visualize.style.stylize import COARSEST, COLORS, MOST_SCALES, stylize
-from blockprop.visualize.tiling import TILE
-from blockprop.visualize.updates import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from blockprop.engine.network import Network
+    from blockprop.visualize.style.run import Style, Stylization
+
 
 PROPORTION = 0.02
 """So much may the ratio of its sides differ between a mask and the content: they are whole numbers."""
@@ -98,7 +97,7 @@ class StylizeSettings(PictureSettings):
     ] = None
     start: Annotated[str, typer.Option(help="content, noise, or the file of a picture.")] = "content"
     colors: Annotated[str, typer.Option(help=f"{', '.join(COLORS)}: whose colors, and how.")] = "style"
-    optimizer: Annotated[str, typer.Option(help=f"lbfgs, {', '.join(OPTIMIZERS)}.")] = "lbfgs"
+    optimizer: Annotated[str, typer.Option(help=f"lbfgs, {', '.join(UPDATES)}.")] = "lbfgs"
     rate: Annotated[float, typer.Option(*RATE, help="Step size of those but lbfgs.")] = 0.02
     details: Annotated[float, typer.Option(help="How much of the content's finer details each size gets.")] = 0.5
     tile: TileSide = TILE
@@ -173,6 +172,9 @@ class StylizeSettings(PictureSettings):
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """The photograph in the manner of the paintings."""
+        from blockprop.commands.making import run_sections, run_with_previews
+        from blockprop.reports.curves import part_name
+
         run = self._run(network, around)
         done, stopped = run_with_previews(run, "Painting", around, self.stop)
         picture = run.picture()[0]
@@ -185,6 +187,8 @@ class StylizeSettings(PictureSettings):
         return Made(picture, facts, sections=run_sections(run, done), stopped=run.step if stopped else None)
 
     def _run(self, network: Network, around: Surroundings) -> Stylization:
+        from blockprop.visualize.style.stylize import stylize
+
         content, styles, start = self._read()
         return stylize(
             network,
@@ -212,6 +216,9 @@ class StylizeSettings(PictureSettings):
 
     def _read(self) -> tuple[Tensor, list[Style], Any]:
         """(content, styles, start): the pictures of the files."""
+        from blockprop.pictures.picture_files import read_picture
+        from blockprop.visualize.style.run import Style
+
         count, from_file = len(self.weights), self.start == "picture"
         expected = 1 + count + self.masks + from_file
         if self.masks not in (0, count) or not count or len(self.pictures) != expected:
@@ -235,6 +242,8 @@ def _out_name(content: str, style: str) -> str:
 
 def mask_like(path: str, mask: Tensor, content: Tensor) -> Tensor:
     """A mask (h, w) in the content's size; SettingError if it has other proportions."""
+    from blockprop.pictures.scaling import scaled
+
     (height, width), (own_height, own_width) = content.shape[2:], mask.shape[2:]
     if abs(own_height * width / (own_width * height) - 1) > PROPORTION:
         raise SettingError(

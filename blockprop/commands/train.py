@@ -1,18 +1,15 @@
 """`blockprop train`: a network learns from data, is tested and saved."""
 
+from __future__ import annotations
+
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blockprop.commands.columns import column_facts, show_columns
+from blockprop.commands.choices import SCHEDULES, TORCH_OPTIMIZERS
 from blockprop.commands.console import explain, is_quiet, say, say_all, show, spoken, watched
-from blockprop.commands.epoch_log import EpochLog
-from blockprop.commands.inputs import device_named, sight_for
-from blockprop.commands.losses import class_weights_named, loss_for, task_of, told
-from blockprop.commands.measuring import facts_of, measure_section, measured, show_measures, write_figure, write_report
-from blockprop.commands.optimizers import SCHEDULES, TORCH_OPTIMIZERS, optimizer_named, scheduler_named
 from blockprop.commands.options import (
     BATCH_SIZE,
     RATE,
@@ -28,24 +25,13 @@ from blockprop.commands.options import (
     Source,
     TargetOption,
 )
-from blockprop.commands.rates import careful_rate, draw_rates, told_of
 from blockprop.commands.results import place
-from blockprop.commands.sources import held_out_of, name_of
-from blockprop.commands.starting import StartingPoint, check_parts, frozen_layer
-from blockprop.commands.units import in_units, in_words, with_units, without_units
-from blockprop.data.dataset import Dataset
-from blockprop.engine.network import Network
-from blockprop.engine.objectives import Loss
 from blockprop.errors import SettingError
-from blockprop.pictures.framing import rule_in_words
-from blockprop.reports.sections import sections
-from blockprop.saving.files import require_writable
-from blockprop.saving.storage import require_place, save
-from blockprop.training.augmentation import augmentations
-from blockprop.training.batches import batch_sizes
-from blockprop.training.fit import fit
-from blockprop.training.measures import Measures, measures
-from blockprop.training.run import Record
+
+if TYPE_CHECKING:
+    from blockprop.engine.network import Network
+    from blockprop.training.run import Record
+
 
 TABLES = "Tables"
 """The part of the help for what a table's columns are taken for."""
@@ -78,9 +64,7 @@ def train(
     ] = 1,
     optimizer: Annotated[
         str,
-        typer.Option(
-            help=f"descent (our own gradient descent), or of torch.optim: {', '.join(sorted(TORCH_OPTIMIZERS))}."
-        ),
+        typer.Option(help=f"descent (our own gradient descent), or of torch.optim: {', '.join(TORCH_OPTIMIZERS)}."),
     ] = "descent",
     rate: Annotated[
         float | None, typer.Option(*RATE, help="Learning rate; by default 0.05, or what the other optimizer has.")
@@ -152,6 +136,23 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on data, test it, and save it."""
+    from blockprop.commands.columns import column_facts, show_columns
+    from blockprop.commands.inputs import device_named, sight_for
+    from blockprop.commands.losses import class_weights_named, loss_for, task_of, told
+    from blockprop.commands.measuring import facts_of, measured, show_measures
+    from blockprop.commands.optimizers import optimizer_named, scheduler_named
+    from blockprop.commands.rates import careful_rate, draw_rates, told_of
+    from blockprop.commands.sources import held_out_of, name_of
+    from blockprop.commands.starting import StartingPoint, check_parts, frozen_layer
+    from blockprop.commands.training_page import write_training_page
+    from blockprop.commands.units import in_units, in_words, with_units, without_units
+    from blockprop.pictures.framing import rule_in_words
+    from blockprop.saving.files import require_writable
+    from blockprop.saving.storage import require_place
+    from blockprop.training.augmentation import augmentations
+    from blockprop.training.batches import batch_sizes
+    from blockprop.training.fit import fit
+
     out = place(out, resume)
     report = report and place(report)
     log = log if resume or log is None else place(log)
@@ -229,7 +230,7 @@ def train(
         result |= {"columns": column_facts(parts.encoder)} if parts.encoder else {}
         result["notes"] = spoken(parts.notes)
     if report is not None:
-        result |= _report(report, net, done, parts.test, training, objective, quality, result)
+        result |= write_training_page(report, net, done, parts.test, training, objective, quality, result)
     show_measures(result, quality, as_json)
 
 
@@ -248,6 +249,9 @@ def _result(done: list[Record], out: Path, count: int) -> dict[str, Any]:
 
 def _run(records: Any, network: Network, out: Path, log: Path | None, resume: bool, quiet: bool) -> list[Record]:
     """Train to the end and save; at Ctrl-C save what there is, and say how to go on."""
+    from blockprop.commands.epoch_log import EpochLog
+    from blockprop.saving.storage import save
+
     if log is not None:
         records.observe(EpochLog(log, resume))
     try:
@@ -260,26 +264,6 @@ def _run(records: Any, network: Network, out: Path, log: Path | None, resume: bo
         raise
     save(network, out)
     return done
-
-
-def _report(
-    folder: Path,
-    net: Network,
-    done: list[Record],
-    test: Dataset | None,
-    training: Dataset,
-    objective: Loss,
-    tested: Measures,
-    result: dict[str, Any],
-) -> dict[str, Any]:
-    """Write a page about the result, and what belongs beside it; return their paths."""
-    shown, seen = test or training, test is None
-    quality = tested if shown is test else measures(net, shown, objective)
-    of_quality = measure_section(quality, len(shown), seen)
-    told_of_it = sections(net, done, shown, objective, seen=seen, quality=of_quality)
-    written = write_figure(folder, net, shown, quality)
-    title = f"{net.meta.get('spec', 'network')} on {name_of(training.name)}"
-    return written | {"report": str(write_report(folder, title, told_of_it, result))}
 
 
 def checkpoint_beside(path: Path) -> Path:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from blockprop.commands.console import printable
 from blockprop.errors import BlockpropError, DataError
-from blockprop.pictures.picture_files import read_pixels
 
 _reasons: dict[str, str] = {}
 """Of the pictures that could not be read, of the running command."""
@@ -34,6 +33,8 @@ def any_passed_over() -> bool:
 
 def readable(pictures: Iterable[Path], folder: str) -> list[str]:
     """Those of a folder's pictures that can be read. DataError if there are some, and none that can."""
+    from blockprop.pictures.picture_files import read_pixels
+
     paths = [str(path) for path in pictures]
     for path in paths:
         if path not in _read and path not in _reasons:

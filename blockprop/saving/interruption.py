@@ -2,9 +2,10 @@
 middle of one.
 """
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -13,6 +14,8 @@ TERMINATING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") el
 """Signals that end a process, unless it handles them."""
 STOPPING = (signal.SIGINT, *TERMINATING)
 """Signals that ask a run to stop."""
+SIGNALED = 128
+"""Exit code after a signal, plus its number, as shells have it."""
 
 
 class Interruption:
@@ -64,6 +67,30 @@ def _still_open(handler: Any, number: int) -> Any:
         handler = owner._before[number]
         owner = getattr(handler, "__self__", None)
     return handler
+
+
+@contextmanager
+def ended_at_once(say: Callable[[str], None]) -> Iterator[None]:
+    """While this process loads what takes long, signals that ask it to stop end it, after `say("interrupted")` or
+    `say("terminated")`: an exception in the middle of an import may be lost, or come out as another one.
+
+    What somebody ignores stays ignored. Only for a process of our own, with nothing to save yet.
+    """
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        say("interrupted" if number == signal.SIGINT else "terminated")
+        os._exit(SIGNALED + number)
+
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in STOPPING if main}
+    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Termination:

@@ -84,7 +84,7 @@ def test_verbose_shows_where_an_unexpected_error_arose(capsys: Output, monkeypat
     def broken(*_: object) -> None:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr(demo, "run_demo", broken)
+    monkeypatch.setattr("blockprop.commands.demo_page.run_demo", broken)
     assert "by nothing (--verbose shows where)" in sentence(capsys, "demo")
     assert main(["demo", "-v"]) == 1
     told = capsys.readouterr().err

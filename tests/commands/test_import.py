@@ -237,7 +237,7 @@ def test_nothing_is_fetched_unless_asked(capsys: Output, monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the network was asked")
 
-    monkeypatch.setattr("blockprop.commands.import_.fetch_published", refuse)
+    monkeypatch.setattr("blockprop.networks.fetching.fetch_published", refuse)
     found = sentence(capsys, "import", "resnet18", "-o", "net.safetensors")
     assert "--fetch" in found
     assert PUBLISHED["resnet18"].url in found

@@ -12,7 +12,6 @@ from rich.progress import Progress
 
 from blockprop.cli import main
 from blockprop.commands import making
-from blockprop.commands import maximize as maximize_module
 from blockprop.commands.picture_settings import Surroundings
 from blockprop.pictures.picture_files import read_picture, read_settings
 from blockprop.saving.storage import save
@@ -66,7 +65,7 @@ def test_if_the_picture_cannot_be_written_the_state_stays(
 
 def test_if_judging_fails_the_state_stays(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(maximize_module, "judge", fail)
+        patch.setattr("blockprop.visualize.judging.judge", fail)
         assert main([*WOLF, "-o", "a.png"]) == 1
     run_json(capsys, *WOLF, "--resume", "-o", "a.png")
     run_json(capsys, *WOLF, "-o", "b.png")

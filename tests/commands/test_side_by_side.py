@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from blockprop.cli import main
-from blockprop.commands import dream as dream_command
+from blockprop.commands import making
 from blockprop.pictures.picture_files import read_picture, read_settings
 from tests.commands.running import DREAM, LAYERS, Output, run_json, sentence
 
@@ -99,9 +99,9 @@ def test_stopped_and_resumed_what_is_finished_stays(monkeypatch: pytest.MonkeyPa
     for name in ("waves_dream.png", "all.png"):
         os.remove(name)
     written = os.stat("photo_dream.png").st_mtime_ns
-    whole = dream_command.run_with_previews
+    whole = making.run_with_previews
     with monkeypatch.context() as patch:
-        patch.setattr(dream_command, "run_with_previews", lambda *a, **k: (whole(*a[:3], 1, *a[4:], **k)[0], True))
+        patch.setattr(making, "run_with_previews", lambda *a, **k: (whole(*a[:3], 1, *a[4:], **k)[0], True))
         assert main([*several, "-o", "all.png", "--resume"]) == 130
     assert not os.path.exists("all.png")
     run_json(capsys, *several, "-o", "all.png", "--resume")

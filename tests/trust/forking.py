@@ -7,6 +7,7 @@ import atexit
 import importlib
 import json
 import os
+import pkgutil
 import resource
 import signal
 import sys
@@ -17,13 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import blockprop
 from tests.processes import PIPE, started
 
 ROOT = Path(__file__).parents[2]
 CRASHED = 70
 """Exit code of a command that ended by an exception."""
-LATE = ("blockprop.cli", "sklearn.datasets", "sklearn.metrics", "torch._dynamo", "matplotlib.figure")
-"""What commands load, some of it only when they need it."""
+LATE = ("sklearn.datasets", "sklearn.metrics", "torch._dynamo", "matplotlib.figure")
+"""What commands load only when they need it, besides what is the package's own."""
 LONGEST = 120.0
 """Seconds after which a command is taken to hang."""
 
@@ -81,7 +83,8 @@ def commands() -> Iterator[Commands]:
 
 def serve() -> None:
     """What the process does that forks."""
-    for module in LATE:
+    ours = [module.name for module in pkgutil.walk_packages(blockprop.__path__, "blockprop.")]
+    for module in (*LATE, *ours):
         importlib.import_module(module)
     for line in sys.stdin:
         print(json.dumps(_ended(**json.loads(line))), flush=True)

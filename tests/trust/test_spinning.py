@@ -24,10 +24,8 @@ sys.meta_path.insert(0, Watching())
 LOADED = f"""{SAID}
 import types
 sys.modules["torch"] = types.ModuleType("torch")
-try:
-    import blockprop
-except ImportError:
-    say()
+import blockprop
+say()
 """
 SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_")
 
@@ -44,11 +42,13 @@ def spins(code: str, **environment: str) -> str:
 @pytest.mark.parametrize(
     "first",
     [
-        "import blockprop",
-        "import blockprop.errors, torch",
+        "import blockprop; blockprop.Network",
+        "import blockprop, torch",
+        "from blockprop.errors import BlockpropError; import torch",
+        "from blockprop import fit",
         "from blockprop.blocks import Linear",
-        "import blockprop.cli",
-        "import runpy; runpy.run_module('blockprop')",
+        "from blockprop.cli import main; main(['info', 'digits'])",
+        "import runpy; sys.argv[1:] = ['info', 'digits']; runpy.run_module('blockprop', run_name='__main__')",
     ],
 )
 def test_a_limit_is_set_before_torch_is_loaded(first: str) -> None:
@@ -57,11 +57,11 @@ def test_a_limit_is_set_before_torch_is_loaded(first: str) -> None:
 
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "KMP_BLOCKTIME"])
 def test_who_says_how_threads_wait_is_left_alone(name: str) -> None:
-    assert spins(WATCHED + "import blockprop", **{name: "passive"}) == "None"
+    assert spins(WATCHED + "import blockprop, torch", **{name: "passive"}) == "None"
 
 
 def test_who_says_how_long_they_spin_is_left_alone() -> None:
-    assert spins(WATCHED + "import blockprop", GOMP_SPINCOUNT="7") == "7"
+    assert spins(WATCHED + "import blockprop, torch", GOMP_SPINCOUNT="7") == "7"
 
 
 def test_where_torch_is_loaded_already_nothing_is_set() -> None:
