@@ -3,19 +3,24 @@
 What a cell means is decided by the cell and by what a column learned in training, never by the other rows of its file.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from blockprop.data.tables.written import Written, written
 
-Cell: TypeAlias = str | int | float | pd.Timestamp
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+Cell: TypeAlias = "str | int | float | pd.Timestamp"
 """Text without spaces around it, or what a typed file (parquet, a DataFrame) holds."""
 
 MISSING = {"", "NA", "N/A", "n/a", "N.A.", "n.a.", "NaN", "nan", "NAN", "NULL", "Null", "null", "(null)", "#N/A"} | {
@@ -48,8 +53,10 @@ class Cells:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, column: pd.Series) -> "Cells":
+    def of(cls, column: pd.Series) -> Cells:
         """The cells of a column of text, or of numbers, truth values or times; times are those in UTC."""
+        import pandas as pd
+
         if column.dtype == object and not all(isinstance(value, str) for value in column):
             column = column.map(plain)
         places, values = pd.factorize(column)
@@ -92,6 +99,8 @@ def plain(value: Any) -> Cell:
     """A cell of a file: numbers and times as such, truth values as text, nothing as the empty text; text without
     what stands around it: spaces, and the marks of spreadsheets.
     """
+    import pandas as pd
+
     if isinstance(value, str):
         return _unmarked(_stripped(value))
     if value is None or value is pd.NaT or value is pd.NA:
@@ -132,6 +141,8 @@ def _marks_notes(
 
 def text_of(cell: Cell) -> str:
     """A cell as the name of a category; whole numbers without a decimal point."""
+    import pandas as pd
+
     if isinstance(cell, float):
         cell = repr(cell)
     if isinstance(cell, pd.Timestamp):

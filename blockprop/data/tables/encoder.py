@@ -4,12 +4,13 @@ A TableEncoder is learned from training rows only and saved with the network, so
 cell becomes depends on the cell and the encoder, and on nothing else.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -21,6 +22,10 @@ from blockprop.data.tables.number_formats import NumberFormat
 from blockprop.data.tables.target import TargetColumn, target_of
 from blockprop.engine.briefly import brief_repr
 from blockprop.errors import DataError, FormatError, suggestion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 FORMAT = 2
 """Of saved encoders: 1 let what a cell is depend on its file."""

@@ -1,10 +1,12 @@
 """Data sets from tables: rows without a label are left out, the rest is split and encoded."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -15,6 +17,9 @@ from blockprop.data.tables.encoder import NO_WISHES, TableEncoder, fit_columns
 from blockprop.data.tables.files import Table
 from blockprop.data.tables.target import TargetColumn, target_of
 from blockprop.errors import DataError, SettingError, suggestion
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def table_data(

@@ -4,15 +4,14 @@ Rows are counted as an editor shows them: the number of a row is the line of the
 names stand in row 1 and the first example in row 2. Files without lines (parquet) count their examples from 1.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet
+from typing import TYPE_CHECKING
 
 from blockprop.data.tables.cells import plain, rows_named
 from blockprop.data.tables.encoder import TableEncoder
@@ -21,17 +20,12 @@ from blockprop.data.tables.text import MOST_COLUMNS, Row, TextRows, too_many_col
 from blockprop.data.tables.written import written
 from blockprop.errors import DataError
 
-USABLE = (
-    pa.types.is_integer,
-    pa.types.is_floating,
-    pa.types.is_decimal,
-    pa.types.is_boolean,
-    pa.types.is_string,
-    pa.types.is_large_string,
-    pa.types.is_date,
-    pa.types.is_timestamp,
-    pa.types.is_null,
-)
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+USABLE = ("integer", "floating", "decimal", "boolean", "string", "large_string", "date", "timestamp", "null")
+"""Of pyarrow's types, those that a column may have."""
 FEW_CELLS, CELLS_A_BYTE = 2_000_000, 4
 """So many cells are read from any parquet file, and of more so many for each byte."""
 CHUNK = 10_000
@@ -75,6 +69,10 @@ def read_table(path: Path, *, header: bool | None = None, encoder: TableEncoder 
 
 
 def _read_parquet(path: Path) -> Table:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet
+
     try:
         about = pa.parquet.read_metadata(path)
         if about.num_columns > MOST_COLUMNS:
@@ -87,7 +85,7 @@ def _read_parquet(path: Path) -> Table:
         raise DataError(f"{path}: expected a complete parquet file ({str(error).splitlines()[0]})") from None
     for field in table.schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if not any(suits(kind) for suits in USABLE):
+        if not any(getattr(pa.types, f"is_{usable}")(kind) for usable in USABLE):
             raise DataError(f"{path}: the column {field.name!r} holds {kind}; expected numbers, dates or text")
     frame = frame.drop(columns=[name for name in frame.columns if re.fullmatch(r"__index_level_\d+__", name)])
     frame.columns = pd.Index([str(plain(name)) for name in frame.columns], dtype=object)
@@ -101,6 +99,8 @@ def _require_few_cells(cells: int, size: int) -> None:
 
 
 def _read_text(rows: TextRows, header: bool | None, encoder: TableEncoder | None) -> Table:
+    import pandas as pd
+
     comments: list[int] = []
     read = rows.rows(comments)
     first, second = next(read, None), next(read, None)
@@ -173,6 +173,8 @@ def _numbered(count: int, path: Path, encoder: TableEncoder | None) -> list[str]
 
 def _frame(path: Path, rows: Iterator[Row], width: int, names: int) -> pd.DataFrame:
     """The rows as columns of text, in numbers. Raises DataError for a row with more or fewer cells."""
+    import pyarrow as pa
+
     schema = pa.schema([(str(i), pa.string()) for i in range(width)])
     chunks, lines = [], []
     while chunk := list(islice(rows, CHUNK)):

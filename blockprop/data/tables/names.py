@@ -1,17 +1,22 @@
 """Whether the first row of a text file holds the columns' names, or is an example already."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from blockprop.data.tables.cells import MISSING, NO_NUMBER, Cells
 from blockprop.data.tables.number_formats import NEARLY
 from blockprop.data.tables.times import LOOKS_ISO
 from blockprop.data.tables.written import written
 from blockprop.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 LOOKED_AT = 1000
 """Rows by which it is decided what a column holds."""
@@ -89,6 +94,8 @@ def _recurs(cell: str, column: pd.Series) -> bool:
 
 def same_rows(first: Sequence[str], rest: pd.DataFrame) -> pd.Series:
     """Which rows hold the same cells as the first, as where files are joined; in a table of several columns."""
+    import pandas as pd
+
     same = pd.Series(len(first) > 1, rest.index)
     for i, cell in enumerate(first):
         same &= rest.iloc[:, i].str.strip() == cell

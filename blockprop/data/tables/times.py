@@ -1,15 +1,21 @@
 """Dates and times as people write them, in days since 1970; those with a zone in UTC."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from blockprop.data.tables.cells import NO_NUMBER, Cell, Cells
 from blockprop.data.tables.written import LONGEST
 from blockprop.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 ISO = "ISO8601"
 DATES = ("%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y")
@@ -41,10 +47,14 @@ class TimeFormat:
     @property
     def example(self) -> str:
         """How the last minute of a year is written."""
+        import pandas as pd
+
         return "2024-12-31" if self.pattern == ISO else pd.Timestamp("2024-12-31 23:59").strftime(self.pattern)
 
     def days(self, cells: Sequence[Cell]) -> np.ndarray:
         """The same of some cells."""
+        import pandas as pd
+
         days = np.full(len(cells), np.nan)
         texts = [cell if isinstance(cell, str) else "" for cell in cells]
         if self.pattern == ISO:
