@@ -150,37 +150,27 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of the packa
         "training.run": "Record",
     }
     """{file: the public names that it has}; each is loaded when it is first asked for, and torch with it."""
-    _ROOMS = [
-        "blocks",
-        "calculus",
-        "commands",
-        "data",
-        "engine",
-        "errors",
-        "exporters",
-        "importers",
-        "interop",
-        "learning",
-        "networks",
-        "pictures",
-        "reports",
-        "rules",
-        "saving",
-        "training",
-        "visualize",
-    ]
     _HOME_OF = {name: file for file, names in _HOMES.items() for name in names.split()}
 
+    def _rooms() -> list[str]:
+        from pkgutil import iter_modules
+
+        return [module.name for module in iter_modules(__path__) if not module.name.startswith("_")]
+
     def __getattr__(name: str) -> Any:
-        if name in _ROOMS:
-            return import_module(f"blockprop.{name}")
         if name in _HOME_OF:
             value = getattr(import_module(f"blockprop.{_HOME_OF[name]}"), name)
             return globals().setdefault(name, value)
-        from blockprop.errors import NameMissing, did_you_mean
+        near = ""
+        if not name.startswith("_"):
+            if name in _rooms():
+                return import_module(f"blockprop.{name}")
+            from blockprop.errors import did_you_mean
 
-        near = "" if name.startswith("__") else did_you_mean(name, __dir__())
+            near = did_you_mean(name, [*__all__, *_rooms()])
+        from blockprop.errors import NameMissing
+
         raise NameMissing(f"module 'blockprop' has no attribute {name!r}{near}", name=name)
 
     def __dir__() -> list[str]:
-        return sorted({*__all__, *_ROOMS, *(name for name in globals() if name.startswith("__"))})
+        return sorted({*__all__, *_rooms(), *(name for name in globals() if name.startswith("__"))})
