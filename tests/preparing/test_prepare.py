@@ -4,77 +4,31 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import Tensor
 
 from blockprop.blocks import (
-    AdaptiveAvgPool2d,
     Add,
     BatchNorm2d,
     Clamp,
-    Concat,
     Conv2d,
-    Dropout,
-    Flatten,
     MaxPool2d,
     Pad,
     ReLU,
 )
-from blockprop.engine.block import Block
 from blockprop.engine.check import check_network
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Sequential
 from blockprop.engine.objectives import mean_squared_error
-from blockprop.engine.plan import Node
 from blockprop.errors import GraphError, SettingError, ShapeError
 from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import with_preprocessing
+from blockprop.preparing import layout
 from blockprop.preparing.convolution import FixedConv2d
 from blockprop.preparing.rewrites import REWRITES
 from blockprop.preparing.rows import narrowed
 from blockprop.rules.named import guided
 from tests.conftest import DataFile
+from tests.preparing.graphs import alone, fork, residual, same
 
 
-def same(
-    network: Network, keep: tuple[str, ...], x: Tensor, tolerance: float = 1e-12, lean: Network | None = None
-) -> Network:
-    """Compare everything, and return the prepared network."""
-    lean = lean or network.prepare(keep)
-    theirs, ours = network.forward(x, keep=keep), lean.forward(x, keep=keep)
-    seeds = {name: torch.randn(theirs[name].shape, dtype=x.dtype) for name in keep}
-    for name in keep:
-        torch.testing.assert_close(ours[name], theirs[name], rtol=tolerance, atol=tolerance)
-    d = [each.backward(trace, seeds, wrt="inputs") for each, trace in ((network, theirs), (lean, ours))]
-    for name in network.inputs:
-        assert float((d[1][name] - d[0][name]).norm() / d[0][name].norm()) < tolerance
-    return lean
-
-
-def alone(block: Conv2d | MaxPool2d, *others: dict[str, Pad | ReLU]) -> Network:
-    before, after = others or ({}, {})
-    network = Sequential({**before, "block": block, **after})
-    return network.to(dtype=torch.float64)
-
-
-@pytest.mark.parametrize(
-    "convolution",
-    [
-        Conv2d(3, 5, 3),
-        Conv2d(3, 5, 3, padding=1),
-        Conv2d(3, 5, 1),
-        Conv2d(3, 5, 1, padding=1),
-        Conv2d(3, 5, (1, 3), padding=(0, 1)),
-        Conv2d(3, 5, 5, padding=2, with_bias=False),
-        Conv2d(3, 5, 3, stride=2),
-        Conv2d(3, 5, 2, stride=3, padding=1),
-        Conv2d(3, 5, 1, stride=2),
-        Conv2d(3, 5, 3, padding=2, dilation=2),
-        Conv2d(3, 5, 3, padding=4),
-        Conv2d(3, 6, 3, padding=1, groups=3),
-    ],
-    ids=repr,
-)
-@pytest.mark.parametrize("rectified", [False, True])
-@pytest.mark.parametrize("reflected", [False, True])
 def test_convolutions(convolution: Conv2d, rectified: bool, reflected: bool) -> None:
     before = {"pad": Pad((1, 1, 1, 1), mode="reflect")} if reflected else {}
     after = {"relu": ReLU()} if rectified else {}
@@ -92,23 +46,6 @@ def test_convolutions(convolution: Conv2d, rectified: bool, reflected: bool) -> 
 def test_pooling(pool: MaxPool2d) -> None:
     x = torch.randint(0, 4, (2, 3, 9, 12)).double()  # with ties
     same(alone(pool), ("block",), x)
-
-
-def fork() -> Network:
-    """conv1 has two readers, relu2 is read twice, and what comes before the ReLU of conv3 is wanted."""
-    blocks = {
-        "conv1": (Conv2d(3, 4, 3), "x"),
-        "relu1": (ReLU(), "conv1"),
-        "conv2": (Conv2d(4, 4, 3, padding=1), "conv1"),
-        "relu2": (ReLU(), "conv2"),
-        "both": (Concat(), "relu1", "relu2"),
-        "pad3": (Pad((1, 1, 1, 1), mode="reflect"), "both"),
-        "conv3": (Conv2d(8, 4, 3), "pad3"),
-        "relu3": (ReLU(), "conv3"),
-        "norm": (BatchNorm2d(4), "relu3"),
-    }
-    nodes = [Node(name, block, tuple(inputs)) for name, (block, *inputs) in blocks.items()]  # type: ignore[arg-type]
-    return Network(nodes).to(dtype=torch.float64)
 
 
 @pytest.mark.parametrize(
@@ -146,34 +83,6 @@ def test_published_networks(name: str, file: str, keep: tuple[str, ...], data_fi
     path = data_file(f"weights/{file}.safetensors")
     network = with_preprocessing(pretrained(name, path)).to(dtype=torch.float64)
     same(network, keep, torch.rand(1, 3, 64, 80, dtype=torch.float64), 1e-9)
-
-
-def residual() -> Network:
-    """With all that the rewrites look for: normalizations, sums, ReLU6, depthwise and strided convolutions, dropout."""
-    torch.manual_seed(0)
-    blocks: dict[str, tuple[Block, str | tuple[str, ...]]] = {
-        "conv1": (Conv2d(3, 8, 7, stride=2, padding=3, with_bias=False), "x"),
-        "norm1": (BatchNorm2d(8), "conv1"),
-        "relu1": (ReLU(), "norm1"),
-        "pool1": (MaxPool2d(3, 2, 1), "relu1"),
-        "conv2": (Conv2d(8, 8, 3, padding=1, groups=8), "pool1"),
-        "norm2": (BatchNorm2d(8), "conv2"),
-        "clamp2": (Clamp(0, 6), "norm2"),
-        "conv3": (Conv2d(8, 8, 3, stride=2, padding=1, groups=4), "clamp2"),
-        "norm3": (BatchNorm2d(8, affine=False), "conv3"),
-        "short": (Conv2d(8, 8, 1, stride=2), "pool1"),
-        "sum": (Add(), ("norm3", "short")),
-        "relu3": (ReLU(), "sum"),
-        "drop": (Dropout(0.5), "relu3"),
-        "conv4": (Conv2d(8, 10, 1), "drop"),
-        "relu4": (ReLU(), "conv4"),
-        "pool4": (AdaptiveAvgPool2d(1), "relu4"),
-        "flat": (Flatten(), "pool4"),
-    }
-    network = Network([Node(name, block, inputs) for name, (block, inputs) in blocks.items()])  # type: ignore[arg-type]
-    for name, tensor in network.state.items():
-        tensor.copy_(torch.rand_like(tensor) + 0.5 if "variance" in name else torch.randn_like(tensor) / 3)
-    return network.to(dtype=torch.float64)
 
 
 @pytest.mark.parametrize("without", [(), *((name,) for name in REWRITES)], ids=str)
@@ -314,7 +223,9 @@ def test_a_file_may_not_ask_for_more_than_there_is(monkeypatch: pytest.MonkeyPat
         lean(torch.rand(1, 1, 1, 1).expand(1, 3, 2048, 2048))
 
 
-def test_sizes_may_change_from_call_to_call() -> None:
+@pytest.mark.parametrize("packed", [True, False])
+def test_sizes_may_change_from_call_to_call(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "_is_there", packed and layout._is_there)
     network = residual().to(dtype=torch.float32)
     lean = network.prepare()
     for size in ((33, 30), (64, 40), (33, 30), (17, 90)):
