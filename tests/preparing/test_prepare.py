@@ -29,15 +29,34 @@ from tests.conftest import DataFile
 from tests.preparing.graphs import alone, fork, residual, same
 
 
+@pytest.mark.parametrize(
+    "convolution",
+    [
+        Conv2d(3, 5, 3),
+        Conv2d(3, 5, 3, padding=1),
+        Conv2d(3, 5, 1),
+        Conv2d(3, 5, 1, padding=1),
+        Conv2d(3, 5, (1, 3), padding=(0, 1)),
+        Conv2d(3, 5, 5, padding=2, with_bias=False),
+        Conv2d(3, 5, 3, stride=2),
+        Conv2d(3, 5, 2, stride=3, padding=1),
+        Conv2d(3, 5, 1, stride=2),
+        Conv2d(3, 5, 3, padding=2, dilation=2),
+        Conv2d(3, 5, 3, padding=4),
+        Conv2d(3, 6, 3, padding=1, groups=3),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("rectified", [False, True])
+@pytest.mark.parametrize("reflected", [False, True])
 def test_convolutions(convolution: Conv2d, rectified: bool, reflected: bool) -> None:
     before = {"pad": Pad((1, 1, 1, 1), mode="reflect")} if reflected else {}
     after = {"relu": ReLU()} if rectified else {}
     network = alone(convolution, before, after)
-    x = torch.randn(2, 3, 9, 12, dtype=torch.float64)
+    x, weight = torch.randn(2, 3, 9, 12, dtype=torch.float64), convolution.weight.clone()
     lean = same(network, network.outputs, x)
     assert [type(node.block) for node in lean.nodes] == [FixedConv2d]
-    before_weights = convolution.weight.clone()
-    assert torch.equal(convolution.weight, before_weights)
+    assert torch.equal(convolution.weight, weight)
 
 
 @pytest.mark.parametrize(
