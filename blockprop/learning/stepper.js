@@ -285,6 +285,7 @@
 
   // The picture of the small network --------------------------------------------------------------------------------
 
+  const sized = (text) => Math.min(13.5, 84 / text.length); // so that it stands in its circle
   function liveGraph() {
     const columns = [{ names: model.x.map((_, j) => Y(-1, j)), l: -1, kind: "y" }];
     L.forEach((layer, l) => {
@@ -338,12 +339,12 @@
       if (dKnown) tips.set(dId, { tip: () => found(l, i), named: D(name), to: there });
       const bias = kind === "a" && model.layers[l].bias ? biasText(l, i, x(c), y(c, i) + 58) : "";
       parts.push(`<g class="unit${here ? " now" : ""}" data-tip="${id}" tabindex="0" role="button" aria-label="${name}"><circle cx="${x(c)}" cy="${y(c, i)}" r="27"/>`
-        + `<text x="${x(c)}" y="${y(c, i) - 32}" font-size="15">${name}</text><text class="v" x="${x(c)}" y="${y(c, i) + 5}" font-size="13.5">${known ? fmt(value, 4) : "?"}</text>`
+        + `<text x="${x(c)}" y="${y(c, i) - 32}" font-size="15">${name}</text><text class="v" x="${x(c)}" y="${y(c, i) + 5}" font-size="${sized(fmt(value))}">${known ? fmt(value) : "?"}</text>`
         + `</g>${bias}` + (dKnown ? `<text class="d small" data-tip="${dId}" tabindex="0" role="button" aria-label="${D(name)} ${fmt(d)}" x="${x(c)}" y="${y(c, i) + 43}">∂ ${fmt(d, 4)}</text>` : ""));
     }));
     const id = `g${count++}`;
     tips.set(id, { tip: () => (isDone("loss") ? `L = −log ${fmt(now.p[model.target])} = ${fmt(now.L)}` : "L: not computed yet"), named: "L", to: indexOf("loss") });
-    parts.push(`<g class="unit${step.phase === "loss" ? " now" : ""}" data-tip="${id}" tabindex="0" role="button" aria-label="L"><circle cx="${lx}" cy="${ly}" r="27"/><text x="${lx}" y="${ly - 32}" font-size="15">L</text><text class="v" x="${lx}" y="${ly + 5}" font-size="13.5">${isDone("loss") ? fmt(now.L) : "?"}</text></g>`);
+    parts.push(`<g class="unit${step.phase === "loss" ? " now" : ""}" data-tip="${id}" tabindex="0" role="button" aria-label="L"><circle cx="${lx}" cy="${ly}" r="27"/><text x="${lx}" y="${ly - 32}" font-size="15">L</text><text class="v" x="${lx}" y="${ly + 5}" font-size="${sized(fmt(now.L))}">${isDone("loss") ? fmt(now.L) : "?"}</text></g>`);
     const graph = $("graph");
     graph.innerHTML = `<svg class="live" viewBox="0 0 ${width} ${height}" role="img" aria-label="The network">${parts.join("")}</svg>`;
     const here = graph.querySelector(".unit.now"), box = here && here.getBoundingClientRect(), frame = graph.getBoundingClientRect();
@@ -543,6 +544,7 @@
   }
 
   $("phases").innerHTML = steps.map((step, i) => `<li class="${step.phase}" data-step="${i}" title="${esc(step.phase)} ${esc(step.phase === step.node ? "" : step.node)}"></li>`).join("");
+  $("phases").classList.toggle("many", steps.length > 80);
   if (!live) { $("rates").hidden = true; $("reset").hidden = true; }
   $("first").onclick = () => go(0);
   $("back").onclick = () => go(current - 1);

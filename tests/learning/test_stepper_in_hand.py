@@ -143,6 +143,15 @@ def test_on_a_phone_the_units_in_hand_are_seen(opened: Any, tmp_path: Path) -> N
     visit.closed()
 
 
+@pytest.mark.parametrize(("nodes", "width"), [(100, 360), (200, 1280)])
+def test_many_steps_stick_out_nowhere(opened: Any, tmp_path: Path, nodes: int, width: int) -> None:
+    x = torch.ones(1, 2)
+    page = stepper(Sequential(*[Tanh() for _ in range(nodes)]), x, target=x, objective=mean_squared_error())
+    visit = opened_page(opened, tmp_path, page, viewport={"width": width, "height": 780})
+    assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    visit.closed()
+
+
 def test_the_keyboard_stays_where_it_was(opened: Any, tmp_path: Path) -> None:
     """After a change, a check and a step of descent the next Tab goes on from there."""
     visit = opened_page(opened, tmp_path, of_lecture())
@@ -276,3 +285,14 @@ def test_noise_through_a_hundred_nodes_takes_less_than_three_megabytes() -> None
     x = torch.rand(1, 3, 64, 64)
     page = stepper(network, x, target=torch.rand(1, 16 * 64 * 64), objective=mean_squared_error())
     assert len(page.html.encode()) < 3_000_000
+
+
+def test_long_numbers_stand_in_their_circles(opened: Any, tmp_path: Path) -> None:
+    x, target = lecture_example()
+    visit = opened_page(
+        opened, tmp_path, stepper(lecture("relu"), x * torch.tensor([-1.2345e-7, -0.012345]), target=target)
+    )
+    visit.press("End")
+    widths = """[...document.querySelectorAll("svg .unit")].map(unit => unit.querySelector(".v").getBBox().width)"""
+    assert max(visit.page.evaluate(widths)) < 54
+    visit.closed()
