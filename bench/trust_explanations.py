@@ -1,6 +1,6 @@
 """Derivatives written out: of random networks of all blocks, do they come to what the sweep finds?
 
-Usage: python bench/trust.py explanations     (about ten minutes)
+Usage: python bench/trust.py explanations     (about a quarter of an hour)
 """
 
 from collections.abc import Iterator
