@@ -21,6 +21,8 @@ ROOT = Path(blockprop.__file__).parent
 OF_PYTHON = {*sys.stdlib_module_names, "__mp_main__", "_distutils_hack", "sitecustomize", "usercustomize"}
 OF_THE_HELP = {"annotated_doc", "blockprop", "markdown_it", "mdurl", "pygments", "rich", "shellingham", "typer"}
 """Packages that may be loaded for the help."""
+OF_NAMES = {"blockprop", "filelock", "numpy", "PIL", "pi_heif", "_pi_heif", "safetensors"}
+"""Packages that may be loaded for all public names, aside from torch and what it loads: none for tables or plots."""
 LIGHT_ROOMS = {"blockprop", "blockprop.errors", "blockprop.version", "blockprop.cli", "blockprop.saving"}
 LIGHT_ROOMS |= {"blockprop.saving.interruption", "blockprop.commands"}
 """Modules of ours that the help loads, besides the files of commands that say what they take."""
@@ -54,6 +56,10 @@ def test_import_blockprop_loads_nothing_heavy() -> None:
     assert packages(modules) == {"blockprop"}
     ours = {name for name in modules if name.startswith("blockprop")}
     assert ours <= {"blockprop", "blockprop.errors", "blockprop.version"}
+
+
+def test_all_public_names_load_what_they_need_at_once() -> None:
+    assert packages(loaded_by("from blockprop import *") - loaded_by("import torch")) <= OF_NAMES
 
 
 def declared() -> dict[str, str]:
