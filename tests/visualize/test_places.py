@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blockprop import Network, from_torch
+from blockprop.blocks import Roll
 from blockprop.errors import SettingError, ShapeError
 from blockprop.visualize import saliency
 from blockprop.visualize.attribution.cam import place_of
@@ -207,6 +208,17 @@ def test_windows_and_stages() -> None:
     module(x)
     expected = (kept[0] @ module.head.weight[2]).detach() / 48
     close(saliency(network, x, 2, "grad_cam").attribution, F.interpolate(expected[:, None], (48, 64), mode="bilinear"))
+
+
+def test_places_that_were_rolled_are_none_of_the_picture() -> None:
+    """Their map would be drawn over a picture that is not shifted."""
+    torch.manual_seed(0)
+    network, x = imported(Swin(counts=(2, 2), heads=(1, 2), classes=5), 48, 64)
+    rolls = [node.name for node in network.nodes if isinstance(node.block, Roll)]
+    assert len(rolls) == 4
+    for name in rolls:
+        with pytest.raises(SettingError, match="whose axes may be others; say which places"):
+            saliency(network, x, 2, "grad_cam", node=name)
 
 
 def test_maps_stay_maps() -> None:

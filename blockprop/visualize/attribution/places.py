@@ -21,7 +21,6 @@ from blockprop.blocks import (
     LocalResponseNorm,
     Pad,
     RMSNorm,
-    Roll,
     Slice,
     Split,
     Transpose,
@@ -160,7 +159,7 @@ def _alike(block: Block, x: Tensor, y: Tensor) -> bool:
     """Whether a block leaves the places of x where they are in y: all of them, or a part."""
     if x.dim() != y.dim():
         return False
-    if isinstance(block, Slice | Split | Pad | Roll):
+    if isinstance(block, Slice | Split | Pad):
         return y.dim() == 4
     if isinstance(block, Concat):
         return y.dim() == 4 and block.axis % 4 in (1, 3)
