@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.errors import DataError, SettingError, shape
 
 if TYPE_CHECKING:
@@ -107,6 +108,9 @@ class Data:
     encoder: "TableEncoder | None" = None
     notes: tuple[str, ...] = ()
     validation: Dataset | None = None
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.train, self.test))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.fitting import fitting
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Loss, Objective, binary_cross_entropy
@@ -46,6 +47,9 @@ class Measures:
     kind: str = "class"
     majority: str | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 def measures(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.errors import NotFiniteError, SettingError
@@ -31,6 +32,9 @@ class RateCurve:
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
     @property
     def is_clear(self) -> bool:

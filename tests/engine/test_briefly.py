@@ -10,9 +10,11 @@ import pytest
 import torch
 
 import blockprop
-from blockprop import Sequential, cross_entropy
+from blockprop import Sequential, cross_entropy, read_data
 from blockprop.blocks import Linear, ReLU
 from blockprop.engine.briefly import brief
+from blockprop.training.measures import Measures
+from blockprop.training.rate_finder import RateCurve
 from blockprop.visualize import maximize, saliency
 from tests.commands.running import small
 
@@ -73,6 +75,19 @@ def test_results_say_what_they_are() -> None:
     assert len(repr(record)) < 400
     assert len(repr(cross_entropy(class_weights=torch.rand(1000)))) < 100
     assert repr(cross_entropy(class_weights=torch.tensor([1.0, 2.0]))) == "cross_entropy(class_weights=[1.0, 2.0])"
+
+
+def test_what_holds_many_numbers_or_columns_is_shown_in_some_lines() -> None:
+    data = read_data("breast_cancer")
+    assert "train=Dataset(breast_cancer: 569 examples of 30, 2 classes)" in repr(data)
+    values = {"accuracy": 0.5}
+    for thing, most in (
+        (data, 300),
+        (data.encoder, 700),
+        (RateCurve(tuple(map(float, range(1, 101))), tuple(map(float, range(100)))), 200),
+        (Measures(values, {f"class {i}": values for i in range(1000)}), 500),
+    ):
+        assert len(repr(thing)) < most, repr(thing)
 
 
 def test_long_collections_are_cut() -> None:

@@ -84,6 +84,9 @@ class TableEncoder:
             told = target_of(Cells.of(frame[target]), None, None, decimal, source)
         return cls(fit_columns(frame, target, wishes, decimal, source), target, told.classes, told.format)
 
+    def __repr__(self) -> str:
+        return brief_repr(self)
+
     @property
     def features(self) -> tuple[str, ...]:
         """The names of the encoded columns: "age", "color=red", "color=(missing)", …"""

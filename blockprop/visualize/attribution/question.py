@@ -106,6 +106,9 @@ class Asked(NamedTuple):
     trace: Trace
     seeds: Seeds
 
+    def __repr__(self) -> str:
+        return brief_repr(self)
+
     def back(self, wrt: str | Iterable[str], rules: RuleMap | None = None, keep_trace: bool = False) -> Seeds:
         """∂S/∂(each of wrt) by name."""
         return self.network.backward(self.trace, self.seeds, wrt, rules, keep_trace)
