@@ -153,8 +153,16 @@ class Traced(StandIn):
             raise ShapeError(f"expected one number, came {shape(self.tensor)}")
         return float(self.tensor)
 
-    def __bool__(self) -> bool:
+    def __bool__(self, *_: Any) -> bool:
         raise SettingError("whether a value is true is not known: compare its number, as in `if float(v) > 0`")
+
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__
+    __hash__ = object.__hash__
+
+    def __mod__(self, other: Any) -> "Traced":
+        raise UnsupportedError('% and // of a value cannot be written down, a block can: Function("floor")(a / b)')
+
+    __rmod__ = __floordiv__ = __rfloordiv__ = __mod__
 
     def __len__(self) -> int:
         return len(self.tensor)

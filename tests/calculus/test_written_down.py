@@ -10,7 +10,7 @@ import torch
 
 from blockprop.blocks import Exp, Function, Tanh
 from blockprop.calculus import descend, directional_derivative, gradient, jacobian, linearize
-from blockprop.errors import SettingError
+from blockprop.errors import SettingError, UnsupportedError
 from tests.calculus.functions import SIZE, random_function
 
 BESIDE: list[Callable[[Any], Any]] = [
@@ -37,6 +37,21 @@ BESIDE: list[Callable[[Any], Any]] = [
 def test_what_is_computed_beside_the_blocks_is_refused(case: int, derivative: Callable[..., Any]) -> None:
     with pytest.raises(SettingError, match=r"changes otherwise than its blocks do: .*Function\(.sin.\)\(v\)"):
         derivative(BESIDE[case], [0.7, 1.3])
+
+
+@pytest.mark.parametrize("compared", ["<", "<=", ">", ">=", "==", "!="])
+@pytest.mark.parametrize("sides", ["x {} 2", "2 {} x", "x {} x", "x[0] {} x[1]"])
+def test_a_value_is_not_compared_in_silence(compared: str, sides: str) -> None:
+    """`x == 0` would be False, always."""
+    f = eval(f"lambda x: x if {sides.format(compared)} else -x")
+    with pytest.raises(SettingError, match=r"compare its number, as in `if float\(v\) > 0`"):
+        gradient(f, 3.0) if "[" not in sides else gradient(f, [1.0, 2.0])
+
+
+@pytest.mark.parametrize("f", [lambda x: x % 2, lambda x: 7 % x, lambda x: x // 2, lambda x: 7 // x])
+def test_remainders_say_what_to_write(f: Callable[[Any], Any]) -> None:
+    with pytest.raises(UnsupportedError, match=r'Function\("floor"\)\(a / b\)'):
+        gradient(f, 3.5)
 
 
 def test_numbers_may_decide_and_be_constants() -> None:
