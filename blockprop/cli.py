@@ -112,6 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     set_loudness(Loudness.NORMAL)
     take_all_characters()
     with Termination.watched() as termination:
+        loading.begin()
         code = _run(arguments)
         by = termination.by
         if code == INTERRUPTED:

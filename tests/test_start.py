@@ -120,7 +120,9 @@ def struck(name: str, arguments: Sequence[str], number: int = signal.SIGINT) -> 
     return process.returncode, said, told
 
 
-@pytest.mark.parametrize("name", ["typer", "blockprop.commands.train", "torch", "torch.nn", "torch.optim.adam"])
+@pytest.mark.parametrize(
+    "name", ["typer", "blockprop.commands.train", "pydantic", "torch", "torch.nn", "torch.optim.adam"]
+)
 def test_ctrl_c_while_it_is_loaded_is_said_in_a_line(name: str, tmp_path: Path) -> None:
     arguments = ["descend", "x**2", "--from", "1", "--out", str(tmp_path / "path.png")]
     assert struck(name, arguments) == (130, "", "blockprop: interrupted\n")

@@ -3,13 +3,14 @@
 import importlib
 import os
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 
 from blockprop.saving.interruption import ended_at_once
 
 FIRST = ("torch",)
 """What all commands need."""
 _alone = False
+_until_loaded = ExitStack()
 
 
 def set_alone() -> None:
@@ -18,11 +19,17 @@ def set_alone() -> None:
     _alone = True
 
 
+def begin() -> None:
+    """Until `load` has done its work, signals that ask to stop end the process at once, if it is the command line's."""
+    if _alone:
+        _until_loaded.enter_context(ended_at_once(say_ended))
+
+
 def load() -> None:
     """Load what the commands compute with; to be called before one of them runs."""
-    with ended_at_once(say_ended) if _alone else nullcontext():
-        for module in FIRST:
-            importlib.import_module(module)
+    for module in FIRST:
+        importlib.import_module(module)
+    _until_loaded.close()
 
 
 def say_ended(how: str) -> None:
