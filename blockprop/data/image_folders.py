@@ -154,7 +154,8 @@ def _read_all(
     files: Sequence[Path], reading: Reading, folder: Path, notes: list[str], broken: Unreadable
 ) -> tuple[Tensor, list[int]]:
     """((n, c, h, w) in 0…1, the numbers of their files); what cannot be read goes to `broken`."""
-    pixels = np.empty((0, 1, 1), np.uint8)
+    pixels = np.empty((0, 1, 1, 1), np.uint8)
+    first = pixels[:0, 0]
     sight, read = reading.sight, list[int]()
     of_other_size, moving = 0, []
     unlike: DataError | None = None
@@ -167,12 +168,12 @@ def _read_all(
             continue
         if not read:
             sight = reading.sight_in(*part.shape[:2])
-            pixels = _room_for(len(files), part, folder)
-        elif unlike := unlike or _unlike(part, path, pixels[0], files[read[0]]):
+            pixels, first = _room_for(len(files), part, folder), part
+        elif unlike := unlike or _unlike(part, path, first, files[read[0]]):
             continue
         of_other_size += picture.shape[:2] != part.shape[:2]
         moving += [path] if frames > 1 else []
-        pixels[len(read)] = part
+        pixels[len(read)] = np.moveaxis(np.atleast_3d(part), 2, 0)  # so that batches need not be turned
         read.append(i)
     broken.count += len(files)
     if broken.reasons and not reading.skips and (unlike or not read):
@@ -180,26 +181,24 @@ def _read_all(
     if unlike or not read:
         raise unlike or DataError(f"{folder}: none of its {len(files)} pictures can be read: {broken.reasons[-1]}")
     if of_other_size and reading.sight is None:
-        height, width = pixels.shape[1:3]
+        height, width = first.shape[:2]
         notes.append(
             f"{folder}: pictures are brought to {width} x {height}, the size of the first; {of_other_size} of "
             f"{len(read)} are {'stretched' if reading.crop == 'stretch' else 'scaled, and cut to their center'}"
         )
     if moving:
         notes.append(f"{folder}: of several frames or pages the first is read: {some_of(moving, folder)}")
-    x = torch.from_numpy(pixels[: len(read)])
-    x = x[:, None] if x.dim() == 3 else x.permute(0, 3, 1, 2)
-    return brought(x, tuple(x.shape[1:])), read
+    return brought(torch.from_numpy(pixels[: len(read)]), pixels.shape[1:]), read
 
 
 def _room_for(count: int, first: np.ndarray, folder: Path) -> np.ndarray:
-    """Memory for so many pictures like the first. DataError if that is too much."""
+    """Memory for so many pictures like the first, (n, c, h, w). DataError if that is too much."""
     if count * first.size > LARGEST_SET:
         raise DataError(
             f"{folder}: {count} pictures of {first.shape[1]} x {first.shape[0]} need too much memory; "
             "pass a smaller size="
         )
-    return np.empty((count, *first.shape), np.uint8)
+    return np.empty((count, *np.atleast_3d(first).shape[2:], *first.shape[:2]), np.uint8)
 
 
 def _framed(picture: np.ndarray, sight: Preprocessing, path: Path) -> np.ndarray:

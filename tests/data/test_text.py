@@ -180,6 +180,7 @@ TITLES = {
     "a title in quotes, with a comma": ('"Our people, in May"\n', 1),
     "empty lines and a title": ("\n\nOur people\n", 3),
 }
+"""(text, row); the names are age, town, buys."""
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -199,11 +200,18 @@ def test_a_title_above_the_names_is_no_name(tmp_path: Path, title: str, row: int
     assert read_data(path, encoder=encoder, warn=False).train.rows.tolist() == list(found.frame.index)
 
 
+def test_a_title_with_commas_of_its_own(tmp_path: Path) -> None:
+    found = table(tmp_path, "Flowers, of May\nname,petal,sepal,kind\nx,1.5,2.5,A\ny,1.5,3,B\n")
+    assert list(found.frame.columns) == ["name", "petal", "sepal", "kind"]
+    assert "'Flowers, of May' in row 1 is taken for a title; the names are read in row 2" in found.notes[0]
+
+
 NO_TITLES = {
     "one column of sentences": "text\nhello, you\nbye, 5\nsee you\n",
     "one column of numbers": "size\n84,44\n75,8\n",
     "row names of R": "age\nann,20\nbob,30\n",
     "row numbers without a name": ",a\n0,x\n1,y\n",
+    "row names of R, a number missing": "age,town\nann,NA,rome\nbob,20,bern\nkim,30,nice\n",
     "a first name alone": "a,b\n,1\n2,3\n",
 }
 

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from blockprop.data.tables.cells import plain
+from blockprop.data.tables.cells import MISSING, NO_NUMBER, plain
 from blockprop.data.tables.written import written
 from blockprop.errors import DataError
 
@@ -26,6 +26,7 @@ MOST_BYTES = 2**28
 """Of a table of text; its cells take several times as much memory."""
 MOST_COLUMNS = 5_000
 """Each takes a millisecond or two to decide what it means."""
+NOTHING = MISSING | NO_NUMBER
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 
 Row = tuple[int, list[str]]
@@ -82,11 +83,12 @@ class TextRows:
 
     def _below_title(self) -> "TextRows":
         """The rows from the names on, where nothing but a title stands above them; a note says so."""
-        first = self._first()
-        above = next((i for i, (_, cells) in enumerate(first) if sum(map(bool, map(str.strip, cells))) > 1), 0)
-        if not above or not _names_above_numbers([[cell.strip() for cell in cells] for _, cells in first[above:]]):
+        first = [(line, [cell.strip() for cell in cells]) for line, cells in self._first()]
+        width = max((len(cells) for _, cells in first), default=0)
+        above = next((i for i, (_, cells) in enumerate(first) if sum(map(bool, cells)) >= max(2, width - 1)), 0)
+        if not above or not _names_above_numbers([cells for _, cells in first[above:]]):
             return self
-        title, (line, _) = "".join(first[0][1]).strip(), first[above]
+        title, (line, _) = self.lines[first[0][0] - 1].strip(f' "\r\n{self.delimiter}'), first[above]
         note = f"{self.path}: {title!r} in row {first[0][0]} is taken for a title; the names are read in row {line}"
         return replace(self, start=line - 1, notes=(*self.notes, note))
 
@@ -126,7 +128,7 @@ class TextRows:
 def _names_above_numbers(rows: list[list[str]]) -> bool:
     """Whether the first row is of words alone, and below it stand as many cells in each row, in some column numbers."""
     names, *others = rows
-    if not others or not all(names) or any(map(written, names)) or {*map(len, others)} != {len(names)}:
+    if not others or any(cell in NOTHING or written(cell) for cell in names) or {*map(len, others)} != {len(names)}:
         return False
     columns = [[cell for cell in column if cell] for column in zip(*others, strict=True)]
     return any(column and all(map(written, column)) for column in columns)
