@@ -2,6 +2,9 @@
 
 import math
 import os
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,8 @@ _DTYPES: dict[int, torch.dtype] = {
     TensorProto.UINT64: torch.uint64,
     TensorProto.BOOL: torch.bool,
 }
+SHARED, FEW_BYTES = 2, 2**26
+"""So often the bytes of a file beside the model are read at most, or so many of them."""
 LARGEST_TENSOR = 2**31
 """Elements of a tensor; a file's claim to more is not believed."""
 
@@ -68,6 +73,23 @@ def tensor_of(proto: TensorProto, folder: Path) -> Tensor:
     if tensor.dtype is not dtype:
         raise FormatError(f"the tensor {proto.name!r} is {tensor.dtype}, but claims to be {dtype}")
     return tensor
+
+
+def require_once(protos: Iterable[TensorProto], folder: Path) -> None:
+    """FormatError if the tensors take more bytes of the files beside the model than these have: each is read by itself,
+    so that many which share their bytes would fill the memory.
+    """
+    wanted: Counter[str] = Counter()
+    for proto in protos:
+        if proto.data_location == TensorProto.EXTERNAL:
+            entries = {entry.key: entry.value for entry in proto.external_data}
+            with suppress(UnsupportedError):
+                size = math.prod(max(size, 0) for size in proto.dims) * dtype_of(proto.data_type).itemsize
+                wanted[entries.get("location", "")] += size
+    for location, size in wanted.items():
+        there = _inside(folder, location, location).stat().st_size
+        if size > max(SHARED * there, FEW_BYTES):
+            raise FormatError(f"its tensors take {size:,} bytes of {location}, which has {there:,}")
 
 
 def _with_data(proto: TensorProto, dtype: torch.dtype, folder: Path) -> TensorProto:

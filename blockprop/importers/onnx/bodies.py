@@ -7,7 +7,7 @@ import torch
 from onnx import GraphProto, NodeProto
 
 from blockprop import blocks
-from blockprop.errors import GraphError
+from blockprop.errors import GraphError, UnsupportedError
 from blockprop.importers.graph import Known
 from blockprop.importers.onnx.model import Model, local_tensors
 from blockprop.importers.onnx.order import needed_nodes
@@ -15,6 +15,8 @@ from blockprop.importers.onnx_calls import OnnxCall
 from blockprop.importers.problems import Problem
 
 Named = dict[str, Any]
+MOST_WRITTEN = 5_000
+"""Nodes that loops write out, beside those that the file has."""
 ELEMENTWISE = {
     *("Identity", "Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Abs", "Neg", "Sqrt", "Exp", "Log", "Relu"),
     *("Tanh", "Sigmoid", "Sign", "Reciprocal", "Cast"),
@@ -28,6 +30,8 @@ class Walker(Protocol):
     model: Model
     problems: list[Problem]
     opsets: dict[str, int]
+    written: int
+    bodies: dict[tuple[int, str], tuple[NodeProto, Named, list[NodeProto]]]
 
     def walk(self, nodes: Iterable[NodeProto], values: Named) -> None: ...
 
@@ -39,16 +43,26 @@ class Unfinished(Exception):
 class Body:
     """A graph inside a node, ready to be walked over: its weights are read once, so that all rounds share them."""
 
-    def __init__(self, interpreter: Walker, graph: GraphProto, values: Named):
+    def __init__(self, interpreter: Walker, node: NodeProto, name: str, values: Named):
+        """name: of the node's attribute that holds the graph."""
         self.interpreter = interpreter
+        graph: GraphProto = next(attribute.g for attribute in node.attribute if attribute.name == name)
         self.inputs, self.outputs = [i.name for i in graph.input], [o.name for o in graph.output]
-        self.around = values | local_tensors(graph, interpreter.model.folder)
-        self.nodes = needed_nodes(graph.node, self.outputs, {*self.around, *self.inputs})
+        key = id(node), name
+        if key not in interpreter.bodies:
+            tensors = local_tensors(graph, interpreter.model.folder)
+            nodes = needed_nodes(graph.node, self.outputs, {*values, *tensors, *self.inputs})
+            interpreter.bodies[key] = node, tensors, nodes  # the node, so that the id stays its own
+        _, tensors, self.nodes = interpreter.bodies[key]
+        self.around = values | tensors
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """The graph's outputs for these inputs."""
         if len(inputs) != len(self.inputs):
             raise GraphError(f"its graph takes {len(self.inputs)} inputs, and gets {len(inputs)}")
+        self.interpreter.written += len(self.nodes)
+        if self.interpreter.written > MOST_WRITTEN + self.interpreter.model.size:
+            raise UnsupportedError(f"more than {MOST_WRITTEN:,} nodes, when all rounds of its loops are written out")
         inside, before = self.around | dict(zip(self.inputs, inputs, strict=True)), len(self.interpreter.problems)
         self.interpreter.walk(self.nodes, inside)
         if len(self.interpreter.problems) > before:

@@ -28,15 +28,14 @@ def attributes_in(node: NodeProto) -> Named:
 def branch(interpreter: Walker, call: OnnxCall, node: NodeProto, inputs: Sequence[Any], values: Named) -> Any:
     """If: the outputs of the branch that a constant condition chooses."""
     wanted = "then_branch" if bool(call.number_in(inputs[0])) else "else_branch"
-    graphs = {a.name: a.g for a in node.attribute if a.HasField("g")}
-    if wanted not in graphs or not branches(node):
+    if wanted not in [a.name for a in node.attribute if a.HasField("g")] or not branches(node):
         raise GraphError(f"it has no {wanted}")
-    return Body(interpreter, graphs[wanted], values).run([])
+    return Body(interpreter, node, wanted, values).run([])
 
 
 def loop(interpreter: Walker, call: OnnxCall, node: NodeProto, inputs: Sequence[Any], values: Named) -> Any:
     """Loop: round after round written out, as long as their number follows from constants and fixed sizes."""
-    body = Body(interpreter, attributes_in(node)["body"], values)
+    body = Body(interpreter, node, "body", values)
     count = call.number_in(inputs[0]) if inputs[0] is not None else MOST_ROUNDS
     going = inputs[1] if len(inputs) > 1 and inputs[1] is not None else Known(torch.tensor(True))
     state, rows, done = list(inputs[2:]), [], 0
@@ -58,7 +57,7 @@ def scan(interpreter: Walker, call: OnnxCall, node: NodeProto, inputs: Sequence[
     settings = attributes_in(node)
     count = settings["num_scan_inputs"]
     state, scanned = list(inputs[:-count]), list(inputs[-count:])
-    body = Body(interpreter, settings["body"], values)
+    body = Body(interpreter, node, "body", values)
     made = len(body.outputs) - len(state)
     axes = [axis % x.axes for axis, x in zip(settings.get("scan_input_axes") or [0] * count, scanned, strict=True)]
     backward = settings.get("scan_input_directions") or [0] * count

@@ -50,7 +50,9 @@ class OnnxInterpreter:
         self.state = State(model.folder)
         self.opsets = model.opsets
         self.problems: list[Problem] = []
-        self.steps = 0
+        self.steps, self.written = 0, 0
+        self.bodies: dict[tuple[int, str], tuple[NodeProto, dict[str, Any], list[NodeProto]]] = {}
+        """Graphs inside of nodes, each with its tensors and its nodes in order."""
 
     def run(self) -> list[Flow]:
         """The outputs. Operators that are not supported are collected in `problems`; then there is no output."""

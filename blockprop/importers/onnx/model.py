@@ -28,7 +28,7 @@ from blockprop.importers.graph import MOST_NODES, Known
 from blockprop.importers.onnx.order import branches, describe, names_in, needed_nodes, nested
 from blockprop.importers.onnx_calls import Texts
 from blockprop.importers.onnx_operators.table import DOMAINS
-from blockprop.importers.onnx_tensors import dtype_of, tensor_of
+from blockprop.importers.onnx_tensors import dtype_of, require_once, tensor_of
 from blockprop.saving.files import StrPath, parse, require_file, short
 
 LARGEST_FILE = 2**31
@@ -55,6 +55,7 @@ class Model:
     nodes: those that the outputs depend on, in an order in which they can run   tensors: weights and constants
     opsets: version of each domain   shared: values that differently used operators take
     places: where in the file the node stands that makes a value, by the value's name
+    size: how many nodes there are, those in branches and bodies included
     """
 
     nodes: list[NodeProto]
@@ -67,6 +68,7 @@ class Model:
     source: dict[str, Any]
     about: dict[str, Any]
     places: dict[str, str]
+    size: int
 
 
 def read_model(path: StrPath, constants: Mapping[str, Any] | None = None) -> Model:
@@ -78,6 +80,7 @@ def read_model(path: StrPath, constants: Mapping[str, Any] | None = None) -> Mod
     for name in _names(graph):
         if not isinstance(name, str):  # protobuf gives the bytes of what is no UTF-8
             raise FormatError(f"expected names in UTF-8; one of them is {name!r}")
+    require_once(_tensors_in(graph), Path(path).parent)
     fixed = _fixed(constants or {}, graph)
     tensors = local_tensors(graph, Path(path).parent, fixed)
     nodes = needed_nodes(graph.node, [value.name for value in graph.output], {*tensors, *(i.name for i in graph.input)})
@@ -92,7 +95,8 @@ def read_model(path: StrPath, constants: Mapping[str, Any] | None = None) -> Mod
     source = {"format": "onnx", "opset": opsets[""], "producer": proto.producer_name}
     places, about = _places(graph.node), _about(proto)
     outputs = [value.name for value in graph.output]
-    return Model(nodes, tensors, inputs, outputs, opsets, shared, Path(path).parent, source, about, places)
+    size = sum(1 for _ in nested(graph.node))
+    return Model(nodes, tensors, inputs, outputs, opsets, shared, Path(path).parent, source, about, places, size)
 
 
 def _about(proto: ModelProto) -> dict[str, Any]:
@@ -144,6 +148,15 @@ def _names(graph: GraphProto) -> Iterator[str]:
         yield from (attribute.name for attribute in node.attribute)
         for inner in branches(node):
             yield from _names(inner)
+
+
+def _tensors_in(graph: GraphProto) -> Iterator[TensorProto]:
+    """All weights and constants in the graph and the graphs within it."""
+    yield from graph.initializer
+    for node in nested(graph.node):
+        yield from (attribute.t for attribute in node.attribute)
+        for inner in branches(node):
+            yield from inner.initializer
 
 
 def _opsets(proto: ModelProto) -> dict[str, int]:
