@@ -36,19 +36,31 @@ grid_sampler_backward = _aten.grid_sampler_2d_backward.default
 max_pool_backward = _aten.max_pool2d_with_indices_backward.default
 
 
-def group_norm_backward(d_y: Tensor, x: Tensor, *more: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """The kernel reads d_y in the order of contiguous memory, whatever its own is. x: contiguous."""
-    return _aten.native_group_norm_backward.default(d_y.contiguous(), x, *more)
+def group_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *more: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """The kernel reads all three as if they were contiguous. x: contiguous."""
+    return torch.native_group_norm(x, _packed(weight), _packed(bias), *more)
 
 
-def batch_norm_backward(d_y: Tensor, x: Tensor, *more: Any) -> tuple[Tensor, Tensor, Tensor]:
+def group_norm_backward(
+    d_y: Tensor, x: Tensor, mean: Tensor, inverse_std: Tensor, weight: Tensor | None, *more: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The kernel reads d_y and the weight in the order of contiguous memory, whatever their own is. x: contiguous."""
+    return _aten.native_group_norm_backward.default(d_y.contiguous(), x, mean, inverse_std, _packed(weight), *more)
+
+
+def batch_norm_backward(d_y: Tensor, x: Tensor, weight: Tensor | None, *more: Any) -> tuple[Tensor, Tensor, Tensor]:
     """The kernel (CPU, torch 2.13) chooses between two loops by the strides of both, also by those of axes of one.
 
-    These may be any number and say nothing; it then takes numbers of one channel for those of another.
+    These may be any number and say nothing; it then takes numbers of one channel for those of another. One of the
+    loops reads the weight as if it were contiguous.
     """
     if 1 in x.shape:
         d_y, x = usual_strides(d_y), usual_strides(x)
-    return _aten.native_batch_norm_backward.default(d_y, x, *more)
+    return _aten.native_batch_norm_backward.default(d_y, x, _packed(weight), *more)
+
+
+def _packed(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.contiguous()
 
 
 def usual_strides(x: Tensor) -> Tensor:

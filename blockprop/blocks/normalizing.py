@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockprop.blocks.kernels import group_norm_backward, layer_norm_backward
+from blockprop.blocks.kernels import group_norm, group_norm_backward, layer_norm_backward
 from blockprop.blocks.sizes import each_axis
 from blockprop.engine.block import Block
 from blockprop.errors import SettingError, ShapeError
@@ -108,7 +108,7 @@ class GroupNorm(_RowNorm):
             raise ShapeError(f"expected (n, {self.channels}, ...), came {tuple(x.shape)}")
         sizes = (x.shape[0], self.channels, math.prod(x.shape[2:]), self.groups)
         x = x.contiguous()
-        y, mean, inverse_std = torch.native_group_norm(x, self.weight, self.bias, *sizes, self.epsilon)
+        y, mean, inverse_std = group_norm(x, self.weight, self.bias, *sizes, self.epsilon)
         return y, (x, mean, inverse_std, sizes)
 
     def _backward(self, saved: Any, d_y: Tensor, wanted: list[bool]) -> tuple[Tensor, Tensor, Tensor]:

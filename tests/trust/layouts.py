@@ -8,7 +8,7 @@ do: it leaves the strides of axes of one as they are, by which some kernels of t
 import itertools
 import random
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -130,8 +130,24 @@ def differences(case: Case, dtype: torch.dtype, trials: int, seed: int = 0) -> I
             yield from _compared(case, dtype, tuple(any_layout(x, chance) for x in inputs), d_outputs, expected)
 
 
-def _both_passes(case: Case, dtype: torch.dtype, inputs: tuple[Tensor, ...], d_outputs: tuple | None) -> dict:
+def differences_of_weights(case: Case, dtype: torch.dtype, trials: int, seed: int = 0) -> Iterator[Difference]:
+    """What comes out otherwise with weights and buffers in so many layouts, and inputs in any."""
+    chance = random.Random(f"{case}{seed}")
+    inputs = tuple(usual(x) for x in case.tensors(dtype))
+    expected = _both_passes(case, dtype, inputs, None)
+    seeds = expected.pop("seeds")
+    for _ in range(trials):
+        given = tuple(any_layout(x, chance) for x in inputs)
+        yield from _compared(case, dtype, given, seeds, expected, chance)
+
+
+def _both_passes(
+    case: Case, dtype: torch.dtype, inputs: tuple[Tensor, ...], d_outputs: tuple | None, chance: Any = None
+) -> dict:
+    """chance: for weights and buffers in any layout."""
     block = made(case, dtype)
+    for name, tensor in (block.parameters | block.buffers).items() if chance else ():
+        setattr(block, name, any_layout(tensor, chance))
     outputs, saved = run(block, case, *inputs)
     seeds = tuple(None if d is None else usual(d) for d in seeds_for(outputs)) if d_outputs is None else d_outputs
     d_inputs, gradients = back(block, saved, seeds)
@@ -140,10 +156,10 @@ def _both_passes(case: Case, dtype: torch.dtype, inputs: tuple[Tensor, ...], d_o
 
 
 def _compared(
-    case: Case, dtype: torch.dtype, inputs: tuple[Tensor, ...], d_outputs: tuple, expected: dict
+    case: Case, dtype: torch.dtype, inputs: tuple[Tensor, ...], d_outputs: tuple, expected: dict, chance: Any = None
 ) -> Iterator[Difference]:
     strides = [(tuple(x.shape), x.stride()) for x in (*inputs, *d_outputs) if x is not None]
-    results = _both_passes(case, dtype, inputs, d_outputs)
+    results = _both_passes(case, dtype, inputs, d_outputs, chance)
     for name, theirs in expected.items():
         off = off_by(results[name], theirs)
         if off > TOLERANCE[dtype]:
