@@ -14,6 +14,8 @@ from blockprop.pictures.pixels import in_8_bits
 
 MOST_PIXELS = 80_000_000
 """Of a picture, of which 1.7 GB are needed at most to read it; Pillow by itself would stop little above."""
+MOST_SLOWLY = 4_000_000
+"""Of a kind that Pillow has no compiled reader for."""
 MOVING = frozenset(("AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"))
 """Formats in which further pictures are frames or pages; in others they are layers, sizes or what a camera adds."""
 TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -40,6 +42,7 @@ def read_frames(path: Path, channels: int | None = None) -> tuple[np.ndarray, in
             with Image.open(path, formats=formats_of(path)) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise DataError(f"{image.width} x {image.height} pixels; {MOST_PIXELS:,} are allowed")
+                _require_quick(image)
                 _keep_raw_mode(image)
                 image.load()
                 _turn_upright(image)
@@ -47,6 +50,16 @@ def read_frames(path: Path, channels: int | None = None) -> tuple[np.ndarray, in
                 return pixels, getattr(image, "n_frames", 1) if image.format in MOVING else 1
     except Exception as error:  # a damaged picture can fail in many ways, with one meaning
         raise DataError(f"{path}: cannot be read as a picture ({reason_of(error, path)})") from None
+
+
+def _require_quick(image: Image.Image) -> None:
+    """DataError for many pixels of a kind that Pillow reads number by number in Python, a microsecond or two each."""
+    slow = any(tile.codec_name in Image.DECODERS for tile in getattr(image, "tile", ()))
+    if slow and image.width * image.height > MOST_SLOWLY:
+        raise DataError(
+            f"{image.width} x {image.height} pixels of a kind that is read slowly ({image.format}); {MOST_SLOWLY:,} "
+            "are allowed, and more in PNG"
+        )
 
 
 def _keep_raw_mode(image: Image.Image) -> None:

@@ -80,6 +80,24 @@ def test_a_picture_just_above_the_limit(tmp_path: Path) -> None:
     refused(DataError, f"{side} x {side} pixels; {MOST_PIXELS:,} are allowed", read_picture, tmp_path / "a.png")
 
 
+DDS = struct.pack("<4s7I44s8I20s", b"DDS ", 124, 0x1007, 3000, 3000, 0, 0, 0, b"", 32, 0x40, 0, 8, 7, 56, 192, 0, b"")
+SLOW = {
+    "a.dds": DDS + bytes(9 * 10**6),
+    "a.ppm": b"P6\n3000 3000\n100\n" + bytes(27 * 10**6),
+    "a.qoi": b"qoif" + struct.pack(">II", 3000, 3000) + b"\4\0" + b"\xfd" * 150_000,
+    "a.bmp": b"BM"
+    + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 3000, 3000, 1, 8, 1, *[0] * 5)
+    + b"\xff\1" * 40_000,
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_pictures_that_are_read_number_by_number(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(SLOW[name])
+    refused(DataError, "3000 x 3000 pixels of a kind that is read slowly", read_picture, path)
+
+
 @pytest.mark.parametrize(
     "head", [b"zTXta\0\0", b"iCCPa\0\0", b"iTXtblockprop\0\1\0\0\0"], ids=lambda head: head[:4].decode()
 )
