@@ -94,16 +94,18 @@ def text(times: Times, before: Path | None) -> str:
     slowest = max(helps, key=lambda name: medians[name, ROOT].processor)
     heads = ["start", "ms", "processor, ms", "× `import torch`", *(["before, ms", "processor, ms"] if before else [])]
     wall, processor = (1000 * number for number in medians[slowest, ROOT])
+    ratio = medians[IMPORT, ROOT].processor / torch.processor
     return f"""## Start
 
-By `bench/start.py`, on {machine()}: whole processes, {len(times[TORCH, ROOT])} turns of each, medians and in brackets
-the middle half; the ratio is that of processor times. What takes long is loaded when it is first needed
-(`blockprop/__init__.py`), and the help needs none of it.
+By `bench/start.py`, on {machine()}: whole processes,
+{len(times[TORCH, ROOT])} turns of each, medians and in brackets the middle half; the ratio is that of processor times.
+The machine's load was {os.getloadavg()[2]:.0f} at the end: beside so many others a process takes longer than its work.
+What takes long is loaded when it is first needed (`blockprop/__init__.py`), and the help needs none of it.
 
 {table(heads, rows)}
 
-Of all {len(helps)} helps, {slowest} takes longest: {processor:.0f} ms of a processor, {wall:.0f} ms until it ends
-(wanted: at most {1000 * LIMIT:.0f}). `import blockprop` takes {medians[IMPORT, ROOT].processor / torch.processor:.2f}
+Of all {len(helps)} helps, {slowest} takes longest: {processor:.0f} ms of a processor, {wall:.0f} ms until it
+ends (wanted: at most {1000 * LIMIT:.0f}). `import blockprop` takes {ratio:.2f}
 times as long as `import torch` (wanted: at most {RATIO})."""
 
 
