@@ -40,6 +40,8 @@ class BroughtToSize(Tensor):
 
     def taken(self) -> Tensor:
         """All of them, in their size."""
+        if len(self.stored) <= BATCH:
+            return _brought(self.stored, self.wanted).contiguous()
         x = torch.empty(len(self.stored), *self.wanted, dtype=self.dtype, device=self.device)
         for part, brought in zip(self.stored.split(BATCH), x.split(BATCH), strict=True):
             brought.copy_(_brought(part, self.wanted))
