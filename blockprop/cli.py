@@ -46,7 +46,7 @@ from blockprop.commands.picture_commands import PICTURE_COMMANDS, as_function
 from blockprop.commands.repeated import AllCommands, EachOnce
 from blockprop.commands.streams import FULL, is_writable, lose_what_cannot_be_said, take_all_characters
 from blockprop.errors import BlockpropError
-from blockprop.saving.interruption import SIGNALED, Termination
+from blockprop.saving.interruption import SIGNALED, Termination, ignore_signals
 from blockprop.version import __version__
 
 NO_MEMORY = "not enough memory; try something smaller: --batch-size, --size or --tile, as far as the command has them"
@@ -142,6 +142,8 @@ def _run(arguments: list[str]) -> int:
     except MemoryError:
         return _failed(NO_MEMORY, 1, arguments)
     except Exception as error:
+        if _is_of_ctrl_c(error):
+            return INTERRUPTED
         if os.environ.get("BLOCKPROP_TRACEBACK"):
             raise
         if is_verbose():
@@ -153,6 +155,13 @@ def _run(arguments: list[str]) -> int:
             return _failed(NO_MEMORY, 1, arguments)
         hint = "" if is_verbose() else " (--verbose shows where)"
         return _failed(f"this should not have happened: {type(error).__name__}: {first}{hint}", 1, arguments)
+
+
+def _is_of_ctrl_c(error: BaseException | None) -> bool:
+    """Whether it is what a library written in C has made of one: an ImportError, for instance."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _failed(sentence: str, code: int, arguments: list[str]) -> int:
@@ -177,4 +186,6 @@ def run() -> None:
     """The entry point of the `blockprop` script."""
     loading.set_alone()
     lose_what_cannot_be_said()
-    sys.exit(main())
+    code = main()
+    ignore_signals()
+    sys.exit(code)

@@ -18,6 +18,15 @@ SIGNALED = 128
 """Exit code after a signal, plus its number, as shells have it."""
 
 
+def ignore_signals() -> None:
+    """Let no signal that asks it to stop disturb a process that is through: what it writes is written.
+
+    Only for a process of our own, in its main thread.
+    """
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class Interruption:
     """Until `close()`, Ctrl-C waits for `release()` if `busy` is set; at any other time it interrupts as usual.
 

@@ -149,9 +149,11 @@ def _be_command(
         if largest is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
         from blockprop.cli import main
+        from blockprop.saving.interruption import ignore_signals
 
         os.close(ready)
         code = main(arguments)
+        ignore_signals()
     except BaseException:
         traceback.print_exc()
     finally:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from blockprop import cli
 from blockprop.pictures.picture_files import read_settings
 from blockprop.saving.interruption import STOPPING, TERMINATING, Interruption, Termination
 from tests.processes import started
@@ -97,3 +98,39 @@ def _is_running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return ") Z " not in status  # one that nobody has asked after is over, too
+
+
+LEAVING = """
+import atexit, sys, time
+from blockprop.cli import run
+atexit.register(lambda: (print("leaving", flush=True), time.sleep(1)))
+sys.argv = ["blockprop", "--version"]
+run()
+"""
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_while_a_command_that_is_through_leaves_changes_nothing(number: signal.Signals) -> None:
+    with started([sys.executable, "-c", LEAVING]) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != "leaving\n":
+            assert process.poll() is None
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
+
+
+def test_what_becomes_of_ctrl_c_in_a_library_is_no_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """numpy, interrupted while it is loaded, raises an ImportError."""
+
+    def load(*_: Any, **__: Any) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr(cli, "app", load)
+    assert cli.main(["info"]) == 128 + signal.SIGINT
+    assert capsys.readouterr().err == "blockprop: interrupted\n"
