@@ -36,6 +36,8 @@ def read_image(path: Path, channels: int | None = None) -> np.ndarray:
 def read_frames(path: Path, channels: int | None = None) -> tuple[np.ndarray, int]:
     """(the first picture in a file, as `read_image` gives it; how many frames or pages there are)."""
     try:
+        if path.exists() and not path.is_file():  # a pipe in a stranger's folder, say, from which nothing may ever come
+            raise DataError("it is not an ordinary file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about meta data
             warnings.simplefilter("error", Image.DecompressionBombWarning)

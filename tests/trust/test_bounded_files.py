@@ -98,6 +98,16 @@ def test_pictures_that_are_read_number_by_number(name: str, tmp_path: Path) -> N
     refused(DataError, "3000 x 3000 pixels of a kind that is read slowly", read_picture, path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_a_pipe_among_pictures(tmp_path: Path) -> None:
+    """From which nothing comes, however long one waits."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(png())
+    os.mkfifo(tmp_path / "a" / "2.png")
+    refused(DataError, r"2\.png: cannot be read as a picture \(it is not an ordinary file\)", read_data, tmp_path)
+
+
 @pytest.mark.parametrize(
     "head", [b"zTXta\0\0", b"iCCPa\0\0", b"iTXtblockprop\0\1\0\0\0"], ids=lambda head: head[:4].decode()
 )
