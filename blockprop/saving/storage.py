@@ -46,6 +46,8 @@ LARGEST_CONSTANT = 2**26
 GRAPH, WEIGHTS = "network.json", ("weights.safetensors", "weights_2.safetensors")
 """Files of a folder. The weights alternate between two names, so that old ones stay until the graph names new ones."""
 MOST_OUTPUTS = 10_000
+LONGEST_NAME = 1000
+"""Characters of a name, which messages repeat."""
 MOST_NAMED = 5
 """Nodes in a sentence."""
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -258,6 +260,8 @@ def _field(holder: Any, key: str, kind: type[T]) -> T:
     if not isinstance(holder, dict):
         raise FormatError(f"expected an object with {key!r}, got {kind_of(holder)}")
     value = holder.get(key)
+    if isinstance(value, str) and len(value) > LONGEST_NAME:
+        raise FormatError(f"expected {key!r} to have at most {LONGEST_NAME} characters, got {short(value)}")
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise FormatError(f"expected {key!r} to be {KINDS[kind]}, got {kind_of(value)} in {short(holder)}")
     return value
@@ -265,6 +269,6 @@ def _field(holder: Any, key: str, kind: type[T]) -> T:
 
 def _names(holder: dict[str, Any], key: str) -> tuple[str, ...]:
     names = _field(holder, key, list)
-    if not all(isinstance(name, str) for name in names):
+    if not all(isinstance(name, str) and len(name) <= LONGEST_NAME for name in names):
         raise FormatError(f"expected {key!r} to be a list of names, got {short(names)}")
     return tuple(names)

@@ -16,12 +16,15 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from blockprop.cli import main
 from blockprop.commands.parsing import constants_named
 from blockprop.data.reading import read_data
 from blockprop.errors import BlockpropError, DataError, FormatError, SettingError
 from blockprop.pictures.image_files import MOST_PIXELS
 from blockprop.pictures.picture_files import read_picture, read_settings
 from blockprop.pictures.preprocessing import read_preprocessing
+from blockprop.saving.files import write_tensors
+from blockprop.saving.storage import load
 
 WORK = 2.0
 """Seconds of processor time; what is refused before it is read takes a hundredth."""
@@ -213,3 +216,19 @@ def test_letters_that_are_none_in_an_archive_of_arrays(tmp_path: Path) -> None:
         np.savez(tmp_path / "b.npz", x=np.zeros((2, 3)), **names)
         with pytest.raises(DataError, match="holds letters that are none"):
             read_data(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("name", ["a={" * 30_000, "a" * 10**6], ids=len)
+@pytest.mark.parametrize("place", ["name", "source", "type", "key"])
+def test_names_in_networks_are_short(name: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is said of a network repeats them."""
+    kind, source, key = (name if place == one else "x" for one in ("type", "source", "key"))
+    node = {"name": name if place == "name" else "n", "block": key, "inputs": [source]}
+    graph = {"format": "blockprop network", "version": 1, "meta": {}, "inputs": ["x"], "outputs": [node["name"]]}
+    graph |= {"blocks": {key: {"type": kind if place == "type" else "ReLU", "settings": {}}}, "nodes": [node, node]}
+    write_tensors(tmp_path / "n.safetensors", {}, graph)
+    refused(FormatError, "safetensors: ", load, tmp_path / "n.safetensors")
+    start = time.process_time()
+    assert main(["info", str(tmp_path / "n.safetensors")]) == 1
+    assert time.process_time() - start < WORK
+    assert len(capsys.readouterr().err) < 2000
