@@ -186,6 +186,14 @@ def run() -> None:
     """The entry point of the `blockprop` script."""
     loading.set_alone()
     lose_what_cannot_be_said()
-    code = main()
+    sys.exit(alone(sys.argv[1:]))
+
+
+def alone(arguments: list[str]) -> int:
+    """Run one command in a process that leaves then, and that no signal disturbs on the way out."""
+    try:
+        code = main(arguments)
+    except KeyboardInterrupt:  # in the last lines of it
+        code = INTERRUPTED
     ignore_signals()
-    sys.exit(code)
+    return code

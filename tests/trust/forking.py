@@ -148,12 +148,10 @@ def _be_command(
             _save_every(save_seconds)
         if largest is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-        from blockprop.cli import main
-        from blockprop.saving.interruption import ignore_signals
+        from blockprop.cli import alone
 
         os.close(ready)
-        code = main(arguments)
-        ignore_signals()
+        code = alone(arguments)
     except BaseException:
         traceback.print_exc()
     finally:

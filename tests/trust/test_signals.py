@@ -134,3 +134,17 @@ def test_what_becomes_of_ctrl_c_in_a_library_is_no_fault_of_ours(
     monkeypatch.setattr(cli, "app", load)
     assert cli.main(["info"]) == 128 + signal.SIGINT
     assert capsys.readouterr().err == "blockprop: interrupted\n"
+
+
+def test_ctrl_c_in_the_last_lines_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    monkeypatch.setattr(cli, "main", main)
+    try:
+        assert cli.alone(["info"]) == 128 + signal.SIGINT
+        assert {signal.getsignal(number) for number in STOPPING} == {signal.SIG_IGN}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
