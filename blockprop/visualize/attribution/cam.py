@@ -10,6 +10,7 @@ from blockprop.engine.plan import ForwardStep, RuleMap, plan_forward
 from blockprop.errors import GraphError, SettingError, no_such
 from blockprop.visualize.attribution.places import FIRST, NORMS_OF_LAST, Finder, Grid, PictureAxes
 from blockprop.visualize.attribution.question import Answer, Question
+from blockprop.visualize.attribution.trying import require_in_place
 
 
 def grad_cam(
@@ -82,7 +83,8 @@ def place_of(
     """(the node where Grad-CAM looks, where the places of the picture lie in it).
 
     Runs the network once on the first picture, without keeping anything, and for tokens once with what it needs to go
-    back to them. Raises GraphError for an unknown node, SettingError if there is none, or its places are not known.
+    back to them. Raises GraphError for an unknown node, SettingError if there is none, or its places are not known, or
+    lie elsewhere in the picture.
     """
     network = question.network
     if node is not None and node not in network.keys:
@@ -94,8 +96,12 @@ def place_of(
     if node != question.input:
         run_forward(plan_forward(network.nodes, targets, training=False), {question.input: some}, call=seen.call)
     if node is not None:
-        return node, seen.finder.said(node, seen.outputs.get(node, some))
-    return _default(question, x, seen.finder, seen.candidates)
+        places = seen.finder.said(node, seen.outputs.get(node, some))
+    else:
+        node, places = _default(question, x, seen.finder, seen.candidates)
+    if grid is None:
+        require_in_place(network, some, node, places)
+    return node, places
 
 
 class _Seen:

@@ -88,7 +88,8 @@ class Finder:
         before = [self.places.get(key) for key in node.inputs]
         if isinstance(block, NORMS_OF_LAST) and len(block.shape) == 1:
             return self.of_norm(y)
-        if y.dim() == 4 and (isinstance(block, MAPPING) or block.kind in ("pooling", "image")):
+        maps = isinstance(block, MAPPING) or (block.kind in ("pooling", "image") and not isinstance(block, Pad))
+        if y.dim() == 4 and maps:
             return PictureAxes(FIRST, _sides(y, FIRST))
         if isinstance(block, Transpose):
             return _turned(block.axes, before[0], y)
