@@ -46,7 +46,7 @@ from blockprop.commands.picture_commands import PICTURE_COMMANDS, as_function
 from blockprop.commands.repeated import AllCommands, EachOnce
 from blockprop.commands.streams import FULL, is_writable, lose_what_cannot_be_said, take_all_characters
 from blockprop.errors import BlockpropError
-from blockprop.saving.interruption import SIGNALED, Termination, ignore_signals
+from blockprop.saving.interruption import SIGNALED, Termination, ignore_signals, no_interrupt_lost
 from blockprop.version import __version__
 
 NO_MEMORY = "not enough memory; try something smaller: --batch-size, --size or --tile, as far as the command has them"
@@ -111,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     set_loudness(Loudness.NORMAL)
     take_all_characters()
-    with Termination.watched() as termination:
+    with Termination.watched() as termination, no_interrupt_lost():
         loading.begin()
         code = _run(arguments)
         by = termination.by

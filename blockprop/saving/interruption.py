@@ -2,8 +2,10 @@
 middle of one.
 """
 
+import _thread
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ TERMINATING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") el
 """Signals that end a process, unless it handles them."""
 STOPPING = (signal.SIGINT, *TERMINATING)
 """Signals that ask a run to stop."""
+SOON = 0.01
+"""Seconds."""
 SIGNALED = 128
 """Exit code after a signal, plus its number, as shells have it."""
 
@@ -100,6 +104,28 @@ def ended_at_once(say: Callable[[str], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def no_interrupt_lost() -> Iterator[None]:
+    """Inside, a KeyboardInterrupt in a destructor or in the callback of a weak reference comes again soon after it:
+    Python itself would print it there, and pass on.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if unraisable.exc_type is not None and issubclass(unraisable.exc_type, KeyboardInterrupt):
+            again = threading.Timer(SOON, _thread.interrupt_main)  # from outside: in here it would be lost, too
+            again.daemon = True
+            again.start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 class Termination:

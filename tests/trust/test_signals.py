@@ -11,7 +11,7 @@ import pytest
 
 from blockprop import cli
 from blockprop.pictures.picture_files import read_settings
-from blockprop.saving.interruption import STOPPING, TERMINATING, Interruption, Termination
+from blockprop.saving.interruption import STOPPING, TERMINATING, Interruption, Termination, no_interrupt_lost
 from tests.processes import started
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -37,6 +37,28 @@ def test_a_signal_in_a_step_waits_for_its_end(number: signal.Signals) -> None:
 def _raised_twice(number: signal.Signals, termination: Termination) -> None:
     termination.by = None
     signal.raise_signal(number)
+
+
+class Dying:
+    def __init__(self, number: signal.Signals) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self.number)
+
+
+def _outlive(_dying: Dying) -> None:
+    del _dying
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_what_comes_in_a_destructor_is_not_lost(number: signal.Signals, capfd: pytest.CaptureFixture[str]) -> None:
+    with Termination.watched() as termination:
+        with pytest.raises(KeyboardInterrupt), no_interrupt_lost():
+            _outlive(Dying(number))
+        assert termination.by == (None if number == signal.SIGINT else number)
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("first", TERMINATING)
