@@ -51,7 +51,8 @@ class Convolution:
             if shape != x.shape:
                 packed = _pack(self.weight.to_mkldnn(), *self._places, list(x.shape))
                 self._packed = x.shape, packed
-            return _convolve_packed(x, packed, self.bias, *self._places, "relu" if rectify else "none", [], "")
+            y = _convolve_packed(x, packed, self.bias, *self._places, "none", [], "")
+            return y.relu_() if rectify else y  # its own ReLU makes 0 of NaN, which nobody would learn of
         weight, bias = self.weight, self.bias
         if x.is_meta:  # to see what it would take
             weight, bias = weight.to(x.device), None if bias is None else bias.to(x.device)

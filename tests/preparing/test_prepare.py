@@ -251,3 +251,11 @@ def test_sizes_may_change_from_call_to_call(packed: bool, monkeypatch: pytest.Mo
         for count in (1, 3):
             x = torch.rand(count, 3, *size)
             torch.testing.assert_close(lean(x), network(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("place", ["input", "bias"])
+def test_what_is_not_finite_stays_so(value: float, place: str) -> None:
+    network, x = residual().to(dtype=torch.float32), torch.rand(2, 3, 33, 30)
+    (x[0, 0, 5, 5] if place == "input" else network.parameters["conv4.bias"][3]).fill_(value)
+    torch.testing.assert_close(network.prepare()(x), network(x), rtol=1e-4, atol=1e-5, equal_nan=True)
