@@ -35,7 +35,7 @@ class Origin:
         """Note how these are now, if they are not known."""
         for block in blocks:
             if id(block) not in self._seen:
-                self._seen[id(block)] = block, _look(block), torch.stack(_sums(block)).tolist() if _sums(block) else []
+                self._seen[id(block)] = block, _look(block), _numbers(_sums(block))
 
     def is_unchanged(self) -> bool:
         """Whether all is as it was noted."""
@@ -43,7 +43,7 @@ class Origin:
             return False
         sums = [total for block, _, _ in self._seen.values() for total in _sums(block)]
         noted = [total for _, _, totals in self._seen.values() for total in totals]
-        return not sums or torch.stack(sums).tolist() == noted
+        return _numbers(sums) == noted
 
 
 def _look(block: Block) -> list[Any]:
@@ -59,6 +59,10 @@ def _look(block: Block) -> list[Any]:
 
 def _sums(block: Block) -> list[Tensor]:
     return [_bits(value) for value in vars(block).values() if isinstance(value, Tensor)]
+
+
+def _numbers(sums: list[Tensor]) -> list[int]:
+    return torch.stack(sums).tolist() if sums else []
 
 
 def _version(tensor: Tensor) -> int:

@@ -27,7 +27,7 @@ SHOWN = 5
 class Prepared(Network):
     """A network that gives what another one gives in evaluation, with less work; its weights are copies.
 
-    origin: the other one.   rewritten: how many nodes each rewrite has changed.   untouched: nodes with rules.
+    origin: the other one.   draft: how its graph was rewritten.
     """
 
     def __init__(self, origin: Network, keep: tuple[str, ...], draft: Draft, nodes: Iterable[Node] | None = None):

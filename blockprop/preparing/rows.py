@@ -19,8 +19,10 @@ def narrowed(lean: Network, rows: Mapping[str, Collection[int]]) -> Network:
 
     The other channels are NaN.   rows: channels by node.
     """
-    nodes = _narrow(lean.draft, rows) if isinstance(lean, Prepared) else None
-    return Prepared(lean.origin, lean.outputs, lean.draft, nodes) if nodes and isinstance(lean, Prepared) else lean
+    if not isinstance(lean, Prepared):
+        return lean
+    nodes = _narrow(lean.draft, rows)
+    return Prepared(lean.origin, lean.outputs, lean.draft, nodes) if nodes else lean
 
 
 def _narrow(draft: Draft, rows: Mapping[str, Collection[int]]) -> list[Node] | None:
