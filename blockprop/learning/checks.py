@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import torch
-
 from blockprop.learning.both_passes import BothPasses
 from blockprop.learning.elements import Element
 from blockprop.learning.tensor_views import rounded, shown_places
@@ -49,7 +47,7 @@ def checks(recording: BothPasses, names: Sequence[str], asked: Iterable[Element]
 
 def _check(recording: BothPasses, name: str, at: int) -> CentralDifference:
     d = recording.d[name]
-    index = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), d.shape))
+    index = Element.at(name, at, d).index
     return CentralDifference(at, rounded(recording.difference(name, index), True), rounded(float(d[index]), True))
 
 

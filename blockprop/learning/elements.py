@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from blockprop.engine.network import Network
@@ -19,6 +20,12 @@ class Element:
     name: str
     index: tuple[int, ...]
     sizes: tuple[int, ...]
+
+    @classmethod
+    def at(cls, name: str, flat: int, tensor: Tensor) -> "Element":
+        """The element with this number, row by row, of a tensor of this name."""
+        index = torch.unravel_index(torch.tensor(flat), tensor.shape) if tensor.dim() else ()
+        return cls(name, tuple(int(i) for i in index), tuple(tensor.shape))
 
     @property
     def flat(self) -> int:

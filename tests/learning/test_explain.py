@@ -109,17 +109,17 @@ def test_forks_shared_weights_and_several_outputs() -> None:
 
 
 def test_shares_of_single_elements_are_right() -> None:
-    """d_weight[o, i] of one output unit is Σ_n d_y[n, o] x[n, i]: the shares are these products."""
+    """d_weight[o, i] of one output unit is Σ_n d_y[n, o] x[n, i]: the shares are these products, with both factors."""
     torch.manual_seed(2)
     network = Sequential({"fc": Linear(3, 2)}).to(dtype=torch.float64)
     x, target = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 1, 1, 0])
     text = explain(network, x, of="fc.weight[1,2]", target=target, digits=8).text
     trace = network.forward(x)
     d_y = cross_entropy().evaluate(trace.outputs, target)[1]["fc"]
-    products = sorted((d_y[:, 1] * x[:, 2]).tolist(), key=lambda share: -abs(share))
+    products = sorted(zip(d_y[:, 1].tolist(), x[:, 2].tolist(), strict=True), key=lambda pair: -abs(pair[0] * pair[1]))
     line = next(line for line in text.splitlines() if "from fc = " in line)
-    shown = sorted(numbers(line.split(" = ")[1].replace("− ", "−").replace("+ ", "")), key=lambda share: -abs(share))
-    assert shown == pytest.approx(products, rel=1e-6)
+    shown = numbers(line.split(" = ")[1].replace("− ", "−").replace("+ ", ""))
+    assert shown == pytest.approx([number for pair in products for number in pair], rel=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
