@@ -1,17 +1,12 @@
 """Central differences for a page that cannot compute them itself: of which derivatives they are found beforehand."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from blockprop.learning.both_passes import BothPasses
 from blockprop.learning.elements import Element
+from blockprop.learning.prices import AFFORDED
 from blockprop.learning.tensor_views import rounded, shown_places
-from blockprop.reports.costs import costs
-
-AFFORDED = 2e8
-"""Multiply-adds for derivatives nobody asked for, in all."""
-CALL = 30_000
-"""What calling a block costs besides, in multiply-adds."""
 
 
 class CentralDifference(NamedTuple):
@@ -25,7 +20,9 @@ class CentralDifference(NamedTuple):
     swept: float | str
 
 
-def checks(recording: BothPasses, names: Sequence[str], asked: Iterable[Element]) -> dict[str, list[CentralDifference]]:
+def checks(
+    recording: BothPasses, names: Sequence[str], asked: Iterable[Element], prices: Mapping[str, float]
+) -> dict[str, list[CentralDifference]]:
     """Central differences of derivatives by these inputs, nodes and parameters.
 
     Of each the largest derivative, and those that were asked for; of as many as can be afforded, the cheapest first,
@@ -34,11 +31,11 @@ def checks(recording: BothPasses, names: Sequence[str], asked: Iterable[Element]
     wanted = {name: {int(recording.d[name].abs().argmax())} for name in names if recording.d[name].numel()}
     for element in asked:
         wanted[element.name].add(element.flat)
-    prices = _prices(recording, [*wanted])
+    cost = {name: 2 * sum(prices[node.name] for node in recording.behind({name})) for name in wanted}  # two passes
     left = AFFORDED
-    for name in sorted(wanted, key=lambda name: prices[name]):
+    for name in sorted(wanted, key=lambda name: cost[name]):
         places = set(shown_places(recording.d[name])) | wanted[name]
-        left -= prices[name] * (len(places) - len(wanted[name]))
+        left -= cost[name] * (len(places) - len(wanted[name]))
         if left < 0:
             break
         wanted[name] = places
@@ -49,13 +46,3 @@ def _check(recording: BothPasses, name: str, at: int) -> CentralDifference:
     d = recording.d[name]
     index = Element.at(name, at, d).index
     return CentralDifference(at, rounded(recording.difference(name, index), True), rounded(float(d[index]), True))
-
-
-def _prices(recording: BothPasses, names: Sequence[str]) -> dict[str, float]:
-    """What a central difference costs by each of these, in multiply-adds: two passes through what stands behind."""
-    inputs = [recording.trace[name] for name in recording.inputs]
-    of_node = {
-        cost.node: CALL + (cost.multiply_adds or 0) + cost.output_bytes // 8
-        for cost in costs(recording.network, *inputs)
-    }
-    return {name: 2 * sum(of_node[node.name] for node in recording.behind({name})) for name in names}

@@ -382,19 +382,76 @@
   }
   const makerOf = (name) => data.nodes.find((node) => node.keys.includes(name));
   const readersOf = (name) => data.nodes.filter((node) => node.inputs.includes(name)).map((node) => node.name);
+  function whereMade(name) {
+    const maker = makerOf(name);
+    return maker ? indexOf("forward", maker.name) : data.inputs.includes(name) ? 0 : -1;
+  }
+  function whereFound(name) { // its derivative
+    const readers = readersOf(name);
+    return readers.length ? indexOf("backward", readers[readers.length - 1]) : indexOf("loss");
+  }
   function valueOf(name) {
     const maker = makerOf(name), tensor = data.tensors[name];
     const from = maker ? `what ${maker.name} gave, ${maker.about}` : data.inputs.includes(name) ? "an input" : `what ${name} gave, which is not on this page`;
-    return tensorView(name, tensor.value, { name, to: maker ? indexOf("forward", maker.name) : data.inputs.includes(name) ? 0 : -1, from });
+    return tensorView(name, tensor.value, { name, to: whereMade(name), from });
   }
   function errorOf(name) {
     const tensor = data.tensors[name];
     if (!tensor || !tensor.d) return "";
-    const readers = readersOf(name), reader = readers[readers.length - 1];
+    const readers = readersOf(name);
     const from = readers.length ? `propagated by ${readers.join(" and ")}` : "the derivative of the loss";
     const branches = (tensor.branches || []).map((branch) => tensorView(`from ${branch.from}`, branch.d, { kind: "error", name, from: `what ${branch.from} adds`, to: indexOf(branch.from === "the loss" ? "loss" : "backward", branch.from === "the loss" ? "" : branch.from) })).join("");
     const sum = branches ? `<p class="meta">Its output is read at ${tensor.branches.length} places, so the derivatives of all of them add up:</p>${branches}` : "";
-    return tensorView(`∂L/∂${name}`, tensor.d, { kind: "error", name: `∂L/∂${name}`, from, to: reader ? indexOf("backward", reader) : indexOf("loss"), checked: name }) + recordedChecks(name, tensor.d) + sum;
+    return tensorView(`∂L/∂${name}`, tensor.d, { kind: "error", name: `∂L/∂${name}`, from, to: whereFound(name), checked: name }) + derivativeFilledIn(name) + recordedChecks(name, tensor.d) + sum;
+  }
+  // The largest one with its numbers filled in: what single elements add, as [element, its number, slope], and the others
+  const tensorOf = (element) => (data.tensors[element] ? element : element.replace(/\[[^[\]]*\]$/, ""));
+  function sumOf({ terms, others: [many, rest] }, isDerivative) {
+    const parts = terms.map(([element, x, slope]) => {
+      const by = isDerivative ? D(element) : element, to = isDerivative ? whereFound(tensorOf(element)) : whereMade(tensorOf(element));
+      const told = isDerivative ? `the slope of ${element} by this one` : `the slope by ${element}`;
+      return `${bracketed(num(x, by, { to, kind: isDerivative ? "error" : "value" }))}·${bracketed(num(slope, told))}`;
+    });
+    const others = many === 1 ? "1 other" : `${many.toLocaleString("en")} others`;
+    if (many) parts.push(`${bracketed(num(rest, `what ${others} add${many === 1 ? "s" : ""}`, { kind: isDerivative ? "error" : "value" }))} <span class="meta">(${others})</span>`);
+    return parts;
+  }
+  const largest = (lines) => `<p class="meta">The largest one, with its numbers:</p>${lines}`;
+  function derivativeFilledIn(name) {
+    const found = data.derivatives[name];
+    if (!found) return "";
+    if (!found.parts) return `<p class="meta">What adds up to the largest one would take long to find: blockprop explain … --of '${esc(name)}[…]' writes it out.</p>`;
+    const { shape } = (data.tensors[name] || data.parameters[name]).d, title = `∂L/∂${esc(name)}${shape.length ? `[${unravel(found.at, shape)}]` : ""}`;
+    const whole = num(found.d, `${name}: as the backward sweep finds it`, { kind: "error" });
+    if (!found.parts.some((part) => part.terms.length || part.others[0])) return "";
+    if (found.parts.length === 1) {
+      return largest(`<p class="line">${title} = ${plus(sumOf(found.parts[0], true))} = ${whole}</p>`);
+    }
+    const lines = found.parts.map((part) => {
+      const parts = sumOf(part, true);
+      return `<p class="line">from ${esc(part.from)}: ${parts.length ? `${plus(parts)} = ` : ""}${num(part.sum, `what ${part.from} adds`, { kind: "error" })}</p>`;
+    });
+    return largest(`${lines.join("")}<p class="line">${title} = ${plus(found.parts.map((part) => bracketed(fmt(part.sum))))} = ${whole}</p>`);
+  }
+  function valueFilledIn(name) {
+    const found = data.values[name];
+    if (!found) return "";
+    if (!found.of) return '<p class="meta">What its largest one is made of would take long to find.</p>';
+    const whole = num(found.y, found.of);
+    if (found.terms) {
+      const parts = sumOf(found, false);
+      if (found.rest || !parts.length) parts.push(bracketed(num(found.rest, "what its block gives for zeros")));
+      return largest(`<p class="line">${esc(found.of)} = ${plus(parts)} = ${whole}</p>`);
+    }
+    if (!found.steepest) return "";
+    const [element, x, slope] = found.steepest;
+    return largest(`<p class="line">${esc(found.of)} = ${whole} by the formula above, of ${found.count === 1 ? "" : `${found.count.toLocaleString("en")} numbers, most of all of `}${esc(element)} = ${num(x, element, { to: whereMade(tensorOf(element)) })}, slope ${num(slope, `the slope by ${element}`)}</p>`);
+  }
+  function updateFilledIn(name) {
+    const found = data.derivatives[name];
+    if (!found || !found.parts) return "";
+    const { shape } = data.parameters[name].d, after = typeof found.d === "number" && typeof found.value === "number" ? fmt(found.value - data.rate * found.d) : "not a number";
+    return `<p class="line">${esc(name)}${shape.length ? `[${unravel(found.at, shape)}]` : ""} ← ${fmt(found.value)} − ${fmt(data.rate)}·${bracketed(num(found.d, `∂L/∂${name}`, { kind: "error" }))} = ${after}</p>`;
   }
   // Those that were found beforehand: of all numbers that are shown, or of the largest one and those asked for
   function recordedChecks(name, d) {
@@ -425,11 +482,11 @@
     const node = byName[step.node], forwards = step.phase === "forward";
     const head = `<h2>${forwards ? "Forward" : "Backward"} through ${esc(node.name)}</h2><p class="meta">${esc(node.about)}${node.sentence ? `. ${esc(node.sentence)}` : ""}</p>`;
     if (forwards) {
-      const body = live ? liveForward(node.name) : node.inputs.map(valueOf).join("") + node.keys.map((name) => `<p class="meta">↓</p>${valueOf(name)}`).join("") + node.parameters.map((name) => tensorView(name, data.parameters[name].value, { name, from: "a parameter" })).join("");
+      const body = live ? liveForward(node.name) : node.inputs.map(valueOf).join("") + node.keys.map((name) => `<p class="meta">↓</p>${valueOf(name)}${valueFilledIn(name)}`).join("") + node.parameters.map((name) => tensorView(name, data.parameters[name].value, { name, from: "a parameter" })).join("");
       return head + formulaOf(node.forward, node.sentence) + (body || node.inputs.map(valueOf).join("")) + sourceOf(node, ["forward"]);
     }
     const body = live ? liveBackward(node.name) : node.keys.map(errorOf).join("") + node.inputs.map((name) => (data.tensors[name].d ? `<p class="meta">↓</p>${errorOf(name)}` : "")).join("")
-      + node.parameters.map((name) => tensorView(`∂L/∂${name}`, data.parameters[name].d, { kind: "error", name: `∂L/∂${name}`, from: `gradients of ${node.sharing.join(" and ")}`, checked: name }) + recordedChecks(name, data.parameters[name].d)).join("");
+      + node.parameters.map((name) => tensorView(`∂L/∂${name}`, data.parameters[name].d, { kind: "error", name: `∂L/∂${name}`, from: `gradients of ${node.sharing.join(" and ")}`, checked: name }) + derivativeFilledIn(name) + recordedChecks(name, data.parameters[name].d)).join("");
     const shared = node.parameters.length && node.sharing.length > 1 ? `<p class="meta">Its block stands at ${node.sharing.map(esc).join(" and ")}: the gradients of all of them add up.</p>` : "";
     return head + formulaOf(node.back) + body + shared + sourceOf(node, ["propagate", "gradients"]);
   }
@@ -444,7 +501,7 @@
       return `<h2>The loss</h2>${body}`;
     }
     if (step.phase === "update") {
-      const body = live ? liveUpdate() : `<p>W ← W − μ ∂L/∂W, with μ = ${fmt(data.rate)}: the loss goes from ${fmt(data.loss)} to ${fmt(data.lossAfter)}.</p>` + Object.entries(data.parameters).map(([name, p]) => tensorView(`${name}, afterwards`, p.after, { name, from: `${name} − μ ∂L/∂${name}` })).join("");
+      const body = live ? liveUpdate() : `<p>W ← W − μ ∂L/∂W, with μ = ${fmt(data.rate)}: the loss goes from ${fmt(data.loss)} to ${fmt(data.lossAfter)}.</p>` + Object.entries(data.parameters).map(([name, p]) => tensorView(`${name}, afterwards`, p.after, { name, from: `${name} − μ ∂L/∂${name}` }) + updateFilledIn(name)).join("");
       return `<h2>The update</h2>${body}`;
     }
     return nodePanel(step);

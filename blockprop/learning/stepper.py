@@ -24,7 +24,9 @@ from blockprop.learning.both_passes import STEP, BothPasses
 from blockprop.learning.checks import checks
 from blockprop.learning.dense import PHI, Dense, dense
 from blockprop.learning.elements import Element, element_named
+from blockprop.learning.filled_in import filled_in
 from blockprop.learning.formulas import formulas_of
+from blockprop.learning.prices import prices
 from blockprop.learning.tensor_views import rounded, shown, side_for
 from blockprop.reports.diagram import describe, diagram
 from blockprop.saving.files import write_file
@@ -98,7 +100,9 @@ def stepper(
         "all": len(network.nodes),
         "tensors": {key: _tensors(recording, key, side) for key in keys},
         "parameters": {name: _parameter(recording, name, rate) for name in parameters},
-        "checks": {} if live else checks(recording, shown_names, asked),
+        **(
+            {"checks": {}, "derivatives": {}, "values": {}} if live else _found_out(recording, keys, shown_names, asked)
+        ),
         "step": STEP,
         "lossAfter": rounded(_loss_after(recording, rate), True),
         "live": live,
@@ -186,6 +190,14 @@ def _parameter(recording: BothPasses, name: str, rate: float) -> dict[str, Any]:
     value = recording.tensor(name)
     d = recording.d[name]
     return {"value": shown(value), "d": shown(d, is_error=True), "after": shown(value - rate * d)}
+
+
+def _found_out(
+    recording: BothPasses, keys: Sequence[str], names: Sequence[str], asked: Sequence[Element]
+) -> dict[str, Any]:
+    """What a page cannot compute itself, beyond the two passes."""
+    costs = prices(recording)
+    return {"checks": checks(recording, names, asked, costs), **filled_in(recording, names, keys, costs)}
 
 
 def _asked(recording: BothPasses, names: Sequence[str], texts: Sequence[str]) -> list[Element]:

@@ -52,7 +52,32 @@ def faults(number: int, kind: str | None = None) -> Iterator[str]:
         return
     page = stepper(network, *inputs, objective=Weighed()).html
     data = page.partition('id="data">')[2].partition("</script>")[0]
-    json.loads(data, parse_constant=_refused)  # Python's NaN, which no browser reads
+    said = json.loads(data, parse_constant=_refused)  # Python's NaN, which no browser reads
+    yield from (f"network {number}, its page: {fault}" for fault in _untrue(said))
+
+
+def _untrue(page: dict[str, Any]) -> Iterator[str]:
+    """The sums on a page that do not come to what they are said to be."""
+    for name, line in page.get("derivatives", {}).items():
+        parts = line.get("parts", [])
+        for part in parts:
+            if part["terms"] or part["others"][0]:
+                yield from _off(f"what {part['from']} adds by {name}", part["sum"], part)
+        if parts:
+            yield from _off(name, line["d"], {"terms": [("", 1, part["sum"]) for part in parts], "others": (0, 0)})
+    for key, line in page.get("values", {}).items():
+        if "terms" in line:
+            yield from _off(key, line["y"], line)
+
+
+def _off(what: str, said: float | str, line: Mapping[str, Any]) -> Iterator[str]:
+    terms = [number for _, *factors in line["terms"] for number in factors]
+    others = [line["others"][1], line.get("rest", 0)]
+    if any(isinstance(number, str) for number in (said, *terms, *others)):
+        return  # not finite
+    products = [a * b for _, a, b in line["terms"]] + others
+    if abs(sum(products) - said) > TOLERANCE * max(sum(abs(product) for product in products), 1e-300):
+        yield f"{what} is said to be {said}, its terms come to {sum(products)}"
 
 
 def _refused(word: str) -> None:
