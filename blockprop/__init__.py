@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from blockprop.data.reading import read_data
     from blockprop.engine.block import Block
     from blockprop.engine.check import check_block, check_network, check_objective
-    from blockprop.engine.network import Network, Sequential
+    from blockprop.engine.network import Network
     from blockprop.engine.objectives import (
         Objective,
         binary_cross_entropy,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         negative_log_likelihood,
     )
     from blockprop.engine.plan import Node
+    from blockprop.engine.sequential import Sequential
     from blockprop.engine.trace import Trace
     from blockprop.errors import BlockpropError
     from blockprop.exporters import to_onnx
@@ -121,10 +122,11 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of the packa
         "data.reading": "read_data",
         "engine.block": "Block",
         "engine.check": "check_block check_network check_objective",
-        "engine.network": "Network Sequential",
+        "engine.network": "Network",
         "engine.objectives": "Objective binary_cross_entropy cross_entropy huber mean_squared_error "
         "negative_log_likelihood",
         "engine.plan": "Node",
+        "engine.sequential": "Sequential",
         "engine.trace": "Trace",
         "errors": "BlockpropError",
         "exporters": "to_onnx",

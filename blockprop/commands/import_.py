@@ -49,6 +49,14 @@ def import_(
         str | None,
         typer.Option(help="One example's shape, such as 3,224,224; those of several inputs between semicolons."),
     ] = None,
+    tokens: Annotated[
+        str | None,
+        typer.Option(
+            metavar="5,17,3",
+            help="For a torch module that takes tokens: an example of them in place of --shape; those of several "
+            "inputs between semicolons.",
+        ),
+    ] = None,
     preprocessing: PreprocessingOption = None,
     classes: Annotated[str | None, typer.Option(help="A text file with the name of a class on each line.")] = None,
     constants: Annotated[
@@ -75,7 +83,7 @@ def import_(
     require_place(out)
     start = time.perf_counter()
     fixed = constants_named(constants or [])
-    network, file = _read(model, weights, until, shape, fixed, opaque, fetch, as_json)
+    network, file = _read(model, weights, until, shape, tokens, fixed, opaque, fetch, as_json)
     network = with_picture(network, file, preprocessing, classes, as_json)
     save(network, out)
     result = {
@@ -103,6 +111,7 @@ def _read(
     weights: str | None,
     until: str | None,
     shape: str | None,
+    tokens: str | None,
     constants: dict[str, Any],
     opaque: bool,
     fetch: bool,
@@ -120,7 +129,9 @@ def _read(
     if names_python(model):
         file = model.rpartition(":")[0] or model
         say(f"the code of {file} runs, as with `python {file}`", quiet)
-        return _from_module(model, shape, opaque), file
+        return _from_module(model, shape, tokens, opaque), file
+    if tokens is not None:
+        raise SettingError(f"--tokens is for torch modules, my_net.py:build, which {model} is not")
     if weights is not None:
         return pretrained(model, weights, **({"until": until} if until else {})), weights
     if fetch or (model in PUBLISHED and not Path(model).exists()):
@@ -145,19 +156,26 @@ def _read(
     return from_onnx(path, shapes, constants), model
 
 
-def _from_module(spec: str, shape: str | None, opaque: bool) -> Network:
+def _from_module(spec: str, shape: str | None, tokens: str | None, opaque: bool) -> Network:
     import torch
     from torch import nn
 
+    from blockprop.commands.tokens import one_batch_of_tokens
     from blockprop.importers import from_torch
     from blockprop.networks.python_files import call_in
 
     module = call_in(spec, "build")
     if not isinstance(module, nn.Module):
         raise SettingError(f"{spec}: expected a torch.nn.Module, the function returned a {type(module).__name__}")
-    if shape is None:
-        raise SettingError("a torch module does not know its input: pass one example's shape, --shape 3,224,224")
-    example = [torch.randn(2, *shape_named(part)) for part in shape.split(";")]
+    if (shape is None) == (tokens is None):
+        raise SettingError(
+            "a torch module does not know its input: pass one example's shape, --shape 3,224,224, or, if it takes "
+            "tokens, an example of them, --tokens 5,17,3"
+        )
+    if tokens is None:
+        example = [torch.randn(2, *shape_named(part)) for part in str(shape).split(";")]
+    else:
+        example = [one_batch_of_tokens(part).repeat(2, 1) for part in tokens.split(";")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # opaque nodes are listed in the result
         return from_torch(module, example, training=False, opaque=opaque)

@@ -188,7 +188,8 @@ def _read_file(
         return read_image_file(path, reading)
     if is_image(path):
         raise DataError(f"{path}: a single picture has no label; expected a folder with one folder for each class")
-    expected = f"expected .npz, {', '.join(TABLES)}, an IDX file, or a folder of pictures"
+    one = "" if need_labels else "a picture, "
+    expected = f"expected {one}.npz, {', '.join(TABLES)}, an IDX file, or a folder of pictures"
     instead = next((said for said, suffixes in INSTEAD.items() if path.suffix.lower() in suffixes), "")
     raise DataError(f"{path}: unknown kind of file {path.suffix!r}; {expected}{instead}")
 

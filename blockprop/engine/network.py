@@ -9,7 +9,6 @@ a seed to something wanted, asks each block there to propagate, and adds where p
 
 import copy
 import importlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Self, cast
@@ -24,7 +23,7 @@ from blockprop.engine.passes import run_backward, run_forward
 from blockprop.engine.plan import BackwardStep, ForwardStep, Node, RuleMap, plan_backward, plan_forward
 from blockprop.engine.room import bounded, room_of, weightless
 from blockprop.engine.trace import Trace, only
-from blockprop.errors import GraphError, ShapeError, did_you_mean, listed, shape
+from blockprop.errors import GraphError, SettingError, ShapeError, did_you_mean, listed, shape
 
 PLANS = 100
 """Backward plans that a network keeps; more questions than that are not asked again and again."""
@@ -232,11 +231,16 @@ class Network:
         self._require(name for name in names if name not in self._parameter_places)
         return tuple(dict.fromkeys(names))
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(self, device: torch.device | torch.dtype | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """Move all parameters and buffers in place; dtype applies to those of real numbers. Returns the network.
 
-        Blocks that make numbers of the parameters' one type, as their `dtype` says, make them of the new type then.
+        A dtype may stand first, as in torch: `to(torch.float64)`. Blocks that make numbers of the parameters' one type,
+        as their `dtype` says, make them of the new type then. Raises SettingError for a dtype of whole numbers.
         """
+        if isinstance(device, torch.dtype):
+            device, dtype = None, device
+        if dtype is not None and not dtype.is_floating_point:
+            raise SettingError(f"weights are real numbers: expected torch.float32, torch.float64, …, came {dtype}")
         types = {str(tensor.dtype) for tensor in self.parameters.values() if tensor.is_floating_point()}
         for block in self.unique_blocks.values() if dtype is not None and len(types) == 1 else ():
             if f"torch.{getattr(block, 'dtype', '')}" in types:
@@ -297,29 +301,6 @@ class Network:
                 near = did_you_mean(name, [*self._keys, *self._parameter_places])
                 raise GraphError(f"the network has no {name!r}; its nodes are {listed(self._keys)}{near}")
         return names
-
-
-class Sequential(Network):
-    """A chain of blocks, each fed by the one before.
-
-    blocks: in order, named by type and number ("linear1", "relu1", "linear2"); or dicts of names and blocks.
-    """
-
-    def __init__(self, *blocks: Block | dict[str, Block], input: str = "x"):
-        named: dict[str, Block] = {}
-        counts: Counter[str] = Counter()
-        for block in blocks:
-            if isinstance(block, dict):
-                named.update(block)
-            elif not isinstance(block, Block):
-                came = block.__name__ + " itself" if isinstance(block, type) else f"a {type(block).__name__}"
-                raise GraphError(f"expected blocks one by one, or dicts of them by name; came {came}")
-            else:
-                kind = type(block).__name__.lower()
-                counts[kind] += 1
-                named[f"{kind}{counts[kind]}"] = block
-        names = [input, *named]
-        super().__init__([Node(name, block, (names[i],)) for i, (name, block) in enumerate(named.items())], (input,))
 
 
 def _require_tensors(inputs: tuple[Any, ...]) -> None:

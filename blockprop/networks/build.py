@@ -22,8 +22,9 @@ from blockprop.blocks import (
 )
 from blockprop.engine.about import About
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import BlockpropError, SettingError, did_you_mean
 from blockprop.networks.lecture import UNITS, lecture
 from blockprop.networks.python_files import call_in, line_of, run_file

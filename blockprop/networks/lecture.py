@@ -16,7 +16,8 @@ from torch import Tensor
 from blockprop.blocks import Linear, ReLU, Sigmoid, Tanh
 from blockprop.engine.about import About
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError, did_you_mean
 
 ACTIVATIONS: dict[str, type[Block]] = {"sigmoid": Sigmoid, "tanh": Tanh, "relu": ReLU}

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from blockprop.blocks import GridSample, Jitter, Noise, RandomAffine, RandomCrop
 from blockprop.engine.check import check_network
-from blockprop.engine.network import Sequential
 from blockprop.engine.objectives import mean_squared_error
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError
 from tests.blocks.running import back, close, made, run, seeds_for
 from tests.cases import Case

@@ -36,8 +36,9 @@ from blockprop.calculus import (
     value_at,
 )
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import BlockpropError, GraphError, NotFiniteError, SettingError, ShapeError, UnsupportedError
 from blockprop.networks.lecture import lecture, lecture_example
 from tests.calculus.functions import SIZE, random_function

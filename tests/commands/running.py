@@ -12,7 +12,8 @@ import torch
 
 from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU
 from blockprop.cli import main
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import FormatError
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.preprocessing import Preprocessing

@@ -10,7 +10,8 @@ from PIL import Image
 
 from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool, Linear, ReLU
 from blockprop.cli import main
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError
 from blockprop.pictures.framing import in_words, rule_in_words, sight
 from blockprop.pictures.photos import read_photo, with_preprocessing

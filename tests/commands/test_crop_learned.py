@@ -10,7 +10,7 @@ from PIL import Image
 from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool
 from blockprop.cli import main
 from blockprop.data.reading import read_data
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import DataError, FormatError, SettingError
 from blockprop.pictures.framing import sight
 from blockprop.pictures.photos import with_preprocessing

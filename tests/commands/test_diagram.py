@@ -7,8 +7,9 @@ import torch
 
 from blockprop.blocks import Add, Embedding, Parameter, ReLU
 from blockprop.cli import main
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.saving.storage import save
 from tests.commands.running import Output, run_json, sentence, train_digits
 

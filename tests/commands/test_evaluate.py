@@ -6,7 +6,7 @@ import torch
 
 from blockprop.blocks import Flatten, Linear
 from blockprop.cli import main
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.pictures.scaling import scaled
 from blockprop.saving.storage import save
 from tests.commands.running import Output, run_json, sentence

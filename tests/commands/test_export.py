@@ -11,8 +11,9 @@ import torch
 from blockprop import blocks
 from blockprop.cli import main
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.saving.storage import load, save
 from tests.commands.running import Output, run_json, sentence
 

@@ -12,7 +12,7 @@ from blockprop.cli import main
 from blockprop.commands.units import in_words, with_units, without_units
 from blockprop.data.dataset import Dataset
 from blockprop.engine.about import About
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.networks.shipped import shipped
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.storage import load, save

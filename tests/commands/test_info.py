@@ -6,8 +6,9 @@ import pytest
 
 from blockprop.blocks import Add, Conv2d, Embedding, GlobalAvgPool, Linear, ReLU
 from blockprop.cli import main
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.interop.opaque import Opaque
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.preprocessing import Preprocessing

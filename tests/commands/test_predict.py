@@ -11,8 +11,9 @@ from PIL import Image
 from blockprop.blocks import Affine, Conv2d, Flatten, GlobalAvgPool, Linear, LogSoftmax, Reshape, Softmax
 from blockprop.cli import main
 from blockprop.commands.predict import probabilities
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.preprocessing import Preprocessing
 from tests.commands.running import SEES, Output, run_json, saved, sentence, train_digits

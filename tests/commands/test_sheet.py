@@ -4,7 +4,7 @@ import pytest
 
 from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool, Linear, ReLU
 from blockprop.cli import main
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.storage import save

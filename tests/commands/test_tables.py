@@ -7,7 +7,7 @@ import pytest
 
 from blockprop.blocks import Linear
 from blockprop.cli import main
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.saving.storage import save
 from tests.commands.running import Output, run_json, sentence
 

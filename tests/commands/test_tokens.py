@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from blockprop import Network, from_torch
 from blockprop.cli import main
 from blockprop.errors import SettingError, ShapeError
+from blockprop.saving.storage import load
 from blockprop.visualize.attribution.tokens import token_saliency
 from tests.commands.running import PHOTO, Output, run_json, saved, sentence, small
 
@@ -57,6 +58,38 @@ def test_predict_reads_tokens(capsys: Output) -> None:
     rows = run_json(capsys, "predict", "-n", path, "--tokens", "rows.txt")["predictions"]
     assert [row["example"] for row in rows] == ["rows.txt:1", "rows.txt:3"]
     assert rows[0]["classes"] == found["classes"]
+
+
+LANGUAGE = """
+import torch
+from torch import nn
+
+
+class Scores(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(9, 6), nn.Linear(6, 3)
+
+    def forward(self, tokens, mask):
+        return self.head((self.table(tokens) * mask.unsqueeze(-1)).mean(1))
+
+
+def build():
+    torch.manual_seed(0)
+    return Scores()
+"""
+
+
+def test_a_module_that_takes_tokens_is_imported(capsys: Output) -> None:
+    Path("language.py").write_text(LANGUAGE)
+    run_json(capsys, "import", "language.py:build", "--tokens", "5,1,7;1,1,1", "-o", "net.safetensors")
+    network, scope = load("net.safetensors"), {}
+    exec(LANGUAGE, scope)
+    tokens, mask = torch.randint(0, 9, (4, 8)), torch.ones(4, 8, dtype=torch.long)
+    assert torch.allclose(network(tokens, mask), scope["build"]()(tokens, mask))
+    for arguments in ([], ["--shape", "3", "--tokens", "5,1,7"]):
+        refusal = sentence(capsys, "import", "language.py:build", "-o", "other.safetensors", *arguments)
+        assert "--shape 3,224,224, or, if it takes tokens, an example of them, --tokens 5,17,3" in refusal
 
 
 def test_predict_shows_what_follows_the_last_token(capsys: Output) -> None:

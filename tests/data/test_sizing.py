@@ -11,7 +11,8 @@ from torch import Tensor
 from blockprop import cross_entropy, evaluate, fit, read_data
 from blockprop.blocks import Flatten, Linear
 from blockprop.data.sizing import BATCH, BroughtToSize
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.pictures.scaling import scaled
 from blockprop.saving.fingerprints import digest
 from blockprop.saving.storage import load, save

@@ -7,7 +7,8 @@ from pathlib import Path
 import blockprop
 from blockprop.blocks.linear import Linear
 from blockprop.engine.about import About
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 
 
 def is_meta(value: ast.expr) -> bool:

@@ -19,9 +19,10 @@ from blockprop.blocks import (
 )
 from blockprop.engine.block import Block
 from blockprop.engine.check import check_block, check_network, check_objective
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy, mean_squared_error
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import GradientError, SettingError
 from blockprop.networks.build import build_network
 

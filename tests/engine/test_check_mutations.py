@@ -7,8 +7,8 @@ from torch import Tensor
 from blockprop.blocks import Conv2d, Div, Flatten, Linear, Log, MaxPool2d, ReLU, Softmax
 from blockprop.engine.block import Block
 from blockprop.engine.check import CheckReport, check_block, check_network, check_objective
-from blockprop.engine.network import Sequential
 from blockprop.engine.objectives import cross_entropy, mean_squared_error
+from blockprop.engine.sequential import Sequential
 from tests.engine.mutations import MUTATIONS, Gain, MutatedError
 from tests.engine.test_check import Rectifier
 

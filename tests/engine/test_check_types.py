@@ -9,8 +9,8 @@ from torch import Tensor
 from blockprop.blocks import Cast, Linear
 from blockprop.engine.block import Block
 from blockprop.engine.check import check_block, check_network
-from blockprop.engine.network import Sequential
 from blockprop.engine.objectives import mean_squared_error
+from blockprop.engine.sequential import Sequential
 
 
 class Doubling(Block):

@@ -8,7 +8,7 @@ from blockprop.blocks import Linear
 from blockprop.engine.block import Block
 from blockprop.engine.check import check_block
 from blockprop.engine.contract import CHECKS
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import GradientError, SettingError
 from blockprop.saving.fingerprints import fingerprint
 

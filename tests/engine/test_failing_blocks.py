@@ -9,9 +9,10 @@ from torch import Tensor
 
 from blockprop.engine.block import Block
 from blockprop.engine.check import check_network
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import mean_squared_error
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import BlockpropError, GraphError, ShapeError
 from blockprop.interop import to_torch
 from tests.engine.small_blocks import Double, Scale

@@ -1,12 +1,15 @@
 """The graph: its order, what is refused, how it is copied, moved and printed."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from blockprop.blocks import Dropout, Linear
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
-from blockprop.errors import GraphError, ShapeError
+from blockprop.engine.sequential import Sequential
+from blockprop.errors import GraphError, SettingError, ShapeError
 from tests.engine.small_blocks import Double, Plus, diamond
 
 
@@ -53,10 +56,16 @@ def test_an_error_in_a_block_says_where() -> None:
         adding(torch.zeros(2), torch.zeros(3))
 
 
-def test_to_moves_and_converts_everything() -> None:
-    network = Sequential(Linear(4, 3)).to(dtype=torch.float64)
+@pytest.mark.parametrize("to", [lambda network: network.to(dtype=torch.float64), lambda n: n.to(torch.float64)])
+def test_to_moves_and_converts_everything(to: Callable[[Network], Network]) -> None:
+    network = to(Sequential(Linear(4, 3)))
     assert all(tensor.dtype == torch.float64 for tensor in network.state.values())
     assert network(torch.randn(2, 4, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_weights_stay_real_numbers() -> None:
+    with pytest.raises(SettingError, match=r"expected torch\.float32, torch\.float64, …, came torch\.int64"):
+        Sequential(Linear(4, 3)).to(torch.int64)
 
 
 def test_a_copy_is_independent() -> None:

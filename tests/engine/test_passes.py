@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks import BatchNorm2d, Linear
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import GraphError, ShapeError
 from blockprop.interop import to_torch
 from tests.engine.small_blocks import Double, Halves, Plus, Scale, counted, diamond

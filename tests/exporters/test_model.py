@@ -13,8 +13,9 @@ from torch import Tensor
 
 from blockprop import blocks, to_onnx
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import BlockpropError, FormatError, UnsupportedError
 from blockprop.exporters.onnx import model as onnx_model
 from blockprop.exporters.onnx_operators.table import HANDLERS, exports

@@ -7,7 +7,7 @@ import torch
 
 from blockprop import blocks
 from blockprop.blocks import BLOCKS
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import UnsupportedError
 from blockprop.exporters.onnx_operators.table import HANDLERS, REASONS
 from tests.cases import CASES, Case

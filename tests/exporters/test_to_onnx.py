@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from blockprop import blocks, from_torch, to_onnx
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.networks.architectures import googlenet, resnet20_cifar10, squeezenet1_1, vgg19
 from blockprop.networks.build import build_network
 from tests.architectures import ARCHITECTURES, resized

@@ -8,8 +8,9 @@ import torch
 
 from blockprop import blocks, to_onnx
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError, ShapeError, UnsupportedError
 from tests.exporters.exporting import compare, export, names_of_axes, run, same
 

@@ -8,7 +8,7 @@ import torch
 
 from blockprop.blocks import Conv2d, GlobalAvgPool
 from blockprop.engine.about import About
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.exporters import to_onnx
 from blockprop.importers import from_onnx
 from blockprop.pictures.framing import preprocessing_of, takes_any_size

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from blockprop import blocks
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.interop.modules import to_torch
 
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from blockprop import blocks
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import GraphError
 from blockprop.interop.modules import BlockModule, to_torch
 from tests.interop.small_networks import pictures, small_network

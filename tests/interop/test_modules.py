@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blockprop import blocks
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import BlockpropError, ShapeError
 from blockprop.interop.modules import to_torch
 from tests.blocks.running import back, made, run, seeds_for

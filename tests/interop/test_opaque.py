@@ -10,8 +10,9 @@ from torch import Tensor
 
 from blockprop import blocks
 from blockprop.engine.check import check_block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.interop.modules import to_torch
 from blockprop.interop.opaque import Opaque
 from blockprop.reports.diagram import diagram

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import BlockpropError, FormatError, SettingError, ShapeError
 from blockprop.interop.opaque import Opaque
 from blockprop.interop.operators import operator_named

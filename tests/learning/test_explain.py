@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks import Add, Conv2d, Flatten, Linear, MaxPool2d, Mul, ReLU, Sigmoid, Softmax, Split, Tanh
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy, mean_squared_error
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError
 from blockprop.learning import Derivation, explain
 from blockprop.networks import build_network, lecture, lecture_example

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from blockprop.blocks import LeakyReLU, Linear, ReLU, Reshape, Sigmoid, Softplus, Tanh
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import (
     Objective,
     binary_cross_entropy,
@@ -20,6 +20,7 @@ from blockprop.engine.objectives import (
     negative_log_likelihood,
 )
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import BlockpropError, SettingError
 from blockprop.learning import explain, stepper
 from blockprop.learning.both_passes import BothPasses

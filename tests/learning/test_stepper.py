@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks import Flatten, Linear, ReLU, Tanh
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy, mean_squared_error
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError
 from blockprop.learning import stepper
 from blockprop.networks import build_network, lecture, lecture_example

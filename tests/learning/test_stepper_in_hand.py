@@ -10,9 +10,10 @@ from torch import Tensor
 
 from blockprop.blocks import Conv2d, Flatten, Linear, Tanh
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import mean_squared_error
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError
 from blockprop.learning import stepper
 from blockprop.learning.tensor_views import shown, side_for

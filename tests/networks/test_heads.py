@@ -17,8 +17,9 @@ from blockprop.blocks import (
     Softmax,
 )
 from blockprop.engine.about import About
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError
 from blockprop.networks.heads import head_of, with_outputs
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from blockprop.blocks import Linear
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import FormatError, SettingError
 from blockprop.networks.build import build_network
 from blockprop.saving.storage import save

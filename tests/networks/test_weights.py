@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from blockprop.blocks import BatchNorm2d, Conv2d, ReLU
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import FormatError, SettingError
 from blockprop.networks.architectures import PREPROCESSING, resnet20_cifar10, vgg19, vgg19_decoder
 from blockprop.networks.weights import load_weights, pretrained

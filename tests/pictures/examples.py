@@ -3,7 +3,8 @@
 import torch
 
 from blockprop.blocks import Affine, GlobalAvgPool, Linear
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 
 SETTINGS = {
     "command": "maximize",

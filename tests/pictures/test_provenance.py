@@ -8,7 +8,8 @@ import torch
 
 import blockprop
 from blockprop.blocks import BatchNorm2d, Conv2d, ReLU
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import DataError
 from blockprop.pictures.picture_files import (
     read_settings,

@@ -7,9 +7,10 @@ import torch
 
 from blockprop.blocks import Add, Affine, Conv2d, Flatten, GlobalAvgPool, Linear, Resize
 from blockprop.engine.check import check_network
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import mean_squared_error
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import FormatError, SettingError
 from blockprop.pictures.framing import preprocessing_of
 from blockprop.pictures.photos import with_preprocessing

@@ -17,8 +17,9 @@ from blockprop.blocks import (
     ReLU,
 )
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.preparing.convolution import FixedConv2d
 
 

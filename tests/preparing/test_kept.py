@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks import BatchNorm2d, Conv2d, Flatten, Linear, ReLU
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 
 X = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 

@@ -15,8 +15,8 @@ from blockprop.blocks import (
     ReLU,
 )
 from blockprop.engine.check import check_network
-from blockprop.engine.network import Sequential
 from blockprop.engine.objectives import mean_squared_error
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import GraphError, SettingError, ShapeError
 from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import with_preprocessing

@@ -9,8 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from blockprop import blocks
 from blockprop.blocks import Add, Concat, Constant, Conv2d, Dropout, Flatten, Linear, MatMul, MaxPool2d, ReLU, Split
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import ShapeError
 from blockprop.networks.weights import pretrained
 from blockprop.reports.costs import FORMULAS, Cost, Total, costs, multiply_adds, parameter_counts, total

@@ -7,8 +7,9 @@ import torch
 
 from blockprop.blocks import BatchNorm2d, Concat, Conv2d, Dropout, Linear, MaxPool2d, ReLU, Split
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import GraphError
 from blockprop.reports.diagram import describe, diagram, kind_of
 from tests.reports.diagrams import SPACE, Convolve2d, Halves, Join, Tenfold, branches, overlapping, rectangles, texts

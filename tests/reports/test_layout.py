@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.reports.diagram import diagram
 from tests.reports.diagrams import Join, Tenfold, branches, inside, overlapping, points_of_arrows, rectangles, skips
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from blockprop.blocks.linear import Linear
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError
 from blockprop.reports import figures
 from blockprop.reports.diagram import diagram

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from blockprop.blocks import Conv2d, Linear
-from blockprop.engine.network import Sequential
 from blockprop.engine.objectives import mean_squared_error
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import BlockpropWarning, FormatError, SettingError
 from blockprop.saving.checkpoints import write_checkpoint
 from blockprop.saving.resumable import VERSION, Keeping, Resumable

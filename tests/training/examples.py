@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks import BatchNorm1d, Dropout, Linear, ReLU
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy
+from blockprop.engine.sequential import Sequential
 from blockprop.training.fit import fit
 
 

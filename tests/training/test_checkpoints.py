@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks import BatchNorm2d, Conv2d, Flatten, Linear, ReLU
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import FormatError, NotFiniteError
 from blockprop.training.augmentation import augmentations
 from blockprop.training.descent import GradientDescent

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks import Add, BatchNorm2d, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, ReLU
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import GraphError, SettingError
 from blockprop.training.augmentation import augmentations
 from blockprop.training.fit import fit

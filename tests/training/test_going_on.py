@@ -9,8 +9,9 @@ import torch
 from torch.optim import lr_scheduler
 
 from blockprop.blocks import Flatten, Linear, ReLU
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import BlockpropWarning, FormatError
 from blockprop.training.descent import GradientDescent
 from blockprop.training.fit import fit

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from blockprop.blocks import Conv1d, Linear, Sigmoid, Softmax, Tanh
 from blockprop.engine.means import BatchMean, shares
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import (
     Objective,
     binary_cross_entropy,
@@ -20,6 +20,7 @@ from blockprop.engine.objectives import (
     mean_squared_error,
     negative_log_likelihood,
 )
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError
 from blockprop.training.evaluation import evaluate
 from blockprop.training.fit import fit

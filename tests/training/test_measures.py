@@ -11,8 +11,8 @@ from torch import Tensor
 
 from blockprop.blocks import Affine, Log, Softmax
 from blockprop.data.dataset import Dataset
-from blockprop.engine.network import Sequential
 from blockprop.engine.objectives import binary_cross_entropy, cross_entropy, mean_squared_error
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import NotFiniteError, SettingError, ShapeError
 from blockprop.training.balancing import balanced_weights
 from blockprop.training.evaluation import evaluate

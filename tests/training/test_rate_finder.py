@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from blockprop.blocks import Linear, ReLU
-from blockprop.engine.network import Sequential
 from blockprop.engine.objectives import cross_entropy, mean_squared_error
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError
 from blockprop.training.rate_finder import RateCurve, find_rate
 

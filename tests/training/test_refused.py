@@ -7,8 +7,9 @@ import torch
 
 from blockprop.blocks import Linear, Log, Sqrt, StandardDeviation, Variance
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy, mean_squared_error, negative_log_likelihood
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import GraphError, NotFiniteError, SettingError, ShapeError
 from blockprop.training.augmentation import augmentations
 from blockprop.training.fit import fit

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.optim import lr_scheduler
 
 from blockprop.blocks import BatchNorm1d, Dropout, Flatten, Linear, ReLU, Tanh
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import Loss, cross_entropy
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import FormatError
 from blockprop.training.augmentation import Augmentation, augmentations
 from blockprop.training.fit import fit

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks import Flatten, Linear, ReLU
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy, mean_squared_error
+from blockprop.engine.sequential import Sequential
 from blockprop.training.batches import batch_sizes, shuffled
 from blockprop.training.evaluation import evaluate, predict
 from blockprop.training.fit import fit

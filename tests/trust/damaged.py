@@ -24,8 +24,9 @@ from blockprop import blocks
 from blockprop.cli import main
 from blockprop.commands.parsing import constants_named
 from blockprop.data.reading import read_data
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import BlockpropError
 from blockprop.importers import from_onnx
 from blockprop.interop.opaque import Opaque

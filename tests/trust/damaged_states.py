@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from blockprop import blocks
-from blockprop.engine.network import Sequential
 from blockprop.engine.objectives import cross_entropy
+from blockprop.engine.sequential import Sequential
 from blockprop.training.fit import fit
 from tests.visualize import ascents, dreams, styles
 

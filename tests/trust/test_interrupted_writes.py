@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from blockprop.blocks import Linear
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.saving import beside, files, storage
 from blockprop.saving.beside import Claim
 

@@ -15,7 +15,8 @@ import torch
 
 from blockprop.blocks import Linear
 from blockprop.cli import main
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import BlockpropWarning, FormatError
 from blockprop.saving import files, resumable, storage
 from blockprop.saving.beside import Claim

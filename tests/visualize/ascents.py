@@ -5,7 +5,8 @@ from typing import Any
 import torch
 
 from blockprop.blocks import Affine, Conv2d, Dropout, GlobalAvgPool, Linear, ReLU, Softmax
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.visualize.ascent import Ascent

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks import Conv2d, GlobalAvgPool, Linear, MaxPool2d, ReLU
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.visualize.dream import dream

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from blockprop.blocks import Affine, Conv2d
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.visualize.ascent import ascend
 from blockprop.visualize.objectives.activity import CHUNK, Activity, Resemblance
 from tests.visualize.dreams import by_autograd, photo

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool, ReLU, Sigmoid
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import BlockpropWarning, FormatError, SettingError
 from blockprop.visualize import ascent as ascent_module
 from blockprop.visualize.ascent import Ascent, ascend

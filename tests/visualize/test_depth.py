@@ -3,7 +3,8 @@
 import torch
 
 from blockprop.blocks import Conv2d, Flatten, GlobalAvgPool, Linear, ReLU
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.networks.build import build_network
 from blockprop.visualize import dream, stylize
 from blockprop.visualize.depth import at_depth, spatial_rectifiers

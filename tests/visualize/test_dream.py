@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks import Affine, Conv2d, Flatten, Linear
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import GraphError, NotFiniteError, SettingError, ShapeError
 from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import with_preprocessing

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from blockprop.blocks import Affine, Conv2d, GlobalAvgPool, Jitter, Linear, Noise, ReLU
 from blockprop.engine.check import check_network
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import GraphError, SettingError, ShapeError
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.preprocessing import Preprocessing

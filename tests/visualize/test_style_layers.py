@@ -3,7 +3,7 @@
 import pytest
 
 from blockprop.blocks import AvgPool2d, Conv2d, Flatten, Linear
-from blockprop.engine.network import Sequential
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError, ShapeError
 from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import with_preprocessing

@@ -25,7 +25,8 @@ from blockprop.blocks import (
     Sigmoid,
 )
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import GraphError, SettingError, ShapeError
 from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import with_preprocessing

@@ -24,8 +24,9 @@ from blockprop.blocks import (
     Transpose,
 )
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 
 
 def numbered(network: Network, seed: int = 0) -> Network:

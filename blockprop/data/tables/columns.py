@@ -4,7 +4,7 @@ Each kind of column encodes a cell by the cell alone. What it has learned nothin
 training rows, so that it speaks for no answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -117,7 +117,7 @@ class CategoryColumn:
     @property
     def becomes(self) -> str:
         """What it is, in a few words."""
-        return f"{len(self.categories)} categories: {', '.join(self.categories)}"
+        return f"{len(self.categories)} categories: {in_a_row(self.categories)}"
 
     @cached_property
     def speller(self) -> "Speller":
@@ -238,6 +238,11 @@ def format_from_dict(saved: dict[str, Any]) -> NumberFormat:
     if saved["decimal"] not in (".", ","):
         raise ValueError(f"decimal {saved['decimal']!r}")
     return NumberFormat(saved["decimal"], _text(saved["unit"]), bool(saved["thousands"]))
+
+
+def in_a_row(names: Iterable[str]) -> str:
+    """a, b, "c, d": in quotes what has a comma of its own."""
+    return ", ".join(f'"{name}"' if "," in name else name for name in names)
 
 
 def texts(saved: Any) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from blockprop.data.labels import few_whole_numbers, text_labels
 from blockprop.data.tables.cells import NO_NUMBER, Cells, capitals_notes, rows_named, text_of
-from blockprop.data.tables.columns import Speller
+from blockprop.data.tables.columns import Speller, in_a_row
 from blockprop.data.tables.deciding import in_one_spelling, kind_of
 from blockprop.data.tables.number_formats import NEARLY, NumberFormat, number_format, odd_cells
 from blockprop.data.tables.times import TimeFormat
@@ -33,7 +33,7 @@ class TargetColumn:
     def becomes(self) -> str:
         """What it is, in a few words."""
         if self.classes is not None:
-            return f"to predict: {len(self.classes)} classes: {', '.join(self.classes)}"
+            return f"to predict: {len(self.classes)} classes: {in_a_row(self.classes)}"
         unit = f" in {self.format.unit}" if self.format and self.format.unit else ""
         return f"to predict: number{unit}"
 
