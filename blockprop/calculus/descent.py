@@ -1,6 +1,5 @@
 """Gradient descent on any function: x ← x − α ∇f(x), a record of each step."""
 
-import math
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +8,8 @@ from torch import Tensor
 from blockprop.calculus.recording import Differentiable, record
 from blockprop.calculus.slopes import require_differentiable, require_written_down
 from blockprop.calculus.traced import as_real
-from blockprop.errors import NotFiniteError, SettingError, ShapeError, shape
+from blockprop.engine.asked import real, whole
+from blockprop.errors import NotFiniteError, ShapeError, shape
 from blockprop.saving.resumable import Resumable
 
 
@@ -61,6 +61,12 @@ class Descent(Resumable[DescentStep]):
         return DescentStep(self.step, self.steps, self.x.clone(), float(recording.value), norm, self.seconds)
 
 
+def rate_and_momentum(rate: Any, momentum: Any) -> tuple[float, float]:
+    """The two as numbers. SettingError if they are none in their ranges."""
+    momentum = real(momentum, "a momentum in 0…1", least=0, below=1)
+    return real(rate, "a rate above 0", above=0), momentum
+
+
 def descend(
     f: Differentiable,
     x0: Any,
@@ -82,10 +88,9 @@ def descend(
     Raises SettingError for settings out of range and a start at a kink, NotFiniteError, with its step, where f or its
     derivative is not finite.
     """
-    if not (0 < rate < math.inf and 0 <= momentum < 1):
-        raise SettingError(f"expected a rate above 0 and a momentum in 0…1, came rate {rate}, momentum {momentum}")
-    if steps < 0 or not tolerance >= 0:
-        raise SettingError(f"expected steps and a tolerance of at least 0, came {steps} and {tolerance}")
+    rate, momentum = rate_and_momentum(rate, momentum)
+    steps = whole("steps", steps, 0)
+    tolerance = real(tolerance, "a tolerance of at least 0", least=0)
     if not torch.isfinite(as_real(x0)).all():
         raise NotFiniteError(f"the start is not finite: {as_real(x0).tolist()}")
     recording = record(f, x0)  # what is wrong with the function there is said first

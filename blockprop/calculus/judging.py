@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from blockprop.calculus.derivatives import gradient
-from blockprop.calculus.descent import DescentStep
+from blockprop.calculus.descent import DescentStep, rate_and_momentum
 from blockprop.calculus.recording import Differentiable
 from blockprop.calculus.second import hessian_vector_product
+from blockprop.engine.briefly import brief
 from blockprop.errors import NotFiniteError, SettingError
 
 MOST_ELEMENTS = 10
@@ -60,6 +61,9 @@ def judge(
     is_finite: False if the run broke off because f or its derivative was not finite.
     Raises SettingError for no records, and for points of more than 10 elements.
     """
+    rate, momentum = rate_and_momentum(rate, momentum)
+    if not isinstance(records, Sequence) or not all(isinstance(one, DescentStep) for one in records):
+        raise SettingError(f"expected the records of a descent in a list, came {brief(records)}")
     if not records:
         raise SettingError("there are no records to judge; a descent gives at least its start")
     if records[0].x.numel() > MOST_ELEMENTS:

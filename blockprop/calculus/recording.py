@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from blockprop.calculus.traced import Tape, Traced, as_real
+from blockprop.engine.asked import text, whole
 from blockprop.engine.block import Block
+from blockprop.engine.briefly import brief
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.engine.trace import Trace, only
@@ -47,10 +49,8 @@ class Recording:
     def name_of(self, wrt: Which) -> str:
         """The name in the network of what a derivative is by."""
         if isinstance(wrt, str):
-            return self.network.wanted((wrt,))[0]
-        if not 0 <= wrt < len(self.inputs):
-            raise SettingError(f"wrt={wrt}: the function has {len(self.inputs)} inputs, numbered from 0 on")
-        return self.inputs[wrt]
+            return self.network.wanted((text("wrt", wrt, self.inputs[0]),))[0]
+        return self.inputs[input_number(wrt, len(self.inputs))]
 
     def tensor(self, wrt: Which) -> Tensor:
         """The numbers that a derivative is by."""
@@ -68,6 +68,15 @@ class Recording:
             if not torch.isfinite(d).all():
                 raise NotFiniteError(f"the derivative by {name} is {_first(d)} at {_at(self.tensor(name))}")
         return found
+
+
+def input_number(wrt: Any, count: int) -> int:
+    """The number of one of so many inputs. SettingError for what is none."""
+    try:
+        return whole("wrt", wrt, 0, count - 1)
+    except SettingError:
+        inputs = "1 input" if count == 1 else f"{count} inputs"
+        raise SettingError(f"wrt={brief(wrt)}: the function has {inputs}, numbered from 0 on") from None
 
 
 @torch.no_grad()

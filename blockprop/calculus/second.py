@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from blockprop.calculus.derivatives import direction, gradient
-from blockprop.calculus.recording import Differentiable, record
+from blockprop.calculus.recording import Differentiable, input_number, record
 from blockprop.errors import NotFiniteError, ShapeError
 
 LONGEST, SHRINK, LEVELS = 0.1, 2.0, 16
@@ -36,6 +36,7 @@ def hessian_vector_product(f: Differentiable, *x: Any, along: Any, wrt: int = 0)
     along: v, in the shape of x.   About 10 gradients. f, x, wrt and errors as in `gradient`.
     """
     points = record(f, *x).points
+    wrt = input_number(wrt, len(points))
     way = direction(along, points[wrt])
     size = _size(way)
     gradient(f, *points, wrt=wrt, kinks=True)  # what is wrong at x itself is said
@@ -79,7 +80,7 @@ def hessian(f: Differentiable, *x: Any, wrt: int = 0) -> Tensor:
     recording = record(f, *x)
     if recording.value.numel() != 1:
         raise ShapeError("second derivatives are of a function that gives one number")
-    here = recording.points[wrt]
+    here = recording.points[input_number(wrt, len(recording.points))]
     units = torch.eye(here.numel(), dtype=here.dtype).reshape(-1, *here.shape)
     rows = [hessian_vector_product(f, *x, along=unit, wrt=wrt).product.flatten() for unit in units]
     h = torch.stack(rows)

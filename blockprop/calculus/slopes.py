@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from blockprop.calculus.recording import Differentiable, Recording, value_at
+from blockprop.calculus.recording import Differentiable, Recording, input_number, value_at
 from blockprop.calculus.traced import as_real
+from blockprop.engine.asked import real
 from blockprop.errors import SettingError
 
 STEPS = (1e-5, 1e-6, 1e-7)
@@ -29,6 +30,7 @@ def one_sided_slopes(f: Differentiable, *x: Any, along: Any, wrt: int = 0, step:
     step: h, in units of the largest element of x, at least of 1
     """
     points = [as_real(one) for one in x]
+    wrt, step = input_number(wrt, len(points)), real(step, "a step above 0", above=0)
     here, way = points[wrt], as_real(along, points[wrt].dtype)
     h = step * max(1.0, float(here.abs().max())) if here.numel() else step
     there = [value_at(f, *points[:wrt], moved, *points[wrt + 1 :]) for moved in (here - h * way, here, here + h * way)]
@@ -59,7 +61,7 @@ def kink_at(f: Differentiable, *x: Any, wrt: int = 0) -> Kink | None:
     Looks to both sides of each element of x up to 100; and along a random direction, in which a kink of any of them
     shows, and which is narrowed down by halves. In float64: in other types of number differences show nothing.
     """
-    here = as_real(x[wrt])
+    here = as_real(x[input_number(wrt, len(x))])
     if here.dtype != torch.float64 or not here.numel():
         return None
     lengths = 1.0 + torch.rand(here.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -97,6 +99,7 @@ def require_written_down(recording: Recording, f: Differentiable, wrt: int = 0) 
     `math.sin(v)` is a plain number, and a constant to the blocks. One sweep for a random sum of the results, held
     against differences along a random direction. In float64: in other types of number differences show nothing.
     """
+    wrt = input_number(wrt, len(recording.points))
     here, y, generator = recording.points[wrt], recording.value, torch.Generator().manual_seed(0)
     if here.dtype != torch.float64 or y.dtype != torch.float64 or not (here.numel() and y.numel()):
         return

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from blockprop.blocks import Abs, Exp, Function, Log, Max, Min, ReLU, Sigmoid, Softplus, Sqrt, Tanh
 from blockprop.calculus.traced import Traced
+from blockprop.engine.asked import texts
+from blockprop.engine.briefly import brief
 from blockprop.errors import SettingError, did_you_mean
 
 LONGEST, DEEPEST = 1000, 60
@@ -67,7 +69,9 @@ class TextFunction:
     """
 
     def __init__(self, text: str, variables: Sequence[str] = ("x", "y")):
-        self.text, self._known = text.strip(), tuple(variables)
+        if not isinstance(text, str):
+            raise SettingError(f'expected a formula as text, such as "x**2 + 10*y**2", came {brief(text)}')
+        self.text, self._known = text.strip(), texts("variables", variables, "x")
         self._tree = self._parsed()
         named = {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)}
         self._require(self._tree, 0)

@@ -66,9 +66,8 @@ def diagram(
     from blockprop.saving.files import write_file
 
     if out.suffix.lower() != ".svg":
-        raise SettingError(
-            f"the diagram is an SVG picture: expected a name such as {out.with_suffix('.svg')}, came {out}"
-        )
+        such = out.parent / f"{out.stem or 'network'}.svg"
+        raise SettingError(f"the diagram is an SVG picture: expected a name such as {such}, came {out}")
     out = place(out)
     network = one_network(network, named) or "pictures"
     if data is not None:

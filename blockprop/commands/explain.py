@@ -10,7 +10,6 @@ import typer
 
 from blockprop.commands.console import show
 from blockprop.commands.one_example import (
-    LECTURE,
     ExampleItself,
     ExampleLabel,
     ExampleNumber,
@@ -18,8 +17,9 @@ from blockprop.commands.one_example import (
     LossNode,
     NetworkToWalk,
     asked,
+    walked,
 )
-from blockprop.commands.options import Blocks, Json, LossName, NetworkOption, OpaqueNodes, Seed, one_network
+from blockprop.commands.options import Blocks, Json, LossName, NetworkOption, OpaqueNodes, Seed
 from blockprop.commands.results import place
 from blockprop.errors import SettingError
 
@@ -71,7 +71,7 @@ def explain(
     if out is not None and out.suffix.lower() not in WRITERS:
         raise SettingError(f"expected a name that ends in {', '.join(WRITERS)}, came {out}")
     net, x, objective, target = asked(
-        one_network(network, named) or LECTURE, data, example, numbers, label, loss, node, own_blocks, opaque, seed
+        walked(network, named), data, example, numbers, label, loss, node, own_blocks, opaque, seed
     )
     found = written_out(net, x, of=of, objective=objective, target=target, by=by, digits=digits)
     facts = {"of": found.of, "derivative": found.value, "sweep": found.swept}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from blockprop.commands.options import one_network
 from blockprop.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ LossNode = Annotated[
 ]
 
 
+def walked(argument: str | None, option: str | None) -> str:
+    """The network that is to be walked through: by default the lecture's."""
+    name = one_network(argument, option)
+    if name is not None and not name.strip():
+        raise SettingError(f"expected a network, as {LECTURE} or digits, came {name!r}")
+    return LECTURE if name is None else name
+
+
 def asked(
     name: str,
     data: str | None,
@@ -55,11 +64,14 @@ def asked(
 ) -> tuple[Network, Tensor, Loss, Tensor]:
     """(network, one example, objective, its target)."""
     from blockprop.commands.losses import loss_named
+    from blockprop.engine.asked import text
 
+    if node is not None:
+        text("--node", node, "fc2")
     if numbers is not None and data is not None:
         raise SettingError("--input is the example itself, and --data says where one is from: give one of the two")
     net, x, said, usual = _example(name, data, example, numbers, label, own_blocks, opaque, seed)
-    objective: Loss = replace(loss_named(loss)() if loss else usual, node=node)  # type: ignore[type-var]  # a dataclass
+    objective: Loss = replace(usual if loss is None else loss_named(loss)(), node=node)  # type: ignore[type-var]  # a dataclass
     if len(names := objective.nodes or net.outputs) != 1:
         raise SettingError(
             f"the network has the outputs {' and '.join(names)}: --node says which of them the loss reads"
@@ -88,7 +100,7 @@ def _example(
     if is_lecture and data is None:
         net, (x, target) = lecture(name.partition(":")[2] or "sigmoid"), lecture_example()
         x = x if numbers is None else _numbers(numbers, (UNITS[0],))
-        return net, x, label or target, _usual(net, label)
+        return net, x, target if label is None else label, _usual(net, label)
     if numbers is not None:
         net = _network(name, own_blocks, opaque, len(numbers.split(",")), label, seed)
         x = _numbers(numbers, tuple(net.meta.get("shape") or ()))

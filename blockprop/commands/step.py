@@ -8,7 +8,6 @@ import typer
 from blockprop.commands.choices import MOST_NODES
 from blockprop.commands.console import say, show
 from blockprop.commands.one_example import (
-    LECTURE,
     ExampleItself,
     ExampleLabel,
     ExampleNumber,
@@ -16,8 +15,9 @@ from blockprop.commands.one_example import (
     LossNode,
     NetworkToWalk,
     asked,
+    walked,
 )
-from blockprop.commands.options import RATE, Blocks, Json, LossName, NetworkOption, OpaqueNodes, Seed, one_network
+from blockprop.commands.options import RATE, Blocks, Json, LossName, NetworkOption, OpaqueNodes, Seed
 from blockprop.commands.results import place
 from blockprop.errors import SettingError
 
@@ -56,9 +56,10 @@ def step(
     from blockprop.learning.stepper import stepper
 
     if out.suffix.lower() != ".html":
-        raise SettingError(f"the page is HTML: expected a name such as {out.with_suffix('.html')}, came {out}")
+        such = out.parent / f"{out.stem or 'step'}.html"
+        raise SettingError(f"the page is HTML: expected a name such as {such}, came {out}")
     out = place(out)
-    name = one_network(network, named) or LECTURE
+    name = walked(network, named)
     net, x, objective, target = asked(name, data, example, numbers, label, loss, node, own_blocks, opaque, seed)
     if last is None and len(net.nodes) > MOST_NODES:
         last = MOST_NODES

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from blockprop.engine.briefly import brief
 from blockprop.engine.network import Network
 from blockprop.engine.trace import Trace
 from blockprop.errors import SettingError, did_you_mean, listed, shape
@@ -44,6 +45,9 @@ def element_named(text: str, network: Network, trace: Trace) -> Element:
 
     With a single example its number may be left out: "x[2]" is "x[0,2]". SettingError for what does not exist.
     """
+    if not isinstance(text, str) or not text.strip():
+        first = next(iter([*network.parameters, *network.keys]))
+        raise SettingError(f"expected the name of an element, as {first}[…], came {brief(text)}")
     name, written = _parted(text, network)
     tensor = network.parameters[name] if name in network.parameters else trace[name]
     sizes = tuple(tensor.shape)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blockprop.engine.asked import whole
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, cross_entropy
 from blockprop.errors import SettingError
@@ -17,6 +18,8 @@ from blockprop.learning.expressions import SIGNIFICANT
 from blockprop.learning.scalars import Scalars
 
 BY = ("numbers", "blocks")
+MOST_DIGITS = 17
+"""Which tell a number of 64 bits from every other."""
 
 
 @torch.no_grad()
@@ -36,13 +39,14 @@ def explain(
     objective: by default the cross-entropy of the network's only output.   target: as the objective takes it.
     by: "numbers" lists every path of a small dense network; "blocks" goes block by block, each with the formula of its
         docstring, for any network. By default numbers where they can be had.
-    digits: significant ones of each number.
+    digits: significant ones of each number, 1 to 17.
     The sum is compared with what the backward sweep finds: `Derivation.difference`.
     Raises SettingError for an element that does not exist, and for numbers that cannot be had.
     """
     if by is not None and by not in BY:
         raise SettingError(f"by must be one of {', '.join(BY)}, not {by!r}")
-    recording = BothPasses(network, inputs, objective or cross_entropy(), target)
+    digits = whole("digits", digits, 1, MOST_DIGITS)
+    recording = BothPasses(network, inputs, cross_entropy() if objective is None else objective, target)
     network, trace = recording.network, recording.trace
     element = element_named(of, network, trace)
     tensor = recording.d.get(element.name)

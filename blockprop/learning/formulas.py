@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from blockprop import blocks
 from blockprop.engine.block import Block
+from blockprop.engine.briefly import brief
+from blockprop.errors import SettingError
 
 DERIVATIVE = re.compile(r"(?<![\w∂])d_[\w₋]*[^\s=]*\s.*?=|(?<![\w∂])d_\w+(\[[^\]]*\])?\s*\+?=")
 """How a paragraph shows that it says how errors go back: "d_x = …"."""
@@ -21,8 +23,13 @@ class Formulas:
 
 
 def formulas_of(block: Block | type[Block]) -> Formulas:
-    """The formulas of a block or of its class. A class that refers to another for them gets the other's."""
+    """The formulas of a block or of its class. A class that refers to another for them gets the other's.
+
+    Raises SettingError for what is no block.
+    """
     kind = block if isinstance(block, type) else type(block)
+    if not issubclass(kind, Block):
+        raise SettingError(f"expected a block or its class, came {brief(block)}")
     found = _written(kind)
     other = None if found.forward and found.back else _referred(kind)
     if other is None:

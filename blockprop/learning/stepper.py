@@ -3,7 +3,6 @@
 import html
 import inspect
 import json
-import math
 import os
 import re
 import textwrap
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blockprop.engine.asked import real, texts
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, cross_entropy
@@ -75,9 +75,9 @@ def stepper(
     changed; of any other the page shows what was recorded here, in float64.
     Raises SettingError for more nodes than a page takes, and for elements that it does not show.
     """
-    if not 0 <= rate < math.inf:
-        raise SettingError(f"expected a rate of at least 0, came {rate}")
-    objective = objective or cross_entropy()
+    rate = real(rate, "a rate of at least 0", least=0)
+    nodes = None if nodes is None else texts("nodes", nodes, "fc1")
+    objective = cross_entropy() if objective is None else objective
     recording = BothPasses(network, inputs, objective, target)
     chosen = _chosen(recording.network, nodes)
     small = dense(recording.network, recording.trace) if nodes is None else None
@@ -86,10 +86,10 @@ def stepper(
     keys, side = _keys(chosen), side_for(recording.trace[key] for key in _keys(chosen))
     parameters = dict.fromkeys(name for node in chosen for name in _own(node, recording))
     shown_names = [name for name in (*keys, *parameters) if name in recording.d]
-    asked = _asked(recording, shown_names, check)
+    asked = _asked(recording, shown_names, texts("check", check, f"{recording.inputs[0]}[0]"))
     sources = list(dict.fromkeys(_source(node.block, method) for node in chosen for method in METHODS))
     data = {
-        "title": title or spec or f"a network of {len(network.nodes)} blocks",
+        "title": str(title or spec or f"a network of {len(network.nodes)} blocks"),
         "rate": rate,
         "loss": rounded(float(recording.loss), True),
         "objective": repr(objective),
@@ -200,12 +200,12 @@ def _found_out(
     return {"checks": checks(recording, names, asked, costs), **filled_in(recording, names, keys, costs)}
 
 
-def _asked(recording: BothPasses, names: Sequence[str], texts: Sequence[str]) -> list[Element]:
+def _asked(recording: BothPasses, names: Sequence[str], given: Sequence[str]) -> list[Element]:
     """The elements whose derivatives are to be checked."""
-    elements = [element_named(text, recording.network, recording.trace) for text in texts]
-    for text, element in zip(texts, elements, strict=True):
+    elements = [element_named(name, recording.network, recording.trace) for name in given]
+    for name, element in zip(given, elements, strict=True):
         if element.name not in names:
-            raise SettingError(f"{text} cannot be checked: the page shows no derivative by {element.name}")
+            raise SettingError(f"{name} cannot be checked: the page shows no derivative by {element.name}")
     return elements
 
 

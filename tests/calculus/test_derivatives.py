@@ -356,7 +356,7 @@ CASES: list[tuple[Callable[[], Any], type[BlockpropError], str]] = [
     (lambda: gradient("x", 1.0), SettingError, "a network, a block or a function"),
     (lambda: gradient(lambda x: x, "one"), ShapeError, "expected real numbers"),
     (lambda: gradient(lambda x: x, 1j), ShapeError, "expected real numbers"),
-    (lambda: gradient(lambda x: x, 1.0, wrt=1), SettingError, "has 1 inputs"),
+    (lambda: gradient(lambda x: x, 1.0, wrt=1), SettingError, "has 1 input,"),
     (lambda: gradient(lecture(), numbers(1, 2), wrt="fc1.wieght"), GraphError, "did you mean 'fc1.weight'"),
     (lambda: gradient(lambda x: Log()(x), 0.0), NotFiniteError, r"Log\(\) \(node 'log1'\) gives -inf for 0"),
     (lambda: gradient(lambda x: x * math.inf, 1.0), NotFiniteError, "not finite here: inf stands in it"),
