@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from blockprop import blocks
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, cross_entropy, mean_squared_error
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.learning import stepper
 from blockprop.learning.both_passes import BothPasses
 from blockprop.learning.elements import element_named
