@@ -64,6 +64,8 @@ class Block:
     from_file: bool = False
     """True if a file says what it does: a network with such a block looks at what it asks for before it runs
     (engine/room.py)."""
+    from_trusted_file: bool = False
+    """True if whoever loaded that file said that its source is trusted."""
     pools: ClassVar[bool] = False
     """True if it shows no more than what stands before it, only coarser (pooling) or less of it (dropout)."""
 

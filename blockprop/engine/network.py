@@ -257,9 +257,9 @@ class Network:
                 block.generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
         return self
 
-    def bounded(self) -> Self:
+    def bounded(self, trusted: bool = False) -> Self:
         """Have it look before it runs at what it asks for: it is a file's (engine/room.py). Returns the network."""
-        self._room = bounded(self.blocks.values())
+        self._room = bounded(self.blocks.values(), trusted)
         return self
 
     @property

@@ -1,8 +1,10 @@
 """Whether there is room for what a network asks for that came from a file: looked at before it runs.
 
 A file of 400 bytes may ask for any number of bytes. So the network is run on torch's "meta" device first (sizes without
-numbers, so it costs nothing), all that the blocks make is counted as long as it lives, and at the node where it is more
-than SHARE of the memory that is there the run is refused. This happens once for each shape of the inputs.
+numbers, so it costs nothing), all that the blocks make is counted as long as it lives, and at the node where it is too
+much the run is refused: more than SHARE of the memory that is there, or, unless the file is trusted, out of proportion
+to what was given, which is more than TIMES the bytes of inputs and weights, and than ALWAYS. This happens once for each
+shape of the inputs.
 """
 
 import copy
@@ -12,6 +14,7 @@ import sys
 import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +34,22 @@ BYTES = 64
 """For each number of an output: eight, and as much for seven others that the block makes on the way."""
 SMALL = 64 * 2**20
 """Bytes for which nobody asks how much is there."""
+TIMES = 1000
+"""The bytes of inputs and weights: layers of a hundred channels, all alive at once, take about as much."""
+ALWAYS = 2**29
+"""Bytes that are never out of proportion."""
 MOST_SHAPES = 10_000
 """That are remembered."""
 
 
 class Room:
-    """What was looked at already: by shapes of inputs, the nodes whose sizes follow from numbers, not from shapes."""
+    """What was looked at already: by shapes of inputs, the nodes whose sizes follow from numbers, not from shapes.
 
-    def __init__(self) -> None:
+    trusted: whether what is out of proportion is allowed.
+    """
+
+    def __init__(self, trusted: bool = False) -> None:
+        self.trusted = trusted
         self._seen: dict[Any, frozenset[str]] = {}
 
     def require(
@@ -53,7 +64,7 @@ class Room:
         if unknown is None:
             if len(self._seen) > MOST_SHAPES:
                 self._seen.clear()
-            unknown = self._seen[key] = frozenset() if _is_plenty(plan, values) else _look(plan, values, keeps)
+            unknown = self._seen[key] = self._looked(plan, values, keeps)
         if not unknown:
             return None
 
@@ -67,23 +78,55 @@ class Room:
     def _require_one(self, step: ForwardStep, inputs: list[Tensor]) -> None:
         key = (step.name, *[(x.shape, x.dtype) for x in inputs])
         if key not in self._seen:
-            _look([step], dict(zip(step.node.inputs, inputs, strict=True)), False)
+            self._looked([step], dict(zip(step.node.inputs, inputs, strict=True)), False)
             self._seen[key] = frozenset()
+
+    def _looked(self, plan: Sequence[ForwardStep], values: dict[str, Tensor], keeps: bool) -> frozenset[str]:
+        limit = Limit(plan, values, self.trusted)
+        return frozenset() if _is_plenty(plan, values, limit) else _look(plan, values, keeps, limit)
 
 
 def room_of(blocks: Iterable[Block]) -> Room | None:
     """What looks for a network of these blocks; None if no file says what they do."""
-    return Room() if any(block.from_file for block in blocks) else None
+    files = [block for block in blocks if block.from_file]
+    return Room(all(block.from_trusted_file for block in files)) if files else None
 
 
-def bounded(blocks: Iterable[Block]) -> Room:
+def bounded(blocks: Iterable[Block], trusted: bool = False) -> Room:
     """What looks for a network of these blocks, which are a file's from now on."""
     for block in blocks:
-        block.from_file = True
-    return Room()
+        block.from_file, block.from_trusted_file = True, trusted
+    return Room(trusted)
 
 
-def _is_plenty(plan: Iterable[ForwardStep], inputs: dict[str, Tensor]) -> bool:
+class Limit:
+    """The bytes that a plan may take, given these inputs."""
+
+    def __init__(self, plan: Iterable[ForwardStep], inputs: dict[str, Tensor], trusted: bool):
+        self._plan, self._inputs, self._trusted = plan, inputs, trusted
+        self.in_words = ""
+
+    @cached_property
+    def bytes(self) -> int:
+        """At least SMALL, for which nothing is asked."""
+        there = max(SMALL, int(SHARE * free_memory(_device_of(self._inputs))))
+        given = sum(x.numel() * x.element_size() for x in self._inputs.values()) + sum(
+            tensor.numel() * tensor.element_size()
+            for step in self._plan
+            for tensor in (step.block.parameters | step.block.buffers).values()
+        )
+        in_proportion = max(ALWAYS, TIMES * given)
+        if self._trusted or there <= in_proportion:
+            self.in_words = f"{in_bytes(there)} are allowed to a network from a file, half of what is there"
+            return there
+        self.in_words = (
+            f"{in_bytes(in_proportion)} are allowed to a network from a file for {in_bytes(given)} of inputs and "
+            "weights, unless it is loaded as one from a source that you trust, with opaque=True"
+        )
+        return in_proportion
+
+
+def _is_plenty(plan: Iterable[ForwardStep], inputs: dict[str, Tensor], limit: Limit) -> bool:
     """Whether the blocks themselves say that what they make is little, so that no look is needed, which takes a while:
     torch imports much for it."""
     shapes = {name: tuple(x.shape) for name, x in inputs.items()}
@@ -100,20 +143,20 @@ def _is_plenty(plan: Iterable[ForwardStep], inputs: dict[str, Tensor]) -> bool:
             return False
         shapes[step.key] = shape
         count += math.prod(shape)
-    return BYTES * count <= SMALL or BYTES * count <= SHARE * free_memory(_device_of(inputs))
+    return BYTES * count <= SMALL or BYTES * count <= limit.bytes
 
 
 def _device_of(inputs: dict[str, Tensor]) -> torch.device:
     return next(iter(inputs.values())).device if inputs else torch.device("cpu")
 
 
-def _look(plan: Iterable[ForwardStep], inputs: dict[str, Tensor], keeps: bool) -> frozenset[str]:
+def _look(plan: Iterable[ForwardStep], inputs: dict[str, Tensor], keeps: bool, limit: Limit) -> frozenset[str]:
     """Run on the device "meta"; the nodes of which that cannot tell the sizes."""
     values = {
         name: torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta") for name, x in inputs.items()
     }
     saved, unknown = [], set()
-    counter = _Counter(_device_of(inputs))
+    counter = _Counter(limit)
     with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("meta"), counter:
         for step in plan:
             if any(source not in values for source in step.node.inputs) or not _is_ours(step.block):
@@ -128,8 +171,7 @@ def _look(plan: Iterable[ForwardStep], inputs: dict[str, Tensor], keeps: bool) -
             if counter.over:
                 raise ShapeError(
                     f"node {step.name!r}: {step.block!r} would make the network take {in_bytes(counter.over)}, and "
-                    f"{in_bytes(counter.limit)} are allowed to a network from a file, half of what is there; "
-                    "smaller or fewer inputs at once take less"
+                    f"{limit.in_words}; smaller or fewer inputs at once take less"
                 )
             if keeps:
                 saved.append(kept)
@@ -159,10 +201,10 @@ def _is_ours(block: Block) -> bool:
 class _Counter(TorchDispatchMode):
     """Counts the bytes of tensors that are made, as long as they live. over: what they were, if it was too much."""
 
-    def __init__(self, device: torch.device):
+    def __init__(self, limit: Limit):
         super().__init__()
-        self._device, self._alive, self._known = device, 0, set[int]()
-        self.limit, self.over = SMALL, 0
+        self._limit, self._alive, self._known = limit, 0, set[int]()
+        self.over = 0
 
     def see(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by torch for each of its operators."""
@@ -183,9 +225,7 @@ class _Counter(TorchDispatchMode):
         self._require(self._alive)
 
     def _require(self, size: int) -> None:
-        if size > self.limit and self.limit == SMALL:
-            self.limit = max(SMALL, int(SHARE * free_memory(self._device)))
-        if size > self.limit:
+        if size > SMALL and size > self._limit.bytes:
             self.over = max(self.over, size)
             raise MemoryError("no room")
 
@@ -237,5 +277,8 @@ def _free_in_process() -> int:
 
 
 def in_bytes(count: int) -> str:
-    """ "1.5 GB"."""
-    return f"{count / 1e9:.1f} GB" if count < 1e15 else f"{count:.0e} bytes"
+    """ "1.5 GB"; "4 bytes"."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size <= count < 1e15:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes" if count < 1e3 else f"{count:.0e} bytes"

@@ -19,7 +19,7 @@ from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.passes import run_forward
 from blockprop.engine.plan import ForwardStep, Node, plan_forward
-from blockprop.engine.room import Room
+from blockprop.engine.room import room_of
 from blockprop.errors import GraphError, ShapeError
 from blockprop.interop.nesting import substituted
 
@@ -98,9 +98,8 @@ class NetworkModule(nn.Module):
         self._paths = {node.name: tuple(owners[id(node.block)].split(".")) for node in network.nodes}
         bare = [Node(node.name, modules[owners[id(node.block)]]._block, node.inputs) for node in network.nodes]
         self._plan = plan_forward(bare, network.outputs, training=False)
-        is_from_file = any(block.from_file for block in network.blocks.values())
-        self._outline = plan_forward(network.weightless().nodes, network.outputs, False) if is_from_file else None
-        self._room = Room()
+        self._room = room_of(network.blocks.values())
+        self._outline = plan_forward(network.weightless().nodes, network.outputs, False) if self._room else None
 
     def forward(self, *inputs: Tensor) -> Any:
         """The network's output, or a tuple if it has several."""
@@ -109,7 +108,8 @@ class NetworkModule(nn.Module):
             raise ShapeError(f"the network takes {expected}, not {len(inputs)}")
         values = dict(zip(self._inputs, inputs, strict=True))
         require_sizes(self._sizes, values)
-        call = self._outline and self._room.require(self._outline, values, None, True, self._call)
+        outline = self._outline
+        call = self._room.require(outline, values, None, True, self._call) if self._room and outline else None
         values = run_forward(self._plan, values, call=call or self._call)
         outputs = tuple(values[name] for name in self._outputs)
         return outputs[0] if len(outputs) == 1 else outputs

@@ -33,7 +33,7 @@ class Prepared(Network):
     def __init__(self, origin: Network, keep: tuple[str, ...], draft: Draft, nodes: Iterable[Node] | None = None):
         super().__init__(draft.nodes.values() if nodes is None else nodes, origin.inputs, keep, origin.meta)
         self.origin, self.draft = origin, draft
-        self._room = Room() if origin._room else None
+        self._room = Room(origin._room.trusted) if origin._room else None
 
     def record(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...] | None, training: bool) -> Trace:
         if training:

@@ -104,6 +104,7 @@ def load(path: StrPath, blocks: Mapping[str, type[Block]] | None = None, opaque:
     blocks: {type name: class} of blocks that are not blockprop's own.
     opaque: whether the file may name operators of torch to be run (`Opaque`). Those that it may name are thought to
         check what they are given, but they are torch's own: a file from a source that you do not trust needs none.
+        And whether it may take memory out of proportion to its inputs and weights (docs/security.md).
     Raises FormatError, naming the file, for everything that is not a complete and consistent network.
     """
     source = Path(path)
@@ -151,7 +152,7 @@ def _rebuild(
         raise FormatError(f"the file holds tensors that no block has: {short(', '.join(extra))}")
     if sum(block.output_count for block in blocks.values()) > MOST_OUTPUTS:
         raise FormatError(f"the blocks have more than {MOST_OUTPUTS} outputs, which cannot be meant")
-    return Network([_node(entry, blocks) for entry in nodes], inputs, outputs, meta).bounded()
+    return Network([_node(entry, blocks) for entry in nodes], inputs, outputs, meta).bounded(trusted=opaque)
 
 
 def _require_no_opaque(document: dict[str, Any], classes: Mapping[str, type[Block]]) -> None:

@@ -75,11 +75,11 @@ def networks() -> dict[str, tuple[tuple[int, ...], Network]]:
 def tried(path: Path, shape: tuple[int, ...], way: str) -> str:
     """What comes of loading and running it."""
     try:
-        network = load(path, opaque=True)
+        network = load(path, opaque="opaque" in path.stem.lower() or "trusted" in way)
         x = torch.zeros(shape) if "one_hot" not in path.stem or "opaque" in path.stem else torch.zeros(shape).long()
         if way == "module":
             to_torch(network)(x)
-        elif way == "forward":
+        elif "forward" in way:
             network.forward(x)
         else:
             network(x)
@@ -98,7 +98,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{name}.safetensors"
             save(network, path)
-            for way in ("call", "forward", "module"):
+            for way in ("call", "trusted forward", "module"):
                 before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
                 came: Any = tried(path, shape, way)
                 seconds = time.process_time() - start

@@ -12,6 +12,7 @@ from blockprop import Network, Sequential, blocks, load, save
 from blockprop.engine import room
 from blockprop.engine.plan import Node, plan_forward
 from blockprop.errors import BlockpropError, ShapeError
+from blockprop.interop.modules import to_torch
 from tests.blocks.running import made, run
 from tests.cases import CASES, Case
 
@@ -38,7 +39,8 @@ def test_sizes_follow_without_numbers_and_what_a_block_says_is_not_exceeded(case
     names = tuple(f"x{i}" for i in range(len(inputs)))
     network = Network([Node("block", block, names)], names)
     plan = plan_forward(network.nodes, network.outputs, training=False)
-    assert not room._look(plan, dict(zip(names, inputs, strict=True)), keeps=True)
+    given = dict(zip(names, inputs, strict=True))
+    assert not room._look(plan, given, True, room.Limit(plan, given, trusted=False))
     most = block.at_most(*[tuple(x.shape) for x in inputs]) if inputs else None
     if most is not None:
         (y,), _ = run(block, case, *inputs)
@@ -94,7 +96,31 @@ def test_the_limit_is_half_of_what_is_there(tmp_path, monkeypatch) -> None:
     save(Sequential({"repeat": blocks.Repeat((1000, 1000, 50))}), tmp_path / "net")
     x, bytes_taken = torch.zeros(1, 1, 2), 4 * math.prod((1000, 1000, 50, 2))
     monkeypatch.setattr(room, "free_memory", lambda _device: 2 * bytes_taken - 2)
-    with pytest.raises(ShapeError, match=r"take 0.4 GB, and 0.4 GB are allowed"):
+    with pytest.raises(ShapeError, match=r"take 400.0 MB, and 400.0 MB are allowed"):
         load(tmp_path / "net")(x)
     monkeypatch.setattr(room, "free_memory", lambda _device: 2 * bytes_taken)
     assert load(tmp_path / "net")(x).shape == (1000, 1000, 100)
+
+
+def test_a_file_gets_memory_in_proportion_unless_it_is_trusted(tmp_path, monkeypatch) -> None:
+    for name, value in {"free_memory": lambda _device: 10**12, "ALWAYS": 100_000_000}.items():
+        monkeypatch.setattr(room, name, value)
+    refused = "200.0 MB, and 100.0 MB are allowed to a network from a file for 4 bytes of .*, unless .* opaque=True"
+    save(Sequential({"repeat": blocks.Repeat((5000, 10_000))}), tmp_path / "net")
+    for network in (load(tmp_path / "net"), load(tmp_path / "net").copy(), to_torch(load(tmp_path / "net"))):
+        with pytest.raises(ShapeError, match=f"node 'repeat': .* would make the network take {refused}"):
+            network(torch.zeros(1, 1))
+    for network in (load(tmp_path / "net", opaque=True), load(tmp_path / "net", opaque=True).copy()):
+        assert network(torch.zeros(1, 1)).shape == (5000, 10_000)
+
+
+def test_weights_count_as_given(tmp_path, monkeypatch) -> None:
+    for name, value in {"free_memory": lambda _device: 10**12, "ALWAYS": 2**26}.items():
+        monkeypatch.setattr(room, name, value)
+    save(
+        Sequential(blocks.Linear(1, 1000), blocks.Repeat((300, 100))), tmp_path / "net"
+    )  # 120 MB of 8 kB, 15,000 times
+    save(Sequential(blocks.Linear(1, 60_000), blocks.Repeat((10, 50))), tmp_path / "large")  # of 480 kB, 250 times
+    with pytest.raises(ShapeError, match="node 'repeat1'"):
+        load(tmp_path / "net")(torch.zeros(1, 1))
+    assert load(tmp_path / "large")(torch.zeros(1, 1)).shape == (10, 3_000_000)
