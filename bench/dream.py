@@ -1,4 +1,4 @@
-"""Dreams in tiles: how near their gradient is to the untiled one, seams, and memory, beside torch's autograd.
+"""Dreams in tiles: how near their gradient is to the untiled one, seams, and memory; speed.py has their time.
 
 Usage: python bench/dream.py
 """
@@ -8,15 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from reporting import DATA, interleaved, machine, table, write_section
-from torch import Tensor, nn
-from training_step import peak_memory
+from reporting import DATA, machine, table, write_section
+from torch import Tensor
 
-from blockprop import from_torch
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Seeds
 from blockprop.networks.weights import pretrained
@@ -25,15 +22,10 @@ from blockprop.pictures.picture_files import read_picture
 from blockprop.visualize.dream import dream
 from blockprop.visualize.tiling import Outputs, Tile, Tiling
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from tests.architectures.googlenet import GoogLeNet
-
 NODE = "inception_4c"
 LARGE = (3000, 4000)
 TILES = (384, 512, 768)
 SEAM_TILE, SEAM_SIZE, NEAR = 512, (1000, 1400), (-24, -16, 16, 24)
-SIDE = 512
 
 
 def googlenet() -> Network:
@@ -121,61 +113,13 @@ def large() -> None:
     print(f"{peak:,.0f} {len(steps)} {last:.0f} {time.perf_counter() - start:.0f}")
 
 
-class Until4c(nn.Module):
-    """GoogLeNet's own modules, in its own order, as far as the layer that dreams."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.whole = GoogLeNet(1.0, 1000, auxiliary=False).eval()
-        for parameter in self.parameters():
-            parameter.requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        net = self.whole
-        x = F.max_pool2d(F.relu(net.conv1(x), inplace=True), 3, 2, ceil_mode=True)
-        x = F.relu(net.conv2(F.local_response_norm(x, 5, alpha=1e-4, beta=0.75)), inplace=True)
-        x = F.local_response_norm(F.relu(net.conv3(x), inplace=True), 5, alpha=1e-4, beta=0.75)
-        x = F.max_pool2d(x, 3, 2, ceil_mode=True)
-        for name, stage in net.stages.items():
-            x = stage(x)
-            if name == "4c":
-                break
-        return x
-
-
-def beside_autograd() -> str:
-    """The gradient of ½ Σ y² at 4c, by ours and by autograd through the same module, without weight gradients."""
-    torch.manual_seed(0)
-    module, x = Until4c(), torch.rand(1, 3, SIDE, SIDE)
-    network = from_torch(module, x, free=False)
-    (node,) = network.outputs
-    tiling = Tiling(network, [node])
-
-    def ours() -> Tensor:
-        return tiling.gradient(x, dreaming)
-
-    def autograd() -> Tensor:
-        picture = x.clone().requires_grad_()
-        (d,) = torch.autograd.grad(module(picture).square().sum() / 2, picture)
-        return d
-
-    apart = float((ours() - autograd()).norm() / autograd().norm())
-    assert apart < 0.02, apart  # rounding chooses some other maxima in the pools
-    seconds, memory = interleaved([ours, autograd], 1, 5), [peak_memory(each) for each in (ours, autograd)]
-    rows = [
-        [name, f"{1e3 * took:,.0f} ms", f"{used / 1e6:,.1f} MB"]
-        for name, took, used in zip(("ours", "autograd"), seconds, memory, strict=True)
-    ]
-    return table(["", "time", "peak memory"], rows)
-
-
 def main() -> None:
     if sys.argv[1:] == ["large"]:
         large()
         return
     torch.set_num_threads(1)
     network = googlenet()
-    beside, near, border = beside_autograd(), errors(network), seams(network)
+    near, border = errors(network), seams(network)
     done = subprocess.run([sys.executable, __file__, "large"], capture_output=True, text=True, check=True)
     peak, steps, last, total = done.stdout.split()[-4:]
     height, width = LARGE
@@ -183,11 +127,6 @@ def main() -> None:
     text = f"""## Dreams
 
 By `bench/dream.py`, on {machine()}, one thread unless said otherwise.
-
-The gradient of ½ Σ y² at GoogLeNet's inception_4c, {SIDE} x {SIDE} pixels, random weights, no weight gradients,
-beside autograd through the same torch module. Memory is that of the tensors made.
-
-{beside}
 
 How far the gradient in tiles is from the untiled one, relative, in float32, on the sky of 1024 x 575 pixels. Wanted is
 1e-5.

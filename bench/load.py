@@ -7,7 +7,6 @@ Each setting has a process of its own, since it is read when torch is loaded; th
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -22,15 +21,14 @@ from reporting import machine, table, write_section
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from load_jobs import JOBS
+from worker import ROOT, Worker, environment
 
-from tests.processes import PIPE, started
+from tests.processes import started
 
-ROOT = Path(__file__).parent.parent
 BUSY = "while True: pass"
 NEIGHBORS = (0, 1, 2)
 REST = 0.02
 """Seconds between two jobs: threads of the last one may spin for as long."""
-PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_")
 CHOSEN, NOTHING = "blockprop's", "nothing set"
 
 
@@ -54,26 +52,10 @@ Cell = tuple[str, str]
 Times = dict[Cell, list[float]]
 
 
-class Worker:
+def working(setting: Setting, stack: ExitStack) -> Worker:
     """A process that does jobs under a setting."""
-
-    def __init__(self, setting: Setting, stack: ExitStack):
-        rest = {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES)}
-        paths = os.pathsep.join(map(str, (ROOT, ROOT / "bench")))
-        environment = {**rest, **setting.environment, "PYTHONPATH": paths}
-        code = f"import {setting.first}, load_jobs; load_jobs.serve()"
-        self.process: subprocess.Popen[str] = stack.enter_context(
-            started([sys.executable, "-W", "ignore", "-c", code], stdin=PIPE, stderr=None, env=environment)
-        )
-
-    def told(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def seconds(self, job: str) -> float:
-        assert self.process.stdin is not None
-        print(job, file=self.process.stdin, flush=True)
-        return float(self.told())
+    code = f"import {setting.first}, load_jobs; load_jobs.serve()"
+    return Worker(["-c", code], setting.environment, stack)
 
 
 def measured(workers: dict[str, Worker], seconds: float) -> Times:
@@ -82,7 +64,7 @@ def measured(workers: dict[str, Worker], seconds: float) -> Times:
     share = seconds / len(times)
     while left := [cell for cell, past in times.items() if not past or sum(past) + len(past) * REST < share]:
         for job, setting in left:
-            times[job, setting].append(workers[setting].seconds(job))
+            times[job, setting].append(float(workers[setting].asked(job)))
             time.sleep(REST)
     return times
 
@@ -126,8 +108,7 @@ Worst of blockprop's setting: idle {max(slower):.2f} times as slow as with nothi
 def spins() -> str:
     """What blockprop sets."""
     code = "import os, blockprop; print(os.environ['GOMP_SPINCOUNT'])"
-    rest = {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES)}
-    return subprocess.check_output([sys.executable, "-c", code], env=rest, cwd=ROOT, text=True).strip()
+    return subprocess.check_output([sys.executable, "-c", code], env=environment({}), cwd=ROOT, text=True).strip()
 
 
 def main() -> None:
@@ -140,7 +121,7 @@ def main() -> None:
     further = {f"`GOMP_SPINCOUNT={n}`": Setting("blockprop", {"GOMP_SPINCOUNT": str(n)}) for n in wanted.spins}
     settings = SETTINGS | further
     with ExitStack() as stack:
-        workers = {name: Worker(setting, stack) for name, setting in settings.items()}
+        workers = {name: working(setting, stack) for name, setting in settings.items()}
         for name, worker in workers.items():
             assert worker.told() == "ready", name
         by_load = [beside(count, workers, wanted.minutes * 60 / len(NEIGHBORS)) for count in NEIGHBORS]

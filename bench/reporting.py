@@ -1,29 +1,15 @@
-"""Measurements side by side, and their place in docs/benchmarks.md."""
+"""Tables of measurements, and their place in docs/benchmarks.md."""
 
+import os
 import platform
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "datasets"
-
-
-def interleaved(functions: Sequence[Callable[[], object]], calls: int, rounds: int = 15) -> list[float]:
-    """Seconds per call of each, the best of all rounds; the functions take turns, so that other loads hit all alike."""
-    best = [float("inf")] * len(functions)
-    for function in functions:
-        function()
-    for _ in range(rounds):
-        for i, function in enumerate(functions):
-            start = time.perf_counter()
-            for _ in range(calls):
-                function()
-            best[i] = min(best[i], (time.perf_counter() - start) / calls)
-    return best
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -35,7 +21,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def machine() -> str:
     """What it ran on, in a line."""
     kind = torch.backends.cpu.get_cpu_capability()
-    return f"two cores of an {platform.machine()} CPU ({kind}), torch {torch.__version__}"
+    return f"{len(os.sched_getaffinity(0))} cores of an {platform.machine()} CPU ({kind}), torch {torch.__version__}"
 
 
 def write_section(name: str, text: str, path: Path = PAGE) -> None:

@@ -6,7 +6,6 @@ less time. 5 to 10 minutes on one core.
 Usage: python bench/style.py
 """
 
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +13,8 @@ from typing import NamedTuple
 
 import torch
 from plain_style import Plain, Reading, squeezenet, vgg, with_weights
-from reporting import DATA, interleaved, machine, table, write_section
+from reporting import DATA, machine, table, write_section
 from torch import nn
-from training_step import peak_memory
 
 from blockprop.engine.network import Network
 from blockprop.networks.weights import pretrained
@@ -90,7 +88,6 @@ def reached(readings: list[Reading], value: float) -> float | None:
 class Outcome(NamedTuple):
     """Rows of the tables."""
 
-    speed: list[object]
     losses: list[list[object]]
     shares: list[object]
 
@@ -113,8 +110,6 @@ def measured(case: Case) -> Outcome:
         )
 
     module = with_weights(case.module(network), network)
-    single = entered(run("content", STEPS))
-    speed = compared(case, single, Plain(module, single))
     losses: list[list[object]] = []
     shares: list[object] = [case.title]
     for start in ("content", "noise"):
@@ -127,24 +122,7 @@ def measured(case: Case) -> Outcome:
         )
         losses += loss_rows(f"{case.title}, from {start}", readings)
         shares += share_cells(readings)
-    return Outcome(speed, losses, shares)
-
-
-def compared(case: Case, single: Stylization, plain: Plain) -> list[object]:
-    """Time and memory of one evaluation, after a check that both give the same loss."""
-    losses = single.losses
-    assert losses is not None
-    ours, theirs = losses(single.content).value, math.fsum(float(part.detach()) for part in plain.evaluate())
-    assert abs(ours - theirs) < 1e-4 * theirs, (ours, theirs)
-    ways: list[Callable[[], object]] = [lambda: losses(single.content), plain.evaluate]
-    seconds, memory = interleaved(ways, 1, 5), [peak_memory(way) for way in ways]
-    return [
-        f"{case.title}, {single.sizes[-1][1]} x {single.sizes[-1][0]}",
-        *(f"{1e3 * duration:,.0f} ms" for duration in seconds),
-        f"{seconds[0] / seconds[1]:.2f}",
-        *(f"{count / 1e6:,.1f} MB" for count in memory),
-        f"{memory[0] / memory[1]:.2f}",
-    ]
+    return Outcome(losses, shares)
 
 
 def finest(readings: list[Reading]) -> list[Reading]:
@@ -189,7 +167,6 @@ def main() -> None:
     for case in CASES:
         outcomes.append(measured(case))
         print(*outcomes[-1], sep="\n", file=sys.stderr)
-    speed_heads = ["network", "ours", "autograd", "ratio", "memory, ours", "memory, autograd", "ratio"]
     loss_heads = ["network", "after", "autograd, torch.optim.LBFGS", "ours, one size", "ours, coarse to fine"]
     share_heads = ["network"]
     for start in ("content", "noise"):
@@ -209,10 +186,8 @@ in plain torch: modules with ReLUs in place whose weights want no gradients, the
 `torch.optim.LBFGS` with its usual settings (rate 1, history 100, no line search, no tolerances). Ours has a history of
 20 and a first guess of the curvature that suits pictures, see `quasi_newton.py`.
 
-One evaluation, the loss and its gradient (best of 5 rounds that take turns), and the peak memory of the tensors made in
-it. L-BFGS keeps 200 pictures more in torch, 40 in ours, in half precision.
-
-{table(speed_heads, [outcome.speed for outcome in outcomes])}
+Time and memory of one evaluation stand under speed. L-BFGS keeps 200 pictures more in torch, 40 in ours, in half
+precision.
 
 Weighted loss, and of it content + style, at equal time; the runs take turns. The last row of each network is where
 autograd has made {STEPS} steps.

@@ -1,0 +1,72 @@
+"""What one process finds out about its own work: seconds, page faults, memory."""
+
+import ctypes
+import gc
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+Step = Callable[[], object]
+PROCESS = Path("/proc/self")
+
+
+def timed(step: Step, seconds: float) -> list[tuple[float, int]]:
+    """(seconds, page faults) of each call, for so long; at least of one."""
+    calls: list[tuple[float, int]] = []
+    end = time.perf_counter() + seconds
+    while not calls or time.perf_counter() < end:
+        faults, start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
+        step()
+        took = time.perf_counter() - start
+        calls.append((took, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults))
+    return calls
+
+
+def process_peak(step: Step, calls: int = 3) -> int | None:
+    """Bytes by which the process grows at the worst moment of its first calls, without files that it maps (code).
+
+    None where the system is not Linux, which alone tells.
+    """
+    if sys.platform != "linux":
+        return None
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    (PROCESS / "clear_refs").write_text("5")  # the peak begins anew
+    before = _status()
+    for _ in range(calls):
+        step()
+    after = _status()
+    return max(0, after["VmHWM"] - before["VmRSS"] - (after["RssFile"] - before["RssFile"]))
+
+
+def _status() -> dict[str, int]:
+    lines = (line.split() for line in (PROCESS / "status").read_text().splitlines())
+    return {name.rstrip(":"): 1024 * int(rest[0]) for name, *rest in lines if rest[1:] == ["kB"]}
+
+
+def tensor_peak(step: Step, calls: int = 3) -> int:
+    """Bytes of torch's tensors alive at the worst moment, of those made in the calls; after as many to get warm."""
+    for _ in range(calls):
+        step()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        for _ in range(calls):
+            step()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "trace.json")
+        profiler.export_chrome_trace(str(path))
+        events = [event for event in json.loads(path.read_text())["traceEvents"] if event.get("name") == "[memory]"]
+    alive: dict[int, int] = {}
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event["ts"]):
+        address, size = event["args"]["Addr"], event["args"]["Bytes"]
+        if size > 0:
+            alive[address] = size
+        held += size if size > 0 else -alive.pop(address, 0)
+        peak = max(peak, held)
+    return peak
