@@ -25,7 +25,7 @@ same.""",
 
 A step is one record of `fit`: shuffle, choose the batch, forward, loss, backward, update; the peers' loops do the same
 work. Timed are passes over 12 to 100 batches; JAX has a pass in one compiled function (`jit`, `lax.scan`). The bare
-torch calls are those of a step without shuffling, graph, or checks. The guard compares what a step does to the weights.""",
+torch calls are those of a step without shuffling, graph, or checks. The guard compares changes of the weights.""",
     "growth with pixels": """### Growth with pixels
 
 The gradient of a class by the picture, SqueezeNet 1.1.""",
