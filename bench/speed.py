@@ -1,10 +1,11 @@
 """Speed and memory, ours beside its peers: autograd, torch.compile, Captum, onnxruntime, scikit-learn, JAX.
 
-Usage: python bench/speed.py [--only WORDS …] [--seconds S] [--threads N] [--write]     (nothing else should run)
+Usage: python bench/speed.py [--only WORDS …] [--seconds S] [--threads N] [--write | --tables]
+Nothing else should run meanwhile.
 
 --only: rows whose titles or groups begin so.   --seconds: of a row, all ways together, without getting ready.
 --write: keep the numbers in docs/benchmarks.json, beside those of other rows there from the same machine with the same
-versions, and put the tables into docs/benchmarks.md.
+versions, and put the tables into docs/benchmarks.md.   --tables: put them there from the numbers as they are.
 Peers that are not installed are named; scripts/install bench installs all.
 Exits with 1 if any way computed something else, which is then not timed.
 """
@@ -89,7 +90,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=12)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--tables", action="store_true")
     wanted = parser.parse_args()
+    if wanted.tables:
+        write_section("speed", section(json.loads(NUMBERS.read_text())))
+        return 0
     titles, here = chosen(wanted.only), about(wanted.threads)
     first = limits(wanted.threads)
     results = kept(NUMBERS, here) if wanted.write else {**here, "limits": {}, "rows": {}}
