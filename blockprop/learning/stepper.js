@@ -150,6 +150,12 @@
     tip.hidden = !tip.textContent;
     tip.dataset.of = element.id || element.dataset.tip;
     const box = element.getBoundingClientRect(), own = tip.getBoundingClientRect();
+    if (element.dataset.unit && element.closest("svg.picking")) { // whose weights are shown: the tip leaves them to be seen
+      const picture = $("graph").getBoundingClientRect(), isBeside = picture.right + own.width + 8 < innerWidth;
+      tip.style.left = `${isBeside ? picture.right + 4 : Math.max(4, innerWidth - own.width - 4)}px`;
+      tip.style.top = `${isBeside ? Math.min(box.top, innerHeight - own.height - 4) : Math.min(picture.bottom + 4, innerHeight - own.height - 4)}px`;
+      return;
+    }
     tip.style.left = `${Math.max(4, Math.min(innerWidth - own.width - 4, box.left))}px`;
     tip.style.top = `${box.bottom + own.height + 8 < innerHeight ? box.bottom + 6 : Math.max(4, box.top - own.height - 6)}px`;
   }
@@ -184,7 +190,7 @@
 
   const L = live && live.layers.map((layer, l) => ({ ...layer.letters, last: l === live.layers.length - 1, node: layer.node, activation: layer.activation, kind: layer.kind }));
   const mark = (l) => (L[l].number && !L[l].last ? above(L[l].number) : "");
-  const W = (l, i, j) => L[l].weight + (L[l].number ? above(L[l].number) : "") + below(i) + below(j);
+  const W = (l, i, j) => L[l].weight + (L[l].number ? above(L[l].number) : "") + [i, j].map(below).join(i > 8 || j > 8 ? "‚" : "");
   const B = (l, i) => L[l].bias + (L[l].number ? above(L[l].number) : "") + below(i);
   const A = (l, i) => L[l].before + mark(l) + below(i);
   const Y = (l, i) => (l < 0 ? "x" + below(i) : (L[l].kind ? L[l].after : L[l].before) + mark(l) + below(i));
@@ -286,43 +292,89 @@
   // The picture of the small network --------------------------------------------------------------------------------
 
   const sized = (text) => Math.min(13.5, 84 / text.length); // so that it stands in its circle
+  const LABEL = { wide: 28, above: 12, below: 17 }; // how far a weight and its derivative reach from where they stand
+  let weights = new Map(); // by the id of its label: the edge's ends, and where on it the label has room; null if nowhere
+  const along = ([x1, y1, x2, y2], share) => [x1 + (x2 - x1) * share, y1 + (y2 - y1) * share];
+  // The strongest weights first, each where it covers no other and no unit; the others have to wait for a finger on them
+  function findRoom(edges, taken) {
+    edges.sort((a, b) => b.strength - a.strength);
+    for (const edge of edges) {
+      for (const share of [edge.usual, ...Array.from({ length: 27 }, (_, k) => 0.14 + 0.028 * k)]) {
+        const [x, y] = along(edge.ends, share);
+        const box = [x - LABEL.wide, y - LABEL.above, x + LABEL.wide, y + LABEL.below];
+        if (taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
+        taken.push(box);
+        edge.home = [x, y];
+        break;
+      }
+    }
+  }
+  // Shows those weights at the far ends of their edges, where these are apart, and no others; without any, those at home
+  function pick(chosen) {
+    const svg = $("graph").querySelector("svg.live");
+    if (!svg || !(chosen || svg.classList.contains("picking")) || ![...weights.values()].some((edge) => !edge.home)) return;
+    svg.classList.toggle("picking", Boolean(chosen));
+    for (const label of svg.querySelectorAll(".weight[data-edge]")) {
+      const edge = weights.get(label.dataset.tip), share = chosen ? chosen(edge) : 0;
+      const at = share ? along(edge.ends, share) : edge.home || along(edge.ends, 0.5);
+      label.setAttribute("transform", `translate(${at[0]} ${at[1]})`);
+      label.classList.toggle("picked", Boolean(share));
+      svg.querySelector(`.edge[data-of="${label.dataset.tip}"]`).classList.toggle("picked", Boolean(share));
+    }
+  }
+  function pickFor(element) {
+    const { tip, unit } = element.dataset, edge = weights.get(tip);
+    if (edge) return pick((other) => (other === edge ? 0.5 : 0));
+    if (!unit) return pick(null);
+    const [layer, kind, i] = unit.split(","), up = Number(layer) + 1; // of a sum what it is of, of any other where it goes
+    return pick((other) => (kind === "a" ? (other.l === Number(layer) && other.i === Number(i) ? 0.3 : 0) : other.l === up && other.j === Number(i) ? 0.7 : 0));
+  }
   function liveGraph() {
     const columns = [{ names: model.x.map((_, j) => Y(-1, j)), l: -1, kind: "y" }];
     L.forEach((layer, l) => {
       columns.push({ l, kind: "a", names: now.a[l].map((_, i) => A(l, i)) });
       if (layer.kind) columns.push({ l, kind: "y", names: now.y[l].map((_, i) => Y(l, i)) });
     });
-    const tall = Math.max(...columns.map((column) => column.names.length)), height = Math.max(330, tall * 146 + 20);
+    const tall = Math.max(...columns.map((column) => column.names.length)), height = Math.max(330, tall * (tall > 6 ? 116 : 146) + 20);
     const wide = (c) => 56 + columns.slice(1, c + 1).reduce((sum, column) => sum + (column.kind === "a" ? 236 : 126), 0);
     const width = wide(columns.length - 1) + 180;
     const x = (c) => wide(c), y = (c, i) => (height / columns[c].names.length) * (i + 0.5);
-    const step = steps[current], parts = [];
+    const step = steps[current], parts = [], lines = []; // lines stand behind all else
     const at = (l, activation) => step.node === (activation ? L[l].activation : L[l].node);
     columns.forEach((column, c) => {
       if (!c) return;
       const { l, kind } = column;
       column.names.forEach((_, i) => {
-        const sources = kind === "a" ? columns[c - 1].names.map((_, j) => j) : [i];
-        sources.forEach((j) => {
-          const here = at(l, kind === "y") && (step.phase === "forward" || step.phase === "backward");
-          const mode = here ? ` now${step.phase === "backward" ? " back" : ""}` : "";
-          parts.push(`<path class="edge${mode}" d="M${x(c - 1) + 27} ${y(c - 1, j)}L${x(c) - 27} ${y(c, i)}"/>`);
-        });
+        if (kind === "a") return;
+        const here = at(l, true) && (step.phase === "forward" || step.phase === "backward");
+        const mode = here ? ` now${step.phase === "backward" ? " back" : ""}` : "";
+        lines.push(`<path class="edge${mode}" d="M${x(c - 1) + 27} ${y(c - 1, i)}L${x(c) - 27} ${y(c, i)}"/>`);
       });
     });
     const last = columns.length - 1, lx = width - 54, ly = height / 2;
-    columns[last].names.forEach((_, i) => parts.push(`<path class="edge${step.phase === "loss" ? " now" : ""}" d="M${x(last) + 27} ${y(last, i)}L${lx - 27} ${ly}"/>`));
+    columns[last].names.forEach((_, i) => lines.push(`<path class="edge${step.phase === "loss" ? " now" : ""}" d="M${x(last) + 27} ${y(last, i)}L${lx - 27} ${ly}"/>`));
+    weights = new Map();
+    const units = columns.flatMap((column, c) => column.names.map((_, i) => [x(c) - 30, y(c, i) - 44, x(c) + 30, y(c, i) + 62]));
     columns.forEach((column, c) => {
       if (!c || column.kind !== "a") return;
-      const { l } = column;
+      const { l } = column, edges = [];
       column.names.forEach((_, i) => columns[c - 1].names.forEach((_, j) => {
-        const share = 0.2 + 0.17 * (i % 2), px = x(c - 1) + 27 + (x(c) - x(c - 1) - 54) * share;
-        const py = y(c - 1, j) + (y(c, i) - y(c - 1, j)) * share;
-        const id = `g${count++}`;
-        tips.set(id, { key: key.w(l, i, j), named: key.w(l, i, j), tip: () => `${W(l, i, j)} = ${fmt(model.layers[l].weight[i][j])}${isDone("backward", L[l].node) ? `\n${dWText(l, i, j)}` : ""}\npress to change it` });
-        const d = isDone("backward", L[l].node) ? `<tspan class="d" x="${px}" dy="13">${fmt(now.dW[l][i][j], 3)}</tspan>` : "";
-        parts.push(`<text class="weight" data-tip="${id}" tabindex="0" role="button" aria-label="${W(l, i, j)} ${fmt(model.layers[l].weight[i][j])}" x="${px}" y="${py}">${fmt(model.layers[l].weight[i][j], 3)}${d}</text>`);
+        const strength = Math.abs(live.layers[l].weight[i][j]), ends = [x(c - 1) + 27, y(c - 1, j), x(c) - 27, y(c, i)];
+        edges.push({ l, i, j, ends, strength, usual: 0.2 + 0.17 * (i % 2), home: null });
       }));
+      const inOrder = [...edges];
+      findRoom(edges, [...units]);
+      inOrder.forEach((edge) => {
+        const { i, j } = edge, [px, py] = edge.home || along(edge.ends, 0.5);
+        const id = `g${count++}`;
+        weights.set(id, edge);
+        tips.set(id, { key: key.w(l, i, j), named: key.w(l, i, j), tip: () => `${W(l, i, j)} = ${fmt(model.layers[l].weight[i][j])}${isDone("backward", L[l].node) ? `\n${dWText(l, i, j)}` : ""}\npress to change it` });
+        const d = isDone("backward", L[l].node) ? `<tspan class="d" x="0" dy="13">${fmt(now.dW[l][i][j], 3)}</tspan>` : "";
+        const here = at(l, false) && (step.phase === "forward" || step.phase === "backward");
+        const line = `d="M${edge.ends[0]} ${edge.ends[1]}L${edge.ends[2]} ${edge.ends[3]}"`;
+        lines.push(`<path class="edge${here ? ` now${step.phase === "backward" ? " back" : ""}` : ""}" data-of="${id}" ${line}/><path class="reach" data-edge="${id}" ${line}/>`);
+        parts.push(`<text class="weight${edge.home ? "" : " crowded"}" data-edge="${id}" data-tip="${id}" tabindex="0" role="button" aria-label="${W(l, i, j)} ${fmt(model.layers[l].weight[i][j])}" transform="translate(${px} ${py})">${fmt(model.layers[l].weight[i][j], 3)}${d}</text>`);
+      });
     });
     columns.forEach((column, c) => column.names.forEach((name, i) => {
       const { l, kind } = column, isInput = l < 0;
@@ -338,7 +390,7 @@
       const there = kind === "a" && L[l].kind ? nodeStep("backward", l, true) : l + 1 < L.length ? nodeStep("backward", l + 1) : indexOf("loss");
       if (dKnown) tips.set(dId, { tip: () => found(l, i), named: D(name), to: there });
       const bias = kind === "a" && model.layers[l].bias ? biasText(l, i, x(c), y(c, i) + 58) : "";
-      parts.push(`<g class="unit${here ? " now" : ""}" data-tip="${id}" tabindex="0" role="button" aria-label="${name}"><circle cx="${x(c)}" cy="${y(c, i)}" r="27"/>`
+      parts.push(`<g class="unit${here ? " now" : ""}" data-tip="${id}" data-unit="${l},${kind},${i}" tabindex="0" role="button" aria-label="${name}"><circle cx="${x(c)}" cy="${y(c, i)}" r="27"/>`
         + `<text x="${x(c)}" y="${y(c, i) - 32}" font-size="15">${name}</text><text class="v" x="${x(c)}" y="${y(c, i) + 5}" font-size="${sized(fmt(value))}">${known ? fmt(value) : "?"}</text>`
         + `</g>${bias}` + (dKnown ? `<text class="d small" data-tip="${dId}" tabindex="0" role="button" aria-label="${D(name)} ${fmt(d)}" x="${x(c)}" y="${y(c, i) + 43}">∂ ${fmt(d, 4)}</text>` : ""));
     }));
@@ -346,7 +398,9 @@
     tips.set(id, { tip: () => (isDone("loss") ? `L = −log ${fmt(now.p[model.target])} = ${fmt(now.L)}` : "L: not computed yet"), named: "L", to: indexOf("loss") });
     parts.push(`<g class="unit${step.phase === "loss" ? " now" : ""}" data-tip="${id}" tabindex="0" role="button" aria-label="L"><circle cx="${lx}" cy="${ly}" r="27"/><text x="${lx}" y="${ly - 32}" font-size="15">L</text><text class="v" x="${lx}" y="${ly + 5}" font-size="${sized(fmt(now.L))}">${isDone("loss") ? fmt(now.L) : "?"}</text></g>`);
     const graph = $("graph");
-    graph.innerHTML = `<svg class="live" viewBox="0 0 ${width} ${height}" role="img" aria-label="The network">${parts.join("")}</svg>`;
+    const crowded = [...weights.values()].filter((edge) => !edge.home).length;
+    const told = crowded ? `<p class="meta" id="crowded">${crowded} of the ${weights.size} weights have no room: rest on a unit for those that it takes or gives to, on an edge for its own.</p>` : "";
+    graph.innerHTML = `${told}<svg class="live${weights.size > 40 ? " many" : ""}" viewBox="0 0 ${width} ${height}" role="img" aria-label="The network">${lines.join("")}${parts.join("")}</svg>`;
     const here = graph.querySelector(".unit.now"), box = here && here.getBoundingClientRect(), frame = graph.getBoundingClientRect();
     if (here) graph.scrollLeft += box.left + box.width / 2 - frame.left - frame.width / 2; // on a phone the picture is wider
   }
@@ -611,7 +665,7 @@
   $("reset").onclick = () => { model = fresh(); changed.clear(); seen.told = ""; $("rate").value = model.rate; refresh(); };
   $("rate").oninput = (event) => { const rate = event.target.valueAsNumber; if (rate >= 0) { model.rate = rate; refresh(); } };
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-check],[data-target],[data-step],#descend,#skip,#close,.n,[data-tip],g[data-node]");
+    const target = labelOf(event.target.closest("[data-check],[data-target],[data-step],#descend,#skip,#close,.n,[data-tip],[data-edge],g[data-node]"));
     if (!target) return;
     const set_ = target.dataset;
     if (set_.check !== undefined) {
@@ -632,10 +686,15 @@
   });
   let isTouch = false, tipBefore = "";
   document.addEventListener("pointerdown", (event) => { isTouch = event.pointerType === "touch"; tipBefore = $("tip").hidden ? "" : $("tip").dataset.of; }, true);
-  const aim = (event) => { const target = event.target.closest && event.target.closest(".n,[data-tip]"); if (target && !isQuiet) tipAt(target); };
+  const labelOf = (element) => (element && element.matches(".reach") ? document.querySelector(`.weight[data-tip="${element.dataset.edge}"]`) : element);
+  const aim = (event) => {
+    const target = labelOf(event.target.closest && event.target.closest(".n,[data-tip],[data-edge]"));
+    if (target && target.closest("svg.live")) pickFor(target);
+    if (target && !isQuiet) tipAt(target);
+  };
   document.addEventListener("mouseover", aim);
   document.addEventListener("focusin", aim);
-  for (const name of ["mouseout", "focusout"]) document.addEventListener(name, () => { $("tip").hidden = true; });
+  for (const name of ["mouseout", "focusout"]) document.addEventListener(name, () => { $("tip").hidden = true; pick(null); });
   document.addEventListener("keydown", (event) => {
     if (event.target.tagName === "INPUT" || event.ctrlKey || event.metaKey || event.altKey) return;
     const keys = { ArrowRight: () => go(current + 1), ArrowLeft: () => go(current - 1), Home: () => go(0), End: () => go(steps.length - 1), ArrowUp: otherPass, ArrowDown: otherPass };
