@@ -33,7 +33,7 @@ silu_backward = _aten.silu_backward.default
 layer_norm_backward = _aten.native_layer_norm_backward.default
 convolution_backward = _aten.convolution_backward.default
 grid_sampler_backward = _aten.grid_sampler_2d_backward.default
-max_pool_backward = _aten.max_pool2d_with_indices_backward.default
+max_pool_backward_into = _aten.max_pool2d_with_indices_backward.grad_input
 
 
 def group_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *more: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from blockprop.blocks.convolution import Sizes, untouched
 from blockprop.blocks.windows import Windows
 from blockprop.engine.precision import anywhere
+from blockprop.errors import ShapeError
 
 
 class _MaxPool(Windows):
@@ -26,6 +27,19 @@ class _MaxPool(Windows):
         self._windows = (self._kernel, self._stride, self._padding, self._dilation, ceil_mode)
         self._overlapping = any(s < r for s, r in zip(self._stride, self._reach, strict=True))
 
+    def _require_fit(self, x: Tensor) -> None:
+        super()._require_fit(x)
+        settings = zip(self._reach, self._stride, self._padding, self._dilation, strict=True)
+        for size, (reach, stride, padding, dilation) in zip(x.shape[2:][::-1], [*settings][::-1], strict=False):
+            if dilation <= size:  # then every window has a place in x; torch names places outside for one that has not
+                continue
+            for first in range(-padding, size + padding + (stride if self.ceil_mode else 1) - reach, stride):
+                if first < size and not any(0 <= place < size for place in range(first, first + reach, dilation)):
+                    raise ShapeError(
+                        f"a window of {self.kernel} with dilation {self.dilation} has no place in {tuple(x.shape)}: "
+                        "it has no maximum; a larger input or a smaller dilation has one"
+                    )
+
 
 class MaxPool2d(_MaxPool):
     """The maximum of each window:  y[n, c, p] = max over k of x[n, c, p·stride + k·dilation − padding].
@@ -37,8 +51,8 @@ class MaxPool2d(_MaxPool):
     x: (n, c, h, w)
     y: (n, c, h', w') with h' = ⌊(h + 2 padding − dilation (kernel − 1) − 1) / stride⌋ + 1, with ceil_mode ⌈⌉
     kernel, stride (the kernel's by default), padding, dilation: one number for both axes, or two.
-    Raises ShapeError for other axes, or if the window does not fit; SettingError for sizes below 1 and a padding of
-    more than half a window.
+    Raises ShapeError for other axes, if the window does not fit, and if one lies in the padding alone; SettingError for
+    sizes below 1 and a padding of more than half a window.
     """
 
     axes = 2

@@ -50,6 +50,11 @@ class Block:
     buffer_names: ClassVar[tuple[str, ...]] = ()
     has_training_mode: ClassVar[bool] = False
     """True if forward takes `training=True` and then does something else (dropout, batch normalization)."""
+    makes_new_errors: ClassVar[bool] = False
+    """True if every error that propagate returns is in memory of its own, of which nobody else knows."""
+    may_take_over: ClassVar[bool] = False
+    """True if propagate takes `over=True`, and may then write over d_output. A network says so where d_output is a new
+    error that nobody else looks at."""
     output_count: int = 1
     """More than 1 if forward returns a tuple; d_output is then a tuple, too, with None where nothing came back."""
 
@@ -99,6 +104,10 @@ class Block:
         """
         places = {name: _distance(self, name) for name in ("both", "propagate", "gradients")}
         return type(self).both is not Block.both and places["both"] == min(places.values())
+
+    def says(self, name: str) -> bool:
+        """Whether this attribute is true, and said of the `propagate` that it has: no subclass replaced that alone."""
+        return bool(getattr(self, name)) and _distance(self, name) <= _distance(self, "propagate")
 
     def at_most(self, *shapes: Shape) -> Shape | None:
         """A shape that the only output does not exceed, for inputs that do not exceed these; None if nobody knows.

@@ -161,9 +161,7 @@ class Network:
 
         A parameter comes after its block has propagated, so that the caller may change it in place at once.
         """
-        plan = None if rules else self._backward_plans.get((wanted, *seeds))
-        if plan is None:
-            plan = self.backward_plan(seeds, wanted, rules)
+        plan = self.backward_plan(seeds, wanted, rules)
         take = trace.saved.__getitem__ if keep_trace else trace.saved.pop
         return run_backward(plan, take, dict(seeds), [name for name in self.inputs if name in wanted])
 
@@ -171,6 +169,8 @@ class Network:
         self, seeds: Iterable[str], wanted: tuple[str, ...], rules: RuleMap | None = None
     ) -> list[BackwardStep]:
         """Which node is visited when, going back from the seeds to what is wanted, and what it is asked for."""
+        if not rules and (known := self._backward_plans.get((wanted, *seeds))) is not None:
+            return known
         parameters: dict[int, dict[str, str]] = {}
         for title in wanted:
             if title in self._parameter_places:

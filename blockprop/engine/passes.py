@@ -51,6 +51,7 @@ def run_forward(
             saved[step.name] = kept
         for key in step.dead:
             del values[key]
+        inputs, returned, output, kept = [], None, None, None  # only the values and what is saved live on
     return values
 
 

@@ -72,6 +72,8 @@ class BackwardStep:
     """(name in the block, name in the network) of each wanted parameter."""
     both_wanted: bool
     """Whether errors and gradients are wanted of a block that may find them together."""
+    makers: tuple[Block, ...] = ()
+    """The blocks whose new errors d_output is, alone or summed up, if this block may write over it; else none."""
     is_shared: bool = False
     is_last_use: bool = True
     """False for a shared block if a later step adds to the same gradients."""
@@ -82,6 +84,9 @@ class BackwardStep:
             return self.block.both(saved, d_output)
         if self.rule:
             return self.rule(saved, d_output), None
+        if self.makers and not any("propagate" in vars(block) for block in (self.block, *self.makers)):
+            propagate: Any = self.block.propagate
+            return propagate(saved, d_output, over=True), None
         return (self.block.propagate(saved, d_output) if self.targets else ()), None
 
     @property
@@ -133,6 +138,7 @@ def plan_backward(
     for node in nodes:
         if id(node.block) in parameters or not needed.isdisjoint(node.inputs):
             needed.update(node.keys)
+    seeds = frozenset(seeds)
     reached = set(seeds)
     steps: list[BackwardStep] = []
     for node in reversed(nodes):
@@ -147,7 +153,21 @@ def plan_backward(
         if uses[id(step.block)] > 1:
             left[id(step.block)] -= 1
             step.is_shared, step.is_last_use = True, left[id(step.block)] == 0
+    _name_makers(steps, seeds)
     return steps
+
+
+def _name_makers(steps: Iterable[BackwardStep], seeds: Collection[str]) -> None:
+    """Where a block may write over its d_output: that is a new error or a sum of some, and nobody looks at it."""
+    before: dict[str | None, list[BackwardStep]] = {}
+    for step in steps:
+        makers = before.get(step.key, [])
+        is_looked_at = step.key in seeds or step.outputs_wanted or step.gradients_wanted
+        may = not is_looked_at and step.rule is None and step.block.says("may_take_over")
+        if may and all(maker.rule is None and maker.block.says("makes_new_errors") for maker in makers):
+            step.makers = tuple(maker.block for maker in makers)
+        for key in step.targets:
+            before.setdefault(key, []).append(step)
 
 
 def _check_rules(rules: RuleMap, nodes: Iterable[Node]) -> None:

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks import BatchNorm2d, Clamp, Conv2d, ReLU
-from blockprop.blocks.kernels import hardtanh_backward, threshold_backward
 from blockprop.engine.block import Block, Shape
+from blockprop.preparing.gates import gate_of, through
 from blockprop.preparing.layout import Convolution, empty, laid_out
 
 FEW = 4
@@ -24,11 +24,13 @@ class FixedConv2d(Block):
 
     x: (n, channels_in, h, w)   y: (n, channels_out, h', w')
     A transposed convolution of stride 1 is that convolution, and torch's kernels for it are faster (by 4 for 16
-    channels of 384 x 288 pixels). Nothing is saved but y, for the rectifier.
+    channels of 384 x 288 pixels). Nothing is saved but where the rectifier was open, a bit for each number.
     rows: the output channels that are computed; None for all.
     """
 
     kind = "weights"
+    makes_new_errors = True
+    may_take_over = True
 
     def __init__(
         self,
@@ -67,14 +69,11 @@ class FixedConv2d(Block):
         if self.rectifier is None:
             return y, (x.shape, None)
         y = y if self._high is None else y.clamp_(0, self._high)
-        return y, (x.shape, y)
+        return y, (x.shape, gate_of(y, self._high))
 
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        shape, y = saved
-        if y is not None:  # d_y where 0 < y < high, else 0
-            high = self._high
-            d_y = threshold_backward(d_y, y, 0) if high is None else hardtanh_backward(d_y, y, 0, high)
-        d = self._errors(shape, d_y)
+    def propagate(self, saved: Any, d_y: Tensor, over: bool = False) -> tuple[Tensor]:
+        shape, gate = saved
+        d = self._errors(shape, d_y if gate is None else through(gate, d_y, over))
         if not self.reflects:
             return (d,)
         for axis in (2, 3):  # the border is a copy of the second places from either side

@@ -1,25 +1,32 @@
 """Pooling with channels beside each other."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from blockprop.blocks import MaxPool2d
-from blockprop.blocks.kernels import max_pool_backward
+from blockprop.blocks.kernels import max_pool_backward_into
 from blockprop.blocks.max_pooling import narrow
 from blockprop.engine.block import Block, Shape
+from blockprop.engine.briefly import brief_repr
 from blockprop.preparing.layout import empty, laid_out
+
+BYTE = 256
+"""Numbers that a byte has."""
 
 
 class FixedMaxPool2d(Block):
-    """MaxPool2d that keeps where the maxima stood, and nothing else.
+    """MaxPool2d that keeps where in its window each maximum stood, a byte for each, and nothing else.
 
     d_x = d_y at the place of each window's first maximum, added up where windows overlap
     """
 
     kind = "pooling"
     pools = True
+    makes_new_errors = True
 
     def __init__(self, pool: MaxPool2d):
         self.pool = pool
@@ -30,8 +37,53 @@ class FixedMaxPool2d(Block):
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         self.pool._require_fit(x)
         y, winners = F.max_pool2d_with_indices(laid_out(x), *self.pool._windows)
-        return y, (narrow(winners, x), x.shape)
+        places = places_of(self.pool, winners, x.shape[3])
+        return y, (narrow(winners, x) if places is None else places.in_windows(winners), places, x.shape)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        winners, shape = saved
-        return (max_pool_backward(laid_out(d_y), empty(shape, d_y), *self.pool._windows, winners.long()),)
+        kept, places, shape = saved
+        winners = kept.long() if places is None else places.in_picture(kept)
+        d_x = empty(shape, d_y)  # twice: of what was pooled the kernel reads the shape alone
+        max_pool_backward_into(laid_out(d_y), d_x, *self.pool._windows, winners, grad_input=d_x)
+        return (d_x,)
+
+
+class WindowPlaces(NamedTuple):
+    """How places in windows and places in a picture follow from each other.
+
+    In a picture:  first + row · line + column.   In a window:  row · width + column.   Both with dilation in them.
+    first: (h', w'), where each window begins; outside of the picture if there is padding.
+    """
+
+    first: Tensor
+    line: int
+    width: int
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
+
+    def in_windows(self, winners: Tensor) -> Tensor:
+        """(n, c, h', w') -> (n, h', w', c), a byte for each."""
+        places = (winners.to(torch.int32) - self.first).permute(0, 2, 3, 1).numpy()
+        rows = places // self.line  # by numpy, because torch's division takes eight times as long
+        rows *= self.line - self.width
+        places -= rows
+        return torch.from_numpy(places.astype(np.uint8))
+
+    def in_picture(self, places: Tensor) -> Tensor:
+        """The other way."""
+        rows, columns = np.divmod(np.arange(BYTE), self.width)
+        picture = torch.from_numpy((rows * self.line + columns).take(places.numpy(), mode="clip"))
+        return picture.permute(0, 3, 1, 2).add_(self.first)
+
+
+def places_of(pool: MaxPool2d, winners: Tensor, width: int) -> WindowPlaces | None:
+    """Those of pictures of that width; None where a byte does not tell the places of a window, or off the CPU."""
+    (down, right), (apart, beside) = pool._kernel, pool._dilation
+    if not winners.is_cpu or down * right * beside > BYTE or width < right * beside:
+        return None
+    rows, columns = [
+        torch.arange(count, dtype=torch.int32) * stride - padding
+        for count, stride, padding in zip(winners.shape[2:], pool._stride, pool._padding, strict=True)
+    ]
+    return WindowPlaces(rows.view(-1, 1) * width + columns, apart * width, right * beside)

@@ -28,17 +28,19 @@ class Prepared(Network):
     """A network that gives what another one gives in evaluation, with less work; its weights are copies.
 
     origin: the other one.   draft: how its graph was rewritten.
+    narrowed: the one last made of it that computes certain channels alone (rows.py), by these.
     """
 
     def __init__(self, origin: Network, keep: tuple[str, ...], draft: Draft, nodes: Iterable[Node] | None = None):
         super().__init__(draft.nodes.values() if nodes is None else nodes, origin.inputs, keep, origin.meta)
         self.origin, self.draft = origin, draft
+        self.narrowed: dict[Any, Network] = {}
         self._room = Room(origin._room.trusted) if origin._room else None
 
     def record(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...] | None, training: bool) -> Trace:
         if training:
             raise GraphError("a prepared network computes as in evaluation; train the network that it was made of")
-        return super().record(inputs, keep, training)
+        return super().record(inputs, (*self.inputs, *self.outputs) if keep is None else keep, training)
 
     def wanted(self, wrt: str | Iterable[str]) -> tuple[str, ...]:
         names = (wrt,) if isinstance(wrt, str) else tuple(wrt)

@@ -8,7 +8,7 @@ from blockprop.engine.plan import Node
 from blockprop.preparing.convolution import FixedConv2d, folds
 from blockprop.preparing.draft import Draft, Rewrite
 from blockprop.preparing.pooling import FixedMaxPool2d
-from blockprop.preparing.sums import RectifiedSum
+from blockprop.preparing.sums import FixedReLU, RectifiedSum
 
 EXACT = 256
 """Whole numbers up to it are the same in every floating type."""
@@ -89,7 +89,16 @@ def join_sums(draft: Draft) -> int:
     return joined
 
 
+def narrow_rectifiers(draft: Draft) -> int:
+    """A rectifier that stays alone keeps where it was open, and nothing else."""
+    rectifiers = [node for node in draft.nodes.values() if _rectifies(draft, node)]
+    for node in rectifiers:
+        draft.join([node], partial(FixedReLU, getattr(node.block, "high", None)))
+    return len(rectifiers)
+
+
 REWRITES: dict[str, Rewrite] = {
-    rewrite.__name__: rewrite for rewrite in (skip_dropout, join_convolutions, join_sums, narrow_pools)
+    rewrite.__name__: rewrite
+    for rewrite in (skip_dropout, join_convolutions, join_sums, narrow_pools, narrow_rectifiers)
 }
 """All rewrites by name."""

@@ -1,6 +1,6 @@
 """Of an output whose channels come from a convolution, only some channels: the score of one class needs one row."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from blockprop.blocks import AdaptiveAvgPool2d, Flatten, GlobalAvgPool
 from blockprop.engine.network import Network
@@ -21,20 +21,24 @@ def narrowed(lean: Network, rows: Mapping[str, Collection[int]]) -> Network:
     """
     if not isinstance(lean, Prepared):
         return lean
-    nodes = _narrow(lean.draft, rows)
-    return Prepared(lean.origin, lean.outputs, lean.draft, nodes) if nodes else lean
+    wanted = tuple((key, tuple(sorted(set(numbers)))) for key, numbers in rows.items())
+    known = lean.narrowed.get(wanted)
+    if known is None and (nodes := _narrow(lean.draft, wanted)):
+        known = Prepared(lean.origin, lean.outputs, lean.draft, nodes)
+        lean.narrowed = {wanted: known}
+    return known or lean
 
 
-def _narrow(draft: Draft, rows: Mapping[str, Collection[int]]) -> list[Node] | None:
+def _narrow(draft: Draft, rows: Iterable[tuple[str, tuple[int, ...]]]) -> list[Node] | None:
     """The draft's nodes with those that make only these channels; None if there are none."""
     nodes = dict(draft.nodes)
-    for key, numbers in rows.items():
+    for key, wanted in rows:
         chain = _chain(draft, key)
         if not chain:
             continue
         first, block = chain[0], chain[0].block
         assert isinstance(block, FixedConv2d)
-        channels, wanted = block.convolution.channels_out, tuple(sorted(set(numbers)))
+        channels = block.convolution.channels_out
         if not wanted or wanted[-1] >= channels or wanted[0] < 0 or len(wanted) > SHARE * channels:
             continue
         narrow = FixedConv2d(block.convolution, block.reflects, block.norm, block.rectifier, wanted)

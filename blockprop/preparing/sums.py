@@ -1,4 +1,4 @@
-"""Sums with what follows them, and outputs of which a few numbers are looked at."""
+"""Rectifiers, alone and behind sums, and outputs of which a few numbers are looked at."""
 
 import functools
 import math
@@ -8,8 +8,30 @@ import torch
 from torch import Tensor
 
 from blockprop.blocks.joining import joined, require_broadcast, unbroadcast
-from blockprop.blocks.kernels import threshold_backward
 from blockprop.engine.block import Block, Shape
+from blockprop.preparing.gates import gate_of, through
+
+
+class FixedReLU(Block):
+    """ReLU, or a clamp between 0 and high, that keeps where it was open, and nothing else:  y = min(max(x, 0), high).
+
+    d_x = d_y where 0 < y < high, else 0
+    """
+
+    kind = "activation"
+    gate = "cuts off the negative side"
+    makes_new_errors = True
+    may_take_over = True
+
+    def __init__(self, high: float | None = None):
+        self.high = high
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:
+        y = x.relu() if self.high is None else x.clamp(0, self.high)
+        return y, gate_of(y, self.high)
+
+    def propagate(self, saved: Any, d_y: Tensor, over: bool = False) -> tuple[Tensor]:
+        return (through(saved, d_y, over),)
 
 
 class RectifiedSum(Block):
@@ -19,6 +41,7 @@ class RectifiedSum(Block):
     """
 
     kind = "joining"
+    may_take_over = True
 
     def at_most(self, *shapes: Shape) -> Shape | None:
         return joined(shapes)
@@ -26,11 +49,11 @@ class RectifiedSum(Block):
     def forward(self, *x: Tensor) -> tuple[Tensor, Any]:
         require_broadcast(*x)
         y = functools.reduce(torch.add, x).relu_() if len(x) > 1 else x[0].relu()
-        return y, (y, [a.shape for a in x])
+        return y, (gate_of(y), [a.shape for a in x])
 
-    def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor, ...]:
-        y, shapes = saved
-        d = threshold_backward(d_y, y, 0)
+    def propagate(self, saved: Any, d_y: Tensor, over: bool = False) -> tuple[Tensor, ...]:
+        gate, shapes = saved
+        d = through(gate, d_y, over)
         return tuple([unbroadcast(d, shape) for shape in shapes])
 
 

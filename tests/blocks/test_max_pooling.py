@@ -1,6 +1,7 @@
 """Max pooling beyond the common checks: ties, NaN, numbers by hand, the fast way against torch's, errors."""
 
 import random
+from contextlib import suppress
 
 import pytest
 import torch
@@ -128,3 +129,25 @@ def test_the_order_of_memory_of_volumes_is_kept(order: torch.memory_format) -> N
         y, saved = block.forward(torch.randn(2, 8, 6, 6, 6).contiguous(memory_format=order))
         assert y.is_contiguous(memory_format=order)
         assert block.propagate(saved, y)[0].is_contiguous(memory_format=order)
+
+
+@pytest.mark.parametrize("block", [MaxPool1d, MaxPool2d, MaxPool3d])
+def test_a_window_in_the_padding_alone_is_refused(block: type[MaxPool1d | MaxPool2d | MaxPool3d]) -> None:
+    """torch names a place outside of the picture for its maximum, and its backward pass then writes there."""
+    pool, sides = block(2, 1, 1, 2), (1,) * block.axes  # places −1 and 1
+    with pytest.raises(ShapeError, match="has no place in"):
+        pool(torch.zeros(1, 1, *sides))
+    assert pool(torch.zeros(1, 1, *(2,) * block.axes)).shape == (1, 1, *(2,) * block.axes)
+
+
+@pytest.mark.parametrize("block", [MaxPool1d, MaxPool2d, MaxPool3d])
+def test_maxima_stand_in_the_picture(block: type[MaxPool1d | MaxPool2d | MaxPool3d]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(300):
+        kernel, stride, dilation, side = (int(torch.randint(1, high, (), generator=generator)) for high in (5, 4, 5, 8))
+        padding = int(torch.randint(0, kernel // 2 + 1, (), generator=generator))
+        x = torch.rand(1, 1, *(side,) * block.axes, generator=generator)
+        with suppress(ShapeError):
+            _, (winners, _) = block(kernel, stride, padding, dilation, side % 2 == 0).forward(x)
+            assert int(winners.min()) >= 0
+            assert int(winners.max()) < x.numel()

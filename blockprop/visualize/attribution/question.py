@@ -8,7 +8,7 @@ from torch import Tensor
 from blockprop.engine.briefly import brief_repr
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective, Seeds
-from blockprop.engine.plan import RuleMap, plan_backward
+from blockprop.engine.plan import RuleMap
 from blockprop.engine.trace import Trace
 from blockprop.errors import NotFiniteError, SettingError
 from blockprop.preparing.rows import narrowed
@@ -40,7 +40,7 @@ class Question:
         self.input = network.inputs[0]
         self._lean: dict[Any, Network] = {}
         self.nodes = objective.nodes or network.outputs
-        if not plan_backward(network.nodes, self.nodes, (self.input,), {}, {}) and self.input not in self.nodes:
+        if not network.backward_plan(self.nodes, (self.input,)) and self.input not in self.nodes:
             raise SettingError(f"{objective!r} does not depend on the input {self.input!r}: nothing can influence it")
 
     def decide(self, x: Tensor) -> None:
