@@ -19,7 +19,9 @@ BYTE = 256
 
 
 class FixedMaxPool2d(Block):
-    """MaxPool2d that keeps where in its window each maximum stood, a byte for each, and nothing else.
+    """MaxPool2d that keeps where its maxima stood, and nothing else.
+
+    A byte for each, its place in the window; in pictures of up to 2¹⁵ places two bytes, its place in the picture.
 
     d_x = d_y at the place of each window's first maximum, added up where windows overlap
     """
@@ -37,8 +39,10 @@ class FixedMaxPool2d(Block):
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         self.pool._require_fit(x)
         y, winners = F.max_pool2d_with_indices(laid_out(x), *self.pool._windows)
-        places = places_of(self.pool, winners, x.shape[3])
-        return y, (narrow(winners, x) if places is None else places.in_windows(winners), places, x.shape)
+        kept, places = narrow(winners, x), None
+        if kept.dtype != torch.int16:  # where finding the one byte would take a twelfth of SqueezeNet's time
+            places = places_of(self.pool, kept, x.shape[3])
+        return y, (kept if places is None else places.in_windows(kept), places, x.shape)
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         kept, places, shape = saved
@@ -64,16 +68,16 @@ class WindowPlaces(NamedTuple):
 
     def in_windows(self, winners: Tensor) -> Tensor:
         """(n, c, h', w') -> (n, h', w', c), a byte for each."""
-        places = (winners.to(torch.int32) - self.first).permute(0, 2, 3, 1).numpy()
-        rows = places // self.line  # by numpy, because torch's division takes eight times as long
-        rows *= self.line - self.width
-        places -= rows
-        return torch.from_numpy(places.astype(np.uint8))
+        places = (winners - self.first).permute(0, 2, 3, 1)
+        rows = places.numpy() // self.line  # by numpy, because torch's division takes eight times as long
+        places -= torch.from_numpy(rows).mul_(self.line - self.width)
+        return places.to(torch.uint8)
 
     def in_picture(self, places: Tensor) -> Tensor:
         """The other way."""
         rows, columns = np.divmod(np.arange(BYTE), self.width)
-        picture = torch.from_numpy((rows * self.line + columns).take(places.numpy(), mode="clip"))
+        picture = torch.empty(places.shape, dtype=torch.int64)
+        (rows * self.line + columns).take(places.numpy(), out=picture.numpy(), mode="clip")
         return picture.permute(0, 3, 1, 2).add_(self.first)
 
 
