@@ -8,8 +8,9 @@ from torch.utils._pytree import tree_leaves
 from blockprop.blocks import Add, Clamp, Concat, Conv2d, MaxPool2d, ReLU
 from blockprop.blocks.kernels import threshold_backward
 from blockprop.engine.block import Block
-from blockprop.engine.network import Network, Sequential
+from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.errors import ShapeError
 from blockprop.preparing import gates, pooling
 from blockprop.preparing.gates import Bits, gate_of, through
