@@ -7,7 +7,7 @@ Nothing else should run meanwhile.
 --write: keep the numbers in docs/benchmarks.json, beside those of other rows there from the same machine with the same
 versions, and put the tables into docs/benchmarks.md.   --tables: put them there from the numbers as they are.
 Peers that are not installed are named; scripts/install bench installs all.
-Exits with 1 if any way computed something else, which is then not timed.
+Exits with 1 if a row failed, or if a way of it computed something else: then it is not timed.
 """
 
 import argparse
@@ -23,10 +23,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from reporting import PAGE, machine, write_section
+from speed_picture import drawn
 from speed_rows import ROWS
 from speed_tables import duration, section
 from turns import measured, settings
 from worker import ROOT, Worker
+
+from blockprop.saving.files import replaced
 
 NUMBERS = PAGE.with_suffix(".json")
 PACKAGES = ("captum", "onnxruntime", "scikit-learn", "jax")
@@ -83,33 +86,53 @@ def kept(path: Path, here: dict[str, Any]) -> dict[str, Any]:
     return {**here, "limits": {}, "rows": {}}
 
 
+def keep(results: dict[str, Any]) -> None:
+    """Write the numbers, rows in the order of the page."""
+    results["rows"] = {title: results["rows"][title] for title in ROWS if title in results["rows"]}
+    with replaced(NUMBERS) as temporary:
+        temporary.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def publish(results: Mapping[str, Any]) -> None:
+    """Put tables and picture into docs/."""
+    drawn(results["rows"])
+    write_section("speed", section(results))
+
+
 def main() -> int:
     """Measure, and print or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="WORDS", default=[])
-    parser.add_argument("--seconds", type=float, default=12)
+    parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--tables", action="store_true")
     wanted = parser.parse_args()
     if wanted.tables:
-        write_section("speed", section(json.loads(NUMBERS.read_text())))
+        publish(json.loads(NUMBERS.read_text()))
         return 0
     titles, here = chosen(wanted.only), about(wanted.threads)
-    first = limits(wanted.threads)
     results = kept(NUMBERS, here) if wanted.write else {**here, "limits": {}, "rows": {}}
-    rows = results["rows"]
+    results["limits"] = highest([results["limits"], limits(wanted.threads)])
+    failed = []
     for title in titles:
-        rows[title] = measured(title, ROWS[title], wanted.seconds, wanted.threads)
-        print(f"{title}: {told(rows[title])}", file=sys.stderr, flush=True)
-    results["limits"] = highest([results["limits"], first, limits(wanted.threads)])
-    results["rows"] = {title: rows[title] for title in ROWS if title in rows}
+        try:
+            results["rows"][title] = row = measured(title, ROWS[title], wanted.seconds, wanted.threads)
+        except RuntimeError as error:  # its process has said why
+            failed.append(title)
+            print(f"{title}: {error}", file=sys.stderr, flush=True)
+            continue
+        print(f"{title}: {told(row)}", file=sys.stderr, flush=True)
+        failed += [title] if row["differing"] else []
+        if wanted.write:
+            keep(results)
+    results["limits"] = highest([results["limits"], limits(wanted.threads)])
     if wanted.write:
-        NUMBERS.write_text(json.dumps(results, indent=1) + "\n")
-        write_section("speed", section(results))
+        keep(results)
+        publish(results)
     else:
         print(section(results))
-    return int(any(rows[title]["differing"] for title in titles))
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +50,11 @@ def imported(build: Callable[[], nn.Module]) -> Model:
                 nn.init.uniform_(part.running_var, 0.5, 1.5)
         return made
 
-    return Model(module, lambda: from_torch(module(), torch.rand(1, 3, 224, 224)))
+    @cache
+    def network() -> Network:
+        return from_torch(module(), torch.rand(1, 3, 224, 224))
+
+    return Model(module, lambda: network().copy())
 
 
 def written(build: Callable[[], Network], twin: Callable[[Network], nn.Module]) -> Model:

@@ -65,6 +65,8 @@ call, where torch makes them. All numbers: [benchmarks.json](benchmarks.json).""
         found = {title: row for title, row in rows.items() if row["group"] == group}
         if found:
             parts += [text, times(found, limit), memories(found), *growth(found), *absences(found)]
+    if any(row["size"] for row in rows.values()):
+        parts.append("![time and memory by pixels and by blocks, both axes logarithmic](pictures/growth.svg)")
     return "\n\n".join(parts)
 
 

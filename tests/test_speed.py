@@ -134,6 +134,21 @@ def test_the_peak_of_a_process_is_what_was_alive_at_once() -> None:
     assert faults > 0
 
 
+def test_growth_is_drawn_the_same_from_the_same_numbers(tmp_path: Path) -> None:
+    from speed_picture import drawn
+
+    def row(size: int) -> dict[str, Any]:
+        way = {"seconds": size * 1e-6, "tensors": 10 * size}
+        return {"group": "growth with blocks", "size": size, "ways": {"ours": way, "peer": way}}
+
+    rows = {f"{size} blocks": row(size) for size in (10, 100, 1000)}
+    paths = [tmp_path / name for name in ("a.svg", "b.svg")]
+    assert all(drawn(rows, path) for path in paths)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert b"<svg" in paths[0].read_bytes()
+    assert not drawn({"net": {"group": "training", "size": None, "ways": {}}}, tmp_path / "none.svg")
+
+
 def test_numbers_of_another_machine_are_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from speed import kept
 
