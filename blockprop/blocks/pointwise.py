@@ -122,9 +122,9 @@ class PReLU(Block):
 class ELU(Block):
     """Exponential linear unit:  y = x where x > 0, else alpha · (exp(x) − 1).
 
-    d_x = d_y where y > 0, else (y + alpha) · d_y (also at 0)
+    d_x = d_y where x > 0, else alpha · exp(x) · d_y (also at 0)
 
-    x, y: any shape
+    x, y: any shape. Of x, not (y + alpha) as in the paper: far out y rounds to −alpha, and its slope would be 0.
     Raises SettingError if alpha is negative.
     Source: Clevert, Unterthiner and Hochreiter 2016, eq. 15.
     """
@@ -138,17 +138,16 @@ class ELU(Block):
         self.alpha = alpha
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        y = F.elu(x, self.alpha)
-        return y, y
+        return F.elu(x, self.alpha), x
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (elu_backward(d_y, self.alpha, 1.0, 1.0, True, saved),)
+        return (elu_backward(d_y, self.alpha, 1.0, 1.0, False, saved),)
 
 
 class CELU(Block):
     """ELU whose slope is continuous, whatever alpha is:  y = x where x > 0, else alpha · (exp(x / alpha) − 1).
 
-    d_x = d_y where y > 0, else (y / alpha + 1) · d_y (also at 0, where both are 1)
+    d_x = d_y where x > 0, else exp(x / alpha) · d_y (also at 0, where both are 1)
 
     x, y: any shape
     Raises SettingError if alpha is not positive.
@@ -164,17 +163,16 @@ class CELU(Block):
         self.alpha = alpha
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        y = F.celu(x, self.alpha)
-        return y, y
+        return F.celu(x, self.alpha), x
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (saved.clamp(max=0).div_(self.alpha).add_(1).mul_(d_y),)
+        return (elu_backward(d_y, self.alpha, 1.0, 1 / self.alpha, False, saved),)
 
 
 class SELU(Block):
     """ELU scaled so that activations keep mean 0 and variance 1:  y = scale · ELU(x; alpha).
 
-    d_x = scale · d_y where y > 0, else (y + scale · alpha) · d_y (also at 0)
+    d_x = scale · d_y where x > 0, else scale · alpha · exp(x) · d_y (also at 0)
 
     x, y: any shape
     Raises SettingError if alpha is negative or scale is not positive.
@@ -192,8 +190,7 @@ class SELU(Block):
         self.alpha, self.scale = alpha, scale
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
-        y = torch.ops.aten.elu.default(x, self.alpha, self.scale)
-        return y, y
+        return torch.ops.aten.elu.default(x, self.alpha, self.scale), x
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        return (elu_backward(d_y, self.alpha, self.scale, 1.0, True, saved),)
+        return (elu_backward(d_y, self.alpha, self.scale, 1.0, False, saved),)

@@ -1,6 +1,5 @@
 """Activations that are S-shaped, and those that open with such a share: sigmoid, tanh, SiLU, GELU, softplus …"""
 
-import math
 from typing import Any
 
 import torch
@@ -132,7 +131,7 @@ class Softplus(Block):
         return F.softplus(x, self.beta, self.threshold), x
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
-        if math.exp(-self.threshold) < torch.finfo(saved.dtype).eps / 2:  # σ rounds to 1 above the threshold
+        if self.threshold > 80:  # torch's kernel divides exp(beta · x) by 1 more than that, which overflows from 88 on
             slope = (saved * self.beta).sigmoid_() if self.beta != 1 else saved.sigmoid()
             return (slope.mul_(d_y),)
         return (softplus_backward(d_y, saved, self.beta, self.threshold),)

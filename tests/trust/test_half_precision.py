@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from blockprop import blocks
 from blockprop.engine.block import Block
@@ -34,6 +34,45 @@ def test_gelu_far_out_has_the_slopes_of_relu(block: Block, dtype: torch.dtype) -
     x = torch.tensor([1e3, -1e3, torch.finfo(dtype).max, -torch.finfo(dtype).max], dtype=dtype)
     (d_x,) = block.propagate(block.forward(x)[1], torch.ones_like(x))
     assert d_x.tolist() == [1, 0, 1, 0]
+
+
+SLOPING: dict[Block, nn.Module] = {
+    blocks.ELU(): nn.ELU(),
+    blocks.ELU(0.5): nn.ELU(0.5),
+    blocks.CELU(2.0): nn.CELU(2.0),
+    blocks.SELU(): nn.SELU(),
+    blocks.Softplus(): nn.Softplus(),
+    blocks.Softplus(2.0): nn.Softplus(2.0),
+    blocks.Softplus(threshold=5.0): nn.Softplus(threshold=5.0),
+    blocks.SiLU(): nn.SiLU(),
+    blocks.GELU(): nn.GELU(),
+    blocks.GELU("tanh"): nn.GELU("tanh"),
+    blocks.Sigmoid(): nn.Sigmoid(),
+    blocks.Tanh(): nn.Tanh(),
+    blocks.HardSigmoid(): nn.Hardsigmoid(),
+    blocks.LeakyReLU(): nn.LeakyReLU(),
+}
+
+
+@pytest.mark.parametrize("block", SLOPING, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_small_slopes_far_out_are_as_near_as_those_of_torch(block: Block, dtype: torch.dtype) -> None:
+    """Relative to the slope itself, which a slope from a rounded output is not; and not 0 · ∞ where d_y is infinite."""
+    x = torch.tensor([-1e4, -40, -20, -17, -12, -8, -6, -4, -2, -1, -0.1, 0.1, 1, 4, 8, 12, 17, 40, 1e4], dtype=dtype)
+    _, saved = block.forward(x)
+    module = SLOPING[block]
+
+    def by_autograd(d_y: float, x: Tensor) -> Tensor:
+        x = x.clone().requires_grad_()
+        return torch.autograd.grad(module(x), x, torch.full_like(x, d_y))[0]
+
+    exact = by_autograd(1.0, x.double())
+    allowed = 4 * (by_autograd(1.0, x).double() - exact).abs() + 2 * torch.finfo(dtype).eps * exact.abs() + 1e-8
+    (d_x,) = block.propagate(saved, torch.ones_like(x))
+    assert ((d_x.double() - exact).abs() <= allowed).all()
+    for infinite in (math.inf, -math.inf):
+        (d_x,), by_torch = block.propagate(saved, torch.full_like(x, infinite)), by_autograd(infinite, x)
+        assert torch.equal(d_x[~by_torch.isnan()], by_torch[~by_torch.isnan()])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
