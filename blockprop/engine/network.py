@@ -189,17 +189,23 @@ class Network:
         wrt: str | Iterable[str] = "inputs",
         rules: RuleMap | None = None,
         without: Iterable[str] = (),
+        memory: int | str | None = None,
     ) -> "Network":
         """A network that gives the same in evaluation by fewer and leaner blocks, its weights fixed (and copied).
 
         keep: whose outputs are looked at and seeded; by default the network's. What they do not need goes.
         wrt: inputs and nodes whose errors are wanted.   rules: for a backward pass; what they touch is kept as it is.
         without: names of rewrites that are left out; `report()` of what comes back names them all.
+        memory: what both passes may take beside the weights, in bytes or as "500 MB"; to keep to it, some of what would
+            be saved is computed again on the way back. `report()` says what the last run was expected to take.
         The same comes back for the same question, as long as no weight has changed.
-        Raises GraphError for names that the network lacks, SettingError for an unknown rewrite.
+        Raises GraphError for names that the network lacks, SettingError for an unknown rewrite and, when it runs, for a
+        memory that is too small for its inputs.
         """
         preparing = importlib.import_module("blockprop.preparing.kept")  # which knows the blocks, which know this file
-        return preparing.prepared(self, None if keep is None else self._require(keep), wrt, rules, frozenset(without))
+        return preparing.prepared(
+            self, None if keep is None else self._require(keep), wrt, rules, frozenset(without), memory
+        )
 
     @property
     def parameters(self) -> dict[str, Tensor]:

@@ -198,13 +198,16 @@ def _is_ours(block: Block) -> bool:
     return type(block).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
-class _Counter(TorchDispatchMode):
-    """Counts the bytes of tensors that are made, as long as they live. over: what they were, if it was too much."""
+class Alive(TorchDispatchMode):
+    """Counts the bytes of tensors on the device "meta" that are made, as long as they live.
 
-    def __init__(self, limit: Limit):
+    most: bytes at one time.   there: tensors that are there already, and do not count.
+    """
+
+    def __init__(self, there: Iterable[Tensor] = ()):
         super().__init__()
-        self._limit, self._alive, self._known = limit, 0, set[int]()
-        self.over = 0
+        self.most = self._alive = 0
+        self._known = {id(tensor.untyped_storage()) for tensor in there}
 
     def see(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by torch for each of its operators."""
@@ -222,20 +225,32 @@ class _Counter(TorchDispatchMode):
         self._known.add(place)
         weakref.finalize(storage, self._forget, place, size).atexit = False
         self._alive += size
+        self.most = max(self.most, self._alive)
         self._require(self._alive)
 
     def _require(self, size: int) -> None:
-        if size > SMALL and size > self._limit.bytes:
-            self.over = max(self.over, size)
-            raise MemoryError("no room")
+        """Whether so much may be."""
 
     def _forget(self, place: int, size: int) -> None:
         self._known.discard(place)
         self._alive -= size
 
 
+class _Counter(Alive):
+    """over: the bytes that were alive, or wanted for one tensor, if it was too much."""
+
+    def __init__(self, limit: Limit):
+        super().__init__()
+        self._limit, self.over = limit, 0
+
+    def _require(self, size: int) -> None:
+        if size > SMALL and size > self._limit.bytes:
+            self.over = max(self.over, size)
+            raise MemoryError("no room")
+
+
 # Set here, because torch wraps what a class statement holds, and the wrapper imports its compiler, which takes seconds.
-_Counter.__torch_dispatch__ = _Counter.see  # type: ignore[method-assign, assignment]
+Alive.__torch_dispatch__ = Alive.see  # type: ignore[method-assign, assignment]
 
 
 def free_memory(device: torch.device) -> int:

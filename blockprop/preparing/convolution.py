@@ -9,7 +9,7 @@ from torch import Tensor
 from blockprop.blocks import BatchNorm2d, Clamp, Conv2d, ReLU
 from blockprop.engine.block import Block, Shape
 from blockprop.preparing.gates import gate_of, through
-from blockprop.preparing.layout import Convolution, empty, laid_out
+from blockprop.preparing.layout import Convolution, empty, laid_out, reflected
 
 FEW = 4
 """Channels: of so few, errors are found by a product and a sum, if the stride is above 1."""
@@ -63,7 +63,7 @@ class FixedConv2d(Block):
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         block = self.convolution
         if self.reflects:
-            x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+            x = reflected(x)
         block._require_fit(x)
         y = self._forth(x, self.rectifier is not None and self._high is None)
         if self.rectifier is None:
@@ -84,7 +84,8 @@ class FixedConv2d(Block):
     def _errors(self, shape: tuple[int, ...], d_y: Tensor) -> Tensor:
         block = self.convolution
         if self._is_few:  # what each place gives to its window, and the sum over the windows
-            columns = self._forth.weight.flatten(1).t() @ d_y.flatten(2)
+            weight = self._forth.weight.to(d_y.device) if d_y.is_meta else self._forth.weight
+            columns = weight.flatten(1).t() @ d_y.flatten(2)
             return F.fold(columns, shape[2:], block._kernel, block._dilation, block._padding, block._stride)
         if self._back is not None and block._stride == (1, 1):
             return self._back(d_y)
@@ -93,6 +94,8 @@ class FixedConv2d(Block):
             down, right = block._stride
             d_x[:, :, ::down, ::right] = self._back(d_y)
             return d_x
+        if d_y.is_meta:  # to see what it would take
+            return empty(shape, d_y)
         left_over = [
             (size + 2 * pad - reach) % stride
             for size, pad, reach, stride in zip(shape[2:], block._padding, block._reach, block._stride, strict=True)

@@ -38,12 +38,12 @@ Gate = Tensor | Bits
 
 def gate_of(y: Tensor, high: float | None = None) -> Gate:
     """Where 0 < y < high, or y is no number.   y: what a rectifier gives, so at least 0"""
-    if not y.is_cpu or y.numel() < MANY:
+    if not (y.is_cpu or y.is_meta) or y.numel() < MANY:
         return _is_open(y, high)
     in_lanes = y.dim() == 4 and y.is_contiguous(memory_format=torch.channels_last)
     elements = _rows(y, in_lanes).view(-1)
-    packed = torch.empty(-(-len(elements) // 8), dtype=torch.uint8)
-    for start in range(0, len(elements), CHUNK):
+    packed = torch.empty(-(-len(elements) // 8), dtype=torch.uint8, device=y.device)
+    for start in range(0, 0 if y.is_meta else len(elements), CHUNK):
         part = np.packbits(_is_open(elements[start : start + CHUNK], high).numpy())
         packed[start // 8 : start // 8 + len(part)] = torch.from_numpy(part)
     return Bits(packed, in_lanes)
@@ -59,14 +59,14 @@ def through(gate: Gate, d_y: Tensor, over: bool = False) -> Tensor:
     if isinstance(gate, Tensor):
         return _masked(gate, d_y, d_y if over else None)
     rows = _rows(d_y, gate.in_lanes)
-    is_copy = rows.untyped_storage().data_ptr() != d_y.untyped_storage().data_ptr()
+    is_copy = rows.untyped_storage()._cdata != d_y.untyped_storage()._cdata
     d_x = rows if over or is_copy else d_y.new_empty(rows.shape)
     places, width = rows.shape
-    packed, step = gate.packed.numpy(), max(CHUNK // width // 8, 1) * 8
-    for start in range(0, places, step):
+    step = max(CHUNK // width // 8, 1) * 8
+    for start in range(0, 0 if d_y.is_meta else places, step):
         stop = min(start + step, places)
         count = (stop - start) * width
-        part = np.unpackbits(packed[start * width // 8 : -(-stop * width // 8)], count=count)
+        part = np.unpackbits(gate.packed[start * width // 8 : -(-stop * width // 8)].numpy(), count=count)
         _masked(torch.from_numpy(part).view(-1, width), rows[start:stop], d_x[start:stop])
     if not gate.in_lanes:
         return d_x.view(d_y.shape)

@@ -11,6 +11,7 @@ from torch import Tensor
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.plan import RuleMap
+from blockprop.preparing.budget import bytes_named
 from blockprop.preparing.draft import METHODS
 from blockprop.preparing.prepare import Prepared, prepare
 
@@ -86,10 +87,12 @@ def prepared(
     wrt: str | Iterable[str] = "inputs",
     rules: RuleMap | None = None,
     without: Collection[str] = (),
+    memory: int | str | None = None,
 ) -> Prepared:
     """What `prepare` gives; the same again for the same question, if all of the network is as it was."""
     keys = None if keep is None else tuple(keep)
-    question = keys, network.wanted(wrt), frozenset(rules or ()), frozenset(without)
+    limit = None if memory is None else bytes_named(memory)
+    question = keys, network.wanted(wrt), frozenset(rules or ()), frozenset(without), limit
     with _guard:
         kept = network.prepared
         if not kept or not next(iter(kept.values()))[0].is_unchanged():
@@ -97,7 +100,7 @@ def prepared(
         origin, lean = kept.pop(question, (None, None))
         origin = origin or next((origin for origin, _ in kept.values()), None) or Origin()
         if lean is None:
-            lean = prepare(network, keys, wrt, rules, without, origin.made)
+            lean = prepare(network, keys, wrt, rules, without, limit, origin.made)
             origin.watch(lean.draft.replaced)
         kept[question] = origin, lean  # the last one used stands last
         if len(kept) > MOST:

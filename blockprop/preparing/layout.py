@@ -18,13 +18,20 @@ _is_there = _pack is not None and _convolve_packed is not None and torch.backend
 
 def laid_out(x: Tensor) -> Tensor:
     """(n, c, h, w) with the channels of a place beside each other, which suits convolutions on CPUs."""
-    return x.contiguous(memory_format=torch.channels_last) if x.is_cpu else x
+    return x.contiguous(memory_format=torch.channels_last) if x.is_cpu or x.is_meta else x
 
 
 def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """New memory, (n, c, h, w), laid out."""
-    order = torch.channels_last if like.is_cpu else torch.contiguous_format
+    order = torch.channels_last if like.is_cpu or like.is_meta else torch.contiguous_format
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=order)
+
+
+def reflected(x: Tensor) -> Tensor:
+    """(n, c, h, w) with a border of one pixel, the reflection of those beside the edge."""
+    if x.is_meta:  # torch would lay that out in another way
+        return empty((*x.shape[:2], x.shape[2] + 2, x.shape[3] + 2), x)
+    return F.pad(x, (1, 1, 1, 1), mode="reflect")
 
 
 class Convolution:
@@ -53,8 +60,17 @@ class Convolution:
                 self._packed = x.shape, packed
             y = _convolve_packed(x, packed, self.bias, *self._places, "none", [], "")
             return y.relu_() if rectify else y  # its own ReLU makes 0 of NaN, which nobody would learn of
-        weight, bias = self.weight, self.bias
-        if x.is_meta:  # to see what it would take
-            weight, bias = weight.to(x.device), None if bias is None else bias.to(x.device)
-        y = F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        if x.is_meta:  # to see what it would take; torch would lay that out in another way
+            return empty(self._shape(x.shape), x)
+        y = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
         return y.relu_() if rectify else y
+
+    def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        padding, stride, dilation, _ = self._places
+        sizes = [
+            (size + 2 * pad - apart * (reach - 1) - 1) // step + 1
+            for size, pad, apart, reach, step in zip(
+                shape[2:], padding, dilation, self.weight.shape[2:], stride, strict=True
+            )
+        ]
+        return (shape[0], len(self.weight), *sizes)

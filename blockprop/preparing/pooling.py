@@ -69,25 +69,27 @@ class WindowPlaces(NamedTuple):
     def in_windows(self, winners: Tensor) -> Tensor:
         """(n, c, h', w') -> (n, h', w', c), a byte for each."""
         places = (winners - self.first).permute(0, 2, 3, 1)
-        rows = places.numpy() // self.line  # by numpy, because torch's division takes eight times as long
-        places -= torch.from_numpy(rows).mul_(self.line - self.width)
+        # By numpy, because torch's division takes eight times as long.
+        rows = torch.from_numpy(places.numpy() // self.line) if places.is_cpu else places // self.line
+        places -= rows.mul_(self.line - self.width)
         return places.to(torch.uint8)
 
     def in_picture(self, places: Tensor) -> Tensor:
         """The other way."""
         rows, columns = np.divmod(np.arange(BYTE), self.width)
-        picture = torch.empty(places.shape, dtype=torch.int64)
-        (rows * self.line + columns).take(places.numpy(), out=picture.numpy(), mode="clip")
+        picture = torch.empty(places.shape, dtype=torch.int64, device=places.device)
+        if not places.is_meta:
+            (rows * self.line + columns).take(places.numpy(), out=picture.numpy(), mode="clip")
         return picture.permute(0, 3, 1, 2).add_(self.first)
 
 
 def places_of(pool: MaxPool2d, winners: Tensor, width: int) -> WindowPlaces | None:
-    """Those of pictures of that width; None where a byte does not tell the places of a window, or off the CPU."""
+    """Those of pictures of that width; None where a byte does not tell the places of a window, and off the CPU."""
     (down, right), (apart, beside) = pool._kernel, pool._dilation
-    if not winners.is_cpu or down * right * beside > BYTE or width < right * beside:
+    if not (winners.is_cpu or winners.is_meta) or down * right * beside > BYTE or width < right * beside:
         return None
     rows, columns = [
-        torch.arange(count, dtype=torch.int32) * stride - padding
+        torch.arange(count, dtype=torch.int32, device=winners.device) * stride - padding
         for count, stride, padding in zip(winners.shape[2:], pool._stride, pool._padding, strict=True)
     ]
     return WindowPlaces(rows.view(-1, 1) * width + columns, apart * width, right * beside)

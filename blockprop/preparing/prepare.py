@@ -17,6 +17,7 @@ from blockprop.engine.plan import Node, RuleMap
 from blockprop.engine.room import Room
 from blockprop.engine.trace import Trace
 from blockprop.errors import BlockpropError, GraphError, SettingError, suggestion
+from blockprop.preparing.budget import Budget
 from blockprop.preparing.draft import Draft
 from blockprop.preparing.rewrites import REWRITES
 
@@ -28,19 +29,35 @@ class Prepared(Network):
     """A network that gives what another one gives in evaluation, with less work; its weights are copies.
 
     origin: the other one.   draft: how its graph was rewritten.
+    memory: bytes beside the weights that both passes may take.   budget: what keeps to that; None if it is not given.
     narrowed: the one last made of it that computes certain channels alone (rows.py), by these.
     """
 
-    def __init__(self, origin: Network, keep: tuple[str, ...], draft: Draft, nodes: Iterable[Node] | None = None):
+    def __init__(
+        self,
+        origin: Network,
+        keep: tuple[str, ...],
+        draft: Draft,
+        nodes: Iterable[Node] | None = None,
+        memory: int | None = None,
+    ):
         super().__init__(draft.nodes.values() if nodes is None else nodes, origin.inputs, keep, origin.meta)
         self.origin, self.draft = origin, draft
         self.narrowed: dict[Any, Network] = {}
+        self.budget = None if memory is None else Budget(self, memory)
         self._room = Room(origin._room.trusted) if origin._room else None
 
     def record(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...] | None, training: bool) -> Trace:
         if training:
             raise GraphError("a prepared network computes as in evaluation; train the network that it was made of")
-        return super().record(inputs, (*self.inputs, *self.outputs) if keep is None else keep, training)
+        keep = (*self.inputs, *self.outputs) if keep is None else keep
+        if self.budget is None or len(inputs) != len(self.inputs):
+            return super().record(inputs, keep, training)
+        try:
+            return self.budget.record(inputs, keep)
+        except BlockpropError:
+            self.origin.values(*inputs, keep=self.outputs)
+            raise
 
     def wanted(self, wrt: str | Iterable[str]) -> tuple[str, ...]:
         names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
@@ -62,6 +79,8 @@ class Prepared(Network):
         if untouched := [node.name for node in self.origin.nodes if node.name in self.draft.untouched]:
             more = f" and {len(untouched) - SHOWN} more" if len(untouched) > SHOWN else ""
             lines.append(f"  kept as they are, with rules: {', '.join(untouched[:SHOWN])}{more}")
+        if self.budget is not None:
+            lines.append(self.budget.report())
         return "\n".join(lines)
 
     def _run(self, inputs: tuple[Tensor, ...], *more: Any) -> dict[str, Tensor]:
@@ -78,6 +97,7 @@ def prepare(
     wrt: str | Iterable[str] = "inputs",
     rules: RuleMap | None = None,
     without: Collection[str] = (),
+    memory: int | None = None,
     made: dict[Any, Block] | None = None,
 ) -> Prepared:
     """What `Network.prepare` does, each time anew.
@@ -95,4 +115,4 @@ def prepare(
     for name, rewrite in REWRITES.items():
         if name not in without:
             draft.rewritten[name] = rewrite(draft)
-    return Prepared(network, outputs, draft)
+    return Prepared(network, outputs, draft, memory=memory)
