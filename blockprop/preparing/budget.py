@@ -61,7 +61,7 @@ def bytes_named(memory: int | str) -> int:
     return count
 
 
-class Made(NamedTuple):
+class MadeBytes(NamedTuple):
     """Bytes of what a forward pass makes.   saved: by node.   values: by name"""
 
     saved: dict[str, int]
@@ -77,7 +77,7 @@ class Stretch(NamedTuple):
         return f"Stretch({self.steps[0].name} … {self.steps[-1].name})"
 
 
-def stretches(steps: Sequence[ForwardStep], always: Iterable[str], made: Made) -> list[Stretch]:
+def stretches(steps: Sequence[ForwardStep], always: Iterable[str], made: MadeBytes) -> list[Stretch]:
     """The steps, parted where one value alone goes on that is smaller than what was saved since the last such place.
 
     always: names of values that are kept anyway.   made: by the steps.
@@ -228,9 +228,9 @@ def _of(network: Network, steps: Iterable[ForwardStep]) -> tuple[ForwardStep, ..
     return tuple(replace(step, block=network.blocks[step.name]) for step in steps)
 
 
-def _made(twin: Network, steps: Sequence[ForwardStep], inputs: tuple[Tensor, ...]) -> Made:
+def _made(twin: Network, steps: Sequence[ForwardStep], inputs: tuple[Tensor, ...]) -> MadeBytes:
     """What the steps make, by the twin without numbers."""
-    made = Made({}, {})
+    made = MadeBytes({}, {})
 
     def watched(step: ForwardStep, given: list[Tensor]) -> tuple[Any, Any]:
         output, saved = called(step, given)
@@ -244,7 +244,7 @@ def _made(twin: Network, steps: Sequence[ForwardStep], inputs: tuple[Tensor, ...
     return made
 
 
-def _saved(parts: Iterable[Stretch], made: Made) -> list[int]:
+def _saved(parts: Iterable[Stretch], made: MadeBytes) -> list[int]:
     return [sum(made.saved[step.name] for step in part.steps) for part in parts]
 
 
