@@ -1,6 +1,6 @@
-"""Both passes in bounded memory: what some stretches of a network save is not kept, but computed again on the way back.
+"""Both passes in bounded memory: what some sections of a network save is not kept, but computed again on the way back.
 
-What a run takes is known before it: it is run on torch's "meta" device, sizes without numbers. Which stretches are
+What a run takes is known before it: it is run on torch's "meta" device, sizes without numbers. Which sections are
 computed again is decided once for each shape of the inputs: those first that free most bytes for a second of work, as
 measured on these inputs.
 """
@@ -27,7 +27,7 @@ from blockprop.engine.trace import Trace
 from blockprop.errors import BlockpropError, SettingError, shape
 
 UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-MOST_STRETCHES = 16
+MOST_SECTIONS = 16
 M_MMAP_THRESHOLD = -3
 """Of malloc.h."""
 
@@ -68,23 +68,23 @@ class MadeBytes(NamedTuple):
     values: dict[str, int]
 
 
-class Stretch(NamedTuple):
+class Section(NamedTuple):
     """Steps of a forward pass that follow each other."""
 
     steps: tuple[ForwardStep, ...]
 
     def __repr__(self) -> str:
-        return f"Stretch({self.steps[0].name} … {self.steps[-1].name})"
+        return f"Section({self.steps[0].name} … {self.steps[-1].name})"
 
 
-def stretches(steps: Sequence[ForwardStep], always: Iterable[str], made: MadeBytes) -> list[Stretch]:
+def sections(steps: Sequence[ForwardStep], always: Iterable[str], made: MadeBytes) -> list[Section]:
     """The steps, parted where one value alone goes on that is smaller than what was saved since the last such place.
 
     always: names of values that are kept anyway.   made: by the steps.
     """
-    least, always = sum(made.saved.values()) / MOST_STRETCHES, frozenset(always)
+    least, always = sum(made.saved.values()) / MOST_SECTIONS, frozenset(always)
     alive: set[str] = set()
-    parts: list[Stretch] = []
+    parts: list[Section] = []
     current: list[ForwardStep] = []
     saved = 0
     for step in steps:
@@ -93,21 +93,21 @@ def stretches(steps: Sequence[ForwardStep], always: Iterable[str], made: MadeByt
         alive.update(key for key in step.node.keys if key not in always)
         alive.difference_update(step.dead)
         if len(alive) <= 1 and saved >= least and saved > sum(made.values[key] for key in alive):
-            parts.append(Stretch(tuple(current)))
+            parts.append(Section(tuple(current)))
             current, saved = [], 0
-    return [*parts, Stretch(tuple(current))] if current else parts
+    return [*parts, Section(tuple(current))] if current else parts
 
 
 class Recomputed(dict[str, Any]):
-    """What the blocks saved, by node; what was not kept is computed again, a stretch at a time, when it is asked for.
+    """What the blocks saved, by node; what was not kept is computed again, a section at a time, when it is asked for.
 
-    begun: what stretches that are computed again begin with, by number.
+    begun: what sections that are computed again begin with, by number.
     """
 
-    def __init__(self, parts: Sequence[Stretch], again: Iterable[int]):
+    def __init__(self, parts: Sequence[Section], again: Iterable[int]):
         super().__init__()
         self._parts = {step.name: number for number in again for step in parts[number].steps}
-        self._stretches, self.begun = parts, dict[int, dict[str, Tensor]]()
+        self._sections, self.begun = parts, dict[int, dict[str, Tensor]]()
 
     def __missing__(self, node: str) -> Any:
         self._compute(node, keep=True)
@@ -125,11 +125,11 @@ class Recomputed(dict[str, Any]):
         values = self.begun.get(number) if keep else self.begun.pop(number, None)
         if values is None:
             raise KeyError(node)
-        run_forward(_forgetting(self._stretches[number]), dict(values) if keep else values, self)
+        run_forward(_forgetting(self._sections[number]), dict(values) if keep else values, self)
 
 
-def _forgetting(part: Stretch) -> Iterable[ForwardStep]:
-    """The steps of a stretch, of which nothing lives on but what is saved."""
+def _forgetting(part: Section) -> Iterable[ForwardStep]:
+    """The steps of a section, of which nothing lives on but what is saved."""
     last = {key: i for i, step in enumerate(part.steps) for key in (*step.node.inputs, *step.node.keys)}
     for i, step in enumerate(part.steps):
         dead = tuple(key for key in dict.fromkeys((*step.node.inputs, *step.node.keys)) if last[key] == i)
@@ -142,15 +142,15 @@ class Budget:
     def __init__(self, network: Network, limit: int):
         self.network, self.limit = network, limit
         give_back_at_once()
-        self._chosen: dict[Any, tuple[list[Stretch], tuple[int, ...], int]] = {}
+        self._chosen: dict[Any, tuple[list[Section], tuple[int, ...], int]] = {}
 
     def record(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]) -> Trace:
         """A forward pass, from which it is gone back within the limit. SettingError if that cannot be."""
         parts, again, _ = self.chosen(inputs, keep)
         return _record(self.network, parts, again, inputs)
 
-    def chosen(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]) -> tuple[list[Stretch], tuple[int, ...], int]:
-        """(stretches, the numbers of those that are computed again, the bytes that this takes)."""
+    def chosen(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]) -> tuple[list[Section], tuple[int, ...], int]:
+        """(sections, the numbers of those that are computed again, the bytes that this takes)."""
         question = keep, *[(x.shape, x.dtype, x.stride()) for x in inputs]
         if question not in self._chosen:
             self._chosen[question] = self._choose(inputs, keep)
@@ -165,14 +165,14 @@ class Budget:
         repeated = f"{nodes} nodes are computed again on the way back" if nodes else "nothing is computed again"
         return f"  at most {in_bytes(self.limit)}: {in_bytes(peak)} expected, {repeated}"
 
-    def _choose(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]) -> tuple[list[Stretch], tuple[int, ...], int]:
+    def _choose(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]) -> tuple[list[Section], tuple[int, ...], int]:
         network, twin = self.network, self.network.weightless()
         steps = plan_forward(network.nodes, keep, False)
         try:
             made = _made(twin, steps, inputs)
         except BlockpropError as error:  # as of blocks of people's own, which need numbers
             raise SettingError(f"what both passes take cannot be known beforehand: {error}") from error
-        parts = stretches(steps, (*network.inputs, *keep), made)
+        parts = sections(steps, (*network.inputs, *keep), made)
         peak = least = peak_of(twin, parts, (), inputs, keep)
         if peak <= self.limit:
             return parts, (), peak
@@ -193,13 +193,13 @@ class Budget:
 
 def peak_of(
     network: Network,
-    parts: Sequence[Stretch],
+    parts: Sequence[Section],
     again: tuple[int, ...],
     inputs: tuple[Tensor, ...],
     keep: tuple[str, ...],
 ) -> int:
     """Bytes alive at the worst moment of both passes, inputs and weights not among them.   network: without numbers"""
-    given, bare_parts = _bare(inputs), [Stretch(_of(network, part.steps)) for part in parts]
+    given, bare_parts = _bare(inputs), [Section(_of(network, part.steps)) for part in parts]
     with torch.no_grad(), Alive(given) as alive:
         trace = _record(network, bare_parts, again, given)
         seeds = {name: torch.empty_like(trace[name]) for name in keep if name not in network.inputs}
@@ -208,7 +208,7 @@ def peak_of(
     return alive.most
 
 
-def _record(network: Network, parts: Sequence[Stretch], again: tuple[int, ...], inputs: tuple[Tensor, ...]) -> Trace:
+def _record(network: Network, parts: Sequence[Section], again: tuple[int, ...], inputs: tuple[Tensor, ...]) -> Trace:
     saved = Recomputed(parts, again)
     values = dict(zip(network.inputs, inputs, strict=True))
     for number, part in enumerate(parts):
@@ -244,7 +244,7 @@ def _made(twin: Network, steps: Sequence[ForwardStep], inputs: tuple[Tensor, ...
     return made
 
 
-def _saved(parts: Iterable[Stretch], made: MadeBytes) -> list[int]:
+def _saved(parts: Iterable[Section], made: MadeBytes) -> list[int]:
     return [sum(made.saved[step.name] for step in part.steps) for part in parts]
 
 
@@ -252,8 +252,8 @@ def _bytes(tensors: Any) -> int:
     return sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(tensors) if isinstance(leaf, Tensor))
 
 
-def _seconds(network: Network, parts: Sequence[Stretch], inputs: tuple[Tensor, ...]) -> list[float]:
-    """What each stretch takes on these inputs, the second time."""
+def _seconds(network: Network, parts: Sequence[Section], inputs: tuple[Tensor, ...]) -> list[float]:
+    """What each section takes on these inputs, the second time."""
     for _ in range(2):
         values, seconds = dict(zip(network.inputs, inputs, strict=True)), []
         for part in parts:
