@@ -68,23 +68,23 @@ class MadeBytes(NamedTuple):
     values: dict[str, int]
 
 
-class Section(NamedTuple):
+class ForwardSection(NamedTuple):
     """Steps of a forward pass that follow each other."""
 
     steps: tuple[ForwardStep, ...]
 
     def __repr__(self) -> str:
-        return f"Section({self.steps[0].name} … {self.steps[-1].name})"
+        return f"ForwardSection({self.steps[0].name} … {self.steps[-1].name})"
 
 
-def sections(steps: Sequence[ForwardStep], always: Iterable[str], made: MadeBytes) -> list[Section]:
+def sections(steps: Sequence[ForwardStep], always: Iterable[str], made: MadeBytes) -> list[ForwardSection]:
     """The steps, parted where one value alone goes on that is smaller than what was saved since the last such place.
 
     always: names of values that are kept anyway.   made: by the steps.
     """
     least, always = sum(made.saved.values()) / MOST_SECTIONS, frozenset(always)
     alive: set[str] = set()
-    parts: list[Section] = []
+    parts: list[ForwardSection] = []
     current: list[ForwardStep] = []
     saved = 0
     for step in steps:
@@ -93,9 +93,9 @@ def sections(steps: Sequence[ForwardStep], always: Iterable[str], made: MadeByte
         alive.update(key for key in step.node.keys if key not in always)
         alive.difference_update(step.dead)
         if len(alive) <= 1 and saved >= least and saved > sum(made.values[key] for key in alive):
-            parts.append(Section(tuple(current)))
+            parts.append(ForwardSection(tuple(current)))
             current, saved = [], 0
-    return [*parts, Section(tuple(current))] if current else parts
+    return [*parts, ForwardSection(tuple(current))] if current else parts
 
 
 class Recomputed(dict[str, Any]):
@@ -104,7 +104,7 @@ class Recomputed(dict[str, Any]):
     begun: what sections that are computed again begin with, by number.
     """
 
-    def __init__(self, parts: Sequence[Section], again: Iterable[int]):
+    def __init__(self, parts: Sequence[ForwardSection], again: Iterable[int]):
         super().__init__()
         self._parts = {step.name: number for number in again for step in parts[number].steps}
         self._sections, self.begun = parts, dict[int, dict[str, Tensor]]()
@@ -128,7 +128,7 @@ class Recomputed(dict[str, Any]):
         run_forward(_forgetting(self._sections[number]), dict(values) if keep else values, self)
 
 
-def _forgetting(part: Section) -> Iterable[ForwardStep]:
+def _forgetting(part: ForwardSection) -> Iterable[ForwardStep]:
     """The steps of a section, of which nothing lives on but what is saved."""
     last = {key: i for i, step in enumerate(part.steps) for key in (*step.node.inputs, *step.node.keys)}
     for i, step in enumerate(part.steps):
@@ -142,14 +142,16 @@ class Budget:
     def __init__(self, network: Network, limit: int):
         self.network, self.limit = network, limit
         give_back_at_once()
-        self._chosen: dict[Any, tuple[list[Section], tuple[int, ...], int]] = {}
+        self._chosen: dict[Any, tuple[list[ForwardSection], tuple[int, ...], int]] = {}
 
     def record(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]) -> Trace:
         """A forward pass, from which it is gone back within the limit. SettingError if that cannot be."""
         parts, again, _ = self.chosen(inputs, keep)
         return _record(self.network, parts, again, inputs)
 
-    def chosen(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]) -> tuple[list[Section], tuple[int, ...], int]:
+    def chosen(
+        self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]
+    ) -> tuple[list[ForwardSection], tuple[int, ...], int]:
         """(sections, the numbers of those that are computed again, the bytes that this takes)."""
         question = keep, *[(x.shape, x.dtype, x.stride()) for x in inputs]
         if question not in self._chosen:
@@ -165,7 +167,9 @@ class Budget:
         repeated = f"{nodes} nodes are computed again on the way back" if nodes else "nothing is computed again"
         return f"  at most {in_bytes(self.limit)}: {in_bytes(peak)} expected, {repeated}"
 
-    def _choose(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]) -> tuple[list[Section], tuple[int, ...], int]:
+    def _choose(
+        self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]
+    ) -> tuple[list[ForwardSection], tuple[int, ...], int]:
         network, twin = self.network, self.network.weightless()
         steps = plan_forward(network.nodes, keep, False)
         try:
@@ -193,13 +197,13 @@ class Budget:
 
 def peak_of(
     network: Network,
-    parts: Sequence[Section],
+    parts: Sequence[ForwardSection],
     again: tuple[int, ...],
     inputs: tuple[Tensor, ...],
     keep: tuple[str, ...],
 ) -> int:
     """Bytes alive at the worst moment of both passes, inputs and weights not among them.   network: without numbers"""
-    given, bare_parts = _bare(inputs), [Section(_of(network, part.steps)) for part in parts]
+    given, bare_parts = _bare(inputs), [ForwardSection(_of(network, part.steps)) for part in parts]
     with torch.no_grad(), Alive(given) as alive:
         trace = _record(network, bare_parts, again, given)
         seeds = {name: torch.empty_like(trace[name]) for name in keep if name not in network.inputs}
@@ -208,7 +212,9 @@ def peak_of(
     return alive.most
 
 
-def _record(network: Network, parts: Sequence[Section], again: tuple[int, ...], inputs: tuple[Tensor, ...]) -> Trace:
+def _record(
+    network: Network, parts: Sequence[ForwardSection], again: tuple[int, ...], inputs: tuple[Tensor, ...]
+) -> Trace:
     saved = Recomputed(parts, again)
     values = dict(zip(network.inputs, inputs, strict=True))
     for number, part in enumerate(parts):
@@ -244,7 +250,7 @@ def _made(twin: Network, steps: Sequence[ForwardStep], inputs: tuple[Tensor, ...
     return made
 
 
-def _saved(parts: Iterable[Section], made: MadeBytes) -> list[int]:
+def _saved(parts: Iterable[ForwardSection], made: MadeBytes) -> list[int]:
     return [sum(made.saved[step.name] for step in part.steps) for part in parts]
 
 
@@ -252,7 +258,7 @@ def _bytes(tensors: Any) -> int:
     return sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(tensors) if isinstance(leaf, Tensor))
 
 
-def _seconds(network: Network, parts: Sequence[Section], inputs: tuple[Tensor, ...]) -> list[float]:
+def _seconds(network: Network, parts: Sequence[ForwardSection], inputs: tuple[Tensor, ...]) -> list[float]:
     """What each section takes on these inputs, the second time."""
     for _ in range(2):
         values, seconds = dict(zip(network.inputs, inputs, strict=True)), []
