@@ -110,6 +110,7 @@ def with_habits(function: Callable[..., None]) -> Callable[..., None]:
         forget()
         set_read(value for name, value in words.items() if name not in ("network", "named"))
         try:
+            _require_no_blanks(context, words)
             function(**{name: value for name, value in words.items() if name not in COMMON})
             say_moved()
             if any_passed_over():
@@ -131,6 +132,16 @@ def with_habits(function: Callable[..., None]) -> Callable[..., None]:
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
     command.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     return command
+
+
+def _require_no_blanks(context: typer.Context, words: dict[str, Any]) -> None:
+    """SettingError for a text with nothing in it, such as "$NET" of a variable that is not set: no default is meant."""
+    for param in context.command.params:
+        given = words.get(str(param.name))
+        for value in [] if given == param.default else given if isinstance(given, list) else [given]:
+            if isinstance(value, str) and not value.strip():
+                title = param.opts[0] if param.opts[0].startswith("-") else str(param.name).upper()
+                raise SettingError(f"{title} has nothing in it: came {value!r}; leave it out, or say what is meant")
 
 
 def _described(parameter: inspect.Parameter) -> inspect.Parameter:

@@ -1,5 +1,6 @@
 """What a network says about itself, and what is saved with it: the keys of `network.meta`, each written down once."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, NotRequired, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
@@ -9,6 +10,8 @@ from torch import Tensor
 from blockprop.engine.briefly import brief
 from blockprop.errors import FormatError, ShapeError, shape
 
+MOST_NUMBERS = 2**40
+"""Of one example."""
 METADATA = "blockprop"
 """The key under which files in the formats of others hold all this."""
 
@@ -85,6 +88,12 @@ def require_about(meta: Mapping[str, Any]) -> None:
     for name, hint in get_type_hints(About).items():
         if not _is_of(meta.get(name), hint | None):
             raise FormatError(f"what it says of itself is spoiled: {name!r} is {brief(meta[name])}")
+    for name, sizes in (("shape", meta.get("shape") or ()), *(meta.get("sizes") or {}).items()):
+        if (
+            any(size is not None and size < 0 for size in sizes)
+            or math.prod(size or 1 for size in sizes) > MOST_NUMBERS
+        ):
+            raise FormatError(f"what it says of itself is spoiled: {name!r} is {brief(sizes)}, which no tensor can be")
 
 
 def _is_of(value: Any, hint: Any) -> bool:

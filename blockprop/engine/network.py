@@ -69,7 +69,7 @@ class Network:
         for x in inputs:
             if isinstance(x, StandIn):
                 return x.called(self, inputs)
-        _require_tensors(inputs)
+        require_tensors(inputs)
         values = self._run(inputs, self.outputs, False, None)
         outputs = tuple(values[name] for name in self.outputs)
         return outputs[0] if len(outputs) == 1 else outputs
@@ -80,7 +80,7 @@ class Network:
 
         Raises ShapeError naming the node whose block refused its input, GraphError for a name the network lacks.
         """
-        _require_tensors(inputs)
+        require_tensors(inputs)
         kept = self.keys if keep is None else self._require(keep)
         values = self._run(inputs, kept, False, None)
         return {name: values[name] for name in kept}
@@ -93,7 +93,7 @@ class Network:
         training: dropout drops, batch normalization uses the batch's own statistics.
         Raises ShapeError naming the node whose block refused its input.
         """
-        _require_tensors(inputs)
+        require_tensors(inputs)
         return self.record(inputs, None if keep is None else self._require(keep), training)
 
     def record(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...] | None, training: bool) -> Trace:
@@ -309,7 +309,8 @@ class Network:
         return names
 
 
-def _require_tensors(inputs: tuple[Any, ...]) -> None:
+def require_tensors(inputs: Iterable[Any]) -> None:
+    """ShapeError for anything else."""
     for x in inputs:
         if not isinstance(x, Tensor):
             raise ShapeError(f"expected torch tensors, came a {type(x).__name__}; torch.as_tensor makes one")

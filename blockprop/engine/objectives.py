@@ -165,6 +165,9 @@ class Loss(OfNode):
     def evaluate(self, outputs: Mapping[str, Tensor], target: Any = None) -> tuple[Tensor, Seeds]:
         if target is None:
             raise ShapeError(f"{self!r} needs a target for each example")
+        if not isinstance(target, Tensor):
+            such = "such as torch.tensor([1])"
+            raise ShapeError(f"{self!r} needs a tensor with a target for each example, {such}; came {brief(target)}")
         return super().evaluate(outputs, target)
 
 

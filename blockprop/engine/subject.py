@@ -13,6 +13,7 @@ from torch import Tensor
 from blockprop.engine.block import Block
 from blockprop.engine.briefly import brief_repr
 from blockprop.engine.failures import MethodFailed, failed, place_of
+from blockprop.engine.network import require_tensors
 from blockprop.errors import BlockpropError, SettingError, shape
 
 Derivatives = dict[str, tuple[Tensor, Tensor | None]]
@@ -164,7 +165,8 @@ def move(tensors: Sequence[Tensor]) -> None:
 
 
 def float64(tensor: Tensor) -> Tensor:
-    """A copy, in float64 if it holds real numbers."""
+    """A copy, in float64 if it holds real numbers. ShapeError for what is no tensor."""
+    require_tensors([tensor])
     return tensor.detach().clone().double() if tensor.is_floating_point() else tensor.detach().clone()
 
 

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from blockprop.calculus.recording import Recording
+from blockprop.engine.briefly import brief
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.engine.passes import run_forward
 from blockprop.engine.plan import BackwardStep, Node, plan_forward
 from blockprop.engine.subject import float64
 from blockprop.engine.trace import Trace
+from blockprop.errors import SettingError
 
 LOSS = "the loss"
 STEP = 1e-6
@@ -24,11 +26,14 @@ class BothPasses(Recording):
 
     loss, seeds: the objective's.   steps: of the backward pass, the loss first.
     d: ∂L/∂(output) of every input and node that the loss depends on, and ∂L/∂(each parameter), by name.
-    Raises GraphError for an objective of a node that the network lacks.
+    Raises GraphError for an objective of a node that the network lacks, SettingError for what is none.
     """
 
     @torch.no_grad()
     def __init__(self, network: Network, inputs: tuple[Tensor, ...], objective: Objective, target: Any):
+        for name, came, kind in (("network", network, Network), ("objective", objective, Objective)):
+            if not isinstance(came, kind):
+                raise SettingError(f"expected a {kind.__name__} as {name}, came {brief(came)}")
         network = network.copy().to(dtype=torch.float64)
         super().__init__(network, network.forward(*(float64(x) for x in inputs)))
         self.objective, self.target = objective, float64(target) if isinstance(target, Tensor) else target

@@ -114,3 +114,19 @@ def test_the_commands_are_functions_of_their_own_options() -> None:
     for function, _ in COMMANDS.values():
         assert not {"quiet", "verbose", "config"} & set(inspect.signature(function).parameters)
     assert Path(demo.__file__).name == "demo.py"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["diagram", ""], "NETWORK"),
+        (["predict", "-n", " ", "x.png"], "--network"),
+        (["step", "digits", "--data", ""], "--data"),
+        (["saliency", "x.png", "-t", "3", "-t", ""], "--target"),
+        (["train", ""], "DATA"),
+        (["explain", "lecture", "--of", ""], "--of"),
+    ],
+    ids=str,
+)
+def test_nothing_in_a_text_is_no_default(arguments: list[str], named: str, capsys: Output) -> None:
+    assert f"{named} has nothing in it" in sentence(capsys, *arguments)

@@ -3,12 +3,17 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import blockprop
+from blockprop import load, save
 from blockprop.blocks.linear import Linear
 from blockprop.engine.about import About
 from blockprop.engine.network import Network
 from blockprop.engine.sequential import Sequential
+from blockprop.errors import FormatError
 
 
 def is_meta(value: ast.expr) -> bool:
@@ -48,3 +53,16 @@ def test_meta_is_a_dict_of_its_own_that_takes_any_key() -> None:
     assert network.meta == meta
     network.meta["more"] = 1
     assert "more" not in meta
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [{"shape": [10**18, 8, 8]}, {"shape": [-3]}, {"sizes": {"x": [None, 2**50]}}, {"shape": [2**20, 2**20, 2]}],
+    ids=str,
+)
+def test_sizes_that_no_tensor_has_are_refused(spoiled: dict[str, Any], tmp_path: Path) -> None:
+    network = Sequential(Linear(4, 3))
+    network.meta.update(spoiled)  # type: ignore[typeddict-item]
+    save(network, tmp_path / "net.safetensors")
+    with pytest.raises(FormatError, match="no tensor can be"):
+        load(tmp_path / "net.safetensors")
