@@ -63,12 +63,12 @@ def test_a_shipped_network_on_digits(capsys: Output) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("lecture", "--of", ""), "expected the name of an element, as fc1.weight[…], came ''"),
-        (("lecture", "--of", "  "), "expected the name of an element, as fc1.weight[…], came ' '"),
-        (("lecture", "--node", ""), "--node: expected a name, as 'fc2', came ''"),
-        (("lecture", "--loss", ""), "there is no loss ''"),
-        (("lecture", "--label", ""), "expected a class from 0 to 1"),
-        (("",), "expected a network, as lecture or digits, came ''"),
+        (("lecture", "--of", ""), "--of has nothing in it"),
+        (("lecture", "--of", "  "), "--of has nothing in it"),
+        (("lecture", "--node", ""), "--node has nothing in it"),
+        (("lecture", "--loss", ""), "--loss has nothing in it"),
+        (("lecture", "--label", ""), "--label has nothing in it"),
+        (("",), "NETWORK has nothing in it"),
         (("lecture", "--of", "fc1.weight[9,9]"), "fc1.weight is 3 x 2"),
         (("lecture", "--input", "1,2,3"), "the network takes 2 numbers, 3 came"),
         (("lecture", "--input", "1,b"), "expected numbers with commas between"),

@@ -57,7 +57,7 @@ def test_derivatives_that_are_to_be_checked(capsys: Output) -> None:
     ("arguments", "said"),
     [
         (("lecture", "-o", ""), "expected a name such as step.html, came ."),
-        (("lecture", "--check", ""), "check: expected a name, as 'x[0]', came ''"),
+        (("lecture", "--check", ""), "--check has nothing in it"),
         (("lecture", "-o", "step.pdf"), "expected a name such as step.html"),
         (("lecture", "--label", "5"), "expected a class from 0 to 1"),
         (("nothing.safetensors",), "nothing.safetensors"),
