@@ -28,10 +28,10 @@ def timed(step: Step, seconds: float) -> list[tuple[float, int]]:
     return calls
 
 
-def process_peak(step: Step, calls: int = 3) -> int | None:
+def process_peak(step: Step, calls: int = 3, seconds: float = 1.0) -> int | None:
     """Bytes by which the process grows at the worst moment of its first calls, without files that it maps (code).
 
-    None where the system is not Linux, which alone tells.
+    seconds: after which no further call is begun.   None where the system is not Linux, which alone tells.
     """
     if sys.platform != "linux":
         return None
@@ -39,8 +39,10 @@ def process_peak(step: Step, calls: int = 3) -> int | None:
     ctypes.CDLL(None).malloc_trim(0)
     (PROCESS / "clear_refs").write_text("5")  # the peak begins anew
     before = _status()
-    for _ in range(calls):
-        step()
+    end = time.perf_counter() + seconds
+    for number in range(calls):
+        if number == 0 or time.perf_counter() < end:
+            step()
     after = _status()
     return max(0, after["VmHWM"] - before["VmRSS"] - (after["RssFile"] - before["RssFile"]))
 
@@ -50,13 +52,10 @@ def _status() -> dict[str, int]:
     return {name.rstrip(":"): 1024 * int(rest[0]) for name, *rest in lines if rest[1:] == ["kB"]}
 
 
-def tensor_peak(step: Step, calls: int = 3) -> int:
-    """Bytes of torch's tensors alive at the worst moment, of those made in the calls; after as many to get warm."""
-    for _ in range(calls):
-        step()
+def tensor_peak(step: Step) -> int:
+    """Bytes of torch's tensors alive at the worst moment of a call, of those made in it."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
-        for _ in range(calls):
-            step()
+        step()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "trace.json")
         profiler.export_chrome_trace(str(path))

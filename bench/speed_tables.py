@@ -58,7 +58,7 @@ The machine's load was {min(loads):.1f} to {max(loads):.1f}, of which {results["
 The limit is what the machine needs at least for the multiplications (by the direct formulas) or for the weights and
 pictures that go through memory, whichever takes longer: torch's best large product reaches
 {limit["operations"] / 1e9:.0f} GFLOP/s here, a copy {limit["bytes"] / 1e9:.0f} GB/s. Memory is what a process grows by
-at the worst moment of its first three calls, prepared weights included; behind the stroke the tensors alone, of a warm
+at the worst moment of its first calls, prepared weights included; behind the stroke the tensors alone, of a warm
 call, where torch makes them. All numbers: [benchmarks.json](benchmarks.json)."""
     ]
     for group, text in GROUPS.items():
