@@ -72,7 +72,9 @@ call, where torch makes them. All numbers: [benchmarks.json](benchmarks.json).""
 
 def duration(seconds: float) -> str:
     """In a unit that suits it."""
-    return f"{seconds * 1e6:.0f} µs" if seconds < 1e-3 else f"{seconds * 1e3:.1f} ms"
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} µs"
+    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def ways_of(rows: Rows) -> list[str]:
