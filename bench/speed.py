@@ -1,11 +1,12 @@
 """Speed and memory, ours beside its peers: autograd, torch.compile, Captum, onnxruntime, scikit-learn, JAX.
 
-Usage: python bench/speed.py [--only WORDS …] [--seconds S] [--threads N] [--write | --tables]
+Usage: python bench/speed.py [--only WORDS …] [--seconds S] [--threads N] [--write | --tables | --check]
 Nothing else should run meanwhile.
 
 --only: rows whose titles or groups begin so.   --seconds: of a row, all ways together, without getting ready.
 --write: keep the numbers in docs/benchmarks.json, beside those of other rows there from the same machine with the same
 versions, and put the tables into docs/benchmarks.md.   --tables: put them there from the numbers as they are.
+--check: time nothing, only try whether all compute the same; what torch.compile makes is kept for later runs.
 Peers that are not installed are named; scripts/install bench installs all.
 Exits with 1 if a row failed, or if a way of it computed something else: then it is not timed.
 """
@@ -26,7 +27,7 @@ from reporting import PAGE, machine, write_section
 from speed_picture import drawn
 from speed_rows import ROWS
 from speed_tables import duration, section
-from turns import measured, settings
+from turns import guarded, measured, settings
 from worker import ROOT, Worker
 
 from blockprop.saving.files import replaced
@@ -65,6 +66,9 @@ def told(row: dict[str, Any]) -> str:
     """In a line, while others are still measured."""
     if row["differing"]:
         return f"not timed, for another result comes from {', '.join(row['differing'])}"
+    if "ways" not in row:
+        errors = (f"{name} {error:.0e}" for name, error in row["errors"].items())
+        return ", ".join([*errors, *(f"no {name} ({why})" for name, why in row["absent"].items())])
     return ", ".join(f"{name} {duration(way['seconds'])}" for name, way in row["ways"].items())
 
 
@@ -103,15 +107,20 @@ def main() -> int:
     """Measure, and print or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="WORDS", default=[])
-    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--tables", action="store_true")
+    parser.add_argument("--check", action="store_true")
     wanted = parser.parse_args()
     if wanted.tables:
         publish(json.loads(NUMBERS.read_text()))
         return 0
     titles, here = chosen(wanted.only), about(wanted.threads)
+    if wanted.check:
+        rows = {title: guarded(title, ROWS[title], wanted.threads) for title in titles}
+        print("\n".join(f"{title}: {told(row)}" for title, row in rows.items()))
+        return int(any(row["differing"] for row in rows.values()))
     results = kept(NUMBERS, here) if wanted.write else {**here, "limits": {}, "rows": {}}
     results["limits"] = highest([results["limits"], limits(wanted.threads)])
     failed = []

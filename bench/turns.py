@@ -38,14 +38,11 @@ def arguments(title: str, *way: str) -> list[str]:
     return ["-c", f"import {first}, speed_worker; speed_worker.main()", title, *way]
 
 
-def measured(title: str, row: Row, seconds: float, threads: int) -> dict[str, Any]:
-    """What there is to say of a row, as JSON: its ways, or its fault; `Row` and `summary` say what the numbers are.
-
-    seconds: of all ways together.
-    """
+def guarded(title: str, row: Row, threads: int) -> dict[str, Any]:
+    """What there is to say of a row before it is timed, as JSON; differing: ways that compute something else."""
     with ExitStack() as stack:
         found = json.loads(Worker(arguments(title), settings(threads), stack).told())
-    about: dict[str, Any] = {
+    return {
         "group": row.group,
         "date": time.strftime("%Y-%m-%d"),
         "load": round(os.getloadavg()[0], 1),
@@ -56,6 +53,14 @@ def measured(title: str, row: Row, seconds: float, threads: int) -> dict[str, An
         "wanted": dict(row.wanted),
         **found,
     }
+
+
+def measured(title: str, row: Row, seconds: float, threads: int) -> dict[str, Any]:
+    """All that there is to say of a row: its ways, too, unless one differs; `summary` says what the numbers are.
+
+    seconds: of all ways together.
+    """
+    about = guarded(title, row, threads)
     if about["differing"]:
         return about
     names = [name for name in row.ways if name not in about["absent"]]

@@ -99,7 +99,9 @@ def test_what_a_row_with_another_result_looks_like() -> None:
 
     row = {"differing": ["autograd"], "ways": {}}
     assert "another result: autograd" in times({"net": row}, {})
-    assert "autograd" in told(row)
+    assert "another result comes from autograd" in told(row)
+    checked = {"differing": [], "errors": {"autograd": 2e-15}, "absent": {"JAX": "jax is not installed"}}
+    assert told(checked) == "autograd 2e-15, no JAX (jax is not installed)"
 
 
 def test_the_median_of_steps() -> None:
