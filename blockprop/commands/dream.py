@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from blockprop.commands.choices import TILE
+from blockprop.commands.console import say
 from blockprop.commands.options import MOST_STEPS, RATE
 from blockprop.commands.parsing import layers_named, pixels_named, size_named
 from blockprop.commands.photos import captions_of, folder_of, in_colors_of, is_made, photographs, picture_file
-from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
+from blockprop.commands.picture_options import OPTION_ONLY, Memory, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.results import is_forced, place
 from blockprop.errors import FormatError, SettingError
@@ -96,6 +97,7 @@ class DreamSettings(PictureSettings):
     enlarges: bool = True
     """Whether a size beyond the photograph's own counts; once it did not."""
     tile: TileSide = TILE
+    memory: Memory = None
     preview_every: PreviewEvery = None
     resume: Resume = False
     stop: Stop = None
@@ -145,6 +147,8 @@ class DreamSettings(PictureSettings):
         from blockprop.commands.making import run_sections, run_with_previews
 
         run = self._run(network, around)
+        if run.tiling.memory is not None:
+            say(run.tiling.expectation(run.base))
         film = None
         if self.film is not None:
             film = Film(self.film, film_frames(self.film, self.frames), run.frame_steps, around)
@@ -185,6 +189,7 @@ class DreamSettings(PictureSettings):
             zoom=self.zoom,
             rotation=self.rotation,
             tile=self.tile or None,
+            memory=self.memory,
             seed=self.seed,
             preview_every=around.preview_every,
             state=around.state,

@@ -98,6 +98,14 @@ Transforms = Annotated[
 TileSide = Annotated[
     int, typer.Option(min=0, help="Pixels of the pieces in which large pictures are computed; 0: at once.")
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="'500 MB'",
+        help="What a step may take beside the weights: the pieces become as small as that asks for.",
+        show_default=False,
+    ),
+]
 PictureSeed = Annotated[int, typer.Option("--seed", min=0, callback=checked_seed, help="Decides everything random.")]
 PreviewEvery = Annotated[
     int | None,

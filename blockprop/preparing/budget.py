@@ -61,6 +61,12 @@ def bytes_named(memory: int | str) -> int:
     return count
 
 
+def rounded_up(count: int) -> int:
+    """To two digits."""
+    step = 10 ** max(len(str(count)) - 2, 0)
+    return math.ceil(count / step) * step
+
+
 class MadeBytes(NamedTuple):
     """Bytes of what a forward pass makes.   saved: by node.   values: by name"""
 
@@ -136,6 +142,14 @@ def _forgetting(part: ForwardSection) -> Iterable[ForwardStep]:
         yield replace(step, dead=dead)
 
 
+class TooLittleMemory(SettingError):
+    """A budget that cannot be kept.   least: bytes that would do"""
+
+    def __init__(self, message: str, least: int):
+        super().__init__(message)
+        self.least = least
+
+
 class Budget:
     """So many bytes beside the weights for both passes over a network, from all of its outputs to all inputs."""
 
@@ -188,10 +202,11 @@ class Budget:
             if peak <= self.limit:
                 return parts, again, peak
             least = min(least, peak)
-        came, step = " and ".join(map(shape, inputs)), 10 ** max(len(str(least)) - 2, 0)
-        raise SettingError(
+        came = " and ".join(map(shape, inputs))
+        raise TooLittleMemory(
             f"{in_bytes(self.limit)} of memory are too little for {came}: both passes take at least "
-            f"{in_bytes(math.ceil(least / step) * step)} beside the weights; give that much, or smaller or fewer inputs"
+            f"{in_bytes(rounded_up(least))} beside the weights; give that much, or smaller or fewer inputs",
+            least,
         )
 
 

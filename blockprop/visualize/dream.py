@@ -73,6 +73,7 @@ def dream(
     zoom: float = 1.05,
     rotation: float = 0.0,
     tile: int | None = TILE,
+    memory: int | str | None = None,
     seed: int = 0,
     preview_every: int | None = None,
     state: StrPath | None = None,
@@ -95,6 +96,7 @@ def dream(
     frames: a film of so many dreams, each on the one before, zoomed in by `zoom` and turned by `rotation` degrees;
         the record of each frame's last step has the picture
     tile: pixels of the sides of the pieces in which larger pictures are computed; memory depends on it. None: never.
+    memory: what a step may take beside the weights, in bytes or as "500 MB": tiles become as small as that asks for
     seed: of noise and shifts.   preview_every: so many steps.   state, resume: see `ascend`.
     Raises SettingError, GraphError and ShapeError for what makes no sense, NotFiniteError if something overflows.
     Source: Mordvintsev, Olah and Tyka 2015 (google/deepdream). Departures: values are means, and n pictures are scaled
@@ -117,7 +119,7 @@ def dream(
     if layers is None:
         layers = _default_layers(network, guide is not None)
     terms = parsed(layers, network)
-    tiling = Tiling(network, [node for node, _, _ in terms], tile)
+    tiling = Tiling(network, [node for node, _, _ in terms], tile, memory)
     _require_large_enough("the picture", tiling, picture)
     if octaves is None:
         scales = math.log(max(picture.shape[2:]) / COARSEST_SIDE[kind], octave_scale)
@@ -136,6 +138,9 @@ def dream(
     guide = None if guide is None else checked(guide, network)
     if guide is not None:
         _require_large_enough("the guide", tiling, guide)
+    if memory is not None:
+        tiling.fit(picture)  # which refuses too little before anything is made
+        settings["memory"] = tiling.memory
     objective = objective_of(terms, tiling, picture, guide)
     return Dream(network, tiling, objective, picture, settings, frames, preview_every, Keeping(state, resume))
 

@@ -17,12 +17,20 @@ from torch import Tensor
 
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Seeds
+from blockprop.engine.room import in_bytes
+from blockprop.engine.trace import Trace
 from blockprop.errors import GraphError, SettingError, ShapeError, no_such, shape
+from blockprop.preparing.budget import Budget, TooLittleMemory, bytes_named, rounded_up
 from blockprop.visualize.places import needed, require_places, sizes
 from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
 
 TILE = 1024
 """Pixels of a side of a tile, halo included, unless something else is said."""
+
+COPIES = 5
+"""Of the picture, that a step makes besides: moved, its gradient, and what scaling needs."""
+SMALLER = 0.8
+"""How much smaller a tile is tried where one takes too much."""
 
 Region = tuple[slice, slice]
 """Rows and columns."""
@@ -60,19 +68,34 @@ class Span(NamedTuple):
     is_end: bool
 
 
+class Fit(NamedTuple):
+    """How a memory is kept to: in tiles of that side, each within a budget.   taken: bytes that are expected"""
+
+    tile: int
+    budget: Budget
+    taken: int
+
+    def __repr__(self) -> str:
+        return f"Fit(tiles of {self.tile}, {in_bytes(self.taken)})"
+
+
 class Tiling:
     """Some nodes of a network, computed in tiles of at most so many pixels a side, their halo included.
 
     nodes: those with seeds or whose outputs are looked at; (n, channels, h, w) each.
     tile: None for pictures as a whole. A picture that is not larger is one tile, whatever the network.
+    memory: bytes that a gradient may take beside the weights, some copies of the picture among them, or None. Tiles are
+        made as small as that asks for; before, what the blocks save is computed again (preparing/budget.py).
     Blocks may be anything with places: convolutions, pooling, whatever works place by place, padding, scaling by whole
     numbers. Receptive fields are found out by trying, see receptive_fields.py. Preprocessing in front is part of the
     network.
     lean: what computes them, prepared.   network: as it was given, but for what they do not need.
-    Raises GraphError for unknown nodes, SettingError for a tile below 1 and several inputs.
+    Raises GraphError for unknown nodes, SettingError for a tile below 1, several inputs, and too little memory.
     """
 
-    def __init__(self, network: Network, nodes: Iterable[str], tile: int | None = None):
+    def __init__(
+        self, network: Network, nodes: Iterable[str], tile: int | None = None, memory: int | str | None = None
+    ):
         self.nodes = tuple(dict.fromkeys(nodes))
         keys = [key for node in network.nodes for key in node.keys]
         for name in self.nodes:
@@ -83,6 +106,8 @@ class Tiling:
         if tile is not None and tile < 1:
             raise SettingError(f"tile must be at least 1 pixel, came {tile}")
         self.network, self.tile = needed(network, self.nodes), tile
+        self.memory = None if memory is None else bytes_named(memory)
+        self._fits: dict[tuple[int, ...], Fit] = {}
         self.lean = network.prepare(self.nodes)
         (self.input,) = network.inputs
         self._fields: dict[int, tuple[ReceptiveField, ReceptiveField]] = {}
@@ -100,9 +125,52 @@ class Tiling:
 
     def tiles(self, picture: Tensor) -> list[Tile]:
         """The tiles of a picture, row by row. Raises SettingError for a tile below its receptive fields."""
+        return self._tiles(picture, self.tile if self.memory is None else self.fit(picture).tile)
+
+    def fit(self, picture: Tensor) -> "Fit":
+        """How the memory is kept to for a picture. SettingError if it cannot be, with the least that can."""
+        assert self.memory is not None
+        key = tuple(picture.shape)
+        if key not in self._fits:
+            self._fits[key] = self._fit(picture, self.memory)
+        return self._fits[key]
+
+    def expectation(self, picture: Tensor) -> str:
+        """How the memory is kept to, in words."""
+        fit, count = self.fit(picture), len(self.tiles(picture))
+        pieces = "at once" if count == 1 else f"in {count} pieces of up to {fit.tile} pixels"
+        return f"memory: {in_bytes(fit.taken)} expected for a step, {pieces}"
+
+    def _fit(self, picture: Tensor, memory: int) -> "Fit":
+        copies = COPIES * picture.numel() * picture.element_size()
+        budget, least = Budget(self.lean, max(memory - copies, 1)), memory
+        side = max(picture.shape[2:]) if self.tile is None else min(self.tile, max(picture.shape[2:]))
+        while side:
+            try:
+                crops = [picture[_region(tile.crop)] for tile in self._tiles(picture, side)]
+            except SettingError:  # the tile is smaller than what its places see
+                break
+            try:
+                taken = max(budget.chosen((crop,), self.nodes)[2] for crop in crops)
+                return Fit(side, budget, taken + copies)
+            except TooLittleMemory as error:
+                least = copies + error.least
+            side = int(SMALLER * side)
+        raise SettingError(
+            f"{in_bytes(memory)} of memory are too little for a picture of {shape(picture)}: it takes at least "
+            f"{in_bytes(rounded_up(least))} beside the weights, in the smallest tiles"
+        )
+
+    def _forward(self, picture: Tensor, tile: Tile) -> Trace:
+        crop = picture[_region(tile.crop)]
+        if self.memory is None:
+            return self.lean.forward(crop, keep=self.nodes)
+        return self.fit(picture).budget.record((crop,), self.nodes)
+
+    def _tiles(self, picture: Tensor, side: int | None) -> list[Tile]:
         whole = self.sizes(picture)
         height, width = picture.shape[2:]
-        if self.tile is None or (height <= self.tile and width <= self.tile):
+        if side is None or (height <= side and width <= side):
             everything = {node: (slice(0, h), slice(0, w)) for node, (_, h, w) in whole.items()}
             return [Tile(0, (slice(0, height), slice(0, width)), everything, everything)]
         channels = picture.shape[1]
@@ -110,8 +178,8 @@ class Tiling:
             self._fields[channels] = receptive_fields(self.network, self.nodes, channels)
         rows, columns = self._fields[channels]
         tiles: list[Tile] = []
-        for y in spans(rows, height, self.tile):
-            for x in spans(columns, width, self.tile):
+        for y in spans(rows, height, side):
+            for x in spans(columns, width, side):
                 crop = _pixels(rows, y, height), _pixels(columns, x, width)
                 places = {
                     node: (_places(rows, y, node, h), _places(columns, x, node, w)) for node, (_, h, w) in whole.items()
@@ -127,9 +195,8 @@ class Tiling:
     def outputs(self, picture: Tensor) -> Iterator[tuple[Tile, dict[str, Tensor]]]:
         """Forward alone: for each tile its own places of each node. Together they are the outputs, each place once."""
         for tile in self.tiles(self._checked(picture)):
-            trace = self.lean.forward(picture[_region(tile.crop)], keep=self.nodes)
-            trace.saved.clear()
-            yield tile, {node: trace[node][_region(tile.own[node])] for node in self.nodes}
+            values = self.lean.values(picture[_region(tile.crop)], keep=self.nodes)
+            yield tile, {node: values[node][_region(tile.own[node])] for node in self.nodes}
 
     @torch.no_grad()
     def gradient(self, picture: Tensor, seeds: SeedsOf, look: Callable[[Tile, Outputs], None] | None = None) -> Tensor:
@@ -146,7 +213,7 @@ class Tiling:
                 look(tile, outputs)
         d_picture = torch.zeros_like(picture)
         for tile in tiles:
-            trace = network.forward(picture[_region(tile.crop)], keep=self.nodes)
+            trace = self._forward(picture, tile)
             outputs = {node: trace[node][_region(tile.own[node])] for node in self.nodes}
             if look is not None and len(tiles) == 1:
                 look(tile, outputs)

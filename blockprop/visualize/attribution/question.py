@@ -33,10 +33,16 @@ class Answer(NamedTuple):
 class Question:
     """A network, what is looked at in it, and the rules by which the error goes back. Weights are never touched."""
 
-    def __init__(self, network: Network, objective: Objective, progress: Callable[[], None] | None = None):
+    def __init__(
+        self,
+        network: Network,
+        objective: Objective,
+        progress: Callable[[], None] | None = None,
+        memory: int | str | None = None,
+    ):
         if len(network.inputs) != 1:
             raise SettingError(f"expected a network with one input, the picture; this one has {len(network.inputs)}")
-        self.network, self.objective, self.progress = network, objective, progress
+        self.network, self.objective, self.progress, self.memory = network, objective, progress, memory
         self.input = network.inputs[0]
         self._lean: dict[Any, Network] = {}
         self.nodes = objective.nodes or network.outputs
@@ -71,7 +77,7 @@ class Question:
         rows = channels(self.objective)
         key = frozenset(rules or ()), inner, tuple(rows.items())
         if key not in self._lean:
-            whole = self.network.prepare(dict.fromkeys((*self.nodes, *inner)), rules=rules)
+            whole = self.network.prepare(dict.fromkeys((*self.nodes, *inner)), rules=rules, memory=self.memory)
             self._lean = {key: narrowed(whole, rows)}
         return self._lean[key]
 

@@ -62,6 +62,7 @@ def saliency(
     strict: bool = False,
     output: str | None = None,
     progress: Callable[[], None] | None = None,
+    memory: int | str | None = None,
     **settings: Any,
 ) -> Saliency:
     """Explain what the network sees in pictures, back-propagating to the input with all weights fixed.
@@ -75,6 +76,7 @@ def saliency(
     rules: replace error propagation, with any method but grad_cam: "guided", "deconvnet", or what `Network.backward`
         takes; together with those of the method
     strict: raise if named rules do not cover all that rectifies   progress: called after each gradient
+    memory: what a gradient may take beside the weights, in bytes or as "500 MB", see `Network.prepare`
     settings: the method's own; and seed=0 for all, though only noise needs it
     Raises SettingError for a target that a picture cannot influence (its gradient is zero everywhere), for unknown
     methods and settings, and as `score` does; ShapeError for what is no picture.
@@ -83,7 +85,7 @@ def saliency(
         raise SettingError(f"there is no method {method!r}{suggestion(method, METHODS)}")
     x = picture(image, network)
     require_clear(network, target, len(x))
-    question = Question(network, score(network, target, output), progress)
+    question = Question(network, score(network, target, output), progress, memory)
     chosen = METHODS[method]
     combined = _rules(question, chosen.rules, rules, strict)
     answer = chosen.find(question, x, combined, **_settings(method, settings))
