@@ -1,4 +1,4 @@
-"""Gradients by pictures within a budget of memory: the same numbers, in smaller and smaller pieces; too little is refused."""
+"""Gradients by pictures within a budget of memory: the same numbers in smaller pieces; too little is refused."""
 
 import pytest
 import torch
