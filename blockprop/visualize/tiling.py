@@ -68,7 +68,7 @@ class Span(NamedTuple):
     is_end: bool
 
 
-class Fit(NamedTuple):
+class TileFit(NamedTuple):
     """How a memory is kept to: in tiles of that side, each within a budget.   taken: bytes that are expected"""
 
     tile: int
@@ -76,7 +76,7 @@ class Fit(NamedTuple):
     taken: int
 
     def __repr__(self) -> str:
-        return f"Fit(tiles of {self.tile}, {in_bytes(self.taken)})"
+        return f"TileFit(tiles of {self.tile}, {in_bytes(self.taken)})"
 
 
 class Tiling:
@@ -107,7 +107,7 @@ class Tiling:
             raise SettingError(f"tile must be at least 1 pixel, came {tile}")
         self.network, self.tile = needed(network, self.nodes), tile
         self.memory = None if memory is None else bytes_named(memory)
-        self._fits: dict[tuple[int, ...], Fit] = {}
+        self._fits: dict[tuple[int, ...], TileFit] = {}
         self.lean = network.prepare(self.nodes)
         (self.input,) = network.inputs
         self._fields: dict[int, tuple[ReceptiveField, ReceptiveField]] = {}
@@ -127,7 +127,7 @@ class Tiling:
         """The tiles of a picture, row by row. Raises SettingError for a tile below its receptive fields."""
         return self._tiles(picture, self.tile if self.memory is None else self.fit(picture).tile)
 
-    def fit(self, picture: Tensor) -> "Fit":
+    def fit(self, picture: Tensor) -> "TileFit":
         """How the memory is kept to for a picture. SettingError if it cannot be, with the least that can."""
         assert self.memory is not None
         key = tuple(picture.shape)
@@ -141,7 +141,7 @@ class Tiling:
         pieces = "at once" if count == 1 else f"in {count} pieces of up to {fit.tile} pixels"
         return f"memory: {in_bytes(fit.taken)} expected for a step, {pieces}"
 
-    def _fit(self, picture: Tensor, memory: int) -> "Fit":
+    def _fit(self, picture: Tensor, memory: int) -> "TileFit":
         copies = COPIES * picture.numel() * picture.element_size()
         budget, least = Budget(self.lean, max(memory - copies, 1)), memory
         side = max(picture.shape[2:]) if self.tile is None else min(self.tile, max(picture.shape[2:]))
@@ -152,7 +152,7 @@ class Tiling:
                 break
             try:
                 taken = max(budget.chosen((crop,), self.nodes)[2] for crop in crops)
-                return Fit(side, budget, taken + copies)
+                return TileFit(side, budget, taken + copies)
             except TooLittleMemory as error:
                 least = copies + error.least
             side = int(SMALLER * side)
