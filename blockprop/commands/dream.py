@@ -16,7 +16,7 @@ from blockprop.commands.console import say
 from blockprop.commands.options import MOST_STEPS, RATE
 from blockprop.commands.parsing import layers_named, pixels_named, size_named
 from blockprop.commands.photos import captions_of, folder_of, in_colors_of, is_made, photographs, picture_file
-from blockprop.commands.picture_options import OPTION_ONLY, Memory, PreviewEvery, Resume, Stop, TileSide
+from blockprop.commands.picture_options import OPTION_ONLY, MemoryOption, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.results import is_forced, place
 from blockprop.errors import FormatError, SettingError
@@ -97,7 +97,7 @@ class DreamSettings(PictureSettings):
     enlarges: bool = True
     """Whether a size beyond the photograph's own counts; once it did not."""
     tile: TileSide = TILE
-    memory: Memory = None
+    memory: MemoryOption = None
     preview_every: PreviewEvery = None
     resume: Resume = False
     stop: Stop = None

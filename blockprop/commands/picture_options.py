@@ -98,7 +98,7 @@ Transforms = Annotated[
 TileSide = Annotated[
     int, typer.Option(min=0, help="Pixels of the pieces in which large pictures are computed; 0: at once.")
 ]
-Memory = Annotated[
+MemoryOption = Annotated[
     str | None,
     typer.Option(
         metavar="'500 MB'",
