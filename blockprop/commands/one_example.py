@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -92,9 +93,17 @@ def _example(
     """(network, one example, its label as it was given or its target, the usual loss)."""
     import torch
 
-    from blockprop.commands.inputs import examples_for, is_saved_network, load_network, network_and_examples
+    from blockprop.commands.console import say
+    from blockprop.commands.inputs import (
+        examples_for,
+        is_saved_network,
+        load_network,
+        network_and_examples,
+        photos_of,
+    )
     from blockprop.commands.losses import loss_of
     from blockprop.networks.lecture import UNITS, lecture, lecture_example
+    from blockprop.pictures.image_kinds import is_image
 
     is_lecture = name.partition(":")[0] == LECTURE
     if is_lecture and data is None:
@@ -108,7 +117,8 @@ def _example(
             raise SettingError("with --input say the class, or the numbers that the network should give: --label")
         return net, x, label, _usual(net, label)
     source = data or "digits"
-    if label is None or not is_saved_network(name):
+    bare = is_saved_network(name) and (is_image(Path(source)) or bool(photos_of(source)))
+    if (label is None and not bare) or not is_saved_network(name):
         net, examples = network_and_examples(name, source, None, own_blocks, seed, opaque=opaque)
     else:  # of data that need no labels
         net = load_network(name, own_blocks, opaque=opaque)
@@ -117,9 +127,24 @@ def _example(
     one = examples[torch.tensor([example])]
     if label is not None:
         return net, one.x, label, _usual(net, label)
+    if bare:
+        seen = _likeliest(net, one.x)
+        say(f"{source} does not say what it shows: the loss asks for {seen}, the likeliest; --label says otherwise")
+        return net, one.x, seen, _usual(net, seen)
     if one.y is None:
         raise SettingError(f"{source} does not say what its examples are: give --label")
     return net, one.x, one.y, loss_of(net, examples)
+
+
+def _likeliest(net: Network, x: Tensor) -> str:
+    """The class that the network sees, by name if it has one."""
+    from blockprop.visualize.objectives.scores import gives_classes
+
+    scores = net.values(x, keep=net.outputs)[net.outputs[0]]
+    if len(net.outputs) != 1 or scores.dim() != 2 or not gives_classes(net, net.outputs[0], scores.shape[1]):
+        raise SettingError("the photograph does not say what the network should give: say it with --label")
+    number = int(scores.argmax())
+    return (net.meta.get("classes") or [str(i) for i in range(number + 1)])[number]
 
 
 def _network(name: str, own_blocks: str | None, opaque: bool, features: int, label: str | None, seed: int) -> Network:

@@ -72,7 +72,7 @@ def element_named(text: str, network: Network, trace: Trace) -> Element:
 
 def _parted(text: str, network: Network) -> tuple[str, str | None]:
     """(name, what stands between the brackets behind it)."""
-    names = [*network.parameters, *network.keys]
+    names = [*network.inputs, *network.parameters, *(key for key in network.keys if key not in network.inputs)]
     if text in names:
         return text, None
     match = INDEX.match(text.strip())

@@ -1,6 +1,7 @@
 """`blockprop step`: pages of the lecture's network, of shipped ones and large ones, and what is not understood."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from blockprop.cli import main
 from blockprop.errors import SettingError
 from blockprop.learning import stepper
 from blockprop.networks import shipped
-from tests.commands.running import Output, run_json, sentence
+from tests.commands.running import PHOTO, Output, run_json, sentence
 
 
 def test_the_lecture(capsys: Output) -> None:
@@ -51,6 +52,20 @@ def test_derivatives_that_are_to_be_checked(capsys: Output) -> None:
     assert 2 * 9 + 1 in [at for at, _, _ in data["checks"]["conv1_1.weight"]]
     with pytest.raises(SettingError, match=r"fc.weight\[99,0\] does not exist"):
         stepper(shipped("digits"), torch.rand(1, 1, 28, 28), target=torch.tensor([1]), check=["fc.weight[99,0]"])
+
+
+@pytest.mark.usefixtures("network_and_photo")
+def test_a_photograph_without_a_label_is_of_the_likeliest_class(capsys: Output) -> None:
+    Path("photos").mkdir()
+    shutil.copy(PHOTO, "photos/a.png")
+    for source in (PHOTO, "photos"):
+        capsys.readouterr()
+        assert main(["step", "pictures", "--data", source, "-o", "photo.html", "--force"]) == 0
+        said = capsys.readouterr().err
+        seen = run_json(capsys, "predict", "pictures", source)["predictions"][0]["classes"][0]["class"]
+        assert f"{source} does not say what it shows: the loss asks for {seen}, the likeliest" in said
+    assert main(["step", "pictures", "--data", PHOTO, "--label", "ship", "-o", "ship.html"]) == 0
+    assert "does not say" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
