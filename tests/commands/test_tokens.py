@@ -131,7 +131,7 @@ def test_people_see_bars_for_each_target(capsys: Output) -> None:
     ("arguments", "message"),
     [
         (["predict", "net.safetensors", "--tokens", "5,x"], "5,x: expected whole numbers such as 5,17,3, or a file of"),
-        (["predict", "net.safetensors", "--tokens", ""], "expected whole numbers such as 5,17,3"),
+        (["predict", "net.safetensors", "--tokens", ""], "--tokens has nothing in it"),
         (["predict", "net.safetensors", "--tokens", "5,9"], "the network knows tokens 0…8; came 5…9"),
         (["predict", "net.safetensors", "--tokens", "5", "more.csv"], "--tokens takes the place of data"),
         (
