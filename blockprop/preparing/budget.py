@@ -186,6 +186,8 @@ class Budget:
     ) -> tuple[list[ForwardSection], tuple[int, ...], int]:
         network, twin = self.network, self.network.weightless()
         steps = plan_forward(network.nodes, keep, False)
+        if network._room is not None:  # a file's, which is also run as it is, to measure it
+            network._room.require(steps, dict(zip(network.inputs, inputs, strict=True)), keep, True)
         try:
             made = _made(twin, steps, inputs)
         except BlockpropError as error:  # as of blocks of people's own, which need numbers

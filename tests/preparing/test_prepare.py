@@ -229,8 +229,11 @@ def test_a_file_may_not_ask_for_more_than_there_is(monkeypatch: pytest.MonkeyPat
     lean = network.prepare()
     assert lean(torch.rand(1, 3, 64, 64)).shape == (1, 64, 30, 30)
     monkeypatch.setattr("blockprop.engine.room.free_memory", lambda _device: 2**28)
-    with pytest.raises(ShapeError, match="half of what is there"):
-        lean(torch.rand(1, 1, 1, 1).expand(1, 3, 2048, 2048))
+    for one in (lean, network.prepare(memory="1 MB")):
+        with pytest.raises(ShapeError, match="half of what is there"):
+            one(torch.rand(1, 1, 1, 1).expand(1, 3, 2048, 2048))
+        with pytest.raises(ShapeError, match="half of what is there"):
+            one.forward(torch.rand(1, 1, 1, 1).expand(1, 3, 2048, 2048))
 
 
 @pytest.mark.parametrize("packed", [True, False])
