@@ -24,7 +24,7 @@ class FixedConv2d(Block):
 
     x: (n, channels_in, h, w)   y: (n, channels_out, h', w')
     A transposed convolution of stride 1 is that convolution, and torch's kernels for it are faster (by 4 for 16
-    channels of 384 x 288 pixels). Nothing is saved but where the rectifier was open, a bit for each number.
+    channels of 384 x 288 pixels). Nothing is saved but where the rectifier was open (gates.py).
     rows: the output channels that are computed; None for all.
     """
 

@@ -84,7 +84,7 @@ def test_what_is_expected_grows_with_the_pixels() -> None:
     lean = squeezenet1_1().prepare(memory="4 GB")
     peaks = [expected(lean, torch.empty(1, 3, side, side)) for side in (512, 1024, 2048)]
     assert peaks[1] / peaks[0] == pytest.approx(4, rel=0.02)
-    assert peaks[2] < 0.75e9
+    assert peaks[2] < 0.8e9
 
 
 @pytest.mark.slow
