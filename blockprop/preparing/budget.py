@@ -197,13 +197,18 @@ class Budget:
         if peak <= self.limit:
             return parts, (), peak
         sizes, seconds = _saved(parts, made), _seconds(network, parts, inputs)
-        order = sorted(range(len(parts) - 1), key=lambda number: -sizes[number] / max(seconds[number], 1e-9))
-        for count in range(1, len(order) + 1):
-            again = tuple(sorted(order[:count]))
-            peak = peak_of(twin, parts, again, inputs, keep)
-            if peak <= self.limit:
-                return parts, again, peak
-            least = min(least, peak)
+        numbers = range(len(parts) - 1)
+        quick = sorted(numbers, key=lambda number: -sizes[number] / max(seconds[number], 1e-9))
+        large = sorted(
+            numbers, key=lambda number: -sizes[number]
+        )  # whatever was measured: the least that is told holds
+        for order in (quick, large):
+            for count in range(1, len(order) + 1):
+                again = tuple(sorted(order[:count]))
+                peak = peak_of(twin, parts, again, inputs, keep)
+                if peak <= self.limit:
+                    return parts, again, peak
+                least = min(least, peak) if order is large else least
         came = " and ".join(map(shape, inputs))
         raise TooLittleMemory(
             f"{in_bytes(self.limit)} of memory are too little for {came}: both passes take at least "

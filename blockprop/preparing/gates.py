@@ -2,7 +2,7 @@
 
 The output costs nothing but its memory, and one kernel on the way back. Bits take a thirty-second of that, and one more
 operation of numpy's on either way, which uses one thread: with two, gradients of SqueezeNet for eight pictures took
-15 % longer with bits, and 7 % longer with bytes. So bits are for layers as large as those of VGG-19 at 512 x 512 pixels.
+15 % longer with bits, and 7 % longer with bytes. So bits are for layers as large as those of VGG-19 at 512 x 512.
 By a clamp's output torch's kernel does not treat NaN alike in all places: it keeps bytes.
 """
 

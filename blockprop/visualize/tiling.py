@@ -143,22 +143,28 @@ class Tiling:
 
     def _fit(self, picture: Tensor, memory: int) -> "TileFit":
         copies = COPIES * picture.numel() * picture.element_size()
-        budget, least = Budget(self.lean, max(memory - copies, 1)), memory
+        budget, least = Budget(self.lean, max(memory - copies, 1)), math.inf
         side = max(picture.shape[2:]) if self.tile is None else min(self.tile, max(picture.shape[2:]))
         while side:
             try:
                 crops = [picture[_region(tile.crop)] for tile in self._tiles(picture, side)]
             except SettingError:  # the tile is smaller than what its places see
+                if math.isinf(least):
+                    raise
                 break
-            try:
-                taken = max(budget.chosen((crop,), self.nodes)[2] for crop in crops)
+            taken, short = 0, 0
+            for crop in {crop.shape: crop for crop in crops}.values():
+                try:
+                    taken = max(taken, budget.chosen((crop,), self.nodes)[2])
+                except TooLittleMemory as error:
+                    short = max(short, error.least)
+            if not short:
                 return TileFit(side, budget, taken + copies)
-            except TooLittleMemory as error:
-                least = copies + error.least
+            least = min(least, copies + max(taken, short))
             side = int(SMALLER * side)
         raise SettingError(
             f"{in_bytes(memory)} of memory are too little for a picture of {shape(picture)}: it takes at least "
-            f"{in_bytes(rounded_up(least))} beside the weights, in the smallest tiles"
+            f"{in_bytes(rounded_up(int(least)))} beside the weights, in the best tiles"
         )
 
     def _forward(self, picture: Tensor, tile: Tile) -> Trace:
