@@ -45,10 +45,7 @@ LossNode = Annotated[
 
 def walked(argument: str | None, option: str | None) -> str:
     """The network that is to be walked through: by default the lecture's."""
-    name = one_network(argument, option)
-    if name is not None and not name.strip():
-        raise SettingError(f"expected a network, as {LECTURE} or digits, came {name!r}")
-    return LECTURE if name is None else name
+    return one_network(argument, option) or LECTURE
 
 
 def asked(
@@ -65,10 +62,7 @@ def asked(
 ) -> tuple[Network, Tensor, Loss, Tensor]:
     """(network, one example, objective, its target)."""
     from blockprop.commands.losses import loss_named
-    from blockprop.engine.asked import text
 
-    if node is not None:
-        text("--node", node, "fc2")
     if numbers is not None and data is not None:
         raise SettingError("--input is the example itself, and --data says where one is from: give one of the two")
     net, x, said, usual = _example(name, data, example, numbers, label, own_blocks, opaque, seed)
@@ -180,7 +174,8 @@ def _usual(net: Network, label: str | None) -> Loss:
     """Cross-entropy for a class, mean squared error for numbers."""
     from blockprop.engine.objectives import cross_entropy, mean_squared_error
 
-    is_class = label is None or ("," not in label and (net.meta.get("classes") or label.isdecimal()))
+    classes = net.meta.get("classes") or []
+    is_class = label is None or label in classes or ("," not in label and (classes or label.isdecimal()))
     return cross_entropy() if is_class else mean_squared_error()
 
 

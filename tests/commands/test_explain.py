@@ -8,6 +8,7 @@ from blockprop.blocks import Linear, Tanh
 from blockprop.cli import main
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
+from blockprop.engine.sequential import Sequential
 from blockprop.saving.storage import save
 from tests.commands.running import Output, run_json, sentence
 
@@ -125,3 +126,12 @@ def test_a_label_for_a_network_by_name(capsys: Output) -> None:
 )
 def test_losses_that_cannot_be_had(capsys: Output, arguments: tuple[str, ...], said: str) -> None:
     assert said in sentence(capsys, "explain", "lecture", "--of", "x[0]", *arguments)
+
+
+def test_a_class_whose_name_has_a_comma_is_a_class(capsys: Output) -> None:
+    network = Sequential(Linear(2, 2))
+    network.meta.update(classes=["hen, female", "cock"], shape=[2])
+    save(network, "birds.safetensors")
+    asked = ("explain", "birds.safetensors", "--of", "linear1.bias[0]", "--input", "1,2", "--label")
+    by_name, by_number = (run_json(capsys, *asked, label)["derivative"] for label in ("hen, female", "0"))
+    assert by_name == by_number
