@@ -2,15 +2,11 @@
 
 import ctypes
 import gc
-import json
 import resource
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-import torch
 
 Step = Callable[[], object]
 PROCESS = Path("/proc/self")
@@ -50,22 +46,3 @@ def process_peak(step: Step, calls: int = 3, seconds: float = 1.0) -> int | None
 def _status() -> dict[str, int]:
     lines = (line.split() for line in (PROCESS / "status").read_text().splitlines())
     return {name.rstrip(":"): 1024 * int(rest[0]) for name, *rest in lines if rest[1:] == ["kB"]}
-
-
-def tensor_peak(step: Step) -> int:
-    """Bytes of torch's tensors alive at the worst moment of a call, of those made in it."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
-        step()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "trace.json")
-        profiler.export_chrome_trace(str(path))
-        events = [event for event in json.loads(path.read_text())["traceEvents"] if event.get("name") == "[memory]"]
-    alive: dict[int, int] = {}
-    held = peak = 0
-    for event in sorted(events, key=lambda event: event["ts"]):
-        address, size = event["args"]["Addr"], event["args"]["Bytes"]
-        if size > 0:
-            alive[address] = size
-        held += size if size > 0 else -alive.pop(address, 0)
-        peak = max(peak, held)
-    return peak

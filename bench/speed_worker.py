@@ -11,10 +11,12 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from measuring import process_peak, tensor_peak, timed
+from measuring import process_peak, timed
 from speed_row import Numbers, Row, Way
 from speed_rows import ROWS
 from torch import Tensor
+
+from tests.tensor_peak import tensor_peak
 
 
 def missing(way: Way) -> str | None:

@@ -1,10 +1,7 @@
 """Saliency against autograd, against Captum where it is right and an oracle where it is not, and against the papers."""
 
 import itertools
-import json
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +15,7 @@ from blockprop.visualize.attribution.methods import METHODS
 from tests.architectures.squeezenet import SqueezeNet
 from tests.conftest import DataFile
 from tests.rules import rule_oracle
+from tests.tensor_peak import tensor_peak
 from tests.visualize.explained import class_score, close, imported, living
 from tests.visualize.saliency_oracle import ORACLES, small
 
@@ -207,24 +205,10 @@ def test_the_network_stays_as_it_is() -> None:
     assert torch.equal(x, picture)
 
 
-def peak_memory(function: Callable[[], object]) -> int:
-    """Bytes of the tensors alive at the worst moment, of those made in the call."""
+def steady_peak(function: Callable[[], object]) -> int:
+    """Of a call that is not the first."""
     function()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
-        function()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "trace.json")
-        profiler.export_chrome_trace(str(path))
-        events = [event for event in json.loads(path.read_text())["traceEvents"] if event.get("name") == "[memory]"]
-    alive: dict[int, int] = {}
-    total = peak = 0
-    for event in sorted(events, key=lambda event: event["ts"]):
-        address, size = event["args"]["Addr"], event["args"]["Bytes"]
-        if size > 0:
-            alive[address] = size
-        total += size if size > 0 else -alive.pop(address, 0)
-        peak = max(peak, total)
-    return peak
+    return tensor_peak(function)
 
 
 @pytest.mark.parametrize("method", ["smooth_grad", "smooth_grad_squared", "integrated_gradients"])
@@ -232,9 +216,9 @@ def test_samples_cost_no_memory(method: str) -> None:
     x = torch.rand(1, 3, 96, 96)
     network = from_torch(SqueezeNet(width=1).eval(), x, free=False)  # so wide that the picture is the small part
     number = living(network, x)
-    plain = peak_memory(lambda: saliency(network, x, number))
+    plain = steady_peak(lambda: saliency(network, x, number))
     name = "steps" if method == "integrated_gradients" else "samples"
-    few, many = (peak_memory(lambda n=n: saliency(network, x, number, method, **{name: n})) for n in (10, 100))
+    few, many = (steady_peak(lambda n=n: saliency(network, x, number, method, **{name: n})) for n in (10, 100))
     assert plain > 1e6
     assert many <= 1.3 * plain
     assert many == pytest.approx(few, rel=0.01)
