@@ -83,9 +83,6 @@ def _part(shares: Sequence[Share]) -> dict[str, Any]:
     return {"terms": terms, "others": others, "sum": rounded(total(share.value for share in shares), True)}
 
 
-# Forward --------------------------------------------------------------------------------------------------------------
-
-
 class Slope(NamedTuple):
     """A tensor that an output is made of, and the slope of one element of the output by each of its elements."""
 

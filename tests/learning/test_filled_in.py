@@ -203,9 +203,6 @@ def test_numbers_beyond_numbers() -> None:
     assert data_of(page.html)["derivatives"].keys() >= {"x", "conv.weight"}
 
 
-# In the browser ------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def opened() -> Iterator[Any]:
     with browser() as found:
