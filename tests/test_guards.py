@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = [
     "errors version",
-    "engine",
+    "engine native",
     "blocks",
     "interop preparing",
     "rules saving",
