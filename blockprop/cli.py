@@ -86,7 +86,9 @@ for name, (function, epilog) in COMMANDS.items():
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"blockprop {__version__}")
+        from blockprop.native.library import status
+
+        print(f"blockprop {__version__}\nnative kernels: {status()}")
         raise typer.Exit
 
 
@@ -95,7 +97,14 @@ def options(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", "-V", metavar="", callback=_print_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version",
+            "-V",
+            metavar="",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version, and which native kernels there are.",
+        ),
     ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

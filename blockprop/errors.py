@@ -9,7 +9,8 @@ BlockpropError
 ├── NotFiniteError    a NaN or an infinity appeared
 ├── GradientError     a backward pass disagrees with finite differences
 ├── UnsupportedError  a model from elsewhere has an operator without a block, or the other way round
-└── FetchError        a file could not be fetched from the network
+├── FetchError        a file could not be fetched from the network
+└── NativeError       the kernels in C could not be built
 
 BlockpropWarning is for what people want to know, and what stops nothing; the command line says it in a line.
 The functions at the end put shapes and near names into words, the same for all messages.
@@ -68,6 +69,10 @@ class UnsupportedError(BlockpropError):
 
 class FetchError(BlockpropError, OSError):
     """A file could not be fetched: no connection, another file than expected, or no place to put it."""
+
+
+class NativeError(BlockpropError):
+    """The kernels in C could not be built; the message says what each compiler said. Torch does their work."""
 
 
 class NameMissing(BlockpropError, AttributeError):

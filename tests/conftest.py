@@ -1,5 +1,5 @@
 """Seeds in one place, so that every test repeats; the data beside the checkout, which some tests need; and `-k NAME`,
-which finds the tests of a class also by the file that they stand in.
+which finds the tests of a class also by the file that they stand in. Kernels in C are built again if they changed.
 """
 
 import ast
@@ -8,14 +8,20 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
+from blockprop.errors import NativeError
+from blockprop.native import building
+from blockprop.native.library import Library, library, status
+from blockprop.native.sources import is_current
+
 DATA_FOLDER = Path(os.environ.get("BLOCKPROP_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 """Photographs, published weights, data sets: CONTRIBUTING.md says which."""
-NEEDS_DATA, NEEDS_CUDA = "needs data", "no CUDA device"
+NEEDS_DATA, NEEDS_CUDA, NEEDS_KERNELS = "needs data", "no CUDA device", "no native kernels"
 PACKAGE = Path(__file__).parent.parent / "blockprop"
 
 DataFile = Callable[[str], Path]
@@ -53,7 +59,19 @@ def data_file() -> DataFile:
     return path_of
 
 
-def pytest_configure() -> None:
+@pytest.fixture
+def kernels() -> Library:
+    """The native kernels, or the test is skipped."""
+    found = library()
+    if found is None:
+        pytest.skip(NEEDS_KERNELS)
+    return found
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and building.is_wanted() and not is_current():
+        with suppress(NativeError):  # without a compiler, torch is tested
+            building.build()
     if "BLOCKPROP_TEST_DATA" in os.environ and not DATA_FOLDER.is_dir():
         raise pytest.UsageError(f"BLOCKPROP_TEST_DATA is {str(DATA_FOLDER)!r}, and there is no such folder")
 
@@ -82,6 +100,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     needs = {
         NEEDS_DATA: f"data that are not in {DATA_FOLDER}; set BLOCKPROP_TEST_DATA, see CONTRIBUTING.md",
         NEEDS_CUDA: "a CUDA device",
+        NEEDS_KERNELS: f"native kernels, which are {status()}",
     }
     for reason, what in needs.items():
         if count := sum(reason in skipped for skipped in reasons):

@@ -25,6 +25,7 @@ OF_NAMES = {"blockprop", "filelock", "numpy", "PIL", "pi_heif", "_pi_heif", "saf
 """Packages that may be loaded for all public names, aside from torch and what it loads: none for tables or plots."""
 LIGHT_ROOMS = {"blockprop", "blockprop.errors", "blockprop.version", "blockprop.cli", "blockprop.saving"}
 LIGHT_ROOMS |= {"blockprop.saving.interruption", "blockprop.commands"}
+LIGHT_ROOMS |= {"blockprop.native", "blockprop.native.library", "blockprop.native.sources"}
 """Modules of ours that the help loads, besides the files of commands that say what they take."""
 SAY = "import json; print(json.dumps(sorted(name for name, module in sys.modules.items() if module)))"
 

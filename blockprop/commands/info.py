@@ -90,6 +90,7 @@ def info(
 
 
 def _facts(network: Network, path: str, inputs: list[Tensor], found: list[Cost]) -> dict[str, Any]:
+    from blockprop.native.library import status
     from blockprop.reports.costs import total
 
     meta, source, state = network.meta, Path(path), network.state.values()
@@ -111,6 +112,7 @@ def _facts(network: Network, path: str, inputs: list[Tensor], found: list[Cost])
         "parameters": sum(tensor.numel() for tensor in network.parameters.values()),
         "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in state),
         "opaque": [node.name for node in network.nodes if _is_opaque(node.block)],
+        "native": status(),
     }
     if not found:
         return facts
@@ -158,6 +160,7 @@ def _show_facts(network: Network, facts: dict[str, Any]) -> None:
             size = f"  {_size(value['shape'])}" if value["shape"] else ""
             free = value.get("free")
             rows.append([kind, value["name"] + size + (f"  free axes: {', '.join(map(str, free))}" if free else "")])
+    rows.append(["kernels", _cut(f"native: {facts['native']}", _width() - 10, at_end=True)])
     rows += [["note", note] for note in facts["notes"]]
     picture = preprocessing_of(network)
     if picture:

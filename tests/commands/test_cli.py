@@ -11,6 +11,7 @@ from blockprop import commands
 from blockprop.cli import COMMANDS, main
 from blockprop.commands.picture_commands import PICTURE_COMMANDS
 from blockprop.commands.picture_settings import PictureSettings
+from blockprop.native.library import status
 from tests.commands.running import Output, sentence
 
 
@@ -69,7 +70,9 @@ def test_help_has_examples(capsys: Output) -> None:
         assert main([command, "--help"]) == 0
         assert "blockprop " + command in capsys.readouterr().out
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("blockprop 0.")
+    version, kernels = capsys.readouterr().out.splitlines()
+    assert version.startswith("blockprop 0.")
+    assert kernels == f"native kernels: {status()}"
 
 
 def test_every_command_has_its_line() -> None:

@@ -10,6 +10,7 @@ from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.engine.sequential import Sequential
 from blockprop.interop.opaque import Opaque
+from blockprop.native.library import status
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.saving.storage import load
@@ -27,6 +28,7 @@ def test_facts_for_programs(capsys: Output) -> None:
     assert found["inputs"] == [{"name": "x", "shape": [2, 3, 8, 8], "free": [0, 2, 3]}]
     assert found["outputs"] == [{"name": "fc", "shape": [2, 2]}]
     assert found["classes"] == ["cat", "dog"]
+    assert found["native"] == status()
     assert found["picture"] == {**SEES.to_dict(), "range": 255.0, "mean": 128}
     assert found["dtypes"] == ["float32"]
     assert found["file_bytes"] == Path("net.safetensors").stat().st_size
@@ -63,6 +65,7 @@ def test_a_table_for_people(capsys: Output) -> None:
         "classes  2: cat; dog",
     ):
         assert line in text.splitlines()
+    assert f"\nkernels  native: {status()[:20]}" in text
     conv = next(line for line in text.splitlines() if line.startswith("conv "))
     # 40 · 62 · 62 · 27 multiply-adds; 62 · 62 · 40 and 64 · 64 · 3 numbers alive, the latter kept
     assert conv.split()[-8:] == ["1×40×62×62", "1,120", "4.15", "M", "664", "kB", "49.2", "kB"]
