@@ -10,7 +10,7 @@ from setuptools.command.build import build
 
 from blockprop.errors import NativeError
 from blockprop.native import building
-from blockprop.native.sources import FOLDER, LIBRARY
+from blockprop.native.sources import LIBRARY
 
 ROOT = Path(__file__).parent
 
@@ -51,9 +51,6 @@ class BuildKernels(Command):
 
     def get_output_mapping(self) -> dict[str, str]:
         return {path: str(LIBRARY) for path in self.get_outputs() if self.editable_mode}
-
-    def get_source_files(self) -> list[str]:
-        return [str(path.relative_to(ROOT)) for path in sorted(FOLDER.glob("*.[ch]"))]
 
 
 class Build(build):
