@@ -59,8 +59,8 @@ class Trainer(NamedTuple):
 def by_blockprop(task: Task, dtype: torch.dtype) -> Trainer:
     network = task.built(dtype)
     settings: dict[str, Any] = {"epochs": 10**6, "batch_size": task.batch, "rate": RATE}
-    records = fit(network, task.examples(dtype), cross_entropy(), **settings)
-    return Trainer(lambda: [next(records) for _ in range(task.steps)], lambda: list(network.parameters.values()))
+    epochs = fit(network, task.examples(dtype), cross_entropy(), **settings).epochs()
+    return Trainer(lambda: next(epochs), lambda: list(network.parameters.values()))
 
 
 def module(task: Task) -> nn.Sequential:

@@ -215,7 +215,8 @@ def train(
         net.meta["encoder"] = parts.encoder.to_dict()
     net = with_units(net, units)  # shares its blocks, so that training changes it, too
     counts = [f"{len(part)} {use}" for part, use in ((training, "to train on"), (validation, "to validate")) if part]
-    explain(f"{', '.join(counts)}; {objective!r}, {optimizer}, on {device}; {len(net.nodes)} nodes", as_json)
+    learns = f"{objective!r}, {optimizer}, on {device}; {len(net.nodes)} nodes; steps by {records.by}"
+    explain(f"{', '.join(counts)}; {learns}", as_json)
     if parts.encoder is not None and not (as_json or is_quiet()):
         show_columns(parts.encoder)
         print()
@@ -228,7 +229,7 @@ def train(
     result |= facts_of(quality, with_parts=as_json)
     if as_json:
         result |= {"columns": column_facts(parts.encoder)} if parts.encoder else {}
-        result["notes"] = spoken(parts.notes)
+        result |= {"notes": spoken(parts.notes), "steps_by": records.by}
     if report is not None:
         result |= write_training_page(report, net, done, parts.test, training, objective, quality, result)
     show_measures(result, quality, as_json)

@@ -42,6 +42,12 @@ class BatchMean:
                 self.sums[i] += (weight or 1.0) * value
                 self.weights[i] += weight
 
+    def add_counted(self, values: Sequence[float], counts: Sequence[int]) -> None:
+        """Take in batches of which each weighs as many examples as it has: the only term's values on them."""
+        for value, count in zip(values, counts, strict=True):
+            self.sums[0] += count * value
+            self.weights[0] += count
+
     @property
     def values(self) -> list[float]:
         """Each term's value so far, 0 where no example counts: a step of training on such a batch changes nothing."""

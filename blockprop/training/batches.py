@@ -30,6 +30,12 @@ class Batches:
         x, y = self._parts[position]
         return (self.x.index_select(0, x), y) if self.is_large else (x, y)
 
+    def whole(self, epoch: int) -> tuple[Tensor, Tensor | None, Tensor]:
+        """All examples of an epoch in its order: (x, which of its rows they are, y), None for the rows in turn."""
+        if self._epoch != epoch:
+            self._shuffle(epoch)
+        return (self.x, self._rows, self._targets) if self.is_large else (self._rows, None, self._targets)
+
     def number(self, epoch: int, position: int, row: int) -> int:
         """Which example of the data stands in this row of a batch, counted from 0."""
         order = shuffled(len(self.x), self.seed, epoch)

@@ -43,7 +43,7 @@ class GradientDescent(torch.optim.Optimizer):
         if group["weight_decay"]:
             gradients = list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))
         if group["momentum"]:
-            velocities = [self._velocity(parameter) for parameter in parameters]
+            velocities = [self.velocity(parameter) for parameter in parameters]
             torch._foreach_mul_(velocities, group["momentum"])
             torch._foreach_add_(velocities, gradients)
             gradients = velocities
@@ -55,13 +55,14 @@ class GradientDescent(torch.optim.Optimizer):
         if parameters:
             self.update(parameters, [parameter.grad for parameter in parameters])
 
-    def _velocity(self, parameter: Tensor) -> Tensor:
+    def velocity(self, parameter: Tensor) -> Tensor:
+        """V of one of the parameters, 0 in the beginning."""
         state = self.state[parameter]
         if not state:
             with torch.inference_mode(False):
                 state["velocity"] = torch.zeros_like(parameter)
-        velocity: Tensor = state["velocity"]
-        return velocity
+        found: Tensor = state["velocity"]
+        return found
 
 
 def clipped(gradients: list[Tensor], largest: float) -> list[Tensor]:

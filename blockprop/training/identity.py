@@ -8,6 +8,7 @@ import torch
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.saving.fingerprints import architecture, described, described_objective, digest
+from blockprop.training.descent import GradientDescent
 from blockprop.training.settings import Pair, Settings
 
 PASSING = ("_step_count", "last_epoch", "_last_lr", "_is_initial", "_get_lr_called_within_step")
@@ -87,11 +88,36 @@ def _rates(function: Callable[[int], float]) -> list[Any]:
     return rates
 
 
-def other_schedule(part: str, theirs: Any, ours: Any, differing: Callable[[str, Any, Any], str]) -> str:
-    """In words; a schedule over a number of steps has that from the epochs and the sizes of batches.
+def difference_in_words(
+    name: str, theirs: Any, ours: Any, optimizer: Any, differing: Callable[[str, Any, Any], str]
+) -> str:
+    """That this part of the identity is another one in the file.
 
     differing: says of a name and two values that they differ.
     """
+    part, _, place = name.rpartition(" of the ")
+    if place == "tensors":
+        return "the tensors in the file are those of another network"
+    if place == "augment":
+        return "the file's run changes its pictures in another way (augment=…)"
+    if place == "crop":
+        before, now = (crop or "center" for crop in (theirs, ours))
+        return f"the file's run learns from crop={before!r} of photographs, this one from crop={now!r}"
+    if place in DATA and theirs and ours:
+        return f"the {place} are not those of the file; give the same data=…"
+    if place == "schedule":
+        return _other_schedule(part, theirs, ours, differing)
+    if name == "patience":
+        with_it, without = ("the file's run", "this one") if theirs else ("this one", "the file's run")
+        return f"{with_it} stops early (patience=…), {without} does not"
+    if name == "lr of the optimizer" and isinstance(optimizer, GradientDescent):
+        name = "rate of the optimizer"
+    said = differing(name, theirs, ours)
+    return f"{said}; give the same objective=…" if place == "objective" else said
+
+
+def _other_schedule(part: str, theirs: Any, ours: Any, differing: Callable[[str, Any, Any], str]) -> str:
+    """A schedule over a number of steps has that from the epochs and the sizes of batches."""
     same = "give the same scheduler=…"
     if part in LENGTHS:
         said = f"the schedule in the file goes over {theirs} steps, here over {ours}"

@@ -1,10 +1,8 @@
 """One training run: a step, the end of an epoch, and the state that a checkpoint holds."""
 
 import math
-import warnings
-from collections.abc import Collection
+from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -14,19 +12,21 @@ from blockprop.engine.fitting import first_not_finite, fitting
 from blockprop.engine.means import BatchMean
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
-from blockprop.errors import BlockpropWarning, NotFiniteError
+from blockprop.errors import NotFiniteError
 from blockprop.saving.fingerprints import described
 from blockprop.saving.resumable import Keeping, Resumable
 from blockprop.saving.states import set_generator
 from blockprop.training.augmentation import augmented
 from blockprop.training.averaging import Averages, copy_into
 from blockprop.training.batches import Batches
-from blockprop.training.descent import GradientDescent
+from blockprop.training.computed import say_what_was_computed
 from blockprop.training.evaluation import evaluate, first_bad_row
-from blockprop.training.identity import DATA, described_schedule, identity_of, other_schedule
+from blockprop.training.identity import described_schedule, difference_in_words, identity_of
+from blockprop.training.native import NativeSteps
 from blockprop.training.restoring import require_fitting
 from blockprop.training.settings import Settings
 from blockprop.training.step import TrainingStep
+from blockprop.training.stopping import Stopping
 from blockprop.training.threads import OneThread, is_small
 
 
@@ -38,6 +38,7 @@ class Record(NamedTuple):
     seconds: since the first step began.
     training_value: at an epoch's end, the objective on all that it took, each batch before its own update: what one
         batch of them all would give, so that a small batch counts less.
+    native: whether a kernel made the step, and not the blocks; `TrainingRun.by` says why not.
     """
 
     step: int
@@ -50,48 +51,7 @@ class Record(NamedTuple):
     validation_accuracy: float | None = None
     ends_epoch: bool = False
     training_value: float | None = None
-
-
-@dataclass
-class Stopping:
-    """Early stopping: the best validation value so far, and for how many epochs it has not got better."""
-
-    patience: int | None
-    best: float = math.inf
-    since: int = 0
-
-    def update(self, value: float) -> bool:
-        """Take in one epoch's value; True if it is the best so far."""
-        better = value < self.best
-        self.best, self.since = (value, 0) if better else (self.best, self.since + 1)
-        return better
-
-    @property
-    def over(self) -> bool:
-        """True if it is time to stop."""
-        return self.patience is not None and self.since >= self.patience
-
-
-def _say_what_was_computed(network: Network, trained: Collection[str]) -> None:
-    """The module that the network came from trains other weights than these: weight_norm's g and v, for instance."""
-    computed = sorted(set(network.meta.get("computed", ())) & set(trained))
-    if computed:
-        some = ", ".join(computed[:5]) + ", …" * (len(computed) > 5)
-        warnings.warn(
-            f"{some}: computed from other weights by the module that was imported; here they are trained themselves, "
-            "which goes another way than training the module",
-            BlockpropWarning,
-            stacklevel=3,
-        )
-    titles = network.meta.get("parameter_names", {})
-    for weight in network.meta.get("untied", ()):
-        apart = [name for name in trained if titles.get(name, name) == weight]
-        if len(apart) > 1:
-            warnings.warn(
-                f"{', '.join(apart)}: one weight, {weight}, in the model that was imported; here trained apart",
-                BlockpropWarning,
-                stacklevel=3,
-            )
+    native: bool = False
 
 
 class TrainingRun(Resumable[Record]):
@@ -99,6 +59,9 @@ class TrainingRun(Resumable[Record]):
 
     step: how many steps were made.   epoch, position: of the next step, from 1 and from 0 on.
     """
+
+    _is_watched = True
+    """Whether somebody sees every step, and the network after it; otherwise several may be made at once."""
 
     def __init__(
         self,
@@ -114,7 +77,7 @@ class TrainingRun(Resumable[Record]):
         self._identity: dict[str, Any] = {}
         if keep is not None and keep.path is not None:  # otherwise nobody asks what it is
             self._identity = identity_of(network, data, objective, optimizer, settings, self.stepper.trained)
-        _say_what_was_computed(network, self.stepper.trained)
+        say_what_was_computed(network, self.stepper.trained)
         self.scheduler = settings.made_scheduler(optimizer)
         if self._identity:
             self._identity["schedule"] = described_schedule(self.scheduler, settings.schedule)
@@ -129,7 +92,10 @@ class TrainingRun(Resumable[Record]):
 
         self.one_thread = OneThread(is_small(network.parameters.values(), settings.batch_size))
         first, there = data[0][:1], fitting(data[0][:1], network)
-        self.moves = (there.dtype, there.device) != (first.dtype, first.device)
+        moves = (there.dtype, there.device) != (first.dtype, first.device)
+        self.changes = bool(moves or settings.augment or settings.body is not None)
+        seen = there if settings.body is None else settings.body(there)
+        self.native = NativeSteps(self.stepper, seen, data[1][:1], max(self.batches.sizes))
         self._try_out(data[0])
         super().__init__(keep)
 
@@ -155,39 +121,88 @@ class TrainingRun(Resumable[Record]):
             if name in self._generator_states:
                 set_generator(generator, self._generator_states[name], f"generator of {name!r}")
 
+    @property
+    def by(self) -> str:
+        """What makes the steps, in words: "native kernel: avx512", or "blocks: …" and why no kernel can."""
+        return self.native.by
+
+    def epochs(self) -> Iterator[Record]:
+        """The records that end an epoch: who takes them alone lets a kernel make many steps in one call.
+
+        Not so if an observer looks at each.
+        """
+        while True:
+            self._is_watched = False
+            try:
+                record = next((record for record in self if record.ends_epoch), None)
+            finally:
+                self._is_watched = True
+            if record is None:
+                return
+            yield record
+
+    def finish(self) -> Record | None:
+        record = None
+        for record in self.epochs():  # noqa: B007
+            pass
+        return record
+
     def advance(self) -> Record:
         epoch, rate = self.epoch, float(self.optimizer.param_groups[0]["lr"])
-        with self.one_thread:
-            value = self._step()
+        several = [] if self._is_watched or self._observers else self._steps()
+        value, native = (several[-1], True) if several else self._step()
         ends_epoch = self.position == len(self.batches.sizes)
         training, validation, accuracy = self._end_epoch() if ends_epoch else (None, None, None)
         return Record(
-            self.step, self.steps, epoch, value, rate, self.seconds, validation, accuracy, ends_epoch, training
+            self.step, self.steps, epoch, value, rate, self.seconds, validation, accuracy, ends_epoch, training, native
         )
 
-    def _step(self) -> float:
-        """Learn from the next batch; return the objective's value on it, before."""
+    def _steps(self) -> list[float]:
+        """Learn from the next batches at once, if nothing is to be done between them; return the values on them."""
+        settings = self.settings
+        if self.changes or self.averages is not None or (self.scheduler and settings.schedule == "step"):
+            return []
+        values, sizes = self.native.some_steps(self.batches, self.epoch, self.position, self.save_seconds)
+        self.mean.add_counted(values, sizes)
+        self.step += len(values)
+        self.position += len(values)
+        return values
+
+    def _step(self) -> tuple[float, bool]:
+        """Learn from the next batch; return the objective's value on it, before, and whether a kernel did it."""
+        x, y = self._batch()
+        natively = self.native.steps(x, None, y, [x.shape[0]])
+        values = natively or self._learn(x, y)
+        self.mean.add(values, y)
+        if self.averages is not None:
+            self.averages.update()
+        self.step += 1
+        self.position += 1
+        if self.scheduler and self.settings.schedule == "step":
+            self.scheduler.step()
+        return self.stepper.total(values), bool(natively)
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """The next examples, as the network takes them."""
         x, y = self.batches.get(self.epoch, self.position)
+        if not self.changes:
+            return x, y
         with self.stepper.mode:
             if self.settings.augment:
                 x = augmented(x, self.settings.augment, self.settings.seed, self.step)
             if self.settings.body is not None:
                 x = self.settings.body(fitting(x, self.network))
-            if self.moves:
-                x = fitting(x, self.network)
-                y = y.to(x.device)
+            x = fitting(x, self.network)
+            return x, y.to(x.device)
+
+    def _learn(self, x: Tensor, y: Tensor) -> list[float]:
+        """One step by the blocks; each term's value before."""
+        with self.stepper.mode, self.one_thread:
             values = self.stepper.learn(x, y)
             value = self.stepper.total(values)
             if not math.isfinite(value):
                 raise NotFiniteError(f"step {self.step + 1}: the objective became {value}: {self._culprit(x)}")
-            self.mean.add(values, y)
-            if self.averages is not None:
-                self.averages.update()
-        self.step += 1
-        self.position += 1
-        if self.scheduler and self.settings.schedule == "step":
-            self.scheduler.step()
-        return value
+        return values
 
     def _culprit(self, x: Tensor) -> str:
         row = first_bad_row(x) if x.is_floating_point() else None
@@ -227,31 +242,14 @@ class TrainingRun(Resumable[Record]):
 
     @property
     def device(self) -> str:
-        return next(iter(self.network.parameters.values())).device.type
+        kind = next(iter(self.network.parameters.values())).device.type
+        return f"{kind}, {self.by}" if not self.native.reason else kind
 
     def identity(self) -> dict[str, Any]:
         return self._identity
 
     def difference(self, name: str, theirs: Any, ours: Any) -> str:
-        part, _, place = name.rpartition(" of the ")
-        if place == "tensors":
-            return "the tensors in the file are those of another network"
-        if place == "augment":
-            return "the file's run changes its pictures in another way (augment=…)"
-        if place == "crop":
-            before, now = (crop or "center" for crop in (theirs, ours))
-            return f"the file's run learns from crop={before!r} of photographs, this one from crop={now!r}"
-        if place in DATA and theirs and ours:
-            return f"the {place} are not those of the file; give the same data=…"
-        if place == "schedule":
-            return other_schedule(part, theirs, ours, super().difference)
-        if name == "patience":
-            with_it, without = ("the file's run", "this one") if theirs else ("this one", "the file's run")
-            return f"{with_it} stops early (patience=…), {without} does not"
-        if name == "lr of the optimizer" and isinstance(self.optimizer, GradientDescent):
-            name = "rate of the optimizer"
-        said = super().difference(name, theirs, ours)
-        return f"{said}; give the same objective=…" if place == "objective" else said
+        return difference_in_words(name, theirs, ours, self.optimizer, super().difference)
 
     def progress(self, state: dict[str, Any]) -> dict[str, tuple[int, int]]:
         _, epoch, position, _ = state["progress"]

@@ -1,0 +1,263 @@
+/* Plain feed-forward networks learn: many steps of gradient descent on batches in one call.
+
+   layer     z = W x + b,   y = f(z)
+   errors    d_z = f'(z) d_y,   d_x = Wᵀ d_z
+   update    V ← m V + (Σ d_z xᵀ + λ W),   W ← W − μ V,   Σ over the batch;  b and Σ d_z likewise
+
+   The examples of a batch stand in panels of NR columns: panels[p][feature][column]. A vector then holds one feature of
+   VL examples, so that softmax and losses need no sums across a vector, and W is read as it lies. The gradient wants
+   examples as rows, too: rows[example][feature]. In both, `stride` features have room, which is a multiple of NR.
+
+   The panels are independent of one another until the update, the rows of W in the update: threads share out the one
+   and then the other, and no number depends on how. Oracle: the blocks, tests/native/test_training_kernel.py. */
+#include "functions.h"
+#include "products.h"
+
+enum { CROSS_ENTROPY, SQUARED_ERROR };
+
+/* What lies between two layers, the input and the output included; errors take the place of panels on the way back. */
+typedef struct {
+    float *panels, *rows;
+    int64_t features, stride;
+} Values;
+
+/* Velocities are NULL without momentum, the bias of a layer that has none, too. */
+typedef struct {
+    float *weight, *bias, *weight_velocity, *bias_velocity;
+    int32_t activation;
+    float slope;
+} Layer;
+
+/* values: layers + 1.   order: which rows of x are the examples, NULL for the first ones in turn.   targets: of the
+   examples in turn, int64 classes or float numbers.   sizes: of the batches, one for each step.
+   losses: room for a number a step.   sums: room for a number a panel. */
+typedef struct {
+    const Values *values;
+    const Layer *layers;
+    int64_t depth, loss;
+    const float *x;
+    const int64_t *order;
+    const void *targets;
+    const int64_t *sizes;
+    int64_t steps, threads;
+    float *losses;
+    double *sums;
+    Parallel parallel;
+    float rate, momentum, decay;
+} Training;
+
+/* One step: its batch begins at example `first` and has `size`. */
+typedef struct {
+    const Training *run;
+    long first, size, panels;
+} Step;
+
+/* How many examples panel p has, and in how many of its two vectors they are. */
+INLINE long columns(const Step *s, long p) { return least(NR, s->size - p * NR); }
+INLINE long vectors(const Step *s, long p) { return columns(s, p) > VL ? 2 : 1; }
+
+/* The examples of panel p, from x; where it has none, zeros. */
+static void gather(const Step *s, long p) {
+    const Values *input = s->run->values;
+    float *rows = input->rows + p * NR * input->stride;
+    for (long i = 0; i < vectors(s, p) * VL; i++) {
+        long example = s->first + p * NR + i;
+        if (i < columns(s, p)) {
+            const float *from = s->run->x + (s->run->order ? s->run->order[example] : example) * input->features;
+            memcpy(rows + i * input->stride, from, 4 * input->features);
+        } else
+            memset(rows + i * input->stride, 0, 4 * input->features);
+    }
+    transpose(rows, input->stride, input->panels + p * input->stride * NR, NR, vectors(s, p) * VL, input->stride);
+}
+
+static void forward(const Step *s, long l, long begin, long end) {
+    const Layer *layer = s->run->layers + l;
+    const Values *x = s->run->values + l, *y = x + 1;
+    float c[MR * NR];
+    for (long row = 0, rows; row < y->features; row += rows) {
+        rows = least(height(y->features), y->features - row);
+        Left weight = {layer->weight + row * x->features, x->features, 1, x->features, 0};
+        for (long p = begin; p < end; p++) {
+            float *to = y->panels + (p * y->stride + row) * NR;
+            by_rows(rows, vectors(s, p), weight, x->panels + p * x->stride * NR, NR, x->features, c);
+            for (long r = 0; r < rows; r++)
+                for (long v = 0; v < vectors(s, p) * VL; v += VL) {
+                    vec bias = all(layer->bias ? layer->bias[row + r] : 0);
+                    store(to + r * NR + v, activated(layer->activation, layer->slope, load(c + r * NR + v) + bias));
+                }
+        }
+    }
+    if (y->rows)
+        for (long p = begin; p < end; p++) {
+            const float *panel = y->panels + p * y->stride * NR;
+            transpose(panel, NR, y->rows + p * NR * y->stride, y->stride, y->stride, vectors(s, p) * VL);
+        }
+}
+
+/* d_x of layer l, through the activation below it */
+static void backward(const Step *s, long l, long begin, long end) {
+    const Layer *layer = s->run->layers + l, *below = layer - 1;
+    const Values *x = s->run->values + l, *y = x + 1;
+    float c[MR * NR];
+    for (long row = 0, rows; row < x->features; row += rows) {
+        rows = least(height(x->features), x->features - row);
+        Left weight = {layer->weight + row, 1, x->features, y->features, 0};
+        for (long p = begin; p < end; p++) {
+            float *to = x->panels + (p * x->stride + row) * NR;
+            by_columns(rows, vectors(s, p), weight, y->panels + p * y->stride * NR, NR, y->features, c);
+            for (long r = 0; r < rows; r++)
+                for (long v = 0; v < vectors(s, p) * VL; v += VL) {
+                    float *place = to + r * NR + v;
+                    store(place, passed_back(below->activation, below->slope, load(place), load(c + r * NR + v)));
+                }
+        }
+    }
+}
+
+/* Σ_c −t_c log softmax(y)_c over the examples of a panel, NaN for a target that is no class;  d_y = (softmax(y) − t) / n */
+static double cross_entropy(const Step *s, long p) {
+    const Values *y = s->run->values + s->run->depth;
+    const int64_t *classes = (const int64_t *)s->run->targets + s->first + p * NR;
+    float *panel = y->panels + p * y->stride * NR, totals[NR], distances[NR];
+    int32_t targets[NR];
+    for (long i = 0; i < NR; i++) {
+        targets[i] = i < columns(s, p) ? (int32_t)classes[i] : -1;
+        if (i < columns(s, p) && !(0 <= classes[i] && classes[i] < y->features)) return __builtin_nan("");
+    }
+    for (long v = 0; v < vectors(s, p) * VL; v += VL) {
+        const ivec target = *(ivec *)(targets + v);
+        float *at = panel + v;
+        vec most = load(at), picked = {0}, total = {0};
+        for (long c = 1; c < y->features; c++) {
+            vec z = load(at + c * NR);
+            most = choice(z > most, z, most);
+        }
+        for (long c = 0; c < y->features; c++) {
+            vec z = load(at + c * NR), e = exponential(z - most);
+            picked += where(target == (int32_t)c, z);
+            total += e;
+            store(at + c * NR, e);
+        }
+        store(totals + v, total);
+        store(distances + v, most - picked);
+        vec share = where(target >= 0, all(1.0f / (float)s->size)), factor = share / total;
+        for (long c = 0; c < y->features; c++)
+            store(at + c * NR, load(at + c * NR) * factor - where(target == (int32_t)c, share));
+    }
+    double product = 1, sum = 0;
+    for (long i = 0; i < columns(s, p); i++) product *= totals[i], sum += distances[i];
+    return logarithm(product) + sum;
+}
+
+/* Σ (y − t)² over a panel, t: (n, features);  d_z = f'(z) 2 (y − t) / elements */
+static double squared_error(const Step *s, long p) {
+    const Values *y = s->run->values + s->run->depth;
+    const float *targets = (const float *)s->run->targets + (s->first + p * NR) * y->features;
+    const Layer *last = s->run->layers + s->run->depth - 1;
+    const float share = 2.0f / (float)(s->size * y->features);
+    double sum = 0;
+    for (long c = 0; c < y->features; c++) {
+        float *at = y->panels + (p * y->stride + c) * NR, t[NR] = {0}, squares[NR];
+        for (long i = 0; i < columns(s, p); i++) t[i] = targets[i * y->features + c];
+        for (long v = 0; v < vectors(s, p) * VL; v += VL) {
+            vec z = load(at + v), e = z - load(t + v);
+            store(squares + v, e * e);
+            store(at + v, passed_back(last->activation, last->slope, z, e * share));
+        }
+        for (long i = 0; i < columns(s, p); i++) sum += squares[i];
+        for (long i = columns(s, p); i < NR; i++) at[i] = 0;
+    }
+    return sum;
+}
+
+static void both_passes(int64_t begin, int64_t end, void *step) {
+    const Step *s = step;
+    const Training *run = s->run;
+    for (long p = begin; p < end; p++) gather(s, p);
+    for (long l = 0; l < run->depth; l++) forward(s, l, begin, end);
+    for (long p = begin; p < end; p++) run->sums[p] = run->loss ? squared_error(s, p) : cross_entropy(s, p);
+    for (long l = run->depth - 1; l > 0; l--) backward(s, l, begin, end);
+}
+
+/* g ← g + λ w,  v ← m v + g,  w ← w − μ v */
+INLINE void descend(const Training *run, float *w, float *velocity, const float *gradient, long count) {
+    long i = 0;
+    for (; i + VL <= count; i += VL) {
+        vec v = load(gradient + i) + run->decay * load(w + i);
+        if (velocity) store(velocity + i, v = run->momentum * load(velocity + i) + v);
+        store(w + i, load(w + i) - run->rate * v);
+    }
+    for (; i < count; i++) {
+        float v = gradient[i] + run->decay * w[i];
+        if (velocity) v = velocity[i] = run->momentum * velocity[i] + v;
+        w[i] -= run->rate * v;
+    }
+}
+
+/* Σ over the examples of the errors of one feature */
+INLINE float total(const Step *s, const Values *y, long feature) {
+    vec sums = {0};
+    float sum = 0;
+    for (long p = 0; p < s->panels; p++)
+        for (long v = 0; v < vectors(s, p) * VL; v += VL) sums += load(y->panels + (p * y->stride + feature) * NR + v);
+    for (long i = 0; i < VL; i++) sum += sums[i];
+    return sum;
+}
+
+/* Parts begin … end of the rows of all weights; there are as many parts as threads. */
+static void update(int64_t begin, int64_t end, void *step) {
+    const Step *s = step;
+    const Training *run = s->run;
+    float c[MR * NR];
+    for (long l = 0; l < run->depth; l++) {
+        const Layer *layer = run->layers + l;
+        const Values *x = run->values + l, *y = x + 1;
+        long in = x->features, high = height(y->features), parts = blocks(y->features);
+        long first = parts * begin / run->threads * high, last = least(parts * end / run->threads * high, y->features);
+        for (long column = 0; column < in; column += NR)
+            for (long row = first, rows; row < last; row += rows) {
+                rows = least(high, last - row);
+                Left errors = {y->panels + row * NR, NR, 1, NR, y->stride * NR};
+                by_rows(rows, in - column > VL ? 2 : 1, errors, x->rows + column, x->stride, s->size, c);
+                for (long r = 0; r < rows; r++) {
+                    long at = (row + r) * in + column;
+                    float *velocity = layer->weight_velocity ? layer->weight_velocity + at : 0;
+                    descend(run, layer->weight + at, velocity, c + r * NR, least(NR, in - column));
+                }
+            }
+        for (long row = first; layer->bias && row < last; row++) {
+            float gradient = total(s, y, row);
+            descend(run, layer->bias + row, layer->bias_velocity ? layer->bias_velocity + row : 0, &gradient, 1);
+        }
+    }
+}
+
+/* Not 0 if torch's threads failed. */
+static int share_out(const Training *run, int64_t count, Part part, Step *step) {
+    if (run->threads > 1 && count > 1) return run->parallel(0, count, 1, part, step);
+    part(0, count, step);
+    return 0;
+}
+
+/* Makes the steps; returns how many, −1 if torch's threads failed. It stops before the update of one whose loss is no
+   finite number. */
+int64_t NAME(train)(const Training *run) {
+    Step s = {run, 0, 0, 0};
+    const int64_t features = run->values[run->depth].features;
+    for (long step = 0; step < run->steps; step++, s.first += s.size) {
+        s.size = run->sizes[step];
+        s.panels = (s.size + NR - 1) / NR;
+        if (share_out(run, s.panels, both_passes, &s)) return -1;
+        double sum = 0;
+        for (long p = 0; p < s.panels; p++) sum += run->sums[p];
+        float loss = (float)(sum / (double)(run->loss ? s.size * features : s.size));
+        if (loss - loss != 0) return step;
+        run->losses[step] = loss;
+        if (share_out(run, run->threads, update, &s)) return -1;
+    }
+    return run->steps;
+}
+
+/* How many examples stand in a panel. */
+int64_t NAME(panel)(void) { return NR; }
