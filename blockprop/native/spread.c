@@ -1,0 +1,88 @@
+/* Error propagation of a convolution to few channels, as from the first layer to the picture:
+
+       d_x[(i sy, j sx) + distance t][k] += sum over channels m of  d_y[i, j][m] * weight[m][t, k]
+
+   Products first, of all taps and channels at once, since a panel of a single tap would hold little else than zeros;
+   then each is added at its place. x here is d_y, and y is d_x, of h x w and oh x ow places.
+
+   weight: panels of NR columns (t, k), [column / NR][m][column % NR].   scratch: products of some lines of d_y. */
+#include "output.h"
+#include "product.h"
+
+typedef struct {
+    const Op *op;
+    const float *x, *weight;
+    const Distance *distances;
+    Output out;
+    char *scratch;
+    int64_t columns, panels, k, above, below; /* lines of d_y that reach line y: (y - below) / sy … (y - above) / sy */
+    int64_t lines, parts, products, room;     /* lines of d_x of a part; numbers of a place's products */
+} Task;
+
+INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+INLINE int64_t down(int64_t a, int64_t b) { return a >= 0 ? a / b : -up(-a, b); }
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+INLINE Task task_of(const Op *op, int64_t threads, int64_t reach) {
+    Task t = {.op = op, .columns = op->taps * op->oc, .k = up(op->c, LINE) * LINE};
+    t.panels = up(t.columns, NR);
+    t.products = t.panels * NR;
+    t.lines = most(least(up(op->n * op->oh, 2 * threads), 400000 / (t.products * op->w * op->sy) + 1), 1);
+    t.parts = up(op->oh, t.lines) * op->n;
+    const int64_t source = up(t.lines + reach, op->sy) + 2;
+    t.room = up(4 * (source * op->w * t.products + MR * (t.k + NR) + op->ow * op->oc + NR), 64) * 64 + 64;
+    return t;
+}
+
+/* The most that taps lie apart, of which oh and the padding know nothing: told by the grid, which is not used else. */
+int64_t NAME(spread_scratch)(const Op *op, int64_t threads) { return threads * task_of(op, threads, op->gh).room; }
+
+static void spread_part(void *context, int64_t part, int64_t thread) {
+    const Task *t = context;
+    const Op *op = t->op;
+    const int64_t per_picture = up(op->oh, t->lines), n = part / per_picture, y0 = part % per_picture * t->lines;
+    const int64_t y1 = least(y0 + t->lines, op->oh);
+    const int64_t i0 = most(-down(-(y0 - t->below), op->sy), 0), i1 = least(down(y1 - 1 - t->above, op->sy) + 1, op->h);
+    float *products = (float *)(t->scratch + thread * t->room);
+    float *lines = products + (up(t->lines + op->gh, op->sy) + 2) * op->w * t->products, *result = lines + MR * t->k;
+    float *sum = result + MR * NR;
+    const int64_t rows = most(i1 - i0, 0) * op->w, groups = up(rows, MR);
+    for (int64_t g = 0; g < groups; g++) {
+        const int64_t r = g * rows / groups, count = (g + 1) * rows / groups - r;
+        for (int64_t i = 0; i < count; i++) {
+            const float *from = t->x + ((n * op->h + i0) * op->w + r + i) * op->x_ld;
+            for (int64_t c = 0; c < op->c; c += VL)
+                store(lines + (c / LINE * count + i) * LINE + c % LINE, load(from + c));
+        }
+        for (int64_t p = 0; p < t->panels; p++) {
+            NAME(product)((int)count, 2, lines, t->weight + p * op->c * NR, op->c, result);
+            for (int64_t i = 0; i < count; i++) {
+                store(products + (r + i) * t->products + p * NR, load(result + i * NR));
+                store(products + (r + i) * t->products + p * NR + VL, load(result + i * NR + VL));
+            }
+        }
+    }
+    for (int64_t y = y0; y < y1; y++) {
+        memset(sum, 0, 4 * op->ow * op->oc);
+        for (int64_t tap = 0; tap < op->taps; tap++) {
+            const int64_t i = (y - t->distances[tap].down) / op->sy, right = t->distances[tap].right;
+            if (y - t->distances[tap].down != i * op->sy || i < i0 || i >= i1) continue;
+            const int64_t j0 = most(-down(right, op->sx), 0), j1 = least(down(op->ow - 1 - right, op->sx) + 1, op->w);
+            for (int64_t j = j0; j < j1; j++) {
+                const float *from = products + ((i - i0) * op->w + j) * t->products + tap * op->oc;
+                for (int64_t k = 0; k < op->oc; k++) sum[(j * op->sx + right) * op->oc + k] += from[k];
+            }
+        }
+        for (int64_t x = 0; x < op->ow; x++)
+            put(&t->out, (n * op->oh + y) * op->ow + x, 0, load_some(sum + x * op->oc, op->oc), (vec){0});
+    }
+}
+
+void NAME(spread)(const Op *op, const Call *call) {
+    Task t = task_of(op, call->threads, op->gh);
+    t.x = at(call, op->x), t.weight = at(call, op->weight), t.distances = at(call, op->distances);
+    t.out = output_of(op, call), t.scratch = at(call, op->scratch);
+    t.above = t.distances[0].down, t.below = t.distances[op->taps - 1].down;
+    NAME(share)(call, t.parts, spread_part, &t);
+}

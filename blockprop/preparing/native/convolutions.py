@@ -1,0 +1,159 @@
+"""Convolutions with fixed weights as operations, and their error propagation: which kernel does which."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from blockprop.native.program import RECTIFY, REFLECT, Kind
+from blockprop.preparing.convolution import FEW, FixedConv2d
+from blockprop.preparing.native import weights
+from blockprop.preparing.native.arena import View
+from blockprop.preparing.native.weights import Distances
+from blockprop.preparing.native.writing import Bytes, Shape, Writer
+
+TILES = 8
+"""Fewer tiles of 4 x 4 than that are not worth transforming the weights of a convolution 3 x 3."""
+CHANNELS = 16
+"""And fewer channels, on either side."""
+
+
+class NativeConvolution:
+    """What there is to know of a block that convolves, and its weights in panels.
+
+    Each kind of panels is made when it is needed first; programs for pictures of several sizes share them.
+    """
+
+    def __init__(self, block: FixedConv2d, width: int):
+        convolution = block.convolution
+        self.width, self.reflects = width, block.reflects
+        self.weight, self.bias = block._forth.weight.contiguous(), block._forth.bias
+        self.kernel, self.stride, self.dilation = convolution._kernel, convolution._stride, convolution._dilation
+        self.padding = (1, 1) if block.reflects else convolution._padding
+        self.in_depth = convolution.groups > 1
+        self.channels = convolution.channels_in, len(self.weight)
+        self.cut = None if block.rectifier is None else block._high or 0.0
+        self._panels: dict[str, Tensor] = {}
+
+    @staticmethod
+    def takes(block: FixedConv2d) -> bool:
+        """Whether there are kernels for it: not for several groups of several channels, nor all reflections."""
+        convolution = block.convolution
+        whole = convolution.groups == 1
+        in_depth = convolution.groups == convolution.channels_in == convolution.channels_out and block.rows is None
+        simple = convolution._stride == convolution._dilation == (1, 1) and convolution._kernel == (3, 3) and whole
+        plain = convolution._padding == (0, 0) and simple
+        return plain if block.reflects else whole or in_depth
+
+    def shape(self, x: Shape) -> Shape | None:
+        """That of the output; None if x does not fit."""
+        n, h, w, c = x
+        sizes = [
+            (size + 2 * pad - apart * (reach - 1) - 1) // step + 1
+            for size, pad, apart, reach, step in zip(
+                (h, w), self.padding, self.dilation, self.kernel, self.stride, strict=True
+            )
+        ]
+        fits = c == self.channels[0] and min(sizes) > 0 and n > 0 and (not self.reflects or min(h, w) > 2)
+        return (n, *sizes, self.channels[1]) if fits else None
+
+    def write_forward(self, writer: Writer, x: View, y: View, add: View | None, kept: Bytes | None, cut: float | None) -> None:
+        """y = conv(x) + bias + add.   cut: the height at which its rectifier cuts, 0 for none; None: no rectifier"""
+        flags = (REFLECT if self.reflects else 0) | (0 if cut is None else RECTIFY)
+        bias = writer.constant(self._made("bias", lambda: weights.padded(self.bias, self.channels[1], self.width)))
+        self._write(
+            writer, x, y, "forth", self._distances(), add=add, kept=kept, flags=flags, bias=bias, high=cut or 0.0,
+            sy=self.stride[0], sx=self.stride[1],
+        )
+
+    def write_backward(self, writer: Writer, d_y: View, d_x: View, add: View | None, gate: Bytes | None) -> None:
+        """d_x = the errors of the input + add, where the gate is open."""
+        more: dict[str, Any] = {"add": add, "gate": gate}
+        if not self.in_depth and self.channels[0] <= FEW and not self.reflects:
+            self._write_at_once(writer, d_y, d_x, more)
+            return
+        for part in self._phases(d_x):
+            distances, fields = part
+            self._write(writer, d_y, d_x, "back", distances, **fields, **more)
+        if self.reflects:
+            self._write_borders(writer, d_y, d_x, gate)
+
+    def _write(self, writer: Writer, x: View, y: View, panels: str, distances: Distances, **more: Any) -> None:
+        """A convolution of any kind."""
+        taps = self.kernel[0] * self.kernel[1]
+        if self.in_depth:
+            kind, name = Kind.DEPTHWISE, f"{panels} in depth"
+            made = self._made(name, lambda: weights.by_channel(self.weight, self.width, panels == "back"))
+        else:
+            kind = Kind.WINOGRAD if self._is_winograd(y, len(distances)) else Kind.CONVOLVE
+            made = self._made(panels, lambda: getattr(weights, panels)(self.weight, self.width))
+        table = writer.constant(self._made(str(distances), lambda: weights.as_tensor(distances)))
+        more = {"taps": len(distances), "weight_taps": taps} | more
+        writer.write(kind, x, y, distances=table, weight=writer.constant(made), **more)
+
+    def _is_winograd(self, y: View, taps: int) -> bool:
+        simple = self.kernel == (3, 3) and self.stride == self.dilation == (1, 1) and taps == 9
+        n, h, w, _ = y.shape
+        return simple and min(self.channels) >= CHANNELS and n * -(-h // 4) * -(-w // 4) >= TILES
+
+    def _distances(self) -> Distances:
+        """From where a window begins to its taps."""
+        (down, right), (high, wide), (pad, beside) = self.dilation, self.kernel, self.padding
+        return [(i * down - pad, j * right - beside, i * wide + j) for i in range(high) for j in range(wide)]
+
+    def _phases(self, d_x: View) -> Iterator[tuple[Distances, dict[str, int]]]:
+        """Places of d_x that the same taps reach: all, or by their remainders by the stride."""
+        for first in itertools.product(*map(range, self.stride)):
+            lines, columns = (
+                [
+                    ((start + pad - tap * apart) // step, reach - 1 - tap)
+                    for tap in reversed(range(reach))
+                    if (start + pad - tap * apart) % step == 0
+                ]
+                for start, pad, apart, step, reach in zip(
+                    first, self.padding, self.dilation, self.stride, self.kernel, strict=True
+                )
+            )
+            distances = [(i, j, tap * self.kernel[1] + beside) for i, tap in lines for j, beside in columns]
+            high, wide = (
+                -(-(size - start) // step)
+                for size, start, step in zip(d_x.shape[1:3], first, self.stride, strict=True)
+            )
+            if high > 0 and wide > 0:
+                places = {"y0": first[0], "x0": first[1], "ystep": self.stride[0], "xstep": self.stride[1]}
+                yield distances, {"gh": high, "gw": wide, **places}
+
+    def _write_at_once(self, writer: Writer, d_y: View, d_x: View, more: dict[str, Any]) -> None:
+        """To few channels."""
+        panels = self._made("at once", lambda: weights.at_once(self.weight, self.width))
+        distances = self._distances()
+        table = writer.constant(self._made(str(distances), lambda: weights.as_tensor(distances)))
+        reach = (self.kernel[0] - 1) * self.dilation[0]
+        writer.write(
+            Kind.SPREAD, d_y, d_x, distances=table, weight=writer.constant(panels), taps=len(distances),
+            weight_taps=len(distances), gh=reach, sy=self.stride[0], sx=self.stride[1], **more,
+        )
+
+    def _write_borders(self, writer: Writer, d_y: View, d_x: View, gate: Bytes | None) -> None:
+        """The errors of the border, added where that is a reflection of: of line -1 to line 1, and so on."""
+        _, h, w, _ = d_x.shape
+        lines = [(None, None), (0, 2), (h - 1, 0)]  # the line of d_y that reaches the border, and its tap, turned
+        columns = [(None, None), (0, 2), (w - 1, 0)]
+        for (line, tap), (column, beside) in itertools.product(lines, columns):
+            if line is None and column is None:
+                continue
+            downs = [(i - 1, i) for i in range(3)] if line is None else [(line, tap)]
+            rights = [(i - 1, i) for i in range(3)] if column is None else [(column, beside)]
+            distances = [(i, j, 3 * a + b) for i, a in downs for j, b in rights]
+            fields = {
+                "gh": h if line is None else 1, "gw": w if column is None else 1,
+                "sy": int(line is None), "sx": int(column is None),
+                "y0": {None: 0, 0: 1}.get(line, h - 2), "x0": {None: 0, 0: 1}.get(column, w - 2),
+            }
+            self._write(writer, d_y, d_x, "back", distances, add=d_x, gate=gate, **fields)
+
+    def _made(self, name: str, make: Any) -> Tensor:
+        if name not in self._panels:
+            self._panels[name] = make()
+        return self._panels[name]

@@ -1,0 +1,86 @@
+"""The kernels in C as prepared networks call them."""
+
+import ctypes
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blockprop.native.library import Library, library, torch_parallel_for
+from blockprop.native.program import Op
+from blockprop.preparing.native.writing import Program, Writer
+
+MOST = 4
+"""Arenas that are kept for the next run; more are in use only where more threads of Python run networks."""
+
+
+class Kernels:
+    """Those of one instruction set.   width: columns of a panel, and channels that are read at once"""
+
+    def __init__(self, found: Library):
+        self.set = found.set
+        self.width = 2 * int(found.function("vector", returns=ctypes.c_int64)())
+        self._run = found.function(
+            "run", ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p
+        )
+        self._scratch = found.function("scratch", ctypes.c_void_p, ctypes.c_int64, returns=ctypes.c_int64)
+
+    def program(self, writer: Writer, threads: int) -> Program:
+        """What was written, for so many threads."""
+        return writer.program(lambda op: self.scratch(op, threads))
+
+    def scratch(self, op: Op, threads: int) -> int:
+        """Bytes in which an operation works."""
+        return int(self._scratch(ctypes.byref(op), threads))
+
+    def run(self, program: Program, threads: int, saved: Tensor, others: Sequence[Tensor]) -> None:
+        """Carry it out."""
+        with _arena(program.arena) as arena:
+            pieces = program.addresses(arena.data_ptr(), saved.data_ptr(), *(tensor.data_ptr() for tensor in others))
+            self._run(program.ops, len(program.ops), pieces, threads, torch_parallel_for())
+
+
+@cache
+def _of(found: Library) -> Kernels:
+    return Kernels(found)
+
+
+def kernels() -> Kernels | None:
+    """Those that this machine has; None where torch does all."""
+    found = library()
+    return None if found is None else _of(found)
+
+
+_free: list[Tensor] = []
+_guard = threading.Lock()
+
+
+@contextmanager
+def _arena(size: int) -> Iterator[Tensor]:
+    """Memory for one run, used again for the next."""
+    with _guard:
+        arena = _free.pop() if _free else None
+    if arena is None or len(arena) < size:
+        arena = None  # before the new one is made
+        arena = torch.empty(size, dtype=torch.uint8)
+    yield arena
+    with _guard:
+        if len(_free) < MOST:
+            _free.append(arena)
+
+
+def release() -> None:
+    """Give back the memory that is kept for the next run."""
+    with _guard:
+        _free.clear()
+
+
+def picture(shape: tuple[int, int, int, int], slack: int = 64) -> Tensor:
+    """New memory, (n, c, h, w), with the channels of a place beside each other, and room behind them for a vector."""
+    n, h, w, c = shape
+    numbers: Any = torch.empty(n * h * w * c + slack)
+    return numbers.as_strided((n, c, h, w), (h * w * c, 1, w * c, c))

@@ -1,0 +1,290 @@
+"""Both passes of a region as programs: the way forward, and the way back from some of its outputs."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from blockprop.blocks import Add, Concat
+from blockprop.engine.plan import Node
+from blockprop.native.program import RECTIFY, Kind
+from blockprop.preparing.convolution import FixedConv2d
+from blockprop.preparing.native.arena import Buffer, View
+from blockprop.preparing.native.convolutions import NativeConvolution
+from blockprop.preparing.native.weights import Distances, as_tensor
+from blockprop.preparing.native.writing import OTHERS, Bytes, Saving, Shape, Writer
+from blockprop.preparing.pooling import BYTE, FixedMaxPool2d
+from blockprop.preparing.sums import FixedReLU, RectifiedSum
+
+SUMS = (Add, RectifiedSum)
+
+
+@dataclass
+class Forward:
+    """What the way forward of a region is, for inputs of certain sizes.
+
+    shapes: (n, h, w, c) of each key.   gates, winners: what is kept of it, by the node that makes it.
+    """
+
+    writer: Writer
+    shapes: dict[str, Shape]
+    saving: Saving
+    gates: dict[str, Bytes] = field(default_factory=dict)
+    winners: dict[str, Bytes] = field(default_factory=dict)
+
+
+class Region:
+    """Nodes that one program computes.
+
+    inputs, outputs: keys of what comes in and of what others look at.   convolutions: by node.
+    """
+
+    def __init__(self, nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str], width: int):
+        self.nodes, self.inputs, self.outputs, self.width = tuple(nodes), tuple(inputs), tuple(outputs), width
+        self.convolutions = {
+            node.name: NativeConvolution(node.block, width) for node in nodes if isinstance(node.block, FixedConv2d)
+        }
+        self.uses = Counter(key for node in nodes for key in node.inputs)
+        self.homes = self._homes()
+        self.sums = self._sums()
+
+    def forward(self, inputs: Mapping[str, Shape]) -> Forward | None:
+        """The program that computes the outputs, its pieces being inputs and outputs; None if the sizes do not fit."""
+        shapes = self._shapes(inputs)
+        if shapes is None:
+            return None
+        made = Forward(Writer(self.width, len(self.inputs) + len(self.outputs)), shapes, Saving(self.width))
+        values: dict[str, View] = {}
+        for i, key in enumerate(self.inputs):
+            values[key] = _readable(made.writer, _outside(OTHERS + i, shapes[key]))
+        for node in self.nodes:
+            self._write_forward(made, node, values)
+        return made
+
+    def backward(self, forward: Forward, seeded: Sequence[str]) -> Writer:
+        """The program that finds the errors of the inputs; pieces: errors of these outputs, and those of the inputs."""
+        writer = Writer(self.width, len(seeded) + len(self.inputs))
+        errors = _Errors(self, forward, writer, seeded)
+        for node in reversed(self.nodes):
+            if d_y := errors.found.get(node.name):
+                self._write_backward(forward, node, d_y, errors)
+        return writer
+
+    def reached(self, seeded: Sequence[str]) -> set[str]:
+        """The keys to which errors of these come."""
+        reached = {*seeded}
+        for node in reversed(self.nodes):
+            if node.name in reached:
+                reached.update(node.inputs)
+        return reached
+
+    def _write_forward(self, made: Forward, node: Node, values: dict[str, View]) -> None:
+        block, writer = node.block, made.writer
+        x = [values[key] for key in node.inputs]
+        fused = self.sums.get(node.name)
+        name = fused.name if fused else node.name
+        if isinstance(block, SUMS) and node.name in values:  # found with a convolution
+            return
+        y = values[name] = self._target(made, name, values)
+        if isinstance(block, FixedConv2d):
+            convolution = self.convolutions[node.name]
+            cut, add = convolution.cut, None
+            if fused:
+                cut = 0.0 if isinstance(fused.block, RectifiedSum) else None
+                (other,) = (key for key in fused.inputs if key != node.name)
+                add = values[other]
+            kept = self._keep(made, name, y) if cut is not None else None
+            convolution.write_forward(writer, x[0], y, add, kept, cut)
+        elif isinstance(block, FixedMaxPool2d):
+            made.winners[name] = made.saving.places(y)
+            write_pool(writer, Kind.POOL, block, x[0], y, made.winners[name])
+        elif isinstance(block, Concat):
+            for key, part, view in zip(node.inputs, _parts(y, x), x, strict=True):
+                if self.homes.get(key) != node.name:
+                    writer.write(Kind.PASS, view, part)
+        elif isinstance(block, FixedReLU):
+            writer.write(Kind.PASS, x[0], y, kept=self._keep(made, name, y), flags=RECTIFY, high=block.high or 0.0)
+        else:
+            rectifies = isinstance(block, RectifiedSum)
+            kept = self._keep(made, name, y) if rectifies else None
+            writer.write(Kind.PASS, x[0], y, add=x[1], kept=kept, flags=RECTIFY if rectifies else 0)
+
+    def _write_backward(self, forward: Forward, node: Node, d_y: View, errors: "_Errors") -> None:
+        block, writer = node.block, errors.writer
+        if isinstance(block, FixedConv2d):
+            add, gate, d_x = errors.next(node.inputs[0])
+            self.convolutions[node.name].write_backward(writer, d_y, d_x, add, gate)
+        elif isinstance(block, FixedMaxPool2d):
+            add, gate, d_x = errors.next(node.inputs[0])
+            write_pool(writer, Kind.UNPOOL, block, d_y, d_x, forward.winners[node.name], add, gate)
+        elif isinstance(block, Concat):
+            start = 0
+            for key in node.inputs:
+                channels = forward.shapes[key][3]
+                errors.same(key, d_y.slice(start, channels))
+                start += channels
+        else:
+            for key in node.inputs:
+                errors.same(key, d_y)
+
+    def _keep(self, made: Forward, name: str, y: View) -> Bytes:
+        made.gates[name] = made.saving.bits(y)
+        return made.gates[name]
+
+    def _target(self, made: Forward, key: str, values: dict[str, View]) -> View:
+        """Where a node's output goes: to whoever looks at it, or beside those that it will be joined with."""
+        if key in values:
+            return values[key]
+        if key in self.outputs:
+            return _outside(OTHERS + len(self.inputs) + self.outputs.index(key), made.shapes[key])
+        if home := self.homes.get(key):
+            whole = values[home] = self._target(made, home, values)
+            (node,) = (node for node in self.nodes if node.name == home)
+            start = sum(made.shapes[other][3] for other in node.inputs[: node.inputs.index(key)])
+            return whole.slice(start, made.shapes[key][3])
+        return made.writer.room(made.shapes[key])
+
+    def _homes(self) -> dict[str, str]:
+        """For what a node here makes and is joined with others: the node that joins it, for the first of them."""
+        names = {node.name for node in self.nodes} - {*self.outputs}
+        homes: dict[str, str] = {}
+        for node in self.nodes:
+            if isinstance(node.block, Concat):
+                for key in node.inputs:
+                    if key in names and node.inputs.count(key) == 1:
+                        homes.setdefault(key, node.name)
+        return homes
+
+    def _sums(self) -> dict[str, Node]:
+        """Sums that are found with the convolution that makes one of their parts, by that: the last to be computed."""
+        order = {node.name: i for i, node in enumerate(self.nodes)}
+        found: dict[str, Node] = {}
+        for node in self.nodes:
+            if not isinstance(node.block, SUMS):
+                continue
+            last = max(node.inputs, key=lambda key: order.get(key, -1))
+            block = self.nodes[order[last]].block if last in order else None
+            is_inner = self.uses[last] == 1 and last not in self.outputs
+            if isinstance(block, FixedConv2d) and block.rectifier is None and is_inner:
+                found[last] = node
+        return found
+
+    def _shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape] | None:
+        """(n, h, w, c) of all keys."""
+        shapes = dict(inputs)
+        for node in self.nodes:
+            x, block = [shapes[key] for key in node.inputs], node.block
+            y: Shape | None = x[0]
+            if isinstance(block, FixedConv2d):
+                y = self.convolutions[node.name].shape(x[0])
+            elif isinstance(block, FixedMaxPool2d):
+                y = pooled(block, x[0])
+            elif isinstance(block, Concat):
+                y = (*x[0][:3], sum(shape[3] for shape in x)) if len({shape[:3] for shape in x}) == 1 else None
+            elif isinstance(block, SUMS) and len({*x}) != 1:
+                y = None
+            if y is None:
+                return None
+            shapes[node.name] = y
+        return shapes
+
+
+class _Errors:
+    """Derivatives on the way back: what is known of each key, and what is still to come."""
+
+    def __init__(self, region: Region, forward: Forward, writer: Writer, seeded: Sequence[str]):
+        self.region, self.forward, self.writer = region, forward, writer
+        self.found: dict[str, View] = {}
+        reached = region.reached(seeded)
+        self._left = Counter(key for node in region.nodes if node.name in reached for key in node.inputs)
+        self._left.update(seeded)
+        for i, key in enumerate(seeded):
+            self.same(key, _outside(OTHERS + i, forward.shapes[key]))
+        self._outside = {key: OTHERS + len(seeded) + i for i, key in enumerate(region.inputs)}
+
+    def next(self, key: str) -> tuple[View | None, Bytes | None, View]:
+        """(what is to be added, its gate, where it goes), for the next error that somebody computes for a key."""
+        add, is_last = self.found.get(key), self._count(key)
+        self.found[key] = self._room(key, is_last)
+        return add, self.forward.gates.get(key) if is_last else None, self.found[key]
+
+    def same(self, key: str, d: View) -> None:
+        """An error that is another one, as it is."""
+        is_gated = self._left[key] == 1 and (key in self.forward.gates or key in self.region.inputs)
+        is_readable = d.channels % self.region.width == 0 or d.buffer.count
+        if key in self.found or is_gated or not is_readable:
+            add, gate, to = self.next(key)
+            self.writer.write(Kind.PASS, d, to, add=add, gate=gate)
+        else:
+            self._count(key)
+            self.found[key] = d
+
+    def _count(self, key: str) -> bool:
+        self._left[key] -= 1
+        return self._left[key] == 0
+
+    def _room(self, key: str, is_last: bool) -> View:
+        shape = self.forward.shapes[key]
+        return _outside(self._outside[key], shape) if is_last and key in self.region.inputs else self.writer.room(shape)
+
+
+def pooled(block: FixedMaxPool2d, x: Shape) -> Shape | None:
+    """The output's; None if x does not fit."""
+    kernel, stride, padding, dilation, ceil_mode = block.pool._windows
+    sizes = []
+    for size, reach, step, pad, apart in zip(x[1:3], kernel, stride, padding, dilation, strict=True):
+        room = size + 2 * pad - apart * (reach - 1) - 1
+        count = (-(-room // step) if ceil_mode else room // step) + 1
+        if ceil_mode and (count - 1) * step >= size + pad:
+            count -= 1
+        if room < 0 or count < 1 or apart > size:
+            return None
+        sizes.append(count)
+    return (x[0], *sizes, x[3]) if x[0] and kernel[0] * kernel[1] <= BYTE else None
+
+
+def write_pool(
+    writer: Writer,
+    kind: Kind,
+    block: FixedMaxPool2d,
+    x: View,
+    y: View,
+    winners: Bytes,
+    add: View | None = None,
+    gate: Bytes | None = None,
+) -> None:
+    """Its maxima from x to y, or their errors."""
+    kernel, stride, padding, dilation, _ = block.pool._windows
+    distances: Distances = [
+        (i * dilation[0] - padding[0], j * dilation[1] - padding[1], i * kernel[1] + j)
+        for i in range(kernel[0])
+        for j in range(kernel[1])
+    ]
+    writer.write(
+        kind,
+        x,
+        y,
+        add=add,
+        gate=gate,
+        distances=writer.constant(as_tensor(distances)),
+        taps=len(distances),
+        sy=stride[0],
+        sx=stride[1],
+        places=winners.memory,
+        places_ld=winners.step,
+    )
+
+
+def _outside(piece: int, shape: Shape) -> View:
+    return View(Buffer(piece), shape, shape[3])
+
+
+def _readable(writer: Writer, view: View) -> View:
+    """The same, or a copy in the arena, if reading a vector of channels would go beyond the end of it."""
+    if view.channels % writer.width == 0:
+        return view
+    return writer.write(Kind.PASS, view, writer.room(view.shape))
+
+
+def _parts(whole: View, parts: Sequence[View]) -> list[View]:
+    starts = [sum(part.channels for part in parts[:i]) for i in range(len(parts))]
+    return [whole.slice(start, part.channels) for start, part in zip(starts, parts, strict=True)]
