@@ -19,8 +19,11 @@ from blockprop.engine.trace import Trace
 from blockprop.errors import BlockpropError, GraphError, SettingError, suggestion
 from blockprop.preparing.budget import Budget
 from blockprop.preparing.draft import Draft
+from blockprop.preparing.native.regions import described, with_regions
 from blockprop.preparing.rewrites import REWRITES
 
+NATIVE = "join_regions"
+"""The last rewrite: what is left goes to kernels in C, where there are some."""
 SHOWN = 5
 """Names in a line of a report."""
 
@@ -29,6 +32,7 @@ class Prepared(Network):
     """A network that gives what another one gives in evaluation, with less work; its weights are copies.
 
     origin: the other one.   draft: how its graph was rewritten.
+    nodes: those of the draft, or others that compute the same.   is_native: whether kernels in C may compute regions.
     memory: bytes beside the weights that both passes may take.   budget: what keeps to that; None if it is not given.
     narrowed: the one last made of it that computes certain channels alone (rows.py), by these.
     """
@@ -40,8 +44,12 @@ class Prepared(Network):
         draft: Draft,
         nodes: Iterable[Node] | None = None,
         memory: int | None = None,
+        is_native: bool = True,
     ):
-        super().__init__(draft.nodes.values() if nodes is None else nodes, origin.inputs, keep, origin.meta)
+        made = [*(draft.nodes.values() if nodes is None else nodes)]
+        self.is_native = is_native and memory is None
+        made = with_regions(made, draft.visible, draft.untouched) if self.is_native else made
+        super().__init__(made, origin.inputs, keep, origin.meta)
         self.origin, self.draft = origin, draft
         self.narrowed: dict[Any, Network] = {}
         self.budget = None if memory is None else Budget(self, memory)
@@ -74,7 +82,9 @@ class Prepared(Network):
         lines = [f"{len(self.origin.nodes)} nodes became {len(self.nodes)}"]
         for name, count in self.draft.rewritten.items():
             lines.append(f"  {name}: {count} nodes" if count else f"  {name}: nothing to do")
-        if without := [name for name in REWRITES if name not in self.draft.rewritten]:
+        if self.is_native:
+            lines.append(f"  {NATIVE}: {described(self.nodes)}")
+        if without := [name for name in (*REWRITES, NATIVE) if not (self.is_native if name == NATIVE else name in self.draft.rewritten)]:
             lines.append(f"  switched off: {', '.join(without)}")
         if untouched := [node.name for node in self.origin.nodes if node.name in self.draft.untouched]:
             more = f" and {len(untouched) - SHOWN} more" if len(untouched) > SHOWN else ""
@@ -105,8 +115,8 @@ def prepare(
     made: takes the leaner blocks, and has those that were made of the same network before.
     """
     for name in without:
-        if name not in REWRITES:
-            raise SettingError(f"there is no rewrite {name!r}{suggestion(name, REWRITES)}")
+        if name not in (*REWRITES, NATIVE):
+            raise SettingError(f"there is no rewrite {name!r}{suggestion(name, (*REWRITES, NATIVE))}")
     outputs = network.outputs if keep is None else tuple(keep)
     visible = {*outputs, *(name for name in network.wanted(wrt) if name not in network.inputs)}
     places = rules or {}
@@ -115,4 +125,4 @@ def prepare(
     for name, rewrite in REWRITES.items():
         if name not in without:
             draft.rewritten[name] = rewrite(draft)
-    return Prepared(network, outputs, draft, memory=memory)
+    return Prepared(network, outputs, draft, memory=memory, is_native=NATIVE not in without)

@@ -24,7 +24,8 @@ def narrowed(lean: Network, rows: Mapping[str, Collection[int]]) -> Network:
     wanted = tuple((key, tuple(sorted(set(numbers)))) for key, numbers in rows.items())
     known = lean.narrowed.get(wanted)
     if known is None and (nodes := _narrow(lean.draft, wanted)):
-        known = Prepared(lean.origin, lean.outputs, lean.draft, nodes, lean.budget.limit if lean.budget else None)
+        limit = lean.budget.limit if lean.budget else None
+        known = Prepared(lean.origin, lean.outputs, lean.draft, nodes, limit, lean.is_native)
         lean.narrowed = {wanted: known}
     return known or lean
 

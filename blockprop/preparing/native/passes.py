@@ -79,11 +79,11 @@ class Region:
 
     def _write_forward(self, made: Forward, node: Node, values: dict[str, View]) -> None:
         block, writer = node.block, made.writer
+        if isinstance(block, SUMS) and node.name in values:  # found with a convolution
+            return
         x = [values[key] for key in node.inputs]
         fused = self.sums.get(node.name)
         name = fused.name if fused else node.name
-        if isinstance(block, SUMS) and node.name in values:  # found with a convolution
-            return
         y = values[name] = self._target(made, name, values)
         if isinstance(block, FixedConv2d):
             convolution = self.convolutions[node.name]

@@ -76,3 +76,13 @@ def _joined(region: Sequence[Node], nodes: Iterable[Node], visible: Collection[s
         return [Node(outputs[0], block, inputs)]
     name = f"{region[0].name} … {region[-1].name}"
     return [Node(name, block, inputs), *(Node(key, Same(), (f"{name}[{i}]",)) for i, key in enumerate(outputs))]
+
+
+def described(nodes: Iterable[Node]) -> str:
+    """How many nodes there are kernels for, and which, in words."""
+    found = kernels()
+    regions = [node.block for node in nodes if isinstance(node.block, NativeRegion)]
+    if not regions:
+        return "nothing to do" if found else "no kernels in C (blockprop info says why)"
+    count = sum(len(region.nodes) for region in regions)
+    return f"{count} nodes in {len(regions)} programs, {regions[0].kernels.set}"
