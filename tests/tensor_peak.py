@@ -7,9 +7,12 @@ from pathlib import Path
 
 import torch
 
+from blockprop.preparing.native.kernels import release
+
 
 def tensor_peak(step: Callable[[], object]) -> int:
     """Bytes of torch's tensors alive at the worst moment of a call, of those made in it."""
+    release()  # what earlier calls have left for the next one would not be seen
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
         step()
     with tempfile.TemporaryDirectory() as folder:

@@ -116,6 +116,10 @@ class Block:
         """
         return shapes[0] if self.kind in ("activation", "normalization") else None
 
+    def inner_numbers(self, *shapes: Shape) -> int:
+        """How many numbers it makes at most beside its output, if that is more than a few times as many (at_most)."""
+        return 0
+
     def remember(self, saved: Saved) -> None:
         """Take over what one training step has seen (running statistics). Training calls it after forward."""
 

@@ -137,6 +137,7 @@ def _is_plenty(plan: Iterable[ForwardStep], inputs: dict[str, Tensor], limit: Li
             return False
         try:
             shape = step.block.at_most(*given)  # type: ignore[arg-type]
+            count += step.block.inner_numbers(*given)  # type: ignore[arg-type]
         except (ArithmeticError, LookupError, TypeError, ValueError):  # of inputs that do not fit, or such settings
             return False
         if shape is None:

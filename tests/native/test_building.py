@@ -19,7 +19,7 @@ ABOUT = [FOLDER / "about.c"]
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 BEYOND = {
     "avx512": r"(?!)",
-    "avx2": r"%zmm|%k[0-7]|%[xy]mm(1[6-9]|2|3)",
+    "avx2": r"%zmm|%k[0-7]|%[xy]mm(1[6-9]|2[0-9]|3[01])",
     "portable": r"%[yz]mm|%k[0-7]|\tv[a-z]|\t(pdep|pext|andn|bzhi|mulx|rorx|sarx|shlx|shrx)|\tpopcnt",
 }
 """What stands in an instruction that is not of the set."""

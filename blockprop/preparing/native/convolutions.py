@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
@@ -17,6 +18,17 @@ TILES = 8
 """Fewer tiles of 4 x 4 than that are not worth transforming the weights of a convolution 3 x 3."""
 CHANNELS = 16
 """And fewer channels, on either side."""
+
+
+_known: WeakKeyDictionary[FixedConv2d, "NativeConvolution"] = WeakKeyDictionary()
+
+
+def native_of(block: FixedConv2d, width: int) -> "NativeConvolution":
+    """What there is to know of a block; the same for all regions that have it."""
+    found = _known.get(block)
+    if found is None or found.width != width:
+        found = _known[block] = NativeConvolution(block, width)
+    return found
 
 
 class NativeConvolution:

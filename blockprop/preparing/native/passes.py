@@ -9,7 +9,7 @@ from blockprop.engine.plan import Node
 from blockprop.native.program import RECTIFY, Kind
 from blockprop.preparing.convolution import FixedConv2d
 from blockprop.preparing.native.arena import Buffer, View
-from blockprop.preparing.native.convolutions import NativeConvolution
+from blockprop.preparing.native.convolutions import native_of
 from blockprop.preparing.native.weights import Distances, as_tensor
 from blockprop.preparing.native.writing import OTHERS, Bytes, Saving, Shape, Writer
 from blockprop.preparing.pooling import BYTE, FixedMaxPool2d
@@ -41,7 +41,7 @@ class Region:
     def __init__(self, nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str], width: int):
         self.nodes, self.inputs, self.outputs, self.width = tuple(nodes), tuple(inputs), tuple(outputs), width
         self.convolutions = {
-            node.name: NativeConvolution(node.block, width) for node in nodes if isinstance(node.block, FixedConv2d)
+            node.name: native_of(node.block, width) for node in nodes if isinstance(node.block, FixedConv2d)
         }
         self.uses = Counter(key for node in nodes for key in node.inputs)
         self.homes = self._homes()

@@ -1,5 +1,6 @@
 """A block that stands for a region of a prepared network, and has it computed by one program each way."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -59,6 +60,23 @@ class NativeRegion(Block):
         self._region = Region(nodes, inputs, outputs, kernels.width)
         self._blocks = Network(nodes, inputs, outputs)
         self._plans: dict[Any, Plan | None] = {}
+
+    def at_most(self, *shapes: Any) -> Any:
+        return self._at_most(shapes)[self.outputs[0]] if len(self.outputs) == 1 else None
+
+    def inner_numbers(self, *shapes: Any) -> int:
+        made = self._at_most(shapes)
+        return sum(math.prod(made[node.name]) for node in self.nodes)
+
+    def _at_most(self, shapes: Sequence[Any]) -> dict[str, Any]:
+        """Shapes of all keys; of blocks for which there are kernels they are known."""
+        made = dict(zip(self.inputs, shapes, strict=True))
+        for node in self.nodes:
+            made[node.name] = node.block.at_most(*(made[key] for key in node.inputs))
+        return made
+
+    def __repr__(self) -> str:
+        return f"NativeRegion of {len(self.nodes)} nodes, {self.nodes[0].name} to {self.nodes[-1].name}"
 
     def forward(self, *x: Tensor) -> tuple[Any, Any]:
         kept, outputs = self._kept(x), None
