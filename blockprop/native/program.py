@@ -24,15 +24,18 @@ RECTIFY, KEEP, GATE, REFLECT = 1, 2, 4, 8
 beyond its edge as if reflected there."""
 
 
-class Memory(ctypes.Structure):
+class Address(ctypes.Structure):
     """A piece of memory, by its number, and bytes from its beginning."""
 
     _fields_ = (("piece", ctypes.c_int64), ("start", ctypes.c_int64))
 
 
-NOTHING = Memory(-1, 0)
+NOTHING = Address(-1, 0)
 MEMORIES = ("distances", "x", "y", "add", "weight", "bias", "bits", "places", "scratch")
-NUMBERS = ("n", "h", "w", "c", "oh", "ow", "oc", "gh", "gw", "y0", "x0", "ystep", "xstep", "sy", "sx", "taps", "weight_taps")
+NUMBERS = (
+    *("n", "h", "w", "c", "oh", "ow", "oc", "gh", "gw"),
+    *("y0", "x0", "ystep", "xstep", "sy", "sx", "taps", "weight_taps"),
+)
 STEPS = ("x_ld", "y_ld", "add_ld", "bits_ld", "places_ld", "flags")
 
 
@@ -42,7 +45,7 @@ class Op(ctypes.Structure):
     _fields_ = (
         ("kind", ctypes.c_int64),
         *((name, ctypes.c_int64) for name in NUMBERS),
-        *((name, Memory) for name in MEMORIES),
+        *((name, Address) for name in MEMORIES),
         *((name, ctypes.c_int64) for name in STEPS),
         ("high", ctypes.c_double),
     )

@@ -84,7 +84,11 @@ class Prepared(Network):
             lines.append(f"  {name}: {count} nodes" if count else f"  {name}: nothing to do")
         if self.is_native:
             lines.append(f"  {NATIVE}: {described(self.nodes)}")
-        if without := [name for name in (*REWRITES, NATIVE) if not (self.is_native if name == NATIVE else name in self.draft.rewritten)]:
+        if without := [
+            name
+            for name in (*REWRITES, NATIVE)
+            if not (self.is_native if name == NATIVE else name in self.draft.rewritten)
+        ]:
             lines.append(f"  switched off: {', '.join(without)}")
         if untouched := [node.name for node in self.origin.nodes if node.name in self.draft.untouched]:
             more = f" and {len(untouched) - SHOWN} more" if len(untouched) > SHOWN else ""

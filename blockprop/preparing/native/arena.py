@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from blockprop.native.program import Memory
+from blockprop.native.program import Address
 
 FLOAT, ALIGNMENT, SLACK = 4, 64, 256
 """Bytes of a number; of which each part of the arena begins at a multiple; behind it, for reading vectors of it."""
@@ -28,7 +28,7 @@ class Buffer:
         self.first, self.last = (index if self.first < 0 else self.first), index
 
 
-class View(NamedTuple):
+class Slab(NamedTuple):
     """Numbers of a picture, (n, h, w, c), in a buffer: `ld` from one place to the next, `offset` from its beginning."""
 
     buffer: Buffer
@@ -40,13 +40,13 @@ class View(NamedTuple):
     def channels(self) -> int:
         return self.shape[3]
 
-    def slice(self, start: int, channels: int) -> "View":
+    def slice(self, start: int, channels: int) -> "Slab":
         """Some of its channels."""
-        return View(self.buffer, (*self.shape[:3], channels), self.ld, self.offset + start)
+        return Slab(self.buffer, (*self.shape[:3], channels), self.ld, self.offset + start)
 
     @property
-    def memory(self) -> Memory:
-        return Memory(self.buffer.piece, self.buffer.start + FLOAT * self.offset)
+    def memory(self) -> Address:
+        return Address(self.buffer.piece, self.buffer.start + FLOAT * self.offset)
 
 
 def laid_out(buffers: Iterable[Buffer]) -> int:

@@ -10,9 +10,9 @@ from torch import Tensor
 from blockprop.native.program import RECTIFY, REFLECT, Kind
 from blockprop.preparing.convolution import FEW, FixedConv2d
 from blockprop.preparing.native import weights
-from blockprop.preparing.native.arena import View
+from blockprop.preparing.native.arena import Slab
 from blockprop.preparing.native.weights import Distances
-from blockprop.preparing.native.writing import Bytes, Shape, Writer
+from blockprop.preparing.native.writing import Bytes, Extent, OpWriter
 
 TILES = 8
 """Fewer tiles of 4 x 4 than that are not worth transforming the weights of a convolution 3 x 3."""
@@ -58,28 +58,40 @@ class NativeConvolution:
         plain = convolution._padding == (0, 0) and simple
         return plain if block.reflects else whole or in_depth
 
-    def shape(self, x: Shape) -> Shape | None:
+    def shape(self, x: Extent) -> Extent | None:
         """That of the output; None if x does not fit."""
         n, h, w, c = x
-        sizes = [
+        high, wide = (
             (size + 2 * pad - apart * (reach - 1) - 1) // step + 1
             for size, pad, apart, reach, step in zip(
                 (h, w), self.padding, self.dilation, self.kernel, self.stride, strict=True
             )
-        ]
-        fits = c == self.channels[0] and min(sizes) > 0 and n > 0 and (not self.reflects or min(h, w) > 2)
-        return (n, *sizes, self.channels[1]) if fits else None
+        )
+        fits = c == self.channels[0] and min(high, wide) > 0 and n > 0 and (not self.reflects or min(h, w) > 2)
+        return (n, high, wide, self.channels[1]) if fits else None
 
-    def write_forward(self, writer: Writer, x: View, y: View, add: View | None, kept: Bytes | None, cut: float | None) -> None:
+    def write_forward(
+        self, writer: OpWriter, x: Slab, y: Slab, add: Slab | None, kept: Bytes | None, cut: float | None
+    ) -> None:
         """y = conv(x) + bias + add.   cut: the height at which its rectifier cuts, 0 for none; None: no rectifier"""
         flags = (REFLECT if self.reflects else 0) | (0 if cut is None else RECTIFY)
         bias = writer.constant(self._made("bias", lambda: weights.padded(self.bias, self.channels[1], self.width)))
         self._write(
-            writer, x, y, "forth", self._distances(), add=add, kept=kept, flags=flags, bias=bias, high=cut or 0.0,
-            sy=self.stride[0], sx=self.stride[1],
+            writer,
+            x,
+            y,
+            "forth",
+            self._distances(),
+            add=add,
+            kept=kept,
+            flags=flags,
+            bias=bias,
+            high=cut or 0.0,
+            sy=self.stride[0],
+            sx=self.stride[1],
         )
 
-    def write_backward(self, writer: Writer, d_y: View, d_x: View, add: View | None, gate: Bytes | None) -> None:
+    def write_backward(self, writer: OpWriter, d_y: Slab, d_x: Slab, add: Slab | None, gate: Bytes | None) -> None:
         """d_x = the errors of the input + add, where the gate is open."""
         more: dict[str, Any] = {"add": add, "gate": gate}
         if not self.in_depth and self.channels[0] <= FEW and not self.reflects:
@@ -91,7 +103,7 @@ class NativeConvolution:
         if self.reflects:
             self._write_borders(writer, d_y, d_x, gate)
 
-    def _write(self, writer: Writer, x: View, y: View, panels: str, distances: Distances, **more: Any) -> None:
+    def _write(self, writer: OpWriter, x: Slab, y: Slab, panels: str, distances: Distances, **more: Any) -> None:
         """A convolution of any kind."""
         taps = self.kernel[0] * self.kernel[1]
         if self.in_depth:
@@ -104,7 +116,7 @@ class NativeConvolution:
         more = {"taps": len(distances), "weight_taps": taps} | more
         writer.write(kind, x, y, distances=table, weight=writer.constant(made), **more)
 
-    def _is_winograd(self, y: View, taps: int) -> bool:
+    def _is_winograd(self, y: Slab, taps: int) -> bool:
         simple = self.kernel == (3, 3) and self.stride == self.dilation == (1, 1) and taps == 9
         n, h, w, _ = y.shape
         return simple and min(self.channels) >= CHANNELS and n * -(-h // 4) * -(-w // 4) >= TILES
@@ -114,7 +126,7 @@ class NativeConvolution:
         (down, right), (high, wide), (pad, beside) = self.dilation, self.kernel, self.padding
         return [(i * down - pad, j * right - beside, i * wide + j) for i in range(high) for j in range(wide)]
 
-    def _phases(self, d_x: View) -> Iterator[tuple[Distances, dict[str, int]]]:
+    def _phases(self, d_x: Slab) -> Iterator[tuple[Distances, dict[str, int]]]:
         """Places of d_x that the same taps reach: all, or by their remainders by the stride."""
         for first in itertools.product(*map(range, self.stride)):
             lines, columns = (
@@ -129,41 +141,54 @@ class NativeConvolution:
             )
             distances = [(i, j, tap * self.kernel[1] + beside) for i, tap in lines for j, beside in columns]
             high, wide = (
-                -(-(size - start) // step)
-                for size, start, step in zip(d_x.shape[1:3], first, self.stride, strict=True)
+                -(-(size - start) // step) for size, start, step in zip(d_x.shape[1:3], first, self.stride, strict=True)
             )
             if high > 0 and wide > 0:
                 places = {"y0": first[0], "x0": first[1], "ystep": self.stride[0], "xstep": self.stride[1]}
                 yield distances, {"gh": high, "gw": wide, **places}
 
-    def _write_at_once(self, writer: Writer, d_y: View, d_x: View, more: dict[str, Any]) -> None:
+    def _write_at_once(self, writer: OpWriter, d_y: Slab, d_x: Slab, more: dict[str, Any]) -> None:
         """To few channels."""
         panels = self._made("at once", lambda: weights.at_once(self.weight, self.width))
         distances = self._distances()
         table = writer.constant(self._made(str(distances), lambda: weights.as_tensor(distances)))
         reach = (self.kernel[0] - 1) * self.dilation[0]
         writer.write(
-            Kind.SPREAD, d_y, d_x, distances=table, weight=writer.constant(panels), taps=len(distances),
-            weight_taps=len(distances), gh=reach, sy=self.stride[0], sx=self.stride[1], **more,
+            Kind.SPREAD,
+            d_y,
+            d_x,
+            distances=table,
+            weight=writer.constant(panels),
+            taps=len(distances),
+            weight_taps=len(distances),
+            gh=reach,
+            sy=self.stride[0],
+            sx=self.stride[1],
+            **more,
         )
 
-    def _write_borders(self, writer: Writer, d_y: View, d_x: View, gate: Bytes | None) -> None:
+    def _write_borders(self, writer: OpWriter, d_y: Slab, d_x: Slab, gate: Bytes | None) -> None:
         """The errors of the border, added where that is a reflection of: of line -1 to line 1, and so on."""
         _, h, w, _ = d_x.shape
-        lines = [(None, None), (0, 2), (h - 1, 0)]  # the line of d_y that reaches the border, and its tap, turned
-        columns = [(None, None), (0, 2), (w - 1, 0)]
-        for (line, tap), (column, beside) in itertools.product(lines, columns):
-            if line is None and column is None:
+        for down, right in itertools.product((0, 1, -1), (0, 1, -1)):  # which edge
+            if down == right == 0:
                 continue
-            downs = [(i - 1, i) for i in range(3)] if line is None else [(line, tap)]
-            rights = [(i - 1, i) for i in range(3)] if column is None else [(column, beside)]
-            distances = [(i, j, 3 * a + b) for i, a in downs for j, b in rights]
-            fields = {
-                "gh": h if line is None else 1, "gw": w if column is None else 1,
-                "sy": int(line is None), "sx": int(column is None),
-                "y0": {None: 0, 0: 1}.get(line, h - 2), "x0": {None: 0, 0: 1}.get(column, w - 2),
+            lines, columns = self._reaching(h, down), self._reaching(w, right)
+            distances = [(i, j, 3 * tap + beside) for i, tap in lines for j, beside in columns]
+            places = {
+                "gh": 1 if down else h,
+                "sy": int(not down),
+                "y0": {0: 0, 1: 1, -1: h - 2}[down],
+                "gw": 1 if right else w,
+                "sx": int(not right),
+                "x0": {0: 0, 1: 1, -1: w - 2}[right],
             }
-            self._write(writer, d_y, d_x, "back", distances, add=d_x, gate=gate, **fields)
+            self._write(writer, d_y, d_x, "back", distances, add=d_x, gate=gate, **places)
+
+    @staticmethod
+    def _reaching(size: int, edge: int) -> list[tuple[int, int]]:
+        """(line of d_y, tap) that reach a line of d_x, 0, or the border before the first one, 1, or behind the last."""
+        return {0: [(tap - 1, tap) for tap in range(3)], 1: [(0, 2)], -1: [(size - 1, 0)]}[edge]
 
     def _made(self, name: str, make: Any) -> Tensor:
         if name not in self._panels:

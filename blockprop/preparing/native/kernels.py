@@ -12,7 +12,7 @@ from torch import Tensor
 
 from blockprop.native.library import Library, library, torch_parallel_for
 from blockprop.native.program import Op
-from blockprop.preparing.native.writing import Program, Writer
+from blockprop.preparing.native.writing import Compiled, OpWriter
 
 MOST = 4
 """Arenas that are kept for the next run; more are in use only where more threads of Python run networks."""
@@ -29,7 +29,7 @@ class Kernels:
         )
         self._scratch = found.function("scratch", ctypes.c_void_p, ctypes.c_int64, returns=ctypes.c_int64)
 
-    def program(self, writer: Writer, threads: int) -> Program:
+    def program(self, writer: OpWriter, threads: int) -> Compiled:
         """What was written, for so many threads."""
         return writer.program(lambda op: self.scratch(op, threads))
 
@@ -37,7 +37,7 @@ class Kernels:
         """Bytes in which an operation works."""
         return int(self._scratch(ctypes.byref(op), threads))
 
-    def run(self, program: Program, threads: int, saved: Tensor, others: Sequence[Tensor]) -> None:
+    def run(self, program: Compiled, threads: int, saved: Tensor, others: Sequence[Tensor]) -> None:
         """Carry it out."""
         with _arena(program.arena) as arena:
             pieces = program.addresses(arena.data_ptr(), saved.data_ptr(), *(tensor.data_ptr() for tensor in others))
@@ -61,7 +61,7 @@ _guard = threading.Lock()
 
 @contextmanager
 def _arena(size: int) -> Iterator[Tensor]:
-    """Memory for one run, used again for the next."""
+    """Address for one run, used again for the next."""
     with _guard:
         arena = _free.pop() if _free else None
     if arena is None or len(arena) < size:

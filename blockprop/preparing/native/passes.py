@@ -8,10 +8,10 @@ from blockprop.blocks import Add, Concat
 from blockprop.engine.plan import Node
 from blockprop.native.program import RECTIFY, Kind
 from blockprop.preparing.convolution import FixedConv2d
-from blockprop.preparing.native.arena import Buffer, View
+from blockprop.preparing.native.arena import Buffer, Slab
 from blockprop.preparing.native.convolutions import native_of
 from blockprop.preparing.native.weights import Distances, as_tensor
-from blockprop.preparing.native.writing import OTHERS, Bytes, Saving, Shape, Writer
+from blockprop.preparing.native.writing import OTHERS, Bytes, Extent, OpWriter, Saving
 from blockprop.preparing.pooling import BYTE, FixedMaxPool2d
 from blockprop.preparing.sums import FixedReLU, RectifiedSum
 
@@ -25,14 +25,14 @@ class Forward:
     shapes: (n, h, w, c) of each key.   gates, winners: what is kept of it, by the node that makes it.
     """
 
-    writer: Writer
-    shapes: dict[str, Shape]
+    writer: OpWriter
+    shapes: dict[str, Extent]
     saving: Saving
     gates: dict[str, Bytes] = field(default_factory=dict)
     winners: dict[str, Bytes] = field(default_factory=dict)
 
 
-class Region:
+class RegionWriter:
     """Nodes that one program computes.
 
     inputs, outputs: keys of what comes in and of what others look at.   convolutions: by node.
@@ -47,22 +47,22 @@ class Region:
         self.homes = self._homes()
         self.sums = self._sums()
 
-    def forward(self, inputs: Mapping[str, Shape]) -> Forward | None:
+    def write_forth(self, inputs: Mapping[str, Extent]) -> Forward | None:
         """The program that computes the outputs, its pieces being inputs and outputs; None if the sizes do not fit."""
         shapes = self._shapes(inputs)
         if shapes is None:
             return None
-        made = Forward(Writer(self.width, len(self.inputs) + len(self.outputs)), shapes, Saving(self.width))
-        values: dict[str, View] = {}
+        made = Forward(OpWriter(self.width, len(self.inputs) + len(self.outputs)), shapes, Saving(self.width))
+        values: dict[str, Slab] = {}
         for i, key in enumerate(self.inputs):
             values[key] = _readable(made.writer, _outside(OTHERS + i, shapes[key]))
         for node in self.nodes:
             self._write_forward(made, node, values)
         return made
 
-    def backward(self, forward: Forward, seeded: Sequence[str]) -> Writer:
+    def write_back(self, forward: Forward, seeded: Sequence[str]) -> OpWriter:
         """The program that finds the errors of the inputs; pieces: errors of these outputs, and those of the inputs."""
-        writer = Writer(self.width, len(seeded) + len(self.inputs))
+        writer = OpWriter(self.width, len(seeded) + len(self.inputs))
         errors = _Errors(self, forward, writer, seeded)
         for node in reversed(self.nodes):
             if d_y := errors.found.get(node.name):
@@ -77,7 +77,7 @@ class Region:
                 reached.update(node.inputs)
         return reached
 
-    def _write_forward(self, made: Forward, node: Node, values: dict[str, View]) -> None:
+    def _write_forward(self, made: Forward, node: Node, values: dict[str, Slab]) -> None:
         block, writer = node.block, made.writer
         if isinstance(block, SUMS) and node.name in values:  # found with a convolution
             return
@@ -108,7 +108,7 @@ class Region:
             kept = self._keep(made, name, y) if rectifies else None
             writer.write(Kind.PASS, x[0], y, add=x[1], kept=kept, flags=RECTIFY if rectifies else 0)
 
-    def _write_backward(self, forward: Forward, node: Node, d_y: View, errors: "_Errors") -> None:
+    def _write_backward(self, forward: Forward, node: Node, d_y: Slab, errors: "_Errors") -> None:
         block, writer = node.block, errors.writer
         if isinstance(block, FixedConv2d):
             add, gate, d_x = errors.next(node.inputs[0])
@@ -126,11 +126,11 @@ class Region:
             for key in node.inputs:
                 errors.same(key, d_y)
 
-    def _keep(self, made: Forward, name: str, y: View) -> Bytes:
+    def _keep(self, made: Forward, name: str, y: Slab) -> Bytes:
         made.gates[name] = made.saving.bits(y)
         return made.gates[name]
 
-    def _target(self, made: Forward, key: str, values: dict[str, View]) -> View:
+    def _target(self, made: Forward, key: str, values: dict[str, Slab]) -> Slab:
         """Where a node's output goes: to whoever looks at it, or beside those that it will be joined with."""
         if key in values:
             return values[key]
@@ -168,12 +168,12 @@ class Region:
                 found[last] = node
         return found
 
-    def _shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape] | None:
+    def _shapes(self, inputs: Mapping[str, Extent]) -> dict[str, Extent] | None:
         """(n, h, w, c) of all keys."""
         shapes = dict(inputs)
         for node in self.nodes:
             x, block = [shapes[key] for key in node.inputs], node.block
-            y: Shape | None = x[0]
+            y: Extent | None = x[0]
             if isinstance(block, FixedConv2d):
                 y = self.convolutions[node.name].shape(x[0])
             elif isinstance(block, FixedMaxPool2d):
@@ -191,9 +191,9 @@ class Region:
 class _Errors:
     """Derivatives on the way back: what is known of each key, and what is still to come."""
 
-    def __init__(self, region: Region, forward: Forward, writer: Writer, seeded: Sequence[str]):
+    def __init__(self, region: RegionWriter, forward: Forward, writer: OpWriter, seeded: Sequence[str]):
         self.region, self.forward, self.writer = region, forward, writer
-        self.found: dict[str, View] = {}
+        self.found: dict[str, Slab] = {}
         reached = region.reached(seeded)
         self._left = Counter(key for node in region.nodes if node.name in reached for key in node.inputs)
         self._left.update(seeded)
@@ -201,13 +201,13 @@ class _Errors:
             self.same(key, _outside(OTHERS + i, forward.shapes[key]))
         self._outside = {key: OTHERS + len(seeded) + i for i, key in enumerate(region.inputs)}
 
-    def next(self, key: str) -> tuple[View | None, Bytes | None, View]:
+    def next(self, key: str) -> tuple[Slab | None, Bytes | None, Slab]:
         """(what is to be added, its gate, where it goes), for the next error that somebody computes for a key."""
         add, is_last = self.found.get(key), self._count(key)
         self.found[key] = self._room(key, is_last)
         return add, self.forward.gates.get(key) if is_last else None, self.found[key]
 
-    def same(self, key: str, d: View) -> None:
+    def same(self, key: str, d: Slab) -> None:
         """An error that is another one, as it is."""
         is_gated = self._left[key] == 1 and (key in self.forward.gates or key in self.region.inputs)
         is_readable = d.channels % self.region.width == 0 or d.buffer.count
@@ -222,12 +222,12 @@ class _Errors:
         self._left[key] -= 1
         return self._left[key] == 0
 
-    def _room(self, key: str, is_last: bool) -> View:
+    def _room(self, key: str, is_last: bool) -> Slab:
         shape = self.forward.shapes[key]
         return _outside(self._outside[key], shape) if is_last and key in self.region.inputs else self.writer.room(shape)
 
 
-def pooled(block: FixedMaxPool2d, x: Shape) -> Shape | None:
+def pooled(block: FixedMaxPool2d, x: Extent) -> Extent | None:
     """The output's; None if x does not fit."""
     kernel, stride, padding, dilation, ceil_mode = block.pool._windows
     sizes = []
@@ -239,17 +239,17 @@ def pooled(block: FixedMaxPool2d, x: Shape) -> Shape | None:
         if room < 0 or count < 1 or apart > size:
             return None
         sizes.append(count)
-    return (x[0], *sizes, x[3]) if x[0] and kernel[0] * kernel[1] <= BYTE else None
+    return (x[0], sizes[0], sizes[1], x[3]) if x[0] and kernel[0] * kernel[1] <= BYTE else None
 
 
 def write_pool(
-    writer: Writer,
+    writer: OpWriter,
     kind: Kind,
     block: FixedMaxPool2d,
-    x: View,
-    y: View,
+    x: Slab,
+    y: Slab,
     winners: Bytes,
-    add: View | None = None,
+    add: Slab | None = None,
     gate: Bytes | None = None,
 ) -> None:
     """Its maxima from x to y, or their errors."""
@@ -274,17 +274,17 @@ def write_pool(
     )
 
 
-def _outside(piece: int, shape: Shape) -> View:
-    return View(Buffer(piece), shape, shape[3])
+def _outside(piece: int, shape: Extent) -> Slab:
+    return Slab(Buffer(piece), shape, shape[3])
 
 
-def _readable(writer: Writer, view: View) -> View:
+def _readable(writer: OpWriter, view: Slab) -> Slab:
     """The same, or a copy in the arena, if reading a vector of channels would go beyond the end of it."""
     if view.channels % writer.width == 0:
         return view
     return writer.write(Kind.PASS, view, writer.room(view.shape))
 
 
-def _parts(whole: View, parts: Sequence[View]) -> list[View]:
+def _parts(whole: Slab, parts: Sequence[Slab]) -> list[Slab]:
     starts = [sum(part.channels for part in parts[:i]) for i in range(len(parts))]
     return [whole.slice(start, part.channels) for start, part in zip(starts, parts, strict=True)]

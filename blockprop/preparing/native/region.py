@@ -12,11 +12,11 @@ from blockprop.engine.briefly import brief_repr
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.preparing.native.kernels import Kernels, picture
-from blockprop.preparing.native.passes import Forward, Region
-from blockprop.preparing.native.writing import Program, Shape
+from blockprop.preparing.native.passes import Forward, RegionWriter
+from blockprop.preparing.native.writing import Compiled, Extent
 
 MANY = 20
-"""Sizes of pictures for which programs are kept."""
+"""Extent of pictures for which programs are kept."""
 CACHE = 16 * 2**20
 """Bytes: pictures of a batch go through the arena together as long as it is not larger."""
 
@@ -28,8 +28,8 @@ class Plan(NamedTuple):
     """
 
     forward: Forward
-    program: Program
-    back: dict[tuple[str, ...], Program]
+    program: Compiled
+    back: dict[tuple[str, ...], Compiled]
 
 
 class Kept(NamedTuple):
@@ -57,7 +57,7 @@ class NativeRegion(Block):
     def __init__(self, nodes: tuple[Node, ...], inputs: tuple[str, ...], outputs: tuple[str, ...], kernels: Kernels):
         self.nodes, self.inputs, self.outputs, self.kernels = nodes, inputs, outputs, kernels
         self.output_count = len(outputs)
-        self._region = Region(nodes, inputs, outputs, kernels.width)
+        self._region = RegionWriter(nodes, inputs, outputs, kernels.width)
         self._blocks = Network(nodes, inputs, outputs)
         self._plans: dict[Any, Plan | None] = {}
 
@@ -79,12 +79,11 @@ class NativeRegion(Block):
         return f"NativeRegion of {len(self.nodes)} nodes, {self.nodes[0].name} to {self.nodes[-1].name}"
 
     def forward(self, *x: Tensor) -> tuple[Any, Any]:
-        kept, outputs = self._kept(x), None
-        if kept is not None:
-            outputs = self._forward(kept)
+        kept: Any = self._kept(x)
+        outputs = None if kept is None else self._forward(kept)
         if outputs is None:
-            trace = self._blocks.forward(*x, keep=self.outputs)
-            kept, outputs = trace, [trace[key] for key in self.outputs]
+            kept = self._blocks.forward(*x, keep=self.outputs)
+            outputs = [kept[key] for key in self.outputs]
         return (outputs[0] if len(outputs) == 1 else tuple(outputs)), kept
 
     def propagate(self, saved: Any, d_y: Any) -> tuple[Tensor | None, ...]:
@@ -99,7 +98,7 @@ class NativeRegion(Block):
 
     def _kept(self, x: Sequence[Tensor]) -> Kept | None:
         """Room for what is kept; None if blocks must do it."""
-        if not all(a.is_cpu and a.dtype == torch.float32 and a.dim() == 4 and len(a) == len(x[0]) for a in x):
+        if not all(a.is_cpu and a.dtype == torch.float32 and a.dim() == 4 and 0 < len(a) == len(x[0]) for a in x):
             return None
         threads, count = torch.get_num_threads(), len(x[0])
         parts = []
@@ -122,8 +121,9 @@ class NativeRegion(Block):
         if question not in self._plans:
             if len(self._plans) >= MANY:
                 self._plans.clear()
-            forward = self._region.forward(dict(zip(self.inputs, shapes, strict=True)))
-            self._plans[question] = forward and Plan(forward, self.kernels.program(forward.writer, threads), {})
+            forward = self._region.write_forth(dict(zip(self.inputs, shapes, strict=True)))
+            program = None if forward is None else self.kernels.program(forward.writer, threads)
+            self._plans[question] = None if forward is None or program is None else Plan(forward, program, {})
         return self._plans[question]
 
     def _forward(self, kept: Kept) -> list[Tensor] | None:
@@ -149,7 +149,7 @@ class NativeRegion(Block):
             assert plan is not None
             seeded = tuple(seeds)
             if seeded not in plan.back:
-                plan.back[seeded] = self.kernels.program(self._region.backward(plan.forward, seeded), kept.threads)
+                plan.back[seeded] = self.kernels.program(self._region.write_back(plan.forward, seeded), kept.threads)
             d_x = d_x or [picture(_nhwc(a)) for a in kept.inputs]
             pictures = [a[start : start + size] for a in (*d_y, *d_x)]
             self.kernels.run(plan.back[seeded], kept.threads, saved, pictures)
@@ -175,10 +175,10 @@ def _is_finite(x: Tensor) -> bool:
     return bool(x.permute(0, 2, 3, 1).sum().isfinite())
 
 
-def _nhwc(x: Tensor) -> Shape:
+def _nhwc(x: Tensor) -> Extent:
     n, c, h, w = x.shape
     return n, h, w, c
 
 
-def _of(count: int, shape: Shape) -> Shape:
+def _of(count: int, shape: Extent) -> Extent:
     return (count, *shape[1:])

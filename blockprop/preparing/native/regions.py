@@ -44,7 +44,9 @@ def has_kernels(node: Node) -> bool:
     """Whether there are kernels for its block."""
     block = node.block
     if isinstance(block, FixedConv2d):
-        return block._forth.weight.dtype == torch.float32 and block._forth.weight.is_cpu and NativeConvolution.takes(block)
+        return (
+            block._forth.weight.dtype == torch.float32 and block._forth.weight.is_cpu and NativeConvolution.takes(block)
+        )
     if isinstance(block, Concat):
         return block.axis in (1, -3)
     if isinstance(block, Add | RectifiedSum):

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from blockprop.native.program import GATE, KEEP, Kind, Memory, Op, listed, op
-from blockprop.preparing.native.arena import SLACK, Buffer, View, aligned, laid_out
+from blockprop.native.program import GATE, KEEP, Address, Kind, Op, listed, op
+from blockprop.preparing.native.arena import SLACK, Buffer, Slab, aligned, laid_out
 
 ARENA, SAVED, OTHERS = 0, 1, 2
 """Pieces of memory: where programs work; what the way forward leaves for the way back; then those of a call, and
 weights."""
-Shape = tuple[int, int, int, int]
+Extent = tuple[int, int, int, int]
 """(n, h, w, c)"""
 
 
@@ -23,11 +23,11 @@ class Bytes(NamedTuple):
     step: int
 
     @property
-    def memory(self) -> Memory:
-        return Memory(SAVED, self.start)
+    def memory(self) -> Address:
+        return Address(SAVED, self.start)
 
 
-class Program(NamedTuple):
+class Compiled(NamedTuple):
     """What C carries out.
 
     ops: the list.   others: pieces that a call brings.   constants: weights and distances, the pieces behind them.
@@ -45,7 +45,7 @@ class Program(NamedTuple):
         return (ctypes.c_void_p * (len(pieces) + len(self.constants)))(*pieces, *constants)
 
 
-class Writer:
+class OpWriter:
     """Takes operations.
 
     width: columns of a panel.   others: how many pieces a call brings.
@@ -54,40 +54,42 @@ class Writer:
     def __init__(self, width: int, others: int):
         self.width, self.others = width, others
         self.constants: list[Tensor] = []
-        self._places: dict[int, Memory] = {}
+        self._places: dict[int, Address] = {}
         self._ops: list[Op] = []
-        self._views: list[dict[str, View]] = []
+        self._views: list[dict[str, Slab]] = []
         self._buffers: list[Buffer] = []
 
-    def room(self, shape: Shape) -> View:
+    def room(self, shape: Extent) -> Slab:
         """New memory in the arena."""
         n, h, w, c = shape
         buffer = Buffer(ARENA, n * h * w * c)
         self._buffers.append(buffer)
-        return View(buffer, shape, c)
+        return Slab(buffer, shape, c)
 
-    def constant(self, tensor: Tensor) -> Memory:
+    def constant(self, tensor: Tensor) -> Address:
         """Where that is found; the same tensor once."""
         if id(tensor) not in self._places:
-            self._places[id(tensor)] = Memory(OTHERS + self.others + len(self.constants), 0)
+            self._places[id(tensor)] = Address(OTHERS + self.others + len(self.constants), 0)
             self.constants.append(tensor)
         return self._places[id(tensor)]
 
     def write(
         self,
         kind: Kind,
-        x: View,
-        y: View,
-        add: View | None = None,
+        x: Slab,
+        y: Slab,
+        add: Slab | None = None,
         kept: Bytes | None = None,
         gate: Bytes | None = None,
         flags: int = 0,
         **fields: Any,
-    ) -> View:
+    ) -> Slab:
         """Add an operation from x to y.   kept: where its bits are kept.   gate: bits by which y is 0 or not"""
         bits = kept or gate
         flags |= (KEEP if kept else 0) | (GATE if gate else 0)
-        sizes = {name: size for view, names in ((x, "n h w c"), (y, "n oh ow oc")) for name, size in _sizes(view, names)}
+        sizes = {
+            name: size for view, names in ((x, "n h w c"), (y, "n oh ow oc")) for name, size in _sizes(view, names)
+        }
         fields = {"gh": y.shape[1], "gw": y.shape[2], "ystep": 1, "xstep": 1, "sy": 1, "sx": 1} | sizes | fields
         made = op(kind, x_ld=x.ld, y_ld=y.ld, flags=flags, **fields)
         if bits:
@@ -102,21 +104,21 @@ class Writer:
         self._views.append(views)
         return y
 
-    def program(self, scratch: Callable[[Op], int]) -> Program:
+    def program(self, scratch: Callable[[Op], int]) -> Compiled:
         """All of it, with a place for everything.   scratch: the bytes that an operation works in beside x and y"""
         used = laid_out(buffer for buffer in self._buffers if buffer.first >= 0)
         for made, views in zip(self._ops, self._views, strict=True):
             for name, view in views.items():
                 setattr(made, name, view.memory)
-            made.scratch = Memory(ARENA, aligned(used))
+            made.scratch = Address(ARENA, aligned(used))
         room = max((scratch(made) for made in self._ops), default=0)
-        return Program(listed(self._ops), self.others, tuple(self.constants), aligned(used) + room + SLACK)
+        return Compiled(listed(self._ops), self.others, tuple(self.constants), aligned(used) + room + SLACK)
 
     def __len__(self) -> int:
         return len(self._ops)
 
 
-def _sizes(view: View, names: str) -> list[tuple[str, int]]:
+def _sizes(view: Slab, names: str) -> list[tuple[str, int]]:
     return list(zip(names.split(), view.shape, strict=True))
 
 
@@ -126,18 +128,18 @@ class Saving:
     def __init__(self, width: int):
         self.width, self.size = width, 0
 
-    def bits(self, view: View) -> Bytes:
+    def bits(self, view: Slab) -> Bytes:
         """A bit for each number of a picture."""
         return self._bytes(view, self._columns(view) // 8)
 
-    def places(self, view: View) -> Bytes:
+    def places(self, view: Slab) -> Bytes:
         """A byte for each."""
         return self._bytes(view, self._columns(view))
 
-    def _columns(self, view: View) -> int:
+    def _columns(self, view: Slab) -> int:
         return -(-view.channels // self.width) * self.width
 
-    def _bytes(self, view: View, step: int) -> Bytes:
+    def _bytes(self, view: Slab, step: int) -> Bytes:
         n, h, w, _ = view.shape
         start, self.size = self.size, aligned(self.size + n * h * w * step + SLACK)
         return Bytes(start, step)
