@@ -85,13 +85,14 @@ static void by_columns(long rows, long width, Left a, const float *b, long b_nex
 #define PICKED(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
 #endif
 
-/* to[c][r] = from[r][c]; lines and columns are multiples of VL. Rows i and i + VL/2 are woven together, log₂ VL times. */
-static void transpose(const float *from, long from_row, float *to, long to_row, long lines, long columns) {
+/* to[c][r] = from[r][c] in blocks of VL × VL of `lines` × `columns`, both with rows of NR. Rows i and i + VL/2 are woven
+   together, log₂ VL times. */
+static void transpose(const float *from, float *to, long lines, long columns) {
     for (long line = 0; line < lines; line += VL)
         for (long column = 0; column < columns; column += VL) {
             vec v[VL], w[VL];
 #pragma GCC unroll 16
-            for (long i = 0; i < VL; i++) v[i] = load(from + (line + i) * from_row + column);
+            for (long i = 0; i < VL; i++) v[i] = load(from + (line + i) * NR + column);
 #pragma GCC unroll 4
             for (long times = VL; times > 1; times /= 2) {
 #pragma GCC unroll 16
@@ -103,7 +104,7 @@ static void transpose(const float *from, long from_row, float *to, long to_row, 
                 for (long i = 0; i < VL; i++) v[i] = w[i];
             }
 #pragma GCC unroll 16
-            for (long i = 0; i < VL; i++) store(to + (column + i) * to_row + line, v[i]);
+            for (long i = 0; i < VL; i++) store(to + (column + i) * NR + line, v[i]);
         }
 }
 

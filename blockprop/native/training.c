@@ -6,7 +6,8 @@
 
    The examples of a batch stand in panels of NR columns: panels[p][feature][column]. A vector then holds one feature of
    VL examples, so that softmax and losses need no sums across a vector, and W is read as it lies. The gradient wants
-   examples as rows, too: rows[example][feature]. In both, `stride` features have room, which is a multiple of NR.
+   the features of an example side by side, too: sheets[feature / NR][example][feature % NR]. In both, `stride` features
+   have room, which is a multiple of NR.
 
    The panels are independent of one another until the update, the rows of W in the update: threads share out the one
    and then the other, and no number depends on how. Oracle: the blocks, tests/native/test_training_kernel.py. */
@@ -17,7 +18,7 @@ enum { CROSS_ENTROPY, SQUARED_ERROR };
 
 /* What lies between two layers, the input and the output included; errors take the place of panels on the way back. */
 typedef struct {
-    float *panels, *rows;
+    float *panels, *sheets;
     int64_t features, stride;
 } Values;
 
@@ -30,7 +31,8 @@ typedef struct {
 
 /* values: layers + 1.   order: which rows of x are the examples, NULL for the first ones in turn.   targets: of the
    examples in turn, int64 classes or float numbers.   sizes: of the batches, one for each step.
-   losses: room for a number a step.   sums: room for a number a panel. */
+   capacity: examples that have room in a sheet, a multiple of NR.   losses: room for a number a step.
+   sums: room for a number a panel. */
 typedef struct {
     const Values *values;
     const Layer *layers;
@@ -39,7 +41,7 @@ typedef struct {
     const int64_t *order;
     const void *targets;
     const int64_t *sizes;
-    int64_t steps, threads;
+    int64_t steps, threads, capacity;
     float *losses;
     double *sums;
     Parallel parallel;
@@ -56,19 +58,27 @@ typedef struct {
 INLINE long columns(const Step *s, long p) { return least(NR, s->size - p * NR); }
 INLINE long vectors(const Step *s, long p) { return columns(s, p) > VL ? 2 : 1; }
 
+/* The place in the sheets of NR features from feature f on of the first example of panel p */
+INLINE float *sheet(const Step *s, const Values *x, long f, long p) {
+    return x->sheets + f * s->run->capacity + p * NR * NR;
+}
+
 /* The examples of panel p, from x; where it has none, zeros. */
 static void gather(const Step *s, long p) {
-    const Values *input = s->run->values;
-    float *rows = input->rows + p * NR * input->stride;
+    const Values *x = s->run->values;
     for (long i = 0; i < vectors(s, p) * VL; i++) {
         long example = s->first + p * NR + i;
-        if (i < columns(s, p)) {
-            const float *from = s->run->x + (s->run->order ? s->run->order[example] : example) * input->features;
-            memcpy(rows + i * input->stride, from, 4 * input->features);
-        } else
-            memset(rows + i * input->stride, 0, 4 * input->features);
+        if (i < columns(s, p) && s->run->order) example = s->run->order[example];
+        for (long f = 0; f < x->features; f += NR) {
+            float *to = sheet(s, x, f, p) + i * NR;
+            const float *from = s->run->x + example * x->features + f;
+            if (i >= columns(s, p)) memset(to, 0, 4 * NR);
+            else if (f + NR <= x->features) store(to, load(from)), store(to + VL, load(from + VL));
+            else memcpy(to, from, 4 * (x->features - f));
+        }
     }
-    transpose(rows, input->stride, input->panels + p * input->stride * NR, NR, vectors(s, p) * VL, input->stride);
+    for (long f = 0; f < x->features; f += NR)
+        transpose(sheet(s, x, f, p), x->panels + (p * x->stride + f) * NR, vectors(s, p) * VL, NR);
 }
 
 static void forward(const Step *s, long l, long begin, long end) {
@@ -88,11 +98,9 @@ static void forward(const Step *s, long l, long begin, long end) {
                 }
         }
     }
-    if (y->rows)
-        for (long p = begin; p < end; p++) {
-            const float *panel = y->panels + p * y->stride * NR;
-            transpose(panel, NR, y->rows + p * NR * y->stride, y->stride, y->stride, vectors(s, p) * VL);
-        }
+    for (long p = begin; p < end && y->sheets; p++)
+        for (long f = 0; f < y->features; f += NR)
+            transpose(y->panels + (p * y->stride + f) * NR, sheet(s, y, f, p), NR, vectors(s, p) * VL);
 }
 
 /* d_x of layer l, through the activation below it */
@@ -195,6 +203,11 @@ INLINE void descend(const Training *run, float *w, float *velocity, const float 
     }
 }
 
+/* Asks for NR floats that are about to be changed. */
+INLINE void fetch(const float *w) {
+    for (long i = 0; i < NR; i += 16) __builtin_prefetch(w + i, 1);
+}
+
 /* Σ over the examples of the errors of one feature */
 INLINE float total(const Step *s, const Values *y, long feature) {
     vec sums = {0};
@@ -219,7 +232,8 @@ static void update(int64_t begin, int64_t end, void *step) {
             for (long row = first, rows; row < last; row += rows) {
                 rows = least(high, last - row);
                 Left errors = {y->panels + row * NR, NR, 1, NR, y->stride * NR};
-                by_rows(rows, in - column > VL ? 2 : 1, errors, x->rows + column, x->stride, s->size, c);
+                for (long r = 0; r < rows; r++) fetch(layer->weight + (row + r) * in + column);
+                by_rows(rows, in - column > VL ? 2 : 1, errors, sheet(s, x, column, 0), NR, s->size, c);
                 for (long r = 0; r < rows; r++) {
                     long at = (row + r) * in + column;
                     float *velocity = layer->weight_velocity ? layer->weight_velocity + at : 0;

@@ -19,14 +19,12 @@ from blockprop.training.threads import is_small
 
 AT_ONCE = 0.05
 """Seconds that a call may take, in which Ctrl-C has to wait."""
-ALIASING = 256
-"""Floats: rows as far apart as a multiple of it share few places of the cache."""
 
 
 class _Values(Structure):
     """This and what follows is as in training.c, where it is explained."""
 
-    _fields_ = (("panels", c_void_p), ("rows", c_void_p), ("features", c_int64), ("stride", c_int64))
+    _fields_ = (("panels", c_void_p), ("sheets", c_void_p), ("features", c_int64), ("stride", c_int64))
 
 
 class _Layer(Structure):
@@ -43,7 +41,7 @@ class _Training(Structure):
         ("layers", POINTER(_Layer)),
         *((name, c_int64) for name in ("depth", "loss")),
         *((name, c_void_p) for name in ("x", "order", "targets", "sizes")),
-        *((name, c_int64) for name in ("steps", "threads")),
+        *((name, c_int64) for name in ("steps", "threads", "capacity")),
         *((name, c_void_p) for name in ("losses", "sums", "parallel")),
         *((name, c_float) for name in ("rate", "momentum", "decay")),
     )
@@ -182,15 +180,15 @@ class NativeSteps:
         values, parts = (_Values * len(widths))(), (_Layer * len(layers))()
         for value, features in zip(values, widths, strict=True):
             stride = -(-features // self._panel) * self._panel
-            stride += self._panel * (stride % ALIASING == 0)
-            value.panels, value.rows = (self._room(panels * stride * self._panel) for _ in range(2))
+            value.panels, value.sheets = (self._room(panels * stride * self._panel) for _ in range(2))
             value.features, value.stride = features, stride
-        values[-1].rows = None
+        values[-1].sheets = None
         addresses = iter([tensor if tensor is None else tensor.data_ptr() for tensor in tensors])
         for part, layer in zip(parts, layers, strict=True):
             part.weight, part.bias, part.weight_velocity, part.bias_velocity = (next(addresses) for _ in range(4))
             part.activation, part.slope = layer.number, layer.slope
         self._run = _Training(values, parts, len(layers), self._plain.loss)
+        self._run.capacity = panels * self._panel
         self._run.sums, self._run.parallel = self._room(2 * panels), torch_parallel_for()
         self._seen = self._look()
 
