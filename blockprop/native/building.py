@@ -95,7 +95,7 @@ def objects(command: Sequence[str], folder: Path, sources: Sequence[Path], flags
     def compiled(source: Path, name: str) -> Path:
         target = folder / f"{source.stem}.{name}.o"
         options = [*FLAGS, *_for_cpu(command, name), f"-DSET={name}", built_from, *flags]
-        _run([*command, *options, "-c", str(source), "-o", str(target)])
+        _run([*command, *options, "-c", str(source), "-o", str(target)], folder)
         return target
 
     jobs = [(source, name) for source in sources for name in sets_here()]
@@ -107,7 +107,7 @@ def linked(command: Sequence[str], parts: Sequence[Path], flags: Sequence[str] =
     """One library of all objects, beside them."""
     target = parts[0].with_name(LIBRARY.name)
     cpu = _for_cpu(command, "portable")
-    _run([*command, *cpu, *flags, "-shared", "-o", str(target), *map(str, parts), "-lm"])
+    _run([*command, *cpu, *flags, "-shared", "-o", str(target), *map(str, parts), "-lm", "-lc"], target.parent)
     return target
 
 
@@ -116,14 +116,16 @@ def _for_cpu(command: Sequence[str], name: str) -> list[str]:
     machine = platform.machine()
     extensions = [f"-m{extension}" for extension in SETS[name]]
     if list(command) == ZIG_COMMAND:
-        target = ["-target", f"{machine}-linux-gnu.{OLDEST_LIBC}", "-mcpu=baseline", "-fno-sanitize=undefined"]
-        return [*target, *extensions]
+        target = ["-target", f"{machine}-linux-gnu.{OLDEST_LIBC}", "-mcpu=baseline"]
+        return [*target, *extensions, "-fno-sanitize=undefined", "-fomit-frame-pointer", "-g0"]  # its own defaults
     baseline = [f"-march={BASELINES[machine]}"] if machine in BASELINES else []
     return [*baseline, *extensions]
 
 
-def _run(command: Sequence[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, errors="replace")
+def _run(command: Sequence[str], folder: Path) -> None:
+    """Call the compiler; the folder takes what ziglang would leave behind in the user's."""
+    caches = dict.fromkeys(("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"), str(folder / "cache"))
+    subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", env=os.environ | caches)
 
 
 def _first_error(error: OSError | subprocess.SubprocessError) -> str:

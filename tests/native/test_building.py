@@ -195,3 +195,13 @@ def test_the_compiler_that_comes_as_a_package(tmp_path: Path, monkeypatch: pytes
     build(tmp_path / "kernels.so")
     assert is_current(tmp_path / "kernels.so")
     assert beyond_their_sets(objects(ZIG_COMMAND, tmp_path, sources.files())) == []
+
+
+@pytest.mark.slow
+def test_files_compile_for_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("ziglang") is None:
+        pytest.skip("the package ziglang is not installed")
+    monkeypatch.setattr(building.platform, "machine", lambda: "aarch64")
+    parts = objects(ZIG_COMMAND, tmp_path, sources.files(), WARNINGS)
+    assert {set_of(path) for path in parts} == {"portable"}
+    assert all(path.read_bytes()[18] == 183 for path in parts)  # ELF's number of aarch64

@@ -105,6 +105,7 @@ def test_an_editable_installation_builds_it_in_place(checkout: Path) -> None:
 
 
 @needs_cc
+@pytest.mark.slow
 def test_a_compiler_is_asked_for_where_there_is_none(checkout: Path) -> None:
     for name in ("get_requires_for_build_wheel", "get_requires_for_build_editable"):
         assert not any("ziglang" in need for need in asked(checkout, name)[0])
@@ -113,6 +114,7 @@ def test_a_compiler_is_asked_for_where_there_is_none(checkout: Path) -> None:
 
 
 @needs_cc
+@pytest.mark.slow
 def test_an_archive_of_the_sources_is_enough(checkout: Path, tmp_path: Path) -> None:
     name, _ = asked(checkout, "build_sdist", "dist")
     with tarfile.open(checkout / "dist" / name) as file:
