@@ -20,7 +20,7 @@ WARNINGS = ("-Wall", "-Wextra", "-Werror")
 BEYOND = {
     "avx512": r"(?!)",
     "avx2": r"%zmm|%k[0-7]|%[xy]mm(1[6-9]|2[0-9]|3[01])",
-    "portable": r"%[yz]mm|%k[0-7]|\tv[a-z]|\t(pdep|pext|andn|bzhi|mulx|rorx|sarx|shlx|shrx)|\tpopcnt",
+    "portable": r"%[yz]mm|%k[0-7]|\tv[a-z]|\t(pdep|pext|andn|bzhi|mulx|rorx|sarx|shlx|shrx|popcnt|lzcnt)\b",
 }
 """What stands in an instruction that is not of the set."""
 needs_cc = pytest.mark.skipif(not any(shutil.which(name) for name in ("cc", "gcc", "clang")), reason="no C compiler")
