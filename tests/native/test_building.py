@@ -65,6 +65,7 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @needs_cc
 @needs_objdump
+@pytest.mark.slow
 def test_each_set_has_its_own_instructions_alone(tmp_path: Path) -> None:
     """And nothing that runs when the library is loaded, where no CPU has been asked yet; and no warnings."""
     parts = objects(compilers()[0], tmp_path, sources.files(), WARNINGS)
