@@ -1,15 +1,12 @@
 """What one process finds out about its own work: seconds, page faults, memory."""
 
-import ctypes
-import gc
 import resource
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+from blockprop.preparing.resident import ResidentPeak
 
 Step = Callable[[], object]
-PROCESS = Path("/proc/self")
 
 
 def timed(step: Step, seconds: float) -> list[tuple[float, int]]:
@@ -25,24 +22,15 @@ def timed(step: Step, seconds: float) -> list[tuple[float, int]]:
 
 
 def process_peak(step: Step, calls: int = 3, seconds: float = 1.0) -> int | None:
-    """Bytes by which the process grows at the worst moment of its first calls, without files that it maps (code).
+    """Bytes by which the process grows at the worst moment of its first calls.
 
-    seconds: after which no further call is begun.   None where the system is not Linux, which alone tells.
+    seconds: after which no further call is begun.   None where the system does not tell.
     """
-    if sys.platform != "linux":
+    peak = ResidentPeak()
+    if not peak.is_exact:
         return None
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    (PROCESS / "clear_refs").write_text("5")  # the peak begins anew
-    before = _status()
     end = time.perf_counter() + seconds
     for number in range(calls):
         if number == 0 or time.perf_counter() < end:
             step()
-    after = _status()
-    return max(0, after["VmHWM"] - before["VmRSS"] - (after["RssFile"] - before["RssFile"]))
-
-
-def _status() -> dict[str, int]:
-    lines = (line.split() for line in (PROCESS / "status").read_text().splitlines())
-    return {name.rstrip(":"): 1024 * int(rest[0]) for name, *rest in lines if rest[1:] == ["kB"]}
+    return peak.taken()

@@ -29,10 +29,15 @@ class _Moving(Block):
     generator: torch.Generator | None = None
     """Draws the numbers, on its own device; None stands for torch's global generator on the CPU."""
 
-    def _uniform(self, examples: int, numbers: int) -> Tensor:
-        """Numbers in 0…1: (examples, numbers); the first example's are the same for any number of examples."""
+    def _uniform(self, x: Tensor, numbers: int) -> Tensor:
+        """Numbers in 0…1: (examples, numbers); the first example's are the same for any number of examples.
+
+        For an x without numbers nothing is drawn: they are 0.
+        """
+        if x.is_meta:
+            return torch.zeros(len(x), numbers, dtype=torch.float64, device="cpu")
         device = None if self.generator is None else self.generator.device
-        return torch.rand(examples, numbers, generator=self.generator, dtype=torch.float64, device=device)
+        return torch.rand(len(x), numbers, generator=self.generator, dtype=torch.float64, device=device)
 
 
 class Jitter(_Moving):
@@ -58,8 +63,6 @@ class Jitter(_Moving):
         if x.dim() != 4 or min(x.shape[2:]) <= lost:
             raise ShapeError(f"expected (n, c, h, w) with more than {lost} rows and columns, came {tuple(x.shape)}")
         size = (x.shape[2] - lost, x.shape[3] - lost)
-        if x.is_meta:
-            return x.new_empty(*x.shape[:2], *size), None
         shifts = self.draw(x)
         if self.mode == "wrap":
             return _rolled(x, shifts), (x.shape, shifts)
@@ -74,7 +77,7 @@ class Jitter(_Moving):
 
     def draw(self, x: Tensor) -> Places:
         """(down, right) for each example of x, from −reach to reach."""
-        shifts: Places = (self._uniform(len(x), 2) * (2 * self.reach + 1)).long().sub_(self.reach).tolist()
+        shifts: Places = (self._uniform(x, 2) * (2 * self.reach + 1)).long().sub_(self.reach).tolist()
         return shifts
 
 
@@ -95,8 +98,6 @@ class RandomCrop(_Moving):
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         if x.dim() != 4 or x.shape[2] < self._size[0] or x.shape[3] < self._size[1]:
             raise ShapeError(f"expected (n, c, h, w) of at least {self._size}, came {tuple(x.shape)}")
-        if x.is_meta:
-            return x.new_empty(*x.shape[:2], *self._size), None
         corners = self.draw(x)
         return _cut(x, corners, self._size), (x.shape, corners)
 
@@ -107,7 +108,7 @@ class RandomCrop(_Moving):
     def draw(self, x: Tensor) -> Places:
         """(top, left) for each example of x."""
         choices = [whole - part + 1 for whole, part in zip(x.shape[2:], self._size, strict=True)]
-        uniform = self._uniform(len(x), 2)
+        uniform = self._uniform(x, 2)
         corners: Places = (uniform * uniform.new_tensor(choices)).long().tolist()
         return corners
 
@@ -143,8 +144,6 @@ class RandomAffine(_Moving):
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         if x.dim() != 4 or min(x.shape[1:]) < 1:
             raise ShapeError(f"expected (n, c, h, w), came {tuple(x.shape)}")
-        if x.is_meta:
-            return x.new_empty(x.shape), None
         kind, x = x.dtype, wide(x)  # as in GridSample
         grid = self._grid(x)
         if isinstance(self.border, str):
@@ -164,7 +163,7 @@ class RandomAffine(_Moving):
     def draw(self, x: Tensor) -> Tensor:
         """(angle in degrees, scale, elements down, elements to the right) for each example of x: (n, 4)."""
         low, high = self.scales
-        uniform = self._uniform(len(x), 4)
+        uniform = self._uniform(x, 4)
         least = uniform.new_tensor([-self.degrees, low, -self.shift, -self.shift])
         return least + uniform * uniform.new_tensor([2 * self.degrees, high - low, 2 * self.shift, 2 * self.shift])
 

@@ -10,7 +10,7 @@ import functools
 import math
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -21,13 +21,20 @@ from torch.utils._pytree import tree_leaves
 
 from blockprop.engine.network import Network
 from blockprop.engine.passes import called, run_forward
-from blockprop.engine.plan import ForwardStep, plan_forward
+from blockprop.engine.plan import ForwardStep, RuleMap, plan_forward
 from blockprop.engine.room import Alive, in_bytes
 from blockprop.engine.trace import Trace
 from blockprop.errors import BlockpropError, SettingError, shape
+from blockprop.preparing.sections import (
+    ForwardSection,
+    MadeBytes,
+    drawn_again,
+    record,
+    sections,
+    states,
+)
 
 UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-MOST_SECTIONS = 16
 M_MMAP_THRESHOLD = -3
 """Of malloc.h."""
 
@@ -67,81 +74,6 @@ def rounded_up(count: int) -> int:
     return math.ceil(count / step) * step
 
 
-class MadeBytes(NamedTuple):
-    """Bytes of what a forward pass makes.   saved: by node.   values: by name"""
-
-    saved: dict[str, int]
-    values: dict[str, int]
-
-
-class ForwardSection(NamedTuple):
-    """Steps of a forward pass that follow each other."""
-
-    steps: tuple[ForwardStep, ...]
-
-    def __repr__(self) -> str:
-        return f"ForwardSection({self.steps[0].name} … {self.steps[-1].name})"
-
-
-def sections(steps: Sequence[ForwardStep], always: Iterable[str], made: MadeBytes) -> list[ForwardSection]:
-    """The steps, parted where one value alone goes on that is smaller than what was saved since the last such place.
-
-    always: names of values that are kept anyway.   made: by the steps.
-    """
-    least, always = sum(made.saved.values()) / MOST_SECTIONS, frozenset(always)
-    alive: set[str] = set()
-    parts: list[ForwardSection] = []
-    current: list[ForwardStep] = []
-    saved = 0
-    for step in steps:
-        current.append(step)
-        saved += made.saved[step.name]
-        alive.update(key for key in step.node.keys if key not in always)
-        alive.difference_update(step.dead)
-        if len(alive) <= 1 and saved >= least and saved > sum(made.values[key] for key in alive):
-            parts.append(ForwardSection(tuple(current)))
-            current, saved = [], 0
-    return [*parts, ForwardSection(tuple(current))] if current else parts
-
-
-class Recomputed(dict[str, Any]):
-    """What the blocks saved, by node; what was not kept is computed again, a section at a time, when it is asked for.
-
-    begun: what sections that are computed again begin with, by number.
-    """
-
-    def __init__(self, parts: Sequence[ForwardSection], again: Iterable[int]):
-        super().__init__()
-        self._parts = {step.name: number for number in again for step in parts[number].steps}
-        self._sections, self.begun = parts, dict[int, dict[str, Tensor]]()
-
-    def __missing__(self, node: str) -> Any:
-        self._compute(node, keep=True)
-        return self[node]
-
-    def pop(self, node: str, *default: Any) -> Any:
-        """What the node saved, which is then forgotten."""
-        if node not in self:
-            self._compute(node, keep=False)
-        self.begun.pop(self._parts.get(node, -1), None)
-        return super().pop(node, *default)
-
-    def _compute(self, node: str, keep: bool) -> None:
-        number = self._parts.get(node, -1)
-        values = self.begun.get(number) if keep else self.begun.pop(number, None)
-        if values is None:
-            raise KeyError(node)
-        run_forward(_forgetting(self._sections[number]), dict(values) if keep else values, self)
-
-
-def _forgetting(part: ForwardSection) -> Iterable[ForwardStep]:
-    """The steps of a section, of which nothing lives on but what is saved."""
-    last = {key: i for i, step in enumerate(part.steps) for key in (*step.node.inputs, *step.node.keys)}
-    for i, step in enumerate(part.steps):
-        dead = tuple(key for key in dict.fromkeys((*step.node.inputs, *step.node.keys)) if last[key] == i)
-        yield replace(step, dead=dead)
-
-
 class TooLittleMemory(SettingError):
     """A budget that cannot be kept.   least: bytes that would do"""
 
@@ -150,26 +82,49 @@ class TooLittleMemory(SettingError):
         self.least = least
 
 
+Back = Callable[[Network, Trace], Iterable[Any]]
+"""Goes back from a trace as the job will, with numbers that do not matter."""
+
+
+class Choice(NamedTuple):
+    """How a budget is kept.   parts: of the forward pass.   again: numbers of those that are computed again.
+
+    peak: bytes that are expected.
+    """
+
+    parts: list[ForwardSection]
+    again: tuple[int, ...]
+    peak: int
+
+    def __repr__(self) -> str:
+        return f"Choice({len(self.again)} of {len(self.parts)} sections computed again, {in_bytes(self.peak)})"
+
+
 class Budget:
-    """So many bytes beside the weights for both passes over a network, from all of its outputs to all inputs."""
+    """So many bytes beside the weights for both passes over a network, from all of its outputs to all inputs.
 
-    def __init__(self, network: Network, limit: int):
-        self.network, self.limit = network, limit
+    besides: bytes of these that something else takes all the while.
+    """
+
+    def __init__(self, network: Network, limit: int, besides: int = 0):
+        self.network, self.limit, self.besides = network, limit, besides
         give_back_at_once()
-        self._chosen: dict[Any, tuple[list[ForwardSection], tuple[int, ...], int]] = {}
+        self._chosen: dict[Any, Choice] = {}
 
-    def record(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]) -> Trace:
-        """A forward pass, from which it is gone back within the limit. SettingError if that cannot be."""
-        parts, again, _ = self.chosen(inputs, keep)
-        return _record(self.network, parts, again, inputs)
+    def record(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...], back: Back | None = None) -> Trace:
+        """A forward pass, from which it is gone back within the limit. SettingError if that cannot be.
 
-    def chosen(
-        self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]
-    ) -> tuple[list[ForwardSection], tuple[int, ...], int]:
-        """(sections, the numbers of those that are computed again, the bytes that this takes)."""
+        back: how, if not at once from all of `keep` to all inputs.
+        """
+        parts, again, _ = self.chosen(inputs, keep, back)
+        return record(self.network, parts, again, inputs)
+
+    def chosen(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...], back: Back | None = None) -> Choice:
+        """How it is kept for inputs of these sizes, decided once."""
         question = keep, *[(x.shape, x.dtype, x.stride()) for x in inputs]
         if question not in self._chosen:
-            self._chosen[question] = self._choose(inputs, keep)
+            with drawn_again(states(self.network.blocks.values())):  # what is tried changes nothing that is drawn later
+                self._chosen[question] = self._choose(inputs, keep, back or from_all(keep))
         return self._chosen[question]
 
     def report(self) -> str:
@@ -181,34 +136,40 @@ class Budget:
         repeated = f"{nodes} nodes are computed again on the way back" if nodes else "nothing is computed again"
         return f"  at most {in_bytes(self.limit)}: {in_bytes(peak)} expected, {repeated}"
 
-    def _choose(
-        self, inputs: tuple[Tensor, ...], keep: tuple[str, ...]
-    ) -> tuple[list[ForwardSection], tuple[int, ...], int]:
+    def _choose(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...], back: Back) -> Choice:
         network, twin = self.network, self.network.weightless()
         steps = plan_forward(network.nodes, keep, False)
         if network._room is not None:  # a file's, which is also run as it is, to measure it
             network._room.require(steps, dict(zip(network.inputs, inputs, strict=True)), keep, True)
+
+        def peak_of(again: tuple[int, ...] = ()) -> int:
+            return self.besides + most_alive(twin, parts, again, inputs, back)
+
         try:
             made = _made(twin, steps, inputs)
-        except BlockpropError as error:  # as of blocks of people's own, which need numbers
+            parts = sections(steps, (*network.inputs, *keep), made)
+            peak = least = peak_of()
+        except BlockpropError as error:  # as of blocks and rules of people's own, which need numbers
             raise SettingError(f"what both passes take cannot be known beforehand: {error}") from error
-        parts = sections(steps, (*network.inputs, *keep), made)
-        peak = least = peak_of(twin, parts, (), inputs, keep)
         if peak <= self.limit:
-            return parts, (), peak
-        sizes, seconds = _saved(parts, made), _seconds(network, parts, inputs)
-        numbers = range(len(parts) - 1)
-        quick = sorted(numbers, key=lambda number: -sizes[number] / max(seconds[number], 1e-9))
-        large = sorted(
-            numbers, key=lambda number: -sizes[number]
-        )  # whatever was measured: the least that is told holds
-        for order in (quick, large):
+            return Choice(parts, (), peak)
+        sizes, numbers = _saved(parts, made), range(len(parts) - 1)
+
+        def first(order: Sequence[int]) -> Choice | None:
+            """With the fewest of these sections computed again, in their order, that keep to the limit."""
+            nonlocal least
             for count in range(1, len(order) + 1):
                 again = tuple(sorted(order[:count]))
-                peak = peak_of(twin, parts, again, inputs, keep)
+                peak = peak_of(again)
+                least = min(least, peak)
                 if peak <= self.limit:
-                    return parts, again, peak
-                least = min(least, peak) if order is large else least
+                    return Choice(parts, again, peak)
+            return None
+
+        largest = first(sorted(numbers, key=lambda number: -sizes[number]))
+        if largest is not None:  # which does not hang on what is measured
+            seconds = _seconds(network, parts, inputs)
+            return first(sorted(numbers, key=lambda number: -sizes[number] / max(seconds[number], 1e-9))) or largest
         came = " and ".join(map(shape, inputs))
         raise TooLittleMemory(
             f"{in_bytes(self.limit)} of memory are too little for {came}: both passes take at least "
@@ -217,34 +178,33 @@ class Budget:
         )
 
 
-def peak_of(
-    network: Network,
-    parts: Sequence[ForwardSection],
-    again: tuple[int, ...],
-    inputs: tuple[Tensor, ...],
-    keep: tuple[str, ...],
+def most_alive(
+    network: Network, parts: Sequence[ForwardSection], again: tuple[int, ...], inputs: tuple[Tensor, ...], back: Back
 ) -> int:
     """Bytes alive at the worst moment of both passes, inputs and weights not among them.   network: without numbers"""
     given, bare_parts = _bare(inputs), [ForwardSection(_of(network, part.steps)) for part in parts]
     with torch.no_grad(), Alive(given) as alive:
-        trace = _record(network, bare_parts, again, given)
-        seeds = {name: torch.empty_like(trace[name]) for name in keep if name not in network.inputs}
-        for _ in network.sweep(trace, seeds, network.inputs):
+        for _ in back(network, record(network, bare_parts, again, given)):
             pass
     return alive.most
 
 
-def _record(
-    network: Network, parts: Sequence[ForwardSection], again: tuple[int, ...], inputs: tuple[Tensor, ...]
-) -> Trace:
-    saved = Recomputed(parts, again)
-    values = dict(zip(network.inputs, inputs, strict=True))
-    for number, part in enumerate(parts):
-        if number in again:
-            read = {key for step in part.steps for key in step.node.inputs}
-            saved.begun[number] = {key: x for key, x in values.items() if key in read}
-        run_forward(part.steps, values, None if number in again else saved)
-    return Trace(values, saved, network.outputs)
+def forward_peak(network: Network, inputs: tuple[Tensor, ...], keep: tuple[str, ...]) -> int:
+    """Bytes alive at the worst moment of a forward pass that saves nothing."""
+    twin, given = network.weightless(), _bare(inputs)
+    with torch.no_grad(), Alive(given) as alive:
+        run_forward(_of(twin, plan_forward(network.nodes, keep, False)), dict(zip(twin.inputs, given, strict=True)))
+    return alive.most
+
+
+def from_all(keep: tuple[str, ...], rules: RuleMap | None = None) -> Back:
+    """At once from all these nodes to all inputs."""
+
+    def back(network: Network, trace: Trace) -> Iterable[Any]:
+        seeds = {name: torch.empty_like(trace[name]) for name in keep if name not in network.inputs}
+        return network.sweep(trace, seeds, network.inputs, rules)
+
+    return back
 
 
 def _bare(inputs: Iterable[Tensor]) -> tuple[Tensor, ...]:

@@ -17,7 +17,7 @@ from blockprop.engine.plan import Node, RuleMap
 from blockprop.engine.room import Room
 from blockprop.engine.trace import Trace
 from blockprop.errors import BlockpropError, GraphError, SettingError, suggestion
-from blockprop.preparing.budget import Budget
+from blockprop.preparing.budget import Budget, TooLittleMemory
 from blockprop.preparing.draft import Draft
 from blockprop.preparing.native.regions import described, with_regions
 from blockprop.preparing.rewrites import REWRITES
@@ -63,6 +63,8 @@ class Prepared(Network):
             return super().record(inputs, keep, training)
         try:
             return self.budget.record(inputs, keep)
+        except TooLittleMemory:
+            raise
         except BlockpropError:
             self.origin.values(*inputs, keep=self.outputs)
             raise

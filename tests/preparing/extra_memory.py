@@ -1,9 +1,7 @@
 """Run as a program: the extra peak of resident memory of both passes, in bytes, beside what was expected of it."""
 
-import ctypes
 import json
 import sys
-from pathlib import Path
 
 import torch
 
@@ -11,6 +9,7 @@ from blockprop.blocks import GELU, Conv2d
 from blockprop.engine.network import Network
 from blockprop.engine.sequential import Sequential
 from blockprop.networks.architectures import squeezenet1_1, vgg19
+from blockprop.preparing.resident import ResidentPeak
 
 
 def smooth() -> Network:
@@ -36,21 +35,14 @@ def main() -> None:
     x = torch.rand(1, 3, side, side)
     both(network, x)  # makes what stays: kernels, and the weights in the order that they want for this size
     expected = network.budget.chosen((x,), (*network.inputs, *network.outputs))[2]  # type: ignore[attr-defined]
-    ctypes.CDLL(None).malloc_trim(0)
-    before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is from now on
+    peak = ResidentPeak()
     both(network, x)
-    print(json.dumps({"expected": expected, "extra": _status("VmHWM") - before}))
+    print(json.dumps({"expected": expected, "extra": peak.taken()}))
 
 
 def both(network: Network, x: torch.Tensor) -> None:
     trace = network.forward(x)
     network.backward(trace, {key: torch.ones_like(trace[key]) for key in network.outputs}, wrt="inputs")
-
-
-def _status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ import torch
 from blockprop.engine.network import Network
 from blockprop.errors import GraphError, SettingError, ShapeError
 from blockprop.networks.architectures import squeezenet1_1
-from blockprop.preparing.budget import bytes_named
+from blockprop.preparing.budget import Choice, bytes_named
 from blockprop.preparing.prepare import Prepared
+from blockprop.visualize import pipeline
 from tests.preparing.extra_memory import smooth
 from tests.preparing.graphs import fork, residual, same
 from tests.processes import started
@@ -56,7 +57,8 @@ def test_branches_are_computed_again(make: object) -> None:
     x = torch.randn(1, 3, 33, 30, dtype=torch.float64)
     lean = network.prepare(memory="1 GB")
     parts, _, peak = lean.budget.chosen((x,), (*lean.inputs, *lean.outputs))
-    lean.budget._chosen = {key: (parts, tuple(range(len(parts))), peak) for key in lean.budget._chosen}
+    everything = Choice(parts, tuple(range(len(parts))), peak)
+    lean.budget._chosen = dict.fromkeys(lean.budget._chosen, everything)
     same(network, network.outputs, x, lean=lean)
     trace, seeds = lean.forward(x), {key: torch.ones_like(lean.forward(x)[key]) for key in lean.outputs}
     first = lean.backward(trace, seeds, "inputs", keep_trace=True)["x"]
@@ -107,3 +109,41 @@ def test_the_peak_is_what_was_expected(name: str, side: int, memory: str) -> Non
     found = json.loads(out)
     assert found["extra"] == pytest.approx(found["expected"], rel=0.15)
     assert found["extra"] <= 1.02 * bytes_named(memory)
+
+
+def random_pipeline() -> tuple[Network, torch.Tensor]:
+    """What is drawn at random stands in front of what is saved."""
+    torch.manual_seed(0)
+    canvas = pipeline.fourier(40, 40)
+    graph = pipeline.pipeline(smooth(), canvas, pipeline.robust(40, 40))
+    return pipeline.with_generators(graph, 3), canvas.start(2)
+
+
+def gradient(lean: Network, x: torch.Tensor) -> torch.Tensor:
+    trace = lean.forward(x)
+    return lean.backward(trace, {key: trace[key].cos() for key in lean.outputs}, "inputs")[lean.inputs[0]]
+
+
+def test_what_is_computed_again_draws_the_same_again() -> None:
+    graph, x = random_pipeline()
+    whole = graph.prepare(memory="1 GB")
+    first = gradient(whole, x), gradient(whole, x)
+    assert not torch.equal(*first)
+    graph, x = random_pipeline()
+    lean = graph.prepare(memory="1 GB")
+    assert isinstance(lean, Prepared)
+    assert lean.budget is not None
+    parts, _, peak = lean.budget.chosen((x,), (*lean.inputs, *lean.outputs))
+    lean.budget._chosen = dict.fromkeys(lean.budget._chosen, Choice(parts, tuple(range(len(parts))), peak))
+    assert all(map(torch.equal, (gradient(lean, x), gradient(lean, x)), first))
+
+
+def test_what_is_tried_beforehand_draws_nothing() -> None:
+    graph, x = random_pipeline()
+    first = gradient(graph.prepare(), x)
+    graph, x = random_pipeline()
+    lean = graph.prepare(memory=int(0.9 * expected(graph.prepare(memory="1 GB"), x)))
+    before = torch.get_rng_state()
+    assert torch.equal(gradient(lean, x), first)
+    assert "computed again" in lean.report().splitlines()[-1]
+    assert torch.equal(torch.get_rng_state(), before)
