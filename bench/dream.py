@@ -20,7 +20,8 @@ from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.picture_files import read_picture
 from blockprop.visualize.dream import dream
-from blockprop.visualize.tiling import Outputs, Tile, Tiling
+from blockprop.visualize.tiles import Tile
+from blockprop.visualize.tiling import Outputs, Tiling
 
 NODE = "inception_4c"
 LARGE = (3000, 4000)

@@ -20,7 +20,8 @@ from blockprop.exporters import to_onnx
 from blockprop.networks.architectures import vgg19
 from blockprop.networks.shipped import shipped
 from blockprop.visualize import saliency
-from blockprop.visualize.tiling import Outputs, Tile, Tiling
+from blockprop.visualize.tiles import Tile
+from blockprop.visualize.tiling import Outputs, Tiling
 from tests.architectures.googlenet import GoogLeNet
 from tests.architectures.mobilenet import MobileNetV2
 from tests.architectures.resnet import resnet50

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from blockprop.commands.choices import TILE
-from blockprop.commands.console import say
 from blockprop.commands.options import MOST_STEPS, RATE
 from blockprop.commands.parsing import layers_named, pixels_named, size_named
 from blockprop.commands.photos import captions_of, folder_of, in_colors_of, is_made, photographs, picture_file
@@ -145,21 +144,22 @@ class DreamSettings(PictureSettings):
     def make(self, network: Network, around: Surroundings) -> Made:
         """A dream; of several frames the last."""
         from blockprop.commands.making import run_sections, run_with_previews
+        from blockprop.commands.memory import MemoryWatch
 
         run = self._run(network, around)
-        if run.tiling.memory is not None:
-            say(run.tiling.expectation(run.base))
         film = None
         if self.film is not None:
             film = Film(self.film, film_frames(self.film, self.frames), run.frame_steps, around)
             run.observe(film)
-        done, stopped = run_with_previews(run, "Dreaming", around, self.stop)
+        memory = MemoryWatch(around.quiet, run.device)
+        done, stopped = run_with_previews(run, "Dreaming", around, self.stop, memory=memory)
         picture = run.picture()[0]
         facts: dict[str, Any] = {
             "layers": ", ".join(run.objective.nodes),
             "size": f"{picture.shape[2]} x {picture.shape[1]}",
             "octaves": run.octaves,
             "steps": run.step,
+            **memory.facts(),
         }
         if film is not None:
             facts |= {"film": str(film.path), "frames": film.write(ended=not stopped)}

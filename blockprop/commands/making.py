@@ -13,6 +13,7 @@ from torch import Tensor
 
 from blockprop.commands.console import explain, readable, say, show, show_table, watched
 from blockprop.commands.inputs import network_for_photos, open_network
+from blockprop.commands.memory import MemoryWatch
 from blockprop.commands.photos import is_made
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.commands.results import place
@@ -162,11 +163,14 @@ def run_with_previews(
     around: Surroundings,
     stop: int | None = None,
     part: tuple[int, int] = (0, 1),
+    memory: MemoryWatch | None = None,
 ) -> tuple[list[PictureRecord], bool]:
     """Run to the end, or so many steps, with a progress bar and previews: (its records, whether Ctrl-C ended it).
 
-    part: (which, of how many) runs with as many steps this is.
+    part: (which, of how many) runs with as many steps this is.   memory: is told what the run will take.
     """
+    if memory is not None:
+        memory.expect(run.expected)
     done: list[PictureRecord] = []
     shown, written = around.preview_every, False
     told = bool(states_of(around))

@@ -18,6 +18,7 @@ from blockprop.commands.picture_options import (
     OPTION_ONLY,
     CanvasName,
     Doubt,
+    MemoryOption,
     Output,
     PreviewEvery,
     Rate,
@@ -90,6 +91,7 @@ class MaximizeSettings(PictureSettings):
             min=0, max=MOST_STEPS, help="In so many first steps error passes through ReLUs that are all closed."
         ),
     ] = 16
+    memory: MemoryOption = None
     other: Annotated[
         str | None, typer.Option(help="Another network, to ask what it sees in the picture."), OPTION_ONLY
     ] = None
@@ -120,15 +122,18 @@ class MaximizeSettings(PictureSettings):
         """One picture of the sum of the targets, or several on a sheet."""
         from blockprop.commands.captions import percent, sureness
         from blockprop.commands.making import run_sections, run_with_previews
+        from blockprop.commands.memory import MemoryWatch
         from blockprop.commands.worth_looking_at import enlarged
         from blockprop.pictures.sheets import sheet
 
         target = weighted(self.targets)
         judged, other = self._judges(network, target)
         run = self._run(network, target, around)
-        done, stopped = run_with_previews(run, "Maximizing", around, self.stop)
+        memory = MemoryWatch(around.quiet, run.device)
+        done, stopped = run_with_previews(run, "Maximizing", around, self.stop, memory=memory)
         pictures = run.picture() if run.step == run.steps else run.best_picture()
         facts: dict[str, Any] = {"target": ", ".join(self.targets), "steps": run.step, "best": run.best_value}
+        facts |= memory.facts()
         facts |= _judged(network, pictures, target, other, self.output) if judged else {}
         shares = [sureness(network, picture, target, self.output) for picture in pictures.split(1)]
         captions = [f"{i}\n{percent(share)}" for i, share in enumerate(shares, 1)]
@@ -173,6 +178,7 @@ class MaximizeSettings(PictureSettings):
             state=around.state,
             resume=around.resume,
             output=self.output,
+            memory=self.memory,
         )
 
     def _judges(self, network: Network, target: Target) -> tuple[bool, Network | None]:

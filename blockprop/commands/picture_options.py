@@ -102,7 +102,8 @@ MemoryOption = Annotated[
     str | None,
     typer.Option(
         metavar="'500 MB'",
-        help="What a step may take beside the weights: the pieces become as small as that asks for.",
+        help="What a step or a gradient may take beside the weights: what would be kept is computed again, and where "
+        "pictures are computed in pieces, these become smaller.",
         show_default=False,
     ),
 ]

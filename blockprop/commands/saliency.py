@@ -16,6 +16,7 @@ from blockprop.commands.picture_options import (
     OPTION_ONLY,
     Crop,
     LookedAtEach,
+    MemoryOption,
     MethodNames,
     Output,
     PhotosIfAny,
@@ -84,6 +85,7 @@ class SaliencySettings(PictureSettings):
     ] = False
     crop: Crop = None
     side: Side = None
+    memory: MemoryOption = None
     output: Output = None
     tokens: Annotated[TokensOption, OPTION_ONLY] = None
     raw: Annotated[
@@ -116,8 +118,10 @@ class SaliencySettings(PictureSettings):
 
     def _completed_for_tokens(self) -> Self:
         """SettingError for what goes with pictures alone."""
-        if self.pictures or self.out or self.raw or self.report:
-            raise SettingError("--tokens is explained in words: leave out photographs, --out, --raw and --report")
+        if self.pictures or self.out or self.raw or self.report or self.memory:
+            raise SettingError(
+                "--tokens is explained in words: leave out photographs, --out, --raw, --report and --memory"
+            )
         if (self.methods or ["gradient_times_input"]) != ["gradient_times_input"]:
             raise SettingError("tokens are explained by gradient_times_input alone; leave out --method")
         if self.network is None:
@@ -152,6 +156,7 @@ class SaliencySettings(PictureSettings):
     def make(self, network: Network, around: Surroundings) -> Made:
         """Photographs beside what speaks for the target in them, a row each."""
         from blockprop.commands.captions import strength
+        from blockprop.commands.memory import MemoryWatch
         from blockprop.commands.saliency_maps import look, method_names
         from blockprop.pictures.overlays import heat, overlay
         from blockprop.saving.files import write_file
@@ -160,7 +165,9 @@ class SaliencySettings(PictureSettings):
         self._require_one_map(methods, targets)
         seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures or ()]
         choice = (targets, self.output, self.samples, self.sigma, self.node, grid_named(self.grid), self.strict)
-        looked = look(network, seen, methods, *choice, self.seed, around.quiet)
+        memory = MemoryWatch(around.quiet, self.device)
+        looked = look(network, seen, methods, *choice, self.seed, around.quiet, self.memory, memory)
+        facts = memory.facts()
         strengths = [
             [strength(network, photo.x, target, self.output) for target in targets for _ in methods] for photo in seen
         ]
@@ -171,7 +178,9 @@ class SaliencySettings(PictureSettings):
         else:
             map = looked[0][0].map
             picture = overlay(seen[0].shown, map) if self.kind == "overlay" else heat(map)
-        return _with_facts(picture, seen, looked, strengths)
+        made = _with_facts(picture, seen, looked, strengths)
+        made.facts |= facts
+        return made
 
     def _require_one_map(self, methods: Sequence[str], targets: Sequence[str]) -> None:
         """SettingError if there are several maps where one is meant."""

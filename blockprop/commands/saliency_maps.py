@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from blockprop.commands.console import counted
+from blockprop.commands.memory import MemoryWatch
 from blockprop.commands.photos import Seen
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError, suggestion
@@ -29,8 +30,13 @@ def look(
     strict: bool = False,
     seed: int = 0,
     quiet: bool = False,
+    memory: str | None = None,
+    watch: MemoryWatch | None = None,
 ) -> list[list[Saliency]]:
-    """For each photograph what each method finds, one target after the other."""
+    """For each photograph what each method finds, one target after the other.
+
+    memory: of each gradient.   watch: is told what each will take of it.
+    """
     for target in targets:
         score(network, target, output)  # raises before the bar is drawn
     passes = {method: samples if METHODS[method].passes else 1 for method in methods}
@@ -42,9 +48,8 @@ def look(
                 values = {METHODS[method].passes: samples, "sigma": sigma, "node": node, "grid": grid}
                 settings: dict[str, Any] = {name: values[name] for name in METHODS[method].settings if name in values}
                 bar = Passes(advance, f"{photo.name}, {method}", passes[method])
-                one = saliency(
-                    network, photo.x, target, method, output=output, strict=strict, seed=seed, progress=bar, **settings
-                )
+                settings |= {"output": output, "strict": strict, "seed": seed, "progress": bar, "memory": memory}
+                one = saliency(network, photo.x, target, method, expecting=watch.expect if watch else None, **settings)
                 bar.finish()
                 maps[-1].append(one)
     return maps

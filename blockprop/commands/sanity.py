@@ -12,7 +12,17 @@ import typer
 
 from blockprop.commands.console import counted
 from blockprop.commands.photos import SEEN_BEFORE, photographs, picture_file, read_seen, seen_notes
-from blockprop.commands.picture_options import OPTION_ONLY, Crop, LookedAt, MethodNames, Output, Photos, Samples, Side
+from blockprop.commands.picture_options import (
+    OPTION_ONLY,
+    Crop,
+    LookedAt,
+    MemoryOption,
+    MethodNames,
+    Output,
+    Photos,
+    Samples,
+    Side,
+)
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 
 if TYPE_CHECKING:
@@ -49,6 +59,7 @@ class SanitySettings(PictureSettings):
     samples: Samples = 20
     crop: Crop = None
     side: Side = None
+    memory: MemoryOption = None
     output: Output = None
 
     @classmethod
@@ -65,6 +76,7 @@ class SanitySettings(PictureSettings):
 
     def make(self, network: Network, around: Surroundings) -> Made:
         """A curve for each method: how alike its map stays to the original while layer after layer forgets."""
+        from blockprop.commands.memory import MemoryWatch
         from blockprop.commands.saliency_maps import method_names
         from blockprop.pictures.picture_files import from_pixels
         from blockprop.reports.curves import sanity_curves
@@ -76,11 +88,13 @@ class SanitySettings(PictureSettings):
         methods = method_names(self.methods or list(COMPARED))
         seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures]
         curves: dict[str, list[SanityRecord]] = {}
+        memory = MemoryWatch(around.quiet, self.device)
         for method in methods:
-            samples = {passes: self.samples} if (passes := METHODS[method].passes) else {}
+            settings: dict[str, Any] = {"memory": self.memory, "expecting": memory.expect}
+            settings |= {passes: self.samples} if (passes := METHODS[method].passes) else {}
             runs = []
             for photo in seen:
-                run = sanity(network, photo.x, self.target, method, output=self.output, seed=self.seed, **samples)
+                run = sanity(network, photo.x, self.target, method, output=self.output, seed=self.seed, **settings)
                 runs.append(_watched(run, f"{method.replace('_', ' ')}, {photo.name}", around.quiet))
             curves[method] = _mean(runs)
         rows = [["method", "after the first layer", "after half of them", "after all"]]
@@ -90,6 +104,7 @@ class SanitySettings(PictureSettings):
             "seen": {photo.name: photo.part for photo in seen},
             "layers": len(curves[methods[0]]),
             "correlations": {method: [row.absolute for row in done] for method, done in curves.items()},
+            **memory.facts(),
         }
         picture = from_pixels(decoded(png(sanity_curves(curves))))
         sections = [Section("What is measured", MEASURED, [svg(sanity_curves(curves))])]

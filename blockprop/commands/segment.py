@@ -11,7 +11,7 @@ import typer
 
 from blockprop.commands.choices import METHODS
 from blockprop.commands.photos import SEEN_BEFORE, Seen, photographs, picture_file, read_seen, seen_notes
-from blockprop.commands.picture_options import OPTION_ONLY, Crop, LookedAt, Output, Photos, Samples, Side
+from blockprop.commands.picture_options import OPTION_ONLY, Crop, LookedAt, MemoryOption, Output, Photos, Samples, Side
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class SegmentSettings(PictureSettings):
     samples: Samples = 50
     crop: Crop = None
     side: Side = None
+    memory: MemoryOption = None
     output: Output = None
 
     @classmethod
@@ -84,6 +85,7 @@ class SegmentSettings(PictureSettings):
         """Photographs, where the target lies in them by the saliency map, and the object cut out, a row each."""
         from blockprop.commands.captions import strength
         from blockprop.commands.making import require_one
+        from blockprop.commands.memory import MemoryWatch
         from blockprop.commands.saliency_maps import MAP_CELL, look, method_names
         from blockprop.pictures.overlays import boxed, masked, overlay
         from blockprop.pictures.picture_files import write_picture
@@ -95,7 +97,11 @@ class SegmentSettings(PictureSettings):
             require_one("photograph", self.pictures, "--mask")
         seen = [read_seen(path, network, self.crop, self.side) for path in self.pictures]
         choice = ([self.target], self.output, self.samples)
-        looked = look(network, seen, [method], *choice, seed=self.seed, quiet=around.quiet)
+        memory = MemoryWatch(around.quiet, self.device)
+        looked = look(
+            network, seen, [method], *choice, seed=self.seed, quiet=around.quiet, memory=self.memory, watch=memory
+        )
+        taken = memory.facts()
         tiles, rows, boxes, notes = [], [["picture", "target", "strength", "box", "of the picture"]], [], []
         for photo, (saliency,) in zip(seen, looked, strict=True):
             weights = _weights(saliency)
@@ -116,7 +122,7 @@ class SegmentSettings(PictureSettings):
             notes += [f"{photo.name}: {cut.note}"] if cut.note else []
             if self.mask is not None:
                 write_picture(self.mask, mask[None].float())
-        return Made(sheet(tiles, 3, side=MAP_CELL), {"boxes": boxes}, rows, notes=[*seen_notes(seen), *notes])
+        return Made(sheet(tiles, 3, side=MAP_CELL), {"boxes": boxes, **taken}, rows, notes=[*seen_notes(seen), *notes])
 
     def _cut(self, photo: Seen, weights: Tensor) -> Segmentation:
         from blockprop.visualize.attribution.segmentation import segment

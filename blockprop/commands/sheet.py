@@ -20,6 +20,7 @@ from blockprop.commands.picture_options import (
     OPTION_ONLY,
     CanvasName,
     Doubt,
+    MemoryOption,
     Output,
     Rate,
     Resume,
@@ -86,6 +87,7 @@ class SheetSettings(PictureSettings):
         int, typer.Option(min=1, max=MOST_PICTURES, help="Pictures in one batch; more need more memory.")
     ] = 4
     columns: Annotated[int | None, typer.Option(min=1, max=MOST_PICTURES, help="Of the sheet.")] = None
+    memory: MemoryOption = None
     resume: Resume = False
     output: Output = None
     stop: Stop = None
@@ -105,6 +107,7 @@ class SheetSettings(PictureSettings):
     def make(self, network: Network, around: Surroundings) -> Made:
         """A picture for each target, made so many at once."""
         from blockprop.commands.making import run_with_previews
+        from blockprop.commands.memory import MemoryWatch
         from blockprop.commands.several_targets import expanded
         from blockprop.commands.worth_looking_at import LOOKED_AT
         from blockprop.saving.checkpoints import write_checkpoint
@@ -112,7 +115,7 @@ class SheetSettings(PictureSettings):
 
         names = expanded(network, self.targets, self.most, self.output)
         batches = [names[i : i + self.at_once] for i in range(0, len(names), self.at_once)]
-        pictures, stopped = _restored(around), None
+        pictures, stopped, memory = _restored(around), None, None
         kept = Dispensable("the sheet goes on, and --resume would make its pictures again")
         for i, batch in enumerate(batches):
             left = self.steps if self.stop is None else min(self.steps, self.stop - i * self.steps)
@@ -122,8 +125,9 @@ class SheetSettings(PictureSettings):
                 break
             state = around.state and around.state.with_name(f"{around.state.name}.{i + 1}")
             try:
-                run = self._run(network, batch, state, around.resume)
-                _, ended = run_with_previews(run, f"Sheet {i + 1}/{len(batches)}", around, left, part=(i, len(batches)))
+                run, part = self._run(network, batch, state, around.resume), (i, len(batches))
+                memory = memory or MemoryWatch(around.quiet, run.device)
+                _, ended = run_with_previews(run, f"Sheet {i + 1}/{len(batches)}", around, left, part, memory)
                 pictures += list(run.picture() if run.step == self.steps else run.best_picture())
                 if ended:
                     stopped = i * self.steps + run.step
@@ -141,6 +145,7 @@ class SheetSettings(PictureSettings):
         side = LOOKED_AT if self.roomy else max(SMALLEST_CELL, min(LOOKED_AT, max(pictures[0].shape)))
         made = _laid_out(network, names[: len(pictures)], pictures, self.columns, side, self.output)
         made.stopped = stopped
+        made.facts |= memory.facts() if memory else {}
         return made
 
     def _run(self, network: Network, targets: Sequence[Target], state: Path | None, resume: bool) -> Ascent:
@@ -165,6 +170,7 @@ class SheetSettings(PictureSettings):
             state=state,
             resume=resume,
             output=self.output,
+            memory=self.memory,
         )
 
 

@@ -12,7 +12,7 @@ from blockprop.commands.choices import COARSEST, COLORS, MOST_PIXELS, MOST_SCALE
 from blockprop.commands.options import MOST_STEPS, RATE
 from blockprop.commands.parsing import layers_named, style_weight_of
 from blockprop.commands.photos import captions_of, folder_of, photographs, picture_file
-from blockprop.commands.picture_options import OPTION_ONLY, PreviewEvery, Resume, Stop, TileSide
+from blockprop.commands.picture_options import OPTION_ONLY, MemoryOption, PreviewEvery, Resume, Stop, TileSide
 from blockprop.commands.picture_settings import Made, PictureSettings, Surroundings
 from blockprop.errors import SettingError
 
@@ -101,6 +101,7 @@ class StylizeSettings(PictureSettings):
     rate: Annotated[float, typer.Option(*RATE, help="Step size of those but lbfgs.")] = 0.02
     details: Annotated[float, typer.Option(help="How much of the content's finer details each size gets.")] = 0.5
     tile: TileSide = TILE
+    memory: MemoryOption = None
     preview_every: PreviewEvery = None
     resume: Resume = False
     stop: Stop = None
@@ -173,10 +174,12 @@ class StylizeSettings(PictureSettings):
     def make(self, network: Network, around: Surroundings) -> Made:
         """The photograph in the manner of the paintings."""
         from blockprop.commands.making import run_sections, run_with_previews
+        from blockprop.commands.memory import MemoryWatch
         from blockprop.reports.curves import part_name
 
         run = self._run(network, around)
-        done, stopped = run_with_previews(run, "Painting", around, self.stop)
+        memory = MemoryWatch(around.quiet, run.device)
+        done, stopped = run_with_previews(run, "Painting", around, self.stop, memory=memory)
         picture = run.picture()[0]
         facts: dict[str, Any] = {"size": f"{picture.shape[2]} x {picture.shape[1]}", "steps": run.step}
         facts["content_layer"] = ", ".join(run.weights.content_layers)
@@ -184,6 +187,7 @@ class StylizeSettings(PictureSettings):
         if done:
             facts |= {f"{part_name(name)}_loss": value for name, value in done[-1].parts.items() if value}
             facts |= {"loss": done[-1].value, "seconds": done[-1].seconds}
+        facts |= memory.facts()
         return Made(picture, facts, sections=run_sections(run, done), stopped=run.step if stopped else None)
 
     def _run(self, network: Network, around: Surroundings) -> Stylization:
@@ -208,6 +212,7 @@ class StylizeSettings(PictureSettings):
             scales=self.scales,
             details=self.details,
             tile=self.tile or None,
+            memory=self.memory,
             seed=self.seed,
             preview_every=around.preview_every,
             state=around.state,

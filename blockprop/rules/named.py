@@ -77,7 +77,7 @@ def redirected(place: Rectifier, block: Block, saved: Any, d_y: Tensor) -> tuple
     d_x = block.propagate(saved, d_y)[place.index]
     assert d_x is not None
     is_open = d_x.flatten(1).any(1) if d_x.dim() > 1 else d_x != 0
-    if bool(is_open.all()):
+    if not d_x.is_meta and bool(is_open.all()):
         return place.only(d_x)
     helpful = d_y.clamp(min=0)
     if place.high is not None:  # Clamp and LeakyReLU's kin save x

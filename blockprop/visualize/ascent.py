@@ -19,6 +19,8 @@ from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.engine.plan import plan_backward
 from blockprop.errors import GraphError, NotFiniteError, SettingError, suggestion
+from blockprop.preparing.job import Job
+from blockprop.preparing.resident import Expected
 from blockprop.rules.composites import Rules
 from blockprop.rules.named import redirected
 from blockprop.saving.files import StrPath
@@ -29,6 +31,8 @@ from blockprop.visualize.pipeline import IMAGE, beyond_image, with_generators
 from blockprop.visualize.running import PictureRun
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, torch_update
 
+COPIES = 8
+"""Of the numbers, that a step makes besides: the gradient, what the optimizer keeps, and penalties of the picture."""
 TRIES = 4
 """Steps after the redirected ones in which some gradient must come back by itself."""
 
@@ -47,6 +51,7 @@ def ascend(
     state: StrPath | None = None,
     state_seconds: float = 60.0,
     resume: bool = False,
+    memory: int | str | None = None,
 ) -> "Ascent":
     """Maximize an objective of a pipeline by its input; an iterator of PictureRecords, see `Ascent` for more.
 
@@ -61,9 +66,12 @@ def ascend(
     seed: of all random transforms; the same seed gives the same bits.
     state: a file written atomically every `state_seconds`, at Ctrl-C and at the end.
     resume: go on from the state if it exists; the picture becomes bit for bit that of an uninterrupted run.
+    memory: what a step may take beside the weights, in bytes or as "500 MB"; to keep to it, some of what would be saved
+        is computed again on the way back.
     Ctrl-C takes effect between two steps.
-    Raises SettingError for settings that make no sense and an objective that the input cannot influence (its gradient
-    is zero in all of the first steps), NotFiniteError if something overflows, FormatError for a state of another run.
+    Raises SettingError for settings that make no sense, too little memory, and an objective that the input cannot
+    influence (its gradient is zero in all of the first steps), NotFiniteError if something overflows, FormatError for a
+    state of another run.
     """
     if isinstance(optimizer, str) and optimizer not in OPTIMIZERS:
         raise SettingError(f"there is no optimizer {optimizer!r}{suggestion(optimizer, OPTIMIZERS)}")
@@ -73,7 +81,9 @@ def ascend(
             f"{redirect_steps} and {rate}"
         )
     keep = Keeping(state, resume, state_seconds)
-    return Ascent(pipeline, parameters, objective, steps, rate, optimizer, redirect_steps, seed, preview_every, keep)
+    return Ascent(
+        pipeline, parameters, objective, steps, rate, optimizer, redirect_steps, seed, preview_every, keep, memory
+    )
 
 
 class Ascent(PictureRun):
@@ -94,6 +104,7 @@ class Ascent(PictureRun):
         seed: int,
         preview_every: int | None = None,
         keep: Keeping | None = None,
+        memory: int | str | None = None,
     ):
         self.network, self.objective = with_generators(pipeline, seed), objective
         self.parameters = fitting(parameters.detach(), pipeline).clone()
@@ -109,7 +120,8 @@ class Ascent(PictureRun):
         self.optimizer = made(self.parameters, rate)
         self.best, self.begun = self.parameters.clone(), digest(self.parameters)
         self.influenced = torch.zeros(len(parameters), dtype=torch.bool)
-        self._lean: dict[tuple[tuple[str, ...], bool], Network] = {}
+        self.job = Job(self.network, memory, COPIES)
+        self.expected = self._expected()  # which refuses too little before anything is made
         super().__init__(steps, preview_every, keep)
 
     def picture(self) -> Tensor:
@@ -129,8 +141,7 @@ class Ascent(PictureRun):
         """Forward, objective, backward, update; return the value and its parts."""
         wanted = (self.input,) if self.telling is None or bool(self.influenced.all()) else (self.input, self.telling)
         rules = self.rules if self.step < self.redirect_steps else None
-        network = self._prepared(wanted, rules)
-        trace = network.record((self.parameters,), network.outputs, False)
+        network, trace = self.job.forward(self.parameters, (*self.keep, *wanted[1:]), rules)
         parts, seeds = self.objective.parts({name: trace[name] for name in self.keep})
         value = math.fsum(parts.values())
         if not math.isfinite(value):
@@ -142,12 +153,11 @@ class Ascent(PictureRun):
         self.optimizer.ascend(d[self.input])
         return value, parts
 
-    def _prepared(self, wanted: tuple[str, ...], rules: Rules | None) -> Network:
-        """What a step needs and no more. In a run the weights stay what they are."""
-        key = wanted, rules is None
-        if key not in self._lean:
-            self._lean = {key: self.network.prepare(dict.fromkeys((*self.keep, *wanted[1:])), rules=rules)}
-        return self._lean[key]
+    def _expected(self) -> Expected | None:
+        """What steps take at most, with the rules of the first ones or without."""
+        keep = self.keep if self.telling is None else (*self.keep, self.telling)
+        taken = [self.job.expected(self.parameters, keep, rules) for rules in (self.rules, None)]
+        return None if self.job.memory is None else Expected(max(filter(None, taken)))
 
     def _check(self, d: Tensor, telling: Tensor) -> None:
         """That the gradient is a number everywhere, and that each example had one that is not zero by now."""

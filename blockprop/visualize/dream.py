@@ -139,7 +139,6 @@ def dream(
     if guide is not None:
         _require_large_enough("the guide", tiling, guide)
     if memory is not None:
-        tiling.fit(picture)  # which refuses too little before anything is made
         settings["memory"] = tiling.memory
     objective = objective_of(terms, tiling, picture, guide)
     return Dream(network, tiling, objective, picture, settings, frames, preview_every, Keeping(state, resume))

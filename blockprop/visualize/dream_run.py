@@ -16,7 +16,8 @@ from blockprop.saving.resumable import Keeping
 from blockprop.saving.states import require_like, set_generator
 from blockprop.visualize.objectives.activity import Resemblance, for_tiles
 from blockprop.visualize.running import PictureRun, weighed
-from blockprop.visualize.tiling import Outputs, Tile, Tiling
+from blockprop.visualize.tiles import Tile
+from blockprop.visualize.tiling import Outputs, Tiling
 
 
 class Dream(PictureRun):
@@ -44,6 +45,7 @@ class Dream(PictureRun):
         self.network, self.begun = network, picture
         self._identity: dict[str, Any] | None = None
         self._require_sizes()
+        self.expected = tiling.expected(picture)  # which refuses too little before anything is made
         super().__init__(self.frame_steps * frames, preview_every, keep)
 
     def picture(self) -> Tensor:

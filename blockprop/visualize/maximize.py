@@ -54,6 +54,7 @@ def maximize(
     state: StrPath | None = None,
     resume: bool = False,
     output: str | None = None,
+    memory: int | str | None = None,
 ) -> Ascent:
     """Make pictures that a network sees the target in:  arg max S(I) − penalties, by gradient ascent.
 
@@ -71,7 +72,7 @@ def maximize(
         The first two are by default what suits known networks, of others 100 and 1000.
     count: so many pictures (of every target)
     diversity: factor of how alike pictures of one target may be to `diversity_node`, a node with height and width
-    rate, optimizer, redirect_steps, preview_every, state, resume: see `ascend`.   output: see `score`.
+    rate, optimizer, redirect_steps, preview_every, state, resume, memory: see `ascend`.   output: see `score`.
     Raises SettingError and GraphError for what makes no sense; and what `ascend` raises.
     """
     objective = score(network, target, output)
@@ -118,6 +119,7 @@ def maximize(
         seed=seed,
         state=state,
         resume=resume,
+        memory=memory,
     )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from blockprop.engine.briefly import brief_repr
 from blockprop.errors import SettingError
+from blockprop.preparing.resident import Expected
 from blockprop.saving.resumable import Keeping, Resumable
 from blockprop.saving.states import require_count, require_like
 
@@ -65,6 +66,8 @@ class PictureRun(Resumable[PictureRecord]):
 
     minimizes = False
     """Whether the best value is the lowest."""
+    expected: Expected | None = None
+    """What a step will take of memory, where one was given."""
 
     def __init__(self, steps: int, preview_every: int | None = None, keep: Keeping | None = None):
         """To be called last in a subclass's: it goes on from the file if there is one.

@@ -10,62 +10,35 @@ seed. So each tile gives exactly what its places contribute, and the gradient is
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Seeds
+from blockprop.engine.plan import Rule, RuleMap, plan_forward
 from blockprop.engine.room import in_bytes
 from blockprop.engine.trace import Trace
 from blockprop.errors import GraphError, SettingError, ShapeError, no_such, shape
-from blockprop.preparing.budget import Budget, TooLittleMemory, bytes_named, rounded_up
+from blockprop.preparing.budget import Back, Budget, TooLittleMemory, bytes_named, rounded_up
+from blockprop.preparing.job import COPIES
+from blockprop.preparing.resident import Expected
 from blockprop.visualize.places import needed, require_places, sizes
 from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
+from blockprop.visualize.tiles import Tile, at, laid_out, whole_as_tile
 
 TILE = 1024
 """Pixels of a side of a tile, halo included, unless something else is said."""
 
-COPIES = 5
-"""Of the picture, that a step makes besides: moved, its gradient, and what scaling needs."""
 SMALLER = 0.8
 """How much smaller a tile is tried where one takes too much."""
-
-Region = tuple[slice, slice]
-"""Rows and columns."""
-
-
-class Tile(NamedTuple):
-    """One piece of the computation.
-
-    number: from 0 on.   crop: what it computes from, in the picture.
-    places: its own ones, of each node, in the output of the whole.
-    own: the same in the output of the crop.
-    """
-
-    number: int
-    crop: Region
-    places: dict[str, Region]
-    own: dict[str, Region]
-
 
 Outputs = Mapping[str, Tensor]
 SeedsOf = Callable[[Tile, Outputs], Seeds]
 """(tile, {node: its own places of the output, (n, c, h, w)}) -> ∂L/∂(these places), for any of the nodes."""
-
-
-class Span(NamedTuple):
-    """A tile along one axis, in cells: [start, stop) is computed, of which [first, last) are its own.
-
-    is_end: whether what lies beyond the last cell is its own, too.
-    """
-
-    start: int
-    stop: int
-    first: int
-    last: int
-    is_end: bool
 
 
 class TileFit(NamedTuple):
@@ -86,6 +59,9 @@ class Tiling:
     tile: None for pictures as a whole. A picture that is not larger is one tile, whatever the network.
     memory: bytes that a gradient may take beside the weights, some copies of the picture among them, or None. Tiles are
         made as small as that asks for; before, what the blocks save is computed again (preparing/budget.py).
+    besides: bytes of these that something else takes all the while.
+    apart: whether seeds are asked for one node at a time, when the error arrives there, and its output is forgotten
+        then; so fewer of them live at once. Without, they are asked for of all nodes together.
     Blocks may be anything with places: convolutions, pooling, whatever works place by place, padding, scaling by whole
     numbers. Receptive fields are found out by trying, see receptive_fields.py. Preprocessing in front is part of the
     network.
@@ -94,7 +70,13 @@ class Tiling:
     """
 
     def __init__(
-        self, network: Network, nodes: Iterable[str], tile: int | None = None, memory: int | str | None = None
+        self,
+        network: Network,
+        nodes: Iterable[str],
+        tile: int | None = None,
+        memory: int | str | None = None,
+        besides: int = 0,
+        apart: bool = False,
     ):
         self.nodes = tuple(dict.fromkeys(nodes))
         keys = [key for node in network.nodes for key in node.keys]
@@ -105,7 +87,7 @@ class Tiling:
             raise SettingError(f"expected a network with one input, the picture, and nodes; came {network.inputs}")
         if tile is not None and tile < 1:
             raise SettingError(f"tile must be at least 1 pixel, came {tile}")
-        self.network, self.tile = needed(network, self.nodes), tile
+        self.network, self.tile, self.besides, self.apart = needed(network, self.nodes), tile, besides, apart
         self.memory = None if memory is None else bytes_named(memory)
         self._fits: dict[tuple[int, ...], TileFit] = {}
         self.lean = network.prepare(self.nodes)
@@ -135,32 +117,34 @@ class Tiling:
             self._fits[key] = self._fit(picture, self.memory)
         return self._fits[key]
 
-    def expectation(self, picture: Tensor) -> str:
-        """How the memory is kept to, in words."""
+    def expected(self, picture: Tensor) -> Expected | None:
+        """What a gradient by a picture takes, where a memory was given. SettingError if that is too little."""
+        if self.memory is None:
+            return None
         fit, count = self.fit(picture), len(self.tiles(picture))
-        pieces = "at once" if count == 1 else f"in {count} pieces of up to {fit.tile} pixels"
-        return f"memory: {in_bytes(fit.taken)} expected for a step, {pieces}"
+        return Expected(fit.taken, "at once" if count == 1 else f"in {count} pieces of up to {fit.tile} pixels")
 
     def _fit(self, picture: Tensor, memory: int) -> "TileFit":
         copies = COPIES * picture.numel() * picture.element_size()
-        budget, least = Budget(self.lean, max(memory - copies, 1)), math.inf
+        budget, least = Budget(self.lean, memory, copies + self.besides), math.inf
         side = max(picture.shape[2:]) if self.tile is None else min(self.tile, max(picture.shape[2:]))
         while side:
             try:
-                crops = [picture[_region(tile.crop)] for tile in self._tiles(picture, side)]
+                tiles = self._tiles(picture, side)
             except SettingError:  # the tile is smaller than what its places see
                 if math.isinf(least):
                     raise
                 break
             taken, short = 0, 0
-            for crop in {crop.shape: crop for crop in crops}.values():
+            for tile in {picture[at(tile.crop)].shape: tile for tile in tiles}.values():
                 try:
-                    taken = max(taken, budget.chosen((crop,), self.nodes)[2])
+                    x = picture[at(tile.crop)]
+                    taken = max(taken, budget.chosen((x,), self.nodes, self._back_without_numbers(tile)).peak)
                 except TooLittleMemory as error:
                     short = max(short, error.least)
             if not short:
-                return TileFit(side, budget, taken + copies)
-            least = min(least, copies + max(taken, short))
+                return TileFit(side, budget, taken)
+            least = min(least, max(taken, short))
             side = int(SMALLER * side)
         raise SettingError(
             f"{in_bytes(memory)} of memory are too little for a picture of {shape(picture)}: it takes at least "
@@ -168,41 +152,25 @@ class Tiling:
         )
 
     def _forward(self, picture: Tensor, tile: Tile) -> Trace:
-        crop = picture[_region(tile.crop)]
+        crop = picture[at(tile.crop)]
         if self.memory is None:
             return self.lean.forward(crop, keep=self.nodes)
-        return self.fit(picture).budget.record((crop,), self.nodes)
+        return self.fit(picture).budget.record((crop,), self.nodes, self._back_without_numbers(tile))
 
     def _tiles(self, picture: Tensor, side: int | None) -> list[Tile]:
-        whole = self.sizes(picture)
-        height, width = picture.shape[2:]
+        whole, (channels, height, width) = self.sizes(picture), picture.shape[1:]
         if side is None or (height <= side and width <= side):
-            everything = {node: (slice(0, h), slice(0, w)) for node, (_, h, w) in whole.items()}
-            return [Tile(0, (slice(0, height), slice(0, width)), everything, everything)]
-        channels = picture.shape[1]
+            return [whole_as_tile(height, width, whole)]
         if channels not in self._fields:
             self._fields[channels] = receptive_fields(self.network, self.nodes, channels)
-        rows, columns = self._fields[channels]
-        tiles: list[Tile] = []
-        for y in spans(rows, height, side):
-            for x in spans(columns, width, side):
-                crop = _pixels(rows, y, height), _pixels(columns, x, width)
-                places = {
-                    node: (_places(rows, y, node, h), _places(columns, x, node, w)) for node, (_, h, w) in whole.items()
-                }
-                own_places = {
-                    node: (_moved(a, y.start * rows.places[node]), _moved(b, x.start * columns.places[node]))
-                    for node, (a, b) in places.items()
-                }
-                tiles.append(Tile(len(tiles), crop, places, own_places))
-        return tiles
+        return laid_out(self._fields[channels], height, width, whole, side)
 
     @torch.no_grad()
     def outputs(self, picture: Tensor) -> Iterator[tuple[Tile, dict[str, Tensor]]]:
         """Forward alone: for each tile its own places of each node. Together they are the outputs, each place once."""
         for tile in self.tiles(self._checked(picture)):
-            values = self.lean.values(picture[_region(tile.crop)], keep=self.nodes)
-            yield tile, {node: values[node][_region(tile.own[node])] for node in self.nodes}
+            values = self.lean.values(picture[at(tile.crop)], keep=self.nodes)
+            yield tile, {node: values[node][at(tile.own[node])] for node in self.nodes}
 
     @torch.no_grad()
     def gradient(self, picture: Tensor, seeds: SeedsOf, look: Callable[[Tile, Outputs], None] | None = None) -> Tensor:
@@ -213,24 +181,57 @@ class Tiling:
             matrix). Costs another forward pass if there are several tiles.
         Raises ShapeError for seeds of another shape than the places that they are for.
         """
-        tiles, network = self.tiles(self._checked(picture)), self.lean
+        tiles = self.tiles(self._checked(picture))
         if look is not None and len(tiles) > 1:
             for tile, outputs in self.outputs(picture):
                 look(tile, outputs)
+                del outputs
         d_picture = torch.zeros_like(picture)
         for tile in tiles:
             trace = self._forward(picture, tile)
-            outputs = {node: trace[node][_region(tile.own[node])] for node in self.nodes}
             if look is not None and len(tiles) == 1:
-                look(tile, outputs)
-            whole_seeds = {
-                node: _spread(seed, outputs, trace[node], tile, node) for node, seed in seeds(tile, outputs).items()
-            }
-            if whole_seeds:
-                del outputs
-                d = network.backward(trace, whole_seeds, wrt=self.input)[self.input]
-                d_picture[_region(tile.crop)] += d
+                look(tile, _own(trace, tile, self.nodes))
+            d = self._back(self.lean, trace, tile, seeds)
+            if d is not None:
+                d_picture[at(tile.crop)] += d
+            del trace, d
         return d_picture
+
+    def _back(self, network: Network, trace: Trace, tile: Tile, seeds: SeedsOf) -> Tensor | None:
+        """∂L/∂crop; None without any seeds.   network: the lean one, or its twin without numbers."""
+        first = self.last if self.apart else self.nodes
+        whole_seeds, asked = _forgetting(trace, tile, seeds, first), set(first)
+
+        def adding(node: str) -> Rule:
+            def rule(block: Block, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
+                if node not in first:
+                    asked.add(node)
+                    for seed in _forgetting(trace, tile, seeds, (node,)).values():
+                        d_y = seed.add_(d_y)
+                return block.propagate(saved, d_y)
+
+            return rule
+
+        if not whole_seeds:
+            return None
+        rules: RuleMap = {node: adding(node) for node in self.nodes if self.apart}
+        d = network.backward(trace, whole_seeds, wrt=self.input, rules=rules)[self.input]
+        if without := [node for node in self.nodes if node not in asked]:
+            raise GraphError(f"no error comes back to {', '.join(without)}: compare other layers")
+        return d
+
+    def _back_without_numbers(self, tile: Tile) -> Back:
+        def seeds(_: Tile, outputs: Outputs) -> Seeds:
+            return {node: y.flatten(2).mul(1).view_as(y) for node, y in outputs.items()}  # as Gram matrices need them
+
+        return lambda network, trace: (self._back(network, trace, tile, seeds),)
+
+    @cached_property
+    def last(self) -> tuple[str, ...]:
+        """The nodes that no other of them depends on. The error arrives from them at all others."""
+        steps = {node: plan_forward(self.lean.nodes, (node,), False) for node in self.nodes}
+        above = {node: {step.name for step in plan} - {node} for node, plan in steps.items()}
+        return tuple(node for node in self.nodes if not any(node in above[other] for other in self.nodes))
 
     def _checked(self, picture: Tensor) -> Tensor:
         if picture.dim() != 4 or not picture.numel():
@@ -238,57 +239,30 @@ class Tiling:
         return picture
 
 
-def spans(field: ReceptiveField, size: int, tile: int) -> list[Span]:
-    """The fewest tiles along an axis of so many pixels, about equally long. SettingError if they cannot be so short."""
-    total = math.ceil(size / field.cell)
-    if size <= tile:
-        return [Span(0, total, 0, total, True)]
-    halo, ragged = field.before + field.after, int(size % field.cell > 0)
-    # The last tile may have a part of a cell, and is one longer then.
-    least, most = max(field.least, halo + 1), tile // field.cell - ragged
-    if most < least:
-        raise SettingError(
-            f"tile must be at least {(least + 1) * field.cell} pixels for these nodes, came {tile}: their places see "
-            f"{halo * field.cell} pixels around them"
-        )
-    count = math.ceil((total - halo) / (most - halo))
-    length = max(math.ceil((total - halo) / count) + halo, least)
-    tiles: list[Span] = []
-    start = last = 0
-    while start + length < total:
-        tiles.append(Span(start, start + length, last, start + length - field.after, False))
-        last = tiles[-1].last
-        start = last - field.before
-    start = max(0, min(start, total - length - ragged))
-    return [*tiles, Span(start, total, last, total, True)]
+def _own(trace: Trace, tile: Tile, nodes: Iterable[str]) -> dict[str, Tensor]:
+    """A tile's own places of what nodes gave."""
+    return {node: trace[node][at(tile.own[node])] for node in nodes}
 
 
-def _pixels(field: ReceptiveField, span: Span, size: int) -> slice:
-    return slice(span.start * field.cell, min(span.stop * field.cell, size))
+def _forgetting(trace: Trace, tile: Tile, seeds: SeedsOf, nodes: Iterable[str]) -> Seeds:
+    """The seeds of nodes, for the whole outputs of a crop, which are forgotten."""
+    own = dict(seeds(tile, _own(trace, tile, nodes)))
+    bare = {node: torch.empty_like(trace.values.pop(node), device="meta") for node in nodes}
+    return {node: _spread(own.pop(node), bare[node], tile, node) for node in [*own]}
 
 
-def _places(field: ReceptiveField, span: Span, node: str, size: int) -> slice:
-    """A tile's own places; the last tile has also what lies beyond the last cell."""
-    per_cell = field.places[node]
-    return slice(span.first * per_cell, size if span.is_end else span.last * per_cell)
+def _spread(seed: Tensor, bare: Tensor, tile: Tile, node: str) -> Tensor:
+    """A seed for the whole output of a crop: nothing comes from places that are not the tile's own.
 
-
-def _moved(places: slice, start: int) -> slice:
-    return slice(places.start - start, places.stop - start)
-
-
-def _region(region: Region) -> tuple[slice, slice, slice, slice]:
-    return (slice(None), slice(None), *region)
-
-
-def _spread(seed: Tensor, outputs: Outputs, y: Tensor, tile: Tile, node: str) -> Tensor:
-    """A seed for the whole output of a crop: nothing comes from places that are not the tile's own."""
-    if seed.shape != outputs[node].shape:
+    bare: the output, without its numbers.
+    """
+    own = bare[at(tile.own[node])]
+    if seed.shape != own.shape:
         raise ShapeError(
-            f"the seed for {node!r} is {shape(seed)}, but tile {tile.number} has {shape(outputs[node])} of its places"
+            f"the seed for {node!r} is {shape(seed)}, but tile {tile.number} has {shape(own)} of its places"
         )
-    if seed.shape == y.shape:
+    if own.shape == bare.shape:
         return seed
-    spread = torch.zeros_like(y)
-    spread[_region(tile.own[node])] = seed
+    spread = torch.zeros_like(bare, device=seed.device)
+    spread[at(tile.own[node])] = seed
     return spread

@@ -135,16 +135,3 @@ def test_what_a_film_or_a_preview_would_overwrite_is_left_alone(capsys: Output) 
     told = sentence(capsys, *DREAM, "-o", "a.png", "--preview-every", "1")
     assert "a.preview.png is there already, and blockprop did not make it" in told
     assert Path("frames/0001.png").read_bytes() == Path("a.preview.png").read_bytes() == photo
-
-
-def test_a_budget_of_memory_is_kept_and_said(capsys: Output) -> None:
-    whole = run_json(capsys, *DREAM)
-    before = read_picture(whole["picture"])
-    assert main([*DREAM, "--memory", "500 MB", "--force"]) == 0
-    said = "".join(capsys.readouterr())
-    assert "kB expected for a step, at once" in said
-    torch.testing.assert_close(read_picture(whole["picture"]), before, rtol=0, atol=1.01 / 255)
-    assert "of memory are too little for a picture of 1 x 3 x 40 x 60" in sentence(
-        capsys, *DREAM, "--force", "--memory", "1 kB"
-    )
-    assert "expected memory as '500 MB' or '2 GB'" in sentence(capsys, *DREAM, "--force", "--memory", "much")

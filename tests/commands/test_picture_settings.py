@@ -31,7 +31,7 @@ IN_FILES = {
     "maximize": ASCENT | {"pictures", "start", "optimizer", "count", "diversity", "diversity_node", "redirect_steps"},
     "sheet": ASCENT | {"most", "at_once", "columns"},
     "dream": {"network", "pictures", "start", "guided", "layers", "size", "steps", "octaves", "octave_scale", "rate"}
-    | {"jitter", "frames", "zoom", "rotation", "tile", "memory", "seed", "stop", "enlarges"},
+    | {"jitter", "frames", "zoom", "rotation", "tile", "seed", "stop", "enlarges"},
     "stylize": {"network", "pictures", "weights", "masks", "start", "size", "steps", "content_weight", "style_weight"}
     | {"total_variation", "content_layers", "style_layers", "style_scale", "colors", "optimizer", "rate", "scales"}
     | {"details", "tile", "seed", "stop"},
@@ -65,7 +65,7 @@ def _gray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("command", IN_FILES)
 def test_pictures_of_today_are_read_tomorrow(command: str) -> None:
-    assert set(settings_in_file(PICTURE_COMMANDS[command])) == IN_FILES[command] | {"preprocessing"}
+    assert set(settings_in_file(PICTURE_COMMANDS[command])) == IN_FILES[command] | {"preprocessing", "memory"}
 
 
 @pytest.mark.usefixtures("_gray")

@@ -32,7 +32,8 @@ from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.pictures.preprocessing import Preprocessing
 from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
-from blockprop.visualize.tiling import Outputs, Tile, Tiling, spans
+from blockprop.visualize.tiles import Tile, spans
+from blockprop.visualize.tiling import Outputs, Tiling
 from tests.conftest import DataFile
 from tests.visualize.tiled import NETWORKS, chain, inception
 

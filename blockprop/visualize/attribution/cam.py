@@ -94,13 +94,14 @@ def place_of(
     seen = _Seen(question, Finder(question.input, some, grid), node)
     targets = question.nodes if node is None else (node,)
     if node != question.input:
+        question.job.require_plain(some, targets)
         run_forward(plan_forward(network.nodes, targets, training=False), {question.input: some}, call=seen.call)
     if node is not None:
         places = seen.finder.said(node, seen.outputs.get(node, some))
     else:
         node, places = _default(question, x, seen.finder, seen.candidates)
     if grid is None:
-        require_in_place(network, some, node, places)
+        require_in_place(question.job, some, node, places)
     return node, places
 
 
@@ -156,7 +157,8 @@ def _default(question: Question, x: Tensor, finder: Finder, candidates: list[str
 
 def _influential(question: Question, x: Tensor, finder: Finder, candidates: list[str]) -> str:
     """The last candidate whose places influence the target: behind the last attention only the class token does."""
-    errors = Question(question.network, question.objective).ask(x, inner=tuple(candidates)).back(candidates)
+    each = Question(question.network, question.objective, memory=question.job.memory)
+    errors = each.ask(x, inner=tuple(candidates)).back(candidates)
     for key in reversed(candidates):
         if bool((finder.places[key].maps(errors[key]) != 0).any()):
             return key

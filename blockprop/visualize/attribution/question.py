@@ -1,7 +1,7 @@
 """One question to a network, "how does this score change with the input?", asked as often as a method needs."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -11,7 +11,8 @@ from blockprop.engine.objectives import Objective, Seeds
 from blockprop.engine.plan import RuleMap
 from blockprop.engine.trace import Trace
 from blockprop.errors import NotFiniteError, SettingError
-from blockprop.preparing.rows import narrowed
+from blockprop.preparing.job import Job
+from blockprop.preparing.resident import Expected
 from blockprop.visualize.objectives.scores import channels, fixed, titles, values
 
 
@@ -31,7 +32,11 @@ class Answer(NamedTuple):
 
 
 class Question:
-    """A network, what is looked at in it, and the rules by which the error goes back. Weights are never touched."""
+    """A network, what is looked at in it, and the rules by which the error goes back. Weights are never touched.
+
+    progress: called after each gradient.   memory: see `Job`.
+    expecting: called before each with what it will take, where a memory was given.
+    """
 
     def __init__(
         self,
@@ -39,12 +44,12 @@ class Question:
         objective: Objective,
         progress: Callable[[], None] | None = None,
         memory: int | str | None = None,
+        expecting: Callable[[Expected], None] | None = None,
     ):
         if len(network.inputs) != 1:
             raise SettingError(f"expected a network with one input, the picture; this one has {len(network.inputs)}")
-        self.network, self.objective, self.progress, self.memory = network, objective, progress, memory
-        self.input = network.inputs[0]
-        self._lean: dict[Any, Network] = {}
+        self.network, self.objective, self.progress, self.expecting = network, objective, progress, expecting
+        self.input, self.job = network.inputs[0], Job(network, memory)
         self.nodes = objective.nodes or network.outputs
         if not network.backward_plan(self.nodes, (self.input,)) and self.input not in self.nodes:
             raise SettingError(f"{objective!r} does not depend on the input {self.input!r}: nothing can influence it")
@@ -66,20 +71,13 @@ class Question:
 
         rules: by which it is gone back from.   inner: nodes whose outputs or errors are wanted besides.
         """
-        lean = self._prepared(rules, inner)
-        trace = lean.forward(x, keep=lean.outputs)
+        asked = x, (*self.nodes, *inner), rules, channels(self.objective)
+        if self.expecting is not None and (taken := self.job.expected(*asked)) is not None:
+            self.expecting(Expected(taken))
+        lean, trace = self.job.forward(*asked)
         outputs = {name: trace[name] for name in self.nodes}
         self.objective = fixed(self.objective, outputs)
         return Asked(lean, trace, self.objective.evaluate(outputs)[1])
-
-    def _prepared(self, rules: RuleMap | None, inner: tuple[str, ...]) -> Network:
-        """What computes no more than is asked for. Within a question the weights stay what they are."""
-        rows = channels(self.objective)
-        key = frozenset(rules or ()), inner, tuple(rows.items())
-        if key not in self._lean:
-            whole = self.network.prepare(dict.fromkeys((*self.nodes, *inner)), rules=rules, memory=self.memory)
-            self._lean = {key: narrowed(whole, rows)}
-        return self._lean[key]
 
     def gradient(self, x: Tensor, rules: RuleMap | None = None) -> Tensor:
         """∂S/∂x, the error at the input alone."""

@@ -19,6 +19,7 @@ from blockprop.engine.network import Network
 from blockprop.engine.plan import RuleMap
 from blockprop.errors import SettingError, suggestion
 from blockprop.pictures.photos import picture
+from blockprop.preparing.resident import Expected
 from blockprop.rules.composites import Rules
 from blockprop.rules.coverage import Coverage
 from blockprop.rules.named import NAMED_RULES
@@ -63,6 +64,7 @@ def saliency(
     output: str | None = None,
     progress: Callable[[], None] | None = None,
     memory: int | str | None = None,
+    expecting: Callable[[Expected], None] | None = None,
     **settings: Any,
 ) -> Saliency:
     """Explain what the network sees in pictures, back-propagating to the input with all weights fixed.
@@ -77,6 +79,7 @@ def saliency(
         takes; together with those of the method
     strict: raise if named rules do not cover all that rectifies   progress: called after each gradient
     memory: what a gradient may take beside the weights, in bytes or as "500 MB", see `Network.prepare`
+    expecting: called before each gradient with what it is expected to take of that
     settings: the method's own; and seed=0 for all, though only noise needs it
     Raises SettingError for a target that a picture cannot influence (its gradient is zero everywhere), for unknown
     methods and settings, and as `score` does; ShapeError for what is no picture.
@@ -85,7 +88,7 @@ def saliency(
         raise SettingError(f"there is no method {method!r}{suggestion(method, METHODS)}")
     x = picture(image, network)
     require_clear(network, target, len(x))
-    question = Question(network, score(network, target, output), progress, memory)
+    question = Question(network, score(network, target, output), progress, memory, expecting)
     chosen = METHODS[method]
     combined = _rules(question, chosen.rules, rules, strict)
     answer = chosen.find(question, x, combined, **_settings(method, settings))

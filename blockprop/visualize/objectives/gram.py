@@ -17,7 +17,7 @@ from torch import Tensor
 
 from blockprop.engine.objectives import OfNode
 from blockprop.errors import SettingError, ShapeError, shape
-from blockprop.visualize.tiling import Region
+from blockprop.visualize.tiles import Region
 
 EVERYTHING: Region = (slice(None), slice(None))
 

@@ -9,13 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blockprop.engine.block import Block
 from blockprop.engine.briefly import brief_repr
 from blockprop.engine.objectives import OfNode, Seeds
-from blockprop.engine.plan import Rule, plan_forward
-from blockprop.errors import GraphError
 from blockprop.visualize.objectives.gram import (
-    EVERYTHING,
     Region,
     SumsOverPlaces,
     content_distance,
@@ -24,7 +20,8 @@ from blockprop.visualize.objectives.gram import (
 )
 from blockprop.visualize.objectives.penalties import total_variation
 from blockprop.visualize.style.quasi_newton import Point
-from blockprop.visualize.tiling import Outputs, Tile, Tiling
+from blockprop.visualize.tiles import Tile
+from blockprop.visualize.tiling import Outputs, Tiling
 
 CONTENT, VARIATION, RANGE = "content", "total variation", "range"
 """Names of parts of the loss; the others are the styles' own."""
@@ -91,6 +88,7 @@ class StyleLosses:
     computed once, here. Sums over places are taken first, over all tiles; what they say comes back with the second pass
     (the same one if there is one tile). A layer's seed is made when the error arrives there, and its output is
     forgotten then, so that memory stays below what the forward pass needs.
+    tiling: of the compared nodes, apart.
     """
 
     def __init__(self, tiling: Tiling, content: Tensor, aims: Sequence[Aim], weights: Weights):
@@ -98,7 +96,6 @@ class StyleLosses:
         self.names = [aim.name for aim in aims]
         self.terms: list[tuple[SumsOverPlaces, float, tuple[str, ...]]] = []
         """(objective, factor, the part that each of its values belongs to)."""
-        self.last = self._last()
         self._add_content(content)
         self._add_styles(content, aims)
         self.penalties: dict[str, tuple[float, OfNode]] = {
@@ -165,8 +162,6 @@ class StyleLosses:
     @torch.no_grad()
     def _through_network(self, picture: Tensor, parts: dict[str, float]) -> Tensor:
         """∂L/∂picture of all but the variation, whose parts are added on the way."""
-        if len(self.tiling.tiles(picture)) == 1:
-            return self._at_once(picture, parts)
         sums: list[Any] = [0.0] * len(self.terms)
         pending: dict[str, Pending] = {}
 
@@ -178,7 +173,7 @@ class StyleLosses:
         def seeds(tile: Tile, outputs: Outputs) -> Seeds:
             if not pending:
                 pending.update(self._judged(sums, parts))
-            return {node: _added(None, y, pending[node], tile.places[node]) for node, y in outputs.items()}
+            return {node: _added(y, pending[node], tile.places[node]) for node, y in outputs.items()}
 
         return self.tiling.gradient(picture, seeds, look)
 
@@ -192,39 +187,15 @@ class StyleLosses:
             pending.setdefault(term.node, []).append((term, factor * d_sums))
         return pending
 
-    def _at_once(self, picture: Tensor, parts: dict[str, float]) -> Tensor:
-        network = self.tiling.lean
-        trace = network.forward(picture, keep=self.tiling.nodes)
-        pending = self._judged([term.sums(trace[term.node]) for term, _, _ in self.terms], parts)
 
-        def adding(node: str) -> Rule:
-            def rule(block: Block, saved: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
-                if node not in self.last:
-                    d_y = _added(d_y, trace.values.pop(node), pending.pop(node))
-                return block.propagate(saved, d_y)
-
-            return rule
-
-        seeds = {node: _added(None, trace.values.pop(node), pending.pop(node)) for node in self.last}
-        d = network.backward(trace, seeds, wrt=network.inputs, rules={node: adding(node) for node in self.tiling.nodes})
-        if pending:
-            raise GraphError(f"no error comes back to {', '.join(pending)}: compare other layers")
-        return d[network.inputs[0]]
-
-    def _last(self) -> tuple[str, ...]:
-        """The nodes that no other compared node depends on. The error arrives from them at all others."""
-        network, nodes = self.tiling.lean, self.tiling.nodes
-        above = {node: {step.name for step in plan_forward(network.nodes, (node,), False)} - {node} for node in nodes}
-        return tuple(node for node in nodes if not any(node in above[other] for other in nodes))
-
-
-def _added(d_y: Tensor | None, y: Tensor, pending: Pending, places: Region = EVERYTHING) -> Tensor:
-    """The error that arrives at a node, and its own seeds."""
+def _added(y: Tensor, pending: Pending, places: Region) -> Tensor:
+    """The sum of a node's own seeds."""
+    seed: Tensor | None = None
     for term, d_sums in pending:
-        seed = term.seed(y, d_sums, places)
-        d_y = seed if d_y is None else seed.add_(d_y)
-    assert d_y is not None
-    return d_y
+        own = term.seed(y, d_sums, places)
+        seed = own if seed is None else own.add_(seed)
+    assert seed is not None
+    return seed
 
 
 def resized_mask(mask: Tensor | None, height: int, width: int) -> Tensor | None:

@@ -97,6 +97,10 @@ class LBFGS:
                 return lower
         return point
 
+    def kept_bytes(self, number: int) -> int:
+        """What the pairs take for each number of a picture, of so many bytes."""
+        return 2 * self.history * (2 if number == 4 else number)
+
     def learn(self, coarse: "LBFGS", resize: Callable[[Tensor], Tensor]) -> None:
         """Take over what was found out about the curvature in another size.
 

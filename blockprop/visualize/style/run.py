@@ -15,16 +15,21 @@ from blockprop.engine.network import Network
 from blockprop.errors import NotFiniteError, SettingError, ShapeError
 from blockprop.pictures.colors import luminance, matched_colors, matched_luminance, with_luminance
 from blockprop.pictures.image_files import MOST_PIXELS
+from blockprop.preparing.resident import Expected
 from blockprop.saving.fingerprints import described, digest, fingerprint
 from blockprop.saving.resumable import Keeping
 from blockprop.saving.states import require_like
-from blockprop.visualize.places import sizes
+from blockprop.visualize.places import needed, sizes
 from blockprop.visualize.running import PictureRun, weighed
 from blockprop.visualize.style.losses import Aim, StyleLosses, Weights, resized_mask
 from blockprop.visualize.style.quasi_newton import LBFGS, FirstOrder, Point
 from blockprop.visualize.tiling import Tiling
 from blockprop.visualize.updates import Optimizer
 
+MORE_COPIES = 5
+"""Of the picture, beside those that any gradient makes: a line search, its direction, and what these come from."""
+GRAMS = 3
+"""Copies of each Gram matrix: of the style, in a table, and the picture's."""
 NOISE = 0.1
 """Standard deviation of the noise to start from, on gray."""
 
@@ -70,10 +75,12 @@ class Stylization(PictureRun):
         self.content, self.styles, self.weights, self.settings = content, styles, weights, settings
         self.kind, self.start = optimizer, start
         self.network = network
-        self.tiling = Tiling(network, weights.nodes, settings["tile"])
         self.losses: StyleLosses | None = None
         self.point: Point | None = None
         self.optimizer = self._fresh_optimizer()
+        self.tiling = Tiling(
+            network, weights.nodes, settings["tile"], settings.get("memory"), self._besides(), apart=True
+        )
         self._made_of = {
             "network": fingerprint(network),
             "content": digest(content),
@@ -84,6 +91,7 @@ class Stylization(PictureRun):
             "start": "noise" if start is None else digest(start),
         }
         self._require_sizes()
+        self.expected = self._expected()  # which refuses too little before anything is made
         super().__init__(sum(self.counts), preview_every, keep)
 
     def picture(self) -> Tensor:
@@ -222,6 +230,23 @@ class Stylization(PictureRun):
         if self.kind == "lbfgs":
             return LBFGS(self.settings["history"])
         return FirstOrder(self.kind, self.settings["rate"])
+
+    def _besides(self) -> int:
+        """Bytes at the finest size, beside what goes through the network."""
+        height, width = self.sizes[-1]
+        number, weights = self.content.element_size(), self.weights
+        shapes = sizes(needed(self.network, weights.nodes), 3, height, width)
+        features = sum(math.prod(shapes[node]) for node in weights.content_layers)
+        grams = sum(shapes[node][1] ** 2 for node in weights.style_layers) * GRAMS * len(self.styles)
+        pictures = (MORE_COPIES + len(self.styles)) * 3 * height * width
+        kept = self.optimizer.kept_bytes(number) if isinstance(self.optimizer, LBFGS) else 0
+        return number * (features + grams + pictures) + kept * 3 * height * width
+
+    def _expected(self) -> Expected | None:
+        """What a step takes at the finest size. SettingError if the memory is too little for that, or for a style."""
+        pictures = [self.sizes[-1], *(_style_size(style, *self.sizes[-1]) for style in self.styles)]
+        found = [self.tiling.expected(self.content.new_zeros(1, 3, *size)) for size in pictures if self.tiling.memory]
+        return found[0] if found else None
 
     def _require_sizes(self) -> None:
         """That everything is large enough for the network at the coarsest size, and at the finest not too large."""

@@ -19,6 +19,7 @@ from blockprop.engine.network import Network
 from blockprop.errors import SettingError, ShapeError, shape, suggestion
 from blockprop.pictures.image_files import MOST_PIXELS
 from blockprop.pictures.photos import picture as checked
+from blockprop.preparing.budget import bytes_named
 from blockprop.saving.files import StrPath
 from blockprop.saving.resumable import Keeping
 from blockprop.visualize.objectives.gram import require_mask
@@ -69,6 +70,7 @@ def stylize(
     preview_every: int | None = None,
     state: StrPath | None = None,
     resume: bool = False,
+    memory: int | str | None = None,
 ) -> "Stylization":
     """Paint a photograph in the style of other pictures:  arg min content + style + total variation.
 
@@ -93,6 +95,7 @@ def stylize(
     details: so much of the content's finer details a picture gets when it is enlarged. With 0 the content loses them,
         with 1 they may shine through the paint, but the loss falls faster.
     tile: pixels of the sides of the pieces in which larger pictures are computed.   None: never
+    memory: what a step may take beside the weights, in bytes or as "500 MB": tiles become as small as that asks for
     seed: of the noise.   preview_every: so many steps.   state, resume: see `ascend`.
     Raises SettingError, GraphError and ShapeError for what makes no sense, NotFiniteError if something overflows.
     Source: Gatys, Ecker and Bethge 2015. Departures: several sizes, the losses' normalization (objectives/gram.py).
@@ -127,6 +130,7 @@ def stylize(
         "details": details,
         "seed": seed,
         "tile": tile,
+        **({} if memory is None else {"memory": bytes_named(memory)}),
     }
     first = _start(start, network, content)
     keep = Keeping(state, resume)
