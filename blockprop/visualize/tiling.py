@@ -59,7 +59,7 @@ class Tiling:
     tile: None for pictures as a whole. A picture that is not larger is one tile, whatever the network.
     memory: bytes that a gradient may take beside the weights, some copies of the picture among them, or None. Tiles are
         made as small as that asks for; before, what the blocks save is computed again (preparing/budget.py).
-    besides: bytes of these that something else takes all the while.
+    besides: bytes of these that something else takes all the while; to be set before any pictures.
     apart: whether seeds are asked for one node at a time, when the error arrives there, and its output is forgotten
         then; so fewer of them live at once. Without, they are asked for of all nodes together.
     Blocks may be anything with places: convolutions, pooling, whatever works place by place, padding, scaling by whole
@@ -75,7 +75,6 @@ class Tiling:
         nodes: Iterable[str],
         tile: int | None = None,
         memory: int | str | None = None,
-        besides: int = 0,
         apart: bool = False,
     ):
         self.nodes = tuple(dict.fromkeys(nodes))
@@ -87,7 +86,7 @@ class Tiling:
             raise SettingError(f"expected a network with one input, the picture, and nodes; came {network.inputs}")
         if tile is not None and tile < 1:
             raise SettingError(f"tile must be at least 1 pixel, came {tile}")
-        self.network, self.tile, self.besides, self.apart = needed(network, self.nodes), tile, besides, apart
+        self.network, self.tile, self.besides, self.apart = needed(network, self.nodes), tile, 0, apart
         self.memory = None if memory is None else bytes_named(memory)
         self._fits: dict[tuple[int, ...], TileFit] = {}
         self.lean = network.prepare(self.nodes)

@@ -78,9 +78,7 @@ class Stylization(PictureRun):
         self.losses: StyleLosses | None = None
         self.point: Point | None = None
         self.optimizer = self._fresh_optimizer()
-        self.tiling = Tiling(
-            network, weights.nodes, settings["tile"], settings.get("memory"), self._besides(), apart=True
-        )
+        self.tiling = Tiling(network, weights.nodes, settings["tile"], settings.get("memory"), apart=True)
         self._made_of = {
             "network": fingerprint(network),
             "content": digest(content),
@@ -244,9 +242,12 @@ class Stylization(PictureRun):
 
     def _expected(self) -> Expected | None:
         """What a step takes at the finest size. SettingError if the memory is too little for that, or for a style."""
-        pictures = [self.sizes[-1], *(_style_size(style, *self.sizes[-1]) for style in self.styles)]
-        found = [self.tiling.expected(self.content.new_zeros(1, 3, *size)) for size in pictures if self.tiling.memory]
-        return found[0] if found else None
+        if self.tiling.memory is None:
+            return None
+        self.tiling.besides = self._besides()
+        for style in self.styles:
+            self.tiling.fit(self.content.new_zeros(1, 3, *_style_size(style, *self.sizes[-1])))
+        return self.tiling.expected(self.content.new_zeros(1, 3, *self.sizes[-1]))
 
     def _require_sizes(self) -> None:
         """That everything is large enough for the network at the coarsest size, and at the finest not too large."""
