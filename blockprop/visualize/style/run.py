@@ -245,9 +245,9 @@ class Stylization(PictureRun):
         if self.tiling.memory is None:
             return None
         self.tiling.besides = self._besides()
-        for style in self.styles:
-            self.tiling.fit(self.content.new_zeros(1, 3, *_style_size(style, *self.sizes[-1])))
-        return self.tiling.expected(self.content.new_zeros(1, 3, *self.sizes[-1]))
+        pictures = [self.sizes[-1], *(_style_size(style, *self.sizes[-1]) for style in self.styles)]
+        found = [self.tiling.expected(self.content.new_zeros(1, 3, *size)) for size in pictures]
+        return found[0]
 
     def _require_sizes(self) -> None:
         """That everything is large enough for the network at the coarsest size, and at the finest not too large."""
