@@ -198,11 +198,11 @@ def forward_peak(network: Network, inputs: tuple[Tensor, ...], keep: tuple[str, 
 
 
 def from_all(keep: tuple[str, ...], rules: RuleMap | None = None) -> Back:
-    """At once from all these nodes to all inputs."""
+    """At once from all these nodes to all inputs; whoever goes back holds the trace and the seeds meanwhile."""
 
     def back(network: Network, trace: Trace) -> Iterable[Any]:
         seeds = {name: torch.empty_like(trace[name]) for name in keep if name not in network.inputs}
-        return network.sweep(trace, seeds, network.inputs, rules)
+        yield from network.sweep(trace, seeds, network.inputs, rules)
 
     return back
 

@@ -14,8 +14,8 @@ from blockprop.errors import BlockpropError, shape
 from blockprop.preparing.budget import Budget, TooLittleMemory, bytes_named, forward_peak, from_all, rounded_up
 from blockprop.preparing.rows import narrowed
 
-COPIES = 5
-"""Of its input, that a job makes besides: moved or changed at random, its gradient, the mean of several."""
+COPIES = 3
+"""Of its input, that a job makes besides: moved or changed at random, the gradient, the mean of several."""
 SomeChannels = Mapping[str, Collection[int]]
 """Channels by node."""
 

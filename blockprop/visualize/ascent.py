@@ -31,7 +31,7 @@ from blockprop.visualize.pipeline import IMAGE, beyond_image, with_generators
 from blockprop.visualize.running import PictureRun
 from blockprop.visualize.updates import OPTIMIZERS, Optimizer, torch_update
 
-COPIES = 8
+COPIES = 7
 """Of the numbers, that a step makes besides: the gradient, what the optimizer keeps, and penalties of the picture."""
 TRIES = 4
 """Steps after the redirected ones in which some gradient must come back by itself."""
