@@ -128,14 +128,14 @@ def test_what_is_computed_again_draws_the_same_again() -> None:
     graph, x = random_pipeline()
     whole = graph.prepare(memory="1 GB")
     first = gradient(whole, x), gradient(whole, x)
-    assert not torch.equal(*first)
+    assert float((first[0] - first[1]).norm() / first[0].norm()) > 0.1
     graph, x = random_pipeline()
     lean = graph.prepare(memory="1 GB")
     assert isinstance(lean, Prepared)
     assert lean.budget is not None
     parts, _, peak = lean.budget.chosen((x,), (*lean.inputs, *lean.outputs))
     lean.budget._chosen = dict.fromkeys(lean.budget._chosen, Choice(parts, tuple(range(len(parts))), peak))
-    assert all(map(torch.equal, (gradient(lean, x), gradient(lean, x)), first))
+    torch.testing.assert_close((gradient(lean, x), gradient(lean, x)), first)
 
 
 def test_what_is_tried_beforehand_draws_nothing() -> None:
@@ -144,6 +144,6 @@ def test_what_is_tried_beforehand_draws_nothing() -> None:
     graph, x = random_pipeline()
     lean = graph.prepare(memory=int(0.9 * expected(graph.prepare(memory="1 GB"), x)))
     before = torch.get_rng_state()
-    assert torch.equal(gradient(lean, x), first)
+    torch.testing.assert_close(gradient(lean, x), first)
     assert "computed again" in lean.report().splitlines()[-1]
     assert torch.equal(torch.get_rng_state(), before)
