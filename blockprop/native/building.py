@@ -129,8 +129,10 @@ def _run(command: Sequence[str], folder: Path) -> None:
 
 
 def _first_error(error: OSError | subprocess.SubprocessError) -> str:
-    lines = error.stderr.splitlines() if isinstance(error, subprocess.CalledProcessError) else []
-    return next((line for line in lines if "error" in line), str(error))
+    if not isinstance(error, subprocess.CalledProcessError):
+        return str(error)
+    ended = f"it ended with status {error.returncode}"
+    return next((line for line in error.stderr.splitlines() if "error" in line), ended)
 
 
 def main(flags: Sequence[str]) -> int:

@@ -56,10 +56,14 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _usual_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+
+
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(building, "find_spec", lambda _: None)
 
 
@@ -155,7 +159,7 @@ def test_without_a_compiler_it_is_said(tmp_path: Path) -> None:
 def test_each_compiler_says_why_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "cc", "echo 'stdint.h: fatal error: no such file' >&2; exit 1")
     program(tmp_path / "clang", "exit 3")
-    with pytest.raises(NativeError, match=r"cc: stdint.h: fatal error: no such file; clang: .* status 3"):
+    with pytest.raises(NativeError, match=r"cc: stdint.h: fatal error: no such file; clang: it ended with status 3$"):
         build(tmp_path / "kernels.so", ABOUT)
     monkeypatch.setenv("CC", "nothing -of this")
     with pytest.raises(NativeError, match=r"work: nothing -of this: .*No such file or directory: 'nothing'$"):
@@ -183,7 +187,6 @@ def test_a_compiler_is_not_fetched_for_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 @needs_cc
 def test_the_system_s_compiler_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(building, "find_spec", lambda _: None)
     assert requirements() == []
 
