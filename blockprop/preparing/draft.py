@@ -74,4 +74,4 @@ def is_as_made(block: Block) -> bool:
     """Whether its methods are those that its file has, so that a leaner block may do what they do."""
     kind = type(block)
     own = not any(name in vars(block) for name in METHODS)
-    return own and all(getattr(kind, name).__module__.startswith("blockprop.") for name in METHODS)
+    return own and all((getattr(kind, name).__module__ or "").startswith("blockprop.") for name in METHODS)
