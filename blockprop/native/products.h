@@ -40,11 +40,11 @@ INLINE void multiply(const long rows, const long width, Left a, const float *b, 
     }
 }
 
-/* The same, with the numbers of rows and vectors known to the compiler. */
+/* KERNEL(rows, width) with numbers that the compiler knows */
 #define CASE(n) \
     case n: \
-        if (width > 1) multiply(n, 2, a, b, b_next, count, c); \
-        else multiply(n, 1, a, b, b_next, count, c); \
+        if (width > 1) KERNEL(n, 2); \
+        else KERNEL(n, 1); \
         break;
 #define CASES_4 CASE(1) CASE(2) CASE(3) CASE(4)
 #if MR == 14
@@ -60,6 +60,7 @@ INLINE void multiply(const long rows, const long width, Left a, const float *b, 
 /* a(r, k) with r·row + k */
 static void by_rows(long rows, long width, Left a, const float *b, long b_next, long count, float *c) {
     a.next = 1;
+#define KERNEL(rows, width) multiply(rows, width, a, b, b_next, count, c)
     switch (rows) { CASES }
 }
 
@@ -67,6 +68,7 @@ static void by_rows(long rows, long width, Left a, const float *b, long b_next, 
 static void by_columns(long rows, long width, Left a, const float *b, long b_next, long count, float *c) {
     a.row = 1;
     switch (rows) { CASES }
+#undef KERNEL
 }
 
 #if VL == 16

@@ -11,57 +11,9 @@
 
    The panels are independent of one another until the update, the rows of W in the update: threads share out the one
    and then the other, and no number depends on how. Oracle: the blocks, tests/native/test_training_kernel.py. */
-#include "functions.h"
-#include "products.h"
+#include "pictures.h"
 
 enum { CROSS_ENTROPY, SQUARED_ERROR };
-
-/* What lies between two layers, the input and the output included; errors take the place of panels on the way back. */
-typedef struct {
-    float *panels, *sheets;
-    int64_t features, stride;
-} Values;
-
-/* Velocities are NULL without momentum, the bias of a layer that has none, too. */
-typedef struct {
-    float *weight, *bias, *weight_velocity, *bias_velocity;
-    int32_t activation;
-    float slope;
-} Layer;
-
-/* values: layers + 1.   order: which rows of x are the examples, NULL for the first ones in turn.   targets: of the
-   examples in turn, int64 classes or float numbers.   sizes: of the batches, one for each step.
-   capacity: examples that have room in a sheet, a multiple of NR.   losses: room for a number a step.
-   sums: room for a number a panel. */
-typedef struct {
-    const Values *values;
-    const Layer *layers;
-    int64_t depth, loss;
-    const float *x;
-    const int64_t *order;
-    const void *targets;
-    const int64_t *sizes;
-    int64_t steps, threads, capacity;
-    float *losses;
-    double *sums;
-    Parallel parallel;
-    float rate, momentum, decay;
-} Training;
-
-/* One step: its batch begins at example `first` and has `size`. */
-typedef struct {
-    const Training *run;
-    long first, size, panels;
-} Step;
-
-/* How many examples panel p has, and in how many of its two vectors they are. */
-INLINE long columns(const Step *s, long p) { return least(NR, s->size - p * NR); }
-INLINE long vectors(const Step *s, long p) { return columns(s, p) > VL ? 2 : 1; }
-
-/* The place in the sheets of NR features from feature f on of the first example of panel p */
-INLINE float *sheet(const Step *s, const Values *x, long f, long p) {
-    return x->sheets + f * s->run->capacity + p * NR * NR;
-}
 
 /* The examples of panel p, from x; where it has none, zeros. */
 static void gather(const Step *s, long p) {
@@ -81,7 +33,7 @@ static void gather(const Step *s, long p) {
         transpose(sheet(s, x, f, p), x->panels + (p * x->stride + f) * NR, vectors(s, p) * VL, NR);
 }
 
-static void forward(const Step *s, long l, long begin, long end) {
+static void multiply_all(const Step *s, long l, long begin, long end) {
     const Layer *layer = s->run->layers + l;
     const Values *x = s->run->values + l, *y = x + 1;
     float c[MR * NR];
@@ -98,13 +50,17 @@ static void forward(const Step *s, long l, long begin, long end) {
                 }
         }
     }
+}
+
+/* What a layer gave, as the gradient of the next wants it, if that is Linear */
+static void lay_out(const Step *s, const Values *y, long begin, long end) {
     for (long p = begin; p < end && y->sheets; p++)
         for (long f = 0; f < y->features; f += NR)
             transpose(y->panels + (p * y->stride + f) * NR, sheet(s, y, f, p), NR, vectors(s, p) * VL);
 }
 
 /* d_x of layer l, through the activation below it */
-static void backward(const Step *s, long l, long begin, long end) {
+static void multiply_back(const Step *s, long l, long begin, long end) {
     const Layer *layer = s->run->layers + l, *below = layer - 1;
     const Values *x = s->run->values + l, *y = x + 1;
     float c[MR * NR];
@@ -113,7 +69,7 @@ static void backward(const Step *s, long l, long begin, long end) {
         Left weight = {layer->weight + row, 1, x->features, y->features, 0};
         for (long p = begin; p < end; p++) {
             float *to = x->panels + (p * x->stride + row) * NR;
-            by_columns(rows, vectors(s, p), weight, y->panels + p * y->stride * NR, NR, y->features, c);
+            by_columns(rows, vectors(s, p), weight, y->errors + p * y->stride * NR, NR, y->features, c);
             for (long r = 0; r < rows; r++)
                 for (long v = 0; v < vectors(s, p) * VL; v += VL) {
                     float *place = to + r * NR + v;
@@ -183,65 +139,54 @@ static void both_passes(int64_t begin, int64_t end, void *step) {
     const Step *s = step;
     const Training *run = s->run;
     for (long p = begin; p < end; p++) gather(s, p);
-    for (long l = 0; l < run->depth; l++) forward(s, l, begin, end);
+    for (long l = 0; l < run->depth; l++) {
+        if (run->layers[l].kind == CONVOLUTION) convolve(s, l, begin, end);
+        else if (run->layers[l].kind == MAXIMUM) pool(s, l, begin, end, 0);
+        else multiply_all(s, l, begin, end);
+        lay_out(s, run->values + l + 1, begin, end);
+    }
     for (long p = begin; p < end; p++) run->sums[p] = run->loss ? squared_error(s, p) : cross_entropy(s, p);
-    for (long l = run->depth - 1; l > 0; l--) backward(s, l, begin, end);
+    for (long l = run->depth - 1; l > 0; l--)
+        if (run->layers[l].kind == CONVOLUTION) convolve_back(s, l, begin, end);
+        else if (run->layers[l].kind == MAXIMUM) pool(s, l, begin, end, 1);
+        else multiply_back(s, l, begin, end);
 }
 
-/* g ← g + λ w,  v ← m v + g,  w ← w − μ v */
-INLINE void descend(const Training *run, float *w, float *velocity, const float *gradient, long count) {
-    long i = 0;
-    for (; i + VL <= count; i += VL) {
-        vec v = load(gradient + i) + run->decay * load(w + i);
-        if (velocity) store(velocity + i, v = run->momentum * load(velocity + i) + v);
-        store(w + i, load(w + i) - run->rate * v);
-    }
-    for (; i < count; i++) {
-        float v = gradient[i] + run->decay * w[i];
-        if (velocity) v = velocity[i] = run->momentum * velocity[i] + v;
-        w[i] -= run->rate * v;
-    }
+/* The update of rows first … last of W, in blocks of `high` */
+static void multiply_update(const Step *s, long l, long first, long last, long high) {
+    const Layer *layer = s->run->layers + l;
+    const Values *x = s->run->values + l, *y = x + 1;
+    const long in = x->features;
+    float c[MR * NR];
+    for (long column = 0; column < in; column += NR)
+        for (long row = first, rows; row < last; row += rows) {
+            rows = least(high, last - row);
+            Left errors = {y->errors + row * NR, NR, 1, NR, y->stride * NR};
+            for (long r = 0; r < rows; r++) fetch(layer->weight + (row + r) * in + column);
+            by_rows(rows, in - column > VL ? 2 : 1, errors, sheet(s, x, column, 0), NR, s->size, c);
+            for (long r = 0; r < rows; r++) {
+                long at = (row + r) * in + column;
+                float *velocity = layer->weight_velocity ? layer->weight_velocity + at : 0;
+                descend(s->run, layer->weight + at, velocity, c + r * NR, least(NR, in - column));
+            }
+        }
 }
 
-/* Asks for NR floats that are about to be changed. */
-INLINE void fetch(const float *w) {
-    for (long i = 0; i < NR; i += 16) __builtin_prefetch(w + i, 1);
-}
-
-/* Σ over the examples of the errors of one feature */
-INLINE float total(const Step *s, const Values *y, long feature) {
-    vec sums = {0};
-    float sum = 0;
-    for (long p = 0; p < s->panels; p++)
-        for (long v = 0; v < vectors(s, p) * VL; v += VL) sums += load(y->panels + (p * y->stride + feature) * NR + v);
-    for (long i = 0; i < VL; i++) sum += sums[i];
-    return sum;
-}
-
-/* Parts begin … end of the rows of all weights; there are as many parts as threads. */
+/* Parts begin … end of the update, as many as threads: each has its share of the outputs of every layer. */
 static void update(int64_t begin, int64_t end, void *step) {
     const Step *s = step;
     const Training *run = s->run;
-    float c[MR * NR];
     for (long l = 0; l < run->depth; l++) {
         const Layer *layer = run->layers + l;
-        const Values *x = run->values + l, *y = x + 1;
-        long in = x->features, high = height(y->features), parts = blocks(y->features);
-        long first = parts * begin / run->threads * high, last = least(parts * end / run->threads * high, y->features);
-        for (long column = 0; column < in; column += NR)
-            for (long row = first, rows; row < last; row += rows) {
-                rows = least(high, last - row);
-                Left errors = {y->panels + row * NR, NR, 1, NR, y->stride * NR};
-                for (long r = 0; r < rows; r++) fetch(layer->weight + (row + r) * in + column);
-                by_rows(rows, in - column > VL ? 2 : 1, errors, sheet(s, x, column, 0), NR, s->size, c);
-                for (long r = 0; r < rows; r++) {
-                    long at = (row + r) * in + column;
-                    float *velocity = layer->weight_velocity ? layer->weight_velocity + at : 0;
-                    descend(run, layer->weight + at, velocity, c + r * NR, least(NR, in - column));
-                }
-            }
+        const Values *y = run->values + l + 1;
+        if (layer->kind == MAXIMUM) continue;
+        const long pixels = layer->kind == CONVOLUTION ? layer->out_height * layer->out_width : 1;
+        const long rows = y->features / pixels, high = height(rows), parts = blocks(rows);
+        const long first = parts * begin / run->threads * high, last = least(parts * end / run->threads * high, rows);
+        if (layer->kind == CONVOLUTION) convolve_update(s, l, first, last, high);
+        else multiply_update(s, l, first, last, high);
         for (long row = first; layer->bias && row < last; row++) {
-            float gradient = total(s, y, row);
+            float gradient = total(s, y, row * pixels, pixels);
             descend(run, layer->bias + row, layer->bias_velocity ? layer->bias_velocity + row : 0, &gradient, 1);
         }
     }

@@ -82,9 +82,9 @@ def fit(
     checkpoint: a file written atomically after every epoch, every `checkpoint_seconds`, at Ctrl-C and at the end.
     resume: go on from the checkpoint if it exists; the weights become bit for bit those of an uninterrupted run.
 
-    Plain networks (Linear, ReLU and its kin, cross-entropy or squared error, our own gradient descent) learn by a
-    native kernel: the same numbers to rounding, and many steps in one call for who takes `epochs()` or `finish()`.
-    `run.by` says whether it is so, and why not.
+    Plain networks (Linear, Conv2d of few channels, MaxPool2d, ReLU and its kin; cross-entropy or squared error; our own
+    gradient descent) learn by a native kernel: the same numbers to rounding, and many steps in one call for who takes
+    `epochs()` or `finish()`. `run.by` says whether it is so, and why not.
 
     A step of a small dense network runs on one thread, whatever torch is set to: two would wait for each other.
 

@@ -8,15 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blockprop.blocks.convolution import Conv2d
+from blockprop.blocks.linear import Linear
 from blockprop.engine.objectives import cross_entropy
 from blockprop.errors import BlockpropError
 from blockprop.native.library import library, status, torch_parallel_for
 from blockprop.preparing.draft import METHODS
 from blockprop.training.batches import Batches
-from blockprop.training.plain import LOSSES, NotPlainError, plain
+from blockprop.training.plain import BLOCKS, LOSSES, NotPlainError, PlainLayer, plain
 from blockprop.training.step import TrainingStep
 from blockprop.training.threads import is_small
 
+THREADS_OF_A_PANEL = 2
+"""More are of no use: an example is computed by one."""
 AT_ONCE = 0.05
 """Seconds that a call may take, in which Ctrl-C has to wait."""
 
@@ -24,13 +28,21 @@ AT_ONCE = 0.05
 class _Values(Structure):
     """This and what follows is as in training.c, where it is explained."""
 
-    _fields_ = (("panels", c_void_p), ("sheets", c_void_p), ("features", c_int64), ("stride", c_int64))
+    _fields_ = (
+        ("panels", c_void_p),
+        ("errors", c_void_p),
+        ("sheets", c_void_p),
+        ("features", c_int64),
+        ("stride", c_int64),
+    )
 
 
 class _Layer(Structure):
     _fields_ = (
         *((name, c_void_p) for name in ("weight", "bias", "weight_velocity", "bias_velocity")),
-        ("activation", c_int32),
+        *((name, c_int32) for name in ("kind", "activation")),
+        *((name, c_int64) for name in ("channels", "height", "width")),
+        *((f"{name}_{side}", c_int64) for name in ("kernel", "padding", "out") for side in ("height", "width")),
         ("slope", c_float),
     )
 
@@ -56,7 +68,7 @@ class NativeSteps:
 
     def __init__(self, stepper: TrainingStep, x: Tensor, y: Tensor, most: int):
         self.stepper, self.most, kernels = stepper, most, library()
-        self.reason, self.set = "", ""
+        self.reason, self.set, self.shape = "", "", tuple(x.shape[1:])
         self._seen: list[Any] = []
         self._seconds = math.inf  # a step takes
         if kernels is None:
@@ -128,16 +140,13 @@ class NativeSteps:
 
     def _require_fitting(self, x: Tensor, order: Tensor | None, y: Tensor, sizes: list[int]) -> None:
         """NotPlainError unless the kernel may read these as examples and targets."""
-        first, *_, last = self._plain.widths
-        if x.dtype is not torch.float32 or not x.is_cpu:
-            raise NotPlainError(f"examples of {x.dtype} on {x.device}")
-        if x.numel() != x.shape[0] * first or not (x.dim() == 2 or self._plain.flattens):
-            raise NotPlainError(f"examples of shape {tuple(x.shape[1:])}")
+        last = self._plain.layers[-1].gives
+        if x.dtype is not torch.float32 or not x.is_cpu or x.shape[1:] != self.shape:
+            raise NotPlainError(f"examples of {x.dtype} and shape {tuple(x.shape[1:])} on {x.device}")
         if LOSSES[self._plain.loss] is cross_entropy:
             fit = y.dtype is torch.int64 and y.dim() == 1
         else:
-            shapes = ((last,), () if last == 1 else None)
-            fit = y.dtype is torch.float32 and y.shape[1:] in shapes
+            fit = y.dtype is torch.float32 and y.shape[1:] in (last, () if last == (1,) else None)
         if not fit or not y.is_cpu:
             raise NotPlainError(f"targets of {y.dtype} and shape {tuple(y.shape[1:])}")
         if not (x if order is None else order).shape[0] == y.shape[0] == sum(sizes) or max(sizes) > self.most:
@@ -146,18 +155,22 @@ class NativeSteps:
     def _require_plain(self) -> None:
         """NotPlainError unless what learns is a plain network with parameters that the kernel may change."""
         of = self.stepper
-        self._plain = plain(of.network, of.objective, of.optimizer, of.settings, of.trained)
-        _require_floats(self._tensors(with_velocities=False), self._plain.widths)
+        self._plain = plain(of.network, self.shape, of.objective, of.optimizer, of.settings, of.trained, self.most)
+        if not self.is_small and torch.get_num_threads() > THREADS_OF_A_PANEL * -(-self.most // self._panel):
+            raise NotPlainError(f"batches of {self.most} are small for {torch.get_num_threads()} threads")
+        for layer, tensors in zip(self._plain.layers, self._tensors(with_velocities=False), strict=True):
+            _require_floats(layer, tensors)
 
-    def _tensors(self, with_velocities: bool = True) -> list[Tensor | None]:
+    def _tensors(self, with_velocities: bool = True) -> list[list[Tensor | None]]:
         """Of each layer weight, bias and their velocities, None for each that there is not."""
-        optimizer, tensors = self.stepper.optimizer, list[Tensor | None]()
+        optimizer = self.stepper.optimizer
         has = with_velocities and optimizer.param_groups[0]["momentum"]
+        all_of_them = []
         for layer in self._plain.layers:
-            own = layer.linear.weight, layer.linear.bias
-            tensors += own
-            tensors += [optimizer.velocity(tensor) if has and tensor is not None else None for tensor in own]
-        return tensors
+            own = [getattr(layer.block, name, None) for name in ("weight", "bias")]
+            velocities = [optimizer.velocity(tensor) if has and tensor is not None else None for tensor in own]
+            all_of_them.append(own + velocities)
+        return all_of_them
 
     def _look(self) -> list[Any]:
         """All that the kernel was told of, as it is now: methods, settings, the places of tensors."""
@@ -165,28 +178,38 @@ class NativeSteps:
         seen: list[Any] = [getattr(kind, name) for kind in dict.fromkeys(map(type, blocks)) for name in METHODS]
         seen += [len(vars(block)) for block in blocks]
         seen += [layer.slope for layer in self._plain.layers]
-        return seen + [tensor if tensor is None else tensor.data_ptr() for tensor in self._tensors()]
+        return seen + [tensor if tensor is None else tensor.data_ptr() for each in self._tensors() for tensor in each]
 
     def _renew(self) -> None:
         """Tell the kernel of all that it is to change, and give it room; NotPlainError if that does not do any more."""
         self._require_plain()
-        layers, widths, tensors = self._plain.layers, self._plain.widths, self._tensors()
-        _require_floats(tensors, widths)
-        changed = [tensor for tensor in tensors if tensor is not None]
+        layers, tensors = self._plain.layers, self._tensors()
+        for layer, each in zip(layers, tensors, strict=True):
+            _require_floats(layer, each)
+        changed = [tensor for each in tensors for tensor in each if tensor is not None]
         # Of no size: setting them to 0 tells torch, which counts changes of tensors, that these were changed.
         self._corners = [tensor.detach().view(-1)[:0] for tensor in changed if not tensor.is_inference()]
-        panels = -(-self.most // self._panel)
         self._held = [tensor.detach() for tensor in changed]
-        values, parts = (_Values * len(widths))(), (_Layer * len(layers))()
-        for value, features in zip(values, widths, strict=True):
-            stride = -(-features // self._panel) * self._panel
-            value.panels, value.sheets = (self._room(panels * stride * self._panel) for _ in range(2))
-            value.features, value.stride = features, stride
-        values[-1].sheets = None
-        addresses = iter([tensor if tensor is None else tensor.data_ptr() for tensor in tensors])
-        for part, layer in zip(parts, layers, strict=True):
-            part.weight, part.bias, part.weight_velocity, part.bias_velocity = (next(addresses) for _ in range(4))
-            part.activation, part.slope = layer.number, layer.slope
+        values, parts = (_Values * (len(layers) + 1))(), (_Layer * len(layers))()
+        panels = -(-self.most // self._panel)
+        for i, value in enumerate(values):
+            value.features = math.prod(layers[i].takes if i < len(layers) else layers[-1].gives)
+            value.stride = -(-value.features // self._panel) * self._panel
+            size = panels * value.stride * self._panel
+            above = type(layers[i].block) if i < len(layers) else None
+            value.panels = value.errors = self._room(size)
+            if i and above is Conv2d:
+                value.errors = self._room(size)
+            if i == 0 or above is Linear:
+                value.sheets = self._room(size)
+        for part, layer, each in zip(parts, layers, tensors, strict=True):
+            addresses = [tensor if tensor is None else tensor.data_ptr() for tensor in each]
+            part.weight, part.bias, part.weight_velocity, part.bias_velocity = addresses
+            part.kind, part.activation, part.slope = BLOCKS.index(type(layer.block)), layer.number, layer.slope
+            if len(layer.takes) == 3:
+                part.channels, part.height, part.width = layer.takes
+                _, part.out_height, part.out_width = layer.gives
+                (part.kernel_height, part.kernel_width), (part.padding_height, part.padding_width) = layer.window
         self._run = _Training(values, parts, len(layers), self._plain.loss)
         self._run.capacity = panels * self._panel
         self._run.sums, self._run.parallel = self._room(2 * panels), torch_parallel_for()
@@ -198,13 +221,12 @@ class NativeSteps:
         return int(self._held[-1].data_ptr())
 
 
-def _require_floats(tensors: list[Tensor | None], widths: list[int]) -> None:
-    """NotPlainError unless the kernel may change these, four of each layer as `_tensors` gives them."""
+def _require_floats(layer: PlainLayer, tensors: list[Tensor | None]) -> None:
+    """NotPlainError unless the kernel may change these of a layer, as `_tensors` gives them."""
     for i, tensor in enumerate(tensors):
-        shape = (widths[i // 4 + 1],) if i % 2 else (widths[i // 4 + 1], widths[i // 4])
         if tensor is None:
             continue
         if tensor.dtype is not torch.float32 or not tensor.is_cpu:
             raise NotPlainError(f"weights of {tensor.dtype} on {tensor.device}")
-        if tuple(tensor.shape) != shape or not tensor.is_contiguous():
+        if tensor.shape != layer.shapes[i % 2] or not tensor.is_contiguous():
             raise NotPlainError("weights that do not lie in one piece")

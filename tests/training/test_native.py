@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.optim import lr_scheduler
 
-from blockprop.blocks import Conv2d, Flatten, LeakyReLU, Linear, ReLU, Sigmoid, Tanh
+from blockprop.blocks import Conv2d, Flatten, LeakyReLU, Linear, MaxPool2d, ReLU, Sigmoid, Tanh
+from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy, huber, mean_squared_error
 from blockprop.engine.sequential import Sequential
@@ -84,6 +85,12 @@ def cut() -> Network:
     return network
 
 
+def pictures(*blocks: Block) -> Network:
+    sizes = Sequential(*blocks)(PICTURES[0]).flatten(1).shape[1]
+    return Sequential(*blocks, Flatten(), Linear(sizes, 3))
+
+
+PICTURES = torch.rand(40, 1, 6, 6), torch.arange(40) % 3
 X = torch.randn(12, 6, generator=torch.Generator().manual_seed(0))
 CLASSES = (X, X[:, :3].argmax(1))
 NOT_SO: dict[str, tuple[Callable[[], Network], Any, Any, dict[str, Any], str]] = {
@@ -99,14 +106,21 @@ NOT_SO: dict[str, tuple[Callable[[], Network], Any, Any, dict[str, Any], str]] =
     "wide numbers": (wide_net, CLASSES, cross_entropy(), {}, "weights of torch.float64 on cpu"),
     "distributions": (net, (X, X[:, :3].softmax(1)), cross_entropy(), {}, "targets of torch.float32 and shape (3,)"),
     "half targets": (net, (X, X[:, :3].half()), mean_squared_error(), {}, "targets of torch.float16 and shape (3,)"),
-    "a layer twice": (twice, (X, X), mean_squared_error(), {}, "a Linear stands there twice"),
+    "a layer twice": (twice, (X, X), mean_squared_error(), {}, "a layer stands there twice"),
     "a method replaced": (patched, CLASSES, cross_entropy(), {}, "a method of 'linear1' is not the usual one"),
     "rows of rows": (net, (X.view(2, 6, 6), X.view(2, 6, 6)[..., :3].contiguous()), mean_squared_error(), {},
-                     "examples of shape (6, 6)"),
+                     "'linear1' is given examples of shape (6, 6)"),
     "a part of a graph": (forked, CLASSES, cross_entropy(node="a"), {}, "there are several inputs or outputs"),
+    "strides": (lambda: pictures(Conv2d(1, 4, 3, stride=2)), PICTURES, cross_entropy(), {"batch_size": 20},
+                "'conv2d1' is Conv2d(1, 4, 3, stride=2)"),
+    "overlapping windows": (lambda: pictures(MaxPool2d(3, 1)), PICTURES, cross_entropy(), {"batch_size": 20},
+                            "'maxpool2d1' is MaxPool2d(3, stride=1)"),
+    "many channels": (lambda: pictures(Conv2d(1, 17, 1), Conv2d(17, 1, 1)), PICTURES, cross_entropy(),
+                      {"batch_size": 20}, "convolutions of many channels"),
+    "small batches": (lambda: pictures(Conv2d(1, 2, 3)), PICTURES, cross_entropy(), {}, "batches of 8 are small"),
     "weights cut out of others": (cut, CLASSES, cross_entropy(), {}, "weights that do not lie in one piece"),
     "an activation first": (lambda: Sequential(ReLU(), Linear(6, 3)), CLASSES, cross_entropy(), {},
-                            "'relu1' is a ReLU behind no Linear"),
+                            "'relu1' is a ReLU behind no layer"),
     "an activation last": (lambda: Sequential(Linear(6, 3), Tanh()), CLASSES, cross_entropy(), {},
                            "the scores come from an activation"),
 }  # fmt: skip
@@ -240,6 +254,31 @@ def test_the_number_of_threads_changes_no_bit(name: str, monkeypatch: pytest.Mon
     assert all(same(networks[0], other) for other in networks[1:])
 
 
+def test_pictures_are_learned_natively_and_in_the_same_bits_by_any_number_of_threads() -> None:
+    networks, before = [], torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            torch.manual_seed(0)
+            networks.append(pictures(Conv2d(1, 15, 3, padding=1), ReLU(), MaxPool2d(2), Conv2d(15, 4, 2), Tanh()))
+            last = fit(networks[-1], PICTURES, cross_entropy(), epochs=2, batch_size=40, momentum=0.9).finish()
+            assert last is not None
+            assert last.native
+    finally:
+        torch.set_num_threads(before)
+    assert same(networks[0], networks[1])
+    assert same(networks[0], networks[2])
+
+
+def test_a_window_with_a_nan_gives_a_nan() -> None:
+    x, y = PICTURES[0].clone(), PICTURES[1]
+    x[30, 0, 4, 5] = float("nan")
+    run = fit(pictures(MaxPool2d(2)), (x, y), cross_entropy(), batch_size=20)
+    assert run.by.startswith("native")
+    with pytest.raises(NotFiniteError, match="row 31 of the data"):
+        run.finish()
+
+
 @pytest.mark.parametrize("rate", [30.0, 1e30])
 def test_what_grows_beyond_bounds_is_said_at_the_same_step_in_the_same_words(
     rate: float, monkeypatch: pytest.MonkeyPatch
@@ -258,7 +297,7 @@ def test_what_grows_beyond_bounds_is_said_at_the_same_step_in_the_same_words(
 def test_layers_that_do_not_fit_never_reach_the_kernel() -> None:
     network = Sequential(Linear(6, 16), ReLU(), Linear(15, 3))
     run = fit(network, data(), cross_entropy(), **USUAL)
-    assert run.by == "blocks: layers that do not fit each other"
+    assert run.by == "blocks: 'linear2' is given examples of shape (16,)"
     with pytest.raises(ShapeError, match="expected rows of 15 numbers"):
         next(run)
 
