@@ -23,6 +23,8 @@ static void by_lines(const Op *op, const Call *call, int64_t lines, int64_t numb
     NAME(share)(call, (all + t.lines - 1) / t.lines, f, &t);
 }
 
+enum { CHUNK = 32 }; /* places at once */
+
 #define LINES(all) for (int64_t line = part * t->lines, end = least(line + t->lines, all); line < end; line++)
 #define COLUMNS(count) for (int64_t c = 0; c < (count); c += NR)
 
@@ -59,31 +61,34 @@ static void pool_part(void *context, int64_t part, int64_t thread) {
     const Task *t = context;
     const Op *op = t->op;
     (void)thread;
-    LINES(op->n * op->oh) {
-        const int64_t n = line / op->oh, i = line % op->oh;
-        for (int64_t j = 0; j < op->ow; j++) {
-            const int64_t place = line * op->ow + j;
-            COLUMNS(op->c) {
-                vec y[2] = {{0}, {0}};
-                ivec winner[2] = {{0}, {0}};
-                int is_first = 1;
-                for (int64_t tap = 0; tap < op->taps; tap++) {
-                    const int64_t v = i * op->sy + t->distances[tap].down, u = j * op->sx + t->distances[tap].right;
-                    if (v < 0 || v >= op->h || u < 0 || u >= op->w) continue;
-                    const float *from = t->x + ((n * op->h + v) * op->w + u) * op->x_ld + c;
-                    for (int half = 0; half < (op->c - c > VL ? 2 : 1); half++) {
-                        const vec x = load(from + half * VL);
-                        const ivec wins = (~(x <= y[half]) & (y[half] == y[half])) | -is_first;
-                        y[half] = (vec)((wins & (ivec)x) | (~wins & (ivec)y[half]));
-                        winner[half] = (wins & ((ivec){0} + (int32_t)tap)) | (~wins & winner[half]);
-                    }
-                    is_first = 0;
+    LINES(op->n * op->oh) COLUMNS(op->c) for (int64_t j0 = 0; j0 < op->ow; j0 += CHUNK) {
+        const int64_t n = line / op->oh, i = line % op->oh, count = least(CHUNK, op->ow - j0);
+        const int halves = op->c - c > VL ? 2 : 1;
+        float y[CHUNK * NR];
+        int64_t places[CHUNK];
+        for (int64_t k = 0; k < count; k++) {
+            vec best[2] = {{0}, {0}};
+            ivec winner[2] = {{0}, {0}};
+            int is_first = 1;
+            for (int64_t tap = 0; tap < op->taps; tap++) {
+                const int64_t v = i * op->sy + t->distances[tap].down, u = (j0 + k) * op->sx + t->distances[tap].right;
+                if (v < 0 || v >= op->h || u < 0 || u >= op->w) continue;
+                const float *from = t->x + ((n * op->h + v) * op->w + u) * op->x_ld + c;
+                for (int half = 0; half < halves; half++) {
+                    const vec x = load(from + half * VL);
+                    const ivec wins = (~(x <= best[half]) & (best[half] == best[half])) | -is_first;
+                    best[half] = (vec)((wins & (ivec)x) | (~wins & (ivec)best[half]));
+                    winner[half] = (wins & ((ivec){0} + (int32_t)tap)) | (~wins & winner[half]);
                 }
-                for (int half = 0; half < 2; half++)
-                    *(bytes *)(t->places + place * op->places_ld + c + half * VL) = __builtin_convertvector(winner[half], bytes);
-                put(&t->out, place, c, y[0], y[1]);
+                is_first = 0;
+            }
+            places[k] = line * op->ow + j0 + k;
+            for (int half = 0; half < 2; half++) {
+                store(y + k * NR + half * VL, best[half]);
+                *(bytes *)(t->places + places[k] * op->places_ld + c + half * VL) = __builtin_convertvector(winner[half], bytes);
             }
         }
+        put_rows(&t->out, places, count, c, y);
     }
 }
 
@@ -91,30 +96,41 @@ void NAME(pool)(const Op *op, const Call *call) { by_lines(op, call, op->oh, op-
 
 /* The other way:  d_x[p][k] = sum over the windows that hold p of  d_y[window][k] where p was the greatest.
 
-   x here is d_y, and y is d_x; the window (i, j) of d_y begins at (i sy, j sx) of d_x. */
+   x here is d_y, and y is d_x; the window (i, j) of d_y begins at (i sy, j sx) of d_x. For places with the same
+   remainder by the stride these windows lie at the same distances. */
 static void unpool_part(void *context, int64_t part, int64_t thread) {
     const Task *t = context;
     const Op *op = t->op;
     (void)thread;
     LINES(op->n * op->oh) {
         const int64_t n = line / op->oh, v = line % op->oh;
-        for (int64_t u = 0; u < op->ow; u++) {
-            int64_t windows[op->taps + 1], taps[op->taps + 1], count = 0;
+        for (int64_t phase = 0; phase < op->sx; phase++) {
+            int64_t lines[op->taps], rights[op->taps], taps[op->taps], known = 0;
             for (int64_t tap = 0; tap < op->taps; tap++) {
-                const int64_t down = v - t->distances[tap].down, right = u - t->distances[tap].right;
-                const int64_t i = down / op->sy, j = right / op->sx;
-                if (down < 0 || right < 0 || i * op->sy != down || j * op->sx != right || i >= op->h || j >= op->w) continue;
-                windows[count] = (n * op->h + i) * op->w + j, taps[count++] = tap;
+                const int64_t down = v - t->distances[tap].down, right = phase - t->distances[tap].right;
+                if (down < 0 || down % op->sy || down / op->sy >= op->h || right % op->sx) continue;
+                lines[known] = (n * op->h + down / op->sy) * op->w, rights[known] = right / op->sx, taps[known++] = tap;
             }
-            COLUMNS(op->oc) {
-                vec d[2] = {{0}, {0}};
-                for (int64_t k = 0; k < count; k++)
-                    for (int half = 0; half < (op->oc - c > VL ? 2 : 1); half++) {
-                        const bytes winner = *(const bytes *)(t->places + windows[k] * op->places_ld + c + half * VL);
-                        const ivec wins = __builtin_convertvector(winner, ivec) == (int32_t)taps[k];
-                        d[half] += where(wins, load(t->x + windows[k] * op->x_ld + c + half * VL));
+            COLUMNS(op->oc) for (int64_t u = phase, j = 0; u < op->ow;) {
+                float d[CHUNK * NR];
+                int64_t places[CHUNK], count = 0;
+                for (; count < CHUNK && u < op->ow; u += op->sx, j++, count++) {
+                    vec left = {0}, right = {0};
+                    for (int64_t k = 0; k < known; k++) {
+                        const int64_t column = j + rights[k];
+                        if (column < 0 || column >= op->w) continue;
+                        const uint8_t *winner = t->places + (lines[k] + column) * op->places_ld + c;
+                        const float *from = t->x + (lines[k] + column) * op->x_ld + c;
+                        const int32_t tap = (int32_t)taps[k];
+                        left += where(__builtin_convertvector(*(const bytes *)winner, ivec) == tap, load(from));
+                        if (op->oc - c > VL)
+                            right += where(__builtin_convertvector(*(const bytes *)(winner + VL), ivec) == tap, load(from + VL));
                     }
-                put(&t->out, line * op->ow + u, c, d[0], d[1]);
+                    places[count] = line * op->ow + u;
+                    store(d + count * NR, left);
+                    store(d + count * NR + VL, right);
+                }
+                put_rows(&t->out, places, count, c, d);
             }
         }
     }

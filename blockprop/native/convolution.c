@@ -37,7 +37,7 @@ INLINE Task task_of(const Op *op, int64_t threads) {
     t.blocks = up(t.groups, most(PART / (line * MR), 1));
     if (t.k * op->oc <= t.rows * t.k) t.blocks = most(t.blocks, least(t.groups, wanted));
     t.splits = least(t.panels, up(wanted, t.blocks));
-    t.room = up(t.groups, t.blocks) * MR * line + line + 4 * NR * MR;
+    t.room = up(t.groups, t.blocks) * MR * line + line + 4 * LINE + 4 * NR * MR;
     if (op->taps < op->weight_taps) t.room += 4 * t.k * NR;
     t.room = up(t.room, 64) * 64 + 64;
     return t;
@@ -45,22 +45,37 @@ INLINE Task task_of(const Op *op, int64_t threads) {
 
 int64_t NAME(convolve_scratch)(const Op *op, int64_t threads) { return threads * task_of(op, threads).room; }
 
+/* How many taps from this one on lie beside each other in memory, the first at column x. */
+INLINE int64_t together(const Task *t, int64_t tap, int64_t x) {
+    const Distance *from = t->distances + tap;
+    int64_t count = 1;
+    if (t->op->x_ld == t->op->c)
+        while (tap + count < t->op->taps && from[count].down == from->down && from[count].right == from->right + count &&
+               x + count < t->op->w)
+            count++;
+    return count;
+}
+
 /* The rows r0 … r0 + rows of the matrix, as lines; and which places of y they are. */
 static void gather(const Task *t, int64_t r0, int64_t rows, float *lines, float *line, int64_t *places) {
     const Op *op = t->op;
     const int64_t c = op->c, full = c % LINE == 0;
-    for (int64_t r = 0; r < rows; r++) {
-        const int64_t row = r0 + r, i = row / op->gw % op->gh, j = row % op->gw, n = row / (op->gw * op->gh);
+    int64_t n = r0 / (op->gw * op->gh), i = r0 / op->gw % op->gh, j = r0 % op->gw;
+    for (int64_t r = 0; r < rows; r++, j++) {
+        if (j == op->gw) j = 0, i++;
+        if (i == op->gh) i = 0, n++;
         places[r] = (n * op->oh + op->y0 + i * op->ystep) * op->ow + op->x0 + j * op->xstep;
         float *to = lines + r * LINE;
         for (int64_t tap = 0; tap < op->taps; tap++) {
             const int64_t y = found(i * op->sy + t->distances[tap].down, op->h, op->flags & REFLECT);
-            const int64_t x = found(j * op->sx + t->distances[tap].right, op->w, op->flags & REFLECT);
+            const int64_t column = j * op->sx + t->distances[tap].right;
+            const int64_t x = found(column, op->w, op->flags & REFLECT);
             const int inside = y >= 0 && x >= 0;
             const float *from = t->x + ((n * op->h + y) * op->w + x) * op->x_ld;
             if (!full) {
-                if (inside) memcpy(line + tap * c, from, 4 * c);
-                else memset(line + tap * c, 0, 4 * c);
+                const int64_t run = inside && x == column ? together(t, tap, x) : 1;
+                for (int64_t k = 0; k < run * c; k += VL) store(line + tap * c + k, inside ? load(from + k) : (vec){0});
+                tap += run - 1;
             } else
                 for (int64_t k = 0; k < c; k += LINE, to += rows * LINE)
                     for (int v = 0; v < LINE; v += VL) store(to + v, inside ? load(from + k + v) : (vec){0});
@@ -85,7 +100,7 @@ static void convolve_part(void *context, int64_t part, int64_t thread) {
     const int64_t block = part % t->blocks, split = part / t->blocks;
     const int64_t first = block * t->groups / t->blocks, end = (block + 1) * t->groups / t->blocks;
     char *scratch = t->scratch + thread * t->room;
-    float *result = (float *)scratch, *line = result + NR * MR, *lines = line + up(most(t->k, 1), LINE) * LINE;
+    float *result = (float *)scratch, *line = result + NR * MR, *lines = line + up(most(t->k, 1), LINE) * LINE + LINE;
     int64_t places[(end - first) * MR];
     const int64_t r0 = first * t->rows / t->groups;
     for (int64_t g = first; g < end; g++) {
@@ -98,8 +113,7 @@ static void convolve_part(void *context, int64_t part, int64_t thread) {
         for (int64_t g = first; g < end; g++) {
             const int64_t r = g * t->rows / t->groups, rows = (g + 1) * t->rows / t->groups - r;
             NAME(product)((int)rows, halves, lines + (r - r0) * up(t->k, LINE) * LINE, weight, t->k, result);
-            for (int64_t i = 0; i < rows; i++)
-                put(&t->out, places[r - r0 + i], p * NR, load(result + i * NR), load(result + i * NR + VL));
+            put_rows(&t->out, places + r - r0, rows, p * NR, result);
         }
     }
 }

@@ -64,21 +64,23 @@ INLINE vec cut(vec v, float high) {
 
 INLINE ivec is_open(vec v, float high) { return high > 0 ? ~(v <= 0) & ~(v >= high) : ~(v <= 0); }
 
-/* Store what the columns j … j + NR of a place are. */
-INLINE void put(const Output *o, int64_t place, int64_t j, vec left, vec right) {
+/* Store what the columns j … j + NR of a place are, bias included.   is_whole: whether there are so many columns;
+   flags, add: as of the output, and constant where this is called for many places. */
+INLINE void put_as(const Output *o, int64_t place, int64_t j, vec left, vec right, int is_whole, int64_t flags, const float *add, float high) {
     const int64_t count = o->columns - j;
-    if (o->bias) left += load(o->bias + j), right += load(o->bias + j + VL);
-    if (o->add) {
-        const float *add = o->add + place * o->add_ld + j;
-        left += count >= VL ? load(add) : load_some(add, count);
-        if (count > VL) right += count >= NR ? load(add + VL) : load_some(add + VL, count - VL);
+    if (add) {
+        add += place * o->add_ld + j;
+        left += is_whole || count >= VL ? load(add) : load_some(add, count);
+        if (is_whole || count > VL) right += is_whole || count >= NR ? load(add + VL) : load_some(add + VL, count - VL);
     }
-    uint8_t *bits = o->bits ? o->bits + place * o->bits_ld + j / 8 : 0;
-    if (o->flags & RECTIFY) left = cut(left, o->high), right = cut(right, o->high);
-    if (o->flags & KEEP) put_bits(bits, is_open(left, o->high), is_open(right, o->high));
-    if (o->flags & GATE) left = gated(bits, 0, left), right = gated(bits, 1, right);
+    if (flags & RECTIFY) left = cut(left, high), right = cut(right, high);
+    if (flags & (KEEP | GATE)) {
+        uint8_t *bits = o->bits + place * o->bits_ld + j / 8;
+        if (flags & KEEP) put_bits(bits, is_open(left, high), is_open(right, high));
+        if (flags & GATE) left = gated(bits, 0, left), right = gated(bits, 1, right);
+    }
     float *y = o->y + place * o->y_ld + j;
-    if (count >= NR) {
+    if (is_whole || count >= NR) {
         store(y, left);
         store(y + VL, right);
     } else if (count > VL) {
@@ -86,6 +88,26 @@ INLINE void put(const Output *o, int64_t place, int64_t j, vec left, vec right) 
         store_some(y + VL, right, count - VL);
     } else
         store_some(y, left, count);
+}
+
+INLINE void put(const Output *o, int64_t place, int64_t j, vec left, vec right) {
+    if (o->bias) left += load(o->bias + j), right += load(o->bias + j + VL);
+    put_as(o, place, j, left, right, 0, o->flags, o->add, o->high);
+}
+
+/* The same for several places; v: [place][NR]. The usual cases have loops of their own. */
+INLINE void put_rows(const Output *o, const int64_t *places, int64_t rows, int64_t j, const float *v) {
+    const vec left = o->bias ? load(o->bias + j) : (vec){0}, right = o->bias ? load(o->bias + j + VL) : (vec){0};
+#define ROWS(is_whole, flags, add, high) \
+    for (int64_t i = 0; i < rows; i++)   \
+        put_as(o, places[i], j, load(v + i * NR) + left, load(v + i * NR + VL) + right, is_whole, flags, add, high)
+    const int is_usual = o->columns - j >= NR && !o->add && !(o->high > 0);
+    const int64_t flags = o->flags & (RECTIFY | KEEP | GATE);
+    if (is_usual && flags == (RECTIFY | KEEP)) ROWS(1, RECTIFY | KEEP, 0, 0);
+    else if (is_usual && flags == GATE) ROWS(1, GATE, 0, 0);
+    else if (is_usual && flags == 0) ROWS(1, 0, 0, 0);
+    else ROWS(0, o->flags, o->add, o->high);
+#undef ROWS
 }
 
 #endif

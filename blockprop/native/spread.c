@@ -5,7 +5,7 @@
    Products first, of all taps and channels at once, since a panel of a single tap would hold little else than zeros;
    then each is added at its place. x here is d_y, and y is d_x, of h x w and oh x ow places.
 
-   weight: panels of NR columns (t, k), [column / NR][m][column % NR].   scratch: products of some lines of d_y. */
+   Taps of a line lie side by side.   weight: panels of NR columns (t, k), [column / NR][m][column % NR].   scratch: products of some lines of d_y. */
 #include "output.h"
 #include "product.h"
 
@@ -17,6 +17,7 @@ typedef struct {
     char *scratch;
     int64_t columns, panels, k, above, below; /* lines of d_y that reach line y: (y - below) / sy … (y - above) / sy */
     int64_t lines, parts, products, room;     /* lines of d_x of a part; numbers of a place's products */
+    int64_t wide, margin;             /* taps beside each other; places beyond the edges that they reach */
 } Task;
 
 INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -28,14 +29,16 @@ INLINE Task task_of(const Op *op, int64_t threads, int64_t reach) {
     Task t = {.op = op, .columns = op->taps * op->oc, .k = up(op->c, LINE) * LINE};
     t.panels = up(t.columns, NR);
     t.products = t.panels * NR;
+    t.wide = op->gw, t.margin = op->x0;
     t.lines = most(least(up(op->n * op->oh, 2 * threads), 400000 / (t.products * op->w * op->sy) + 1), 1);
     t.parts = up(op->oh, t.lines) * op->n;
     const int64_t source = up(t.lines + reach, op->sy) + 2;
-    t.room = up(4 * (source * op->w * t.products + MR * (t.k + NR) + op->ow * op->oc + NR), 64) * 64 + 64;
+    t.room = up(4 * (source * op->w * t.products + MR * (t.k + NR) + (op->ow + 2 * t.margin) * op->oc + 3 * NR), 64) * 64 + 64;
     return t;
 }
 
-/* The most that taps lie apart, of which oh and the padding know nothing: told by the grid, which is not used else. */
+/* The grid, which is not used else, tells the most that taps lie apart, gh, how many a line of them has, gw, side by
+   side, and how far they reach beyond an edge, x0. */
 int64_t NAME(spread_scratch)(const Op *op, int64_t threads) { return threads * task_of(op, threads, op->gh).room; }
 
 static void spread_part(void *context, int64_t part, int64_t thread) {
@@ -47,6 +50,8 @@ static void spread_part(void *context, int64_t part, int64_t thread) {
     float *products = (float *)(t->scratch + thread * t->room);
     float *lines = products + (up(t->lines + op->gh, op->sy) + 2) * op->w * t->products, *result = lines + MR * t->k;
     float *sum = result + MR * NR;
+    ivec lane;
+    for (int i = 0; i < VL; i++) lane[i] = i;
     const int64_t rows = most(i1 - i0, 0) * op->w, groups = up(rows, MR);
     for (int64_t g = 0; g < groups; g++) {
         const int64_t r = g * rows / groups, count = (g + 1) * rows / groups - r;
@@ -56,6 +61,10 @@ static void spread_part(void *context, int64_t part, int64_t thread) {
                 store(lines + (c / LINE * count + i) * LINE + c % LINE, load(from + c));
         }
         for (int64_t p = 0; p < t->panels; p++) {
+            if (t->panels == 1) {
+                NAME(product)((int)count, 2, lines, t->weight, op->c, products + r * NR);
+                continue;
+            }
             NAME(product)((int)count, 2, lines, t->weight + p * op->c * NR, op->c, result);
             for (int64_t i = 0; i < count; i++) {
                 store(products + (r + i) * t->products + p * NR, load(result + i * NR));
@@ -64,18 +73,20 @@ static void spread_part(void *context, int64_t part, int64_t thread) {
         }
     }
     for (int64_t y = y0; y < y1; y++) {
-        memset(sum, 0, 4 * op->ow * op->oc);
-        for (int64_t tap = 0; tap < op->taps; tap++) {
-            const int64_t i = (y - t->distances[tap].down) / op->sy, right = t->distances[tap].right;
+        memset(sum, 0, 4 * (op->ow + 2 * t->margin) * op->oc);
+        for (int64_t tap = 0; tap < op->taps; tap += t->wide) { /* a line of taps at once */
+            const int64_t i = (y - t->distances[tap].down) / op->sy;
             if (y - t->distances[tap].down != i * op->sy || i < i0 || i >= i1) continue;
-            const int64_t j0 = most(-down(right, op->sx), 0), j1 = least(down(op->ow - 1 - right, op->sx) + 1, op->w);
-            for (int64_t j = j0; j < j1; j++) {
-                const float *from = products + ((i - i0) * op->w + j) * t->products + tap * op->oc;
-                for (int64_t k = 0; k < op->oc; k++) sum[(j * op->sx + right) * op->oc + k] += from[k];
-            }
+            const float *from = products + (i - i0) * op->w * t->products + tap * op->oc;
+            float *to = sum + (t->distances[tap].right + t->margin) * op->oc;
+            for (int64_t j = 0; j < op->w; j++, from += t->products, to += op->sx * op->oc)
+                for (int64_t k = 0; k < t->wide * op->oc; k += VL)
+                    store(to + k, load(to + k) + where(lane < (int32_t)(t->wide * op->oc - k), load(from + k)));
         }
-        for (int64_t x = 0; x < op->ow; x++)
-            put(&t->out, (n * op->oh + y) * op->ow + x, 0, load_some(sum + x * op->oc, op->oc), (vec){0});
+        if (!t->out.add && !t->out.bias && !(op->flags & GATE) && op->y_ld == op->oc)
+            memcpy(t->out.y + (n * op->oh + y) * op->ow * op->oc, sum + t->margin * op->oc, 4 * op->ow * op->oc);
+        else for (int64_t x = 0; x < op->ow; x++)
+            put(&t->out, (n * op->oh + y) * op->ow + x, 0, load_some(sum + (x + t->margin) * op->oc, op->oc), (vec){0});
     }
 }
 

@@ -45,12 +45,13 @@ INLINE Task task_of(const Op *op, int64_t threads) {
     t.lines = up(op->c, LINE) * LINE;
     t.weight_point = odd_lines(op->c * NR);
     const int64_t weights = 4 * POINTS * t.weight_point;
-    t.is_ready = t.panels * weights <= READY;
     const int64_t group = 4 * POINTS * MR * (t.lines + NR);
     t.each = most((CACHE - least(weights, CACHE / 2)) / group, 1);
+    t.is_ready = t.panels * weights <= READY;
     t.is_shared = t.groups < 2 * threads * t.each || !t.is_ready;
     if (t.is_shared) t.each = most(SHARED / (4 * POINTS * MR * t.lines), 1);
     t.blocks = up(t.groups, t.each);
+    if (t.is_shared && t.blocks == 1) t.is_ready = 0;
     if (!t.is_shared && t.blocks > threads) t.blocks = up(t.blocks, threads) * threads;
     t.each = up(t.groups, t.blocks);
     t.parts = t.is_shared ? least(t.each, up(2 * threads, t.panels)) : 1;

@@ -94,7 +94,7 @@ class NativeConvolution:
     def write_backward(self, writer: OpWriter, d_y: Slab, d_x: Slab, add: Slab | None, gate: Bytes | None) -> None:
         """d_x = the errors of the input + add, where the gate is open."""
         more: dict[str, Any] = {"add": add, "gate": gate}
-        if not self.in_depth and self.channels[0] <= FEW and not self.reflects:
+        if not self.in_depth and self.channels[0] <= FEW and not self.reflects and self.dilation[1] == 1:
             self._write_at_once(writer, d_y, d_x, more)
             return
         for part in self._phases(d_x):
@@ -162,6 +162,8 @@ class NativeConvolution:
             taps=len(distances),
             weight_taps=len(distances),
             gh=reach,
+            gw=self.kernel[1],
+            x0=self.padding[1],
             sy=self.stride[0],
             sx=self.stride[1],
             **more,

@@ -282,7 +282,10 @@ def _readable(writer: OpWriter, view: Slab) -> Slab:
     """The same, or a copy in the arena, if reading a vector of channels would go beyond the end of it."""
     if view.channels % writer.width == 0:
         return view
-    return writer.write(Kind.PASS, view, writer.room(view.shape))
+    copy, (n, h, w, c) = writer.room(view.shape), view.shape
+    lines = (n, h, 1, w * c)  # whole ones, since places lie beside each other
+    writer.write(Kind.PASS, view._replace(shape=lines, ld=w * c), copy._replace(shape=lines, ld=w * c))
+    return copy
 
 
 def _parts(whole: Slab, parts: Sequence[Slab]) -> list[Slab]:
