@@ -1,7 +1,8 @@
 """Prepared networks that are used again, as long as what they were made of is what it was."""
 
+import operator
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ from blockprop.engine.network import Network
 from blockprop.engine.plan import RuleMap
 from blockprop.preparing.budget import bytes_named
 from blockprop.preparing.draft import METHODS
+from blockprop.preparing.native.kernels import kernels
 from blockprop.preparing.prepare import Prepared, prepare
 
 MOST = 8
@@ -30,26 +32,58 @@ class Origin:
 
     def __init__(self) -> None:
         self.made: dict[Any, Block] = {}
-        self._seen: dict[int, tuple[Block, list[Any], list[int]]] = {}
+        self._seen: dict[int, Seen] = {}
+        self._methods: dict[type[Block], list[Any]] = {}
+        self._sums: list[int] = []
 
     def watch(self, blocks: Iterable[Block]) -> None:
         """Note how these are now, if they are not known."""
-        for block in blocks:
-            if id(block) not in self._seen:
-                self._seen[id(block)] = block, _look(block), _numbers(_sums(block))
+        new = [block for block in blocks if id(block) not in self._seen]
+        self._seen |= {id(block): Seen(block) for block in new}
+        self._methods |= {type(block): _methods(type(block)) for block in new}
+        if new:
+            self._sums = sums_of_bits(self._tensors())
 
     def is_unchanged(self) -> bool:
         """Whether all is as it was noted."""
-        if any(_look(block) != seen for block, seen, _ in self._seen.values()):
+        if any(_methods(kind) != methods for kind, methods in self._methods.items()):
             return False
-        sums = [total for block, _, _ in self._seen.values() for total in _sums(block)]
-        noted = [total for _, _, totals in self._seen.values() for total in totals]
-        return _numbers(sums) == noted
+        return all(seen.is_unchanged() for seen in self._seen.values()) and sums_of_bits(self._tensors()) == self._sums
+
+    def _tensors(self) -> list[Tensor]:
+        return [tensor for seen in self._seen.values() for tensor in seen.tensors]
+
+
+class Seen:
+    """A block as it was: its settings, which tensors it has, and how often torch has changed them."""
+
+    def __init__(self, block: Block):
+        self._block, self._look = block, _look(block)
+        self._values = [*vars(block).values()]
+        self._lists = [(value, [*value]) for value in self._values if isinstance(value, list)]
+        self.tensors = [value for value in self._values if isinstance(value, Tensor)]
+        self._versions = _versions(self.tensors)
+
+    def is_unchanged(self) -> bool:
+        """The same objects, mostly; else others that are equal."""
+        values = vars(self._block).values()
+        is_same = len(values) == len(self._values) and all(map(operator.is_, values, self._values))
+        if is_same and all(value == before for value, before in self._lists):
+            return _versions(self.tensors) == self._versions
+        return _look(self._block) == self._look
+
+
+def _methods(kind: type[Block]) -> list[Any]:
+    return [getattr(kind, name) for name in METHODS]
+
+
+def _versions(tensors: Iterable[Tensor]) -> list[Any]:
+    return [(tensor.data_ptr(), _version(tensor), tensor.shape, tensor.dtype) for tensor in tensors]
 
 
 def _look(block: Block) -> list[Any]:
-    """Its methods and settings, and which tensors it has."""
-    seen: list[Any] = [getattr(type(block), name) for name in METHODS]
+    """Its settings, and which tensors it has."""
+    seen: list[Any] = []
     for name, value in vars(block).items():
         if isinstance(value, Tensor):
             seen.append((name, id(value), value.data_ptr(), _version(value), value.shape, value.dtype))
@@ -58,22 +92,21 @@ def _look(block: Block) -> list[Any]:
     return seen
 
 
-def _sums(block: Block) -> list[Tensor]:
-    return [_bits(value) for value in vars(block).values() if isinstance(value, Tensor)]
-
-
-def _numbers(sums: list[Tensor]) -> list[int]:
-    return torch.stack(sums).tolist() if sums else []
-
-
 def _version(tensor: Tensor) -> int:
     with suppress(RuntimeError):  # made in torch's inference mode
         return tensor._version
     return 0
 
 
-def _bits(tensor: Tensor) -> Tensor:
-    """The sum of its memory, as whole numbers of eight bytes, modulo 2⁶⁴."""
+def sums_of_bits(tensors: Sequence[Tensor]) -> list[int]:
+    """Of each the sum of its memory, as whole numbers of eight bytes, modulo 2⁶⁴."""
+    found = kernels()
+    if found and all(tensor.is_cpu and tensor.is_contiguous() for tensor in tensors):
+        return found.sums([tensor.data_ptr() for tensor in tensors], [tensor.nbytes for tensor in tensors])
+    return torch.stack([_sum_of_bits(tensor) for tensor in tensors]).tolist() if tensors else []
+
+
+def _sum_of_bits(tensor: Tensor) -> Tensor:
     raw = tensor.detach().contiguous().view(-1).view(torch.uint8)
     raw = raw.clone() if raw.storage_offset() % 8 else raw
     whole = raw.numel() // 8 * 8

@@ -1,6 +1,7 @@
 """The kernels in C as prepared networks call them."""
 
 import ctypes
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from blockprop.native.library import Library, library, torch_parallel_for
 from blockprop.native.program import Op
+from blockprop.native.sources import SWITCH
 from blockprop.preparing.native.writing import Compiled, OpWriter
 
 MOST = 4
@@ -27,6 +29,9 @@ class Kernels:
         self._run = found.function(
             "run", ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p
         )
+        self._sum_words = found.function(
+            "sum_words", ctypes.c_int64, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_void_p
+        )
         self._scratch = found.function("scratch", ctypes.c_void_p, ctypes.c_int64, returns=ctypes.c_int64)
 
     def program(self, writer: OpWriter, threads: int) -> Compiled:
@@ -37,6 +42,14 @@ class Kernels:
         """Bytes in which an operation works."""
         return int(self._scratch(ctypes.byref(op), threads))
 
+    def sums(self, addresses: Sequence[int], sizes: Sequence[int]) -> list[int]:
+        """Of memory, as whole numbers of eight bytes, modulo 2⁶⁴.   sizes: in bytes"""
+        count = len(sizes)
+        sums = (ctypes.c_uint64 * count)()
+        where, bytes_of = (ctypes.c_void_p * count)(*addresses), (ctypes.c_int64 * count)(*sizes)
+        self._sum_words(count, where, bytes_of, sums, torch.get_num_threads(), torch_parallel_for())
+        return [*sums]
+
     def run(self, program: Compiled, threads: int, saved: Tensor, others: Sequence[Tensor]) -> None:
         """Carry it out."""
         with _arena(program.arena) as arena:
@@ -45,14 +58,14 @@ class Kernels:
 
 
 @cache
-def _of(found: Library) -> Kernels:
-    return Kernels(found)
+def _asked(_: str | None) -> Kernels | None:
+    found = library()
+    return None if found is None else Kernels(found)
 
 
 def kernels() -> Kernels | None:
-    """Those that this machine has; None where torch does all."""
-    found = library()
-    return None if found is None else _of(found)
+    """Those that this machine has; None where torch does all. The same as long as nobody asks for another set."""
+    return _asked(os.environ.get(SWITCH))
 
 
 _free: list[Tensor] = []

@@ -172,7 +172,7 @@ class Same(Block):
 
 
 def _is_finite(x: Tensor) -> bool:
-    return bool(x.permute(0, 2, 3, 1).sum().isfinite())
+    return math.isfinite(float(x.permute(0, 2, 3, 1).sum()))
 
 
 def _nhwc(x: Tensor) -> Extent:

@@ -90,9 +90,10 @@ class Question:
         """Raise if nothing came back for some example, or what came back is no number."""
         place = place or self.input
         flat = d.flatten(1)
-        if not flat.isfinite().all():
+        sizes = flat.abs().sum(1)  # which tells both, but where it is too large a number
+        if not sizes.isfinite().all() and not flat.isfinite().all():
             raise NotFiniteError(f"the gradient of {self.objective!r} by {place!r} is not finite")
-        silent = (flat == 0).all(1).nonzero().flatten().tolist()
+        silent = (sizes == 0).nonzero().flatten().tolist()
         if silent:
             some = ", ".join(str(i + 1) for i in silent)
             where = f" in picture {some} of {len(d)}" if len(d) > 1 else ""
