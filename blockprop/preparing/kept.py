@@ -32,14 +32,14 @@ class Origin:
 
     def __init__(self) -> None:
         self.made: dict[Any, Block] = {}
-        self._seen: dict[int, Seen] = {}
+        self._seen: dict[int, Noted] = {}
         self._methods: dict[type[Block], list[Any]] = {}
         self._sums: list[int] = []
 
     def watch(self, blocks: Iterable[Block]) -> None:
         """Note how these are now, if they are not known."""
         new = [block for block in blocks if id(block) not in self._seen]
-        self._seen |= {id(block): Seen(block) for block in new}
+        self._seen |= {id(block): Noted(block) for block in new}
         self._methods |= {type(block): _methods(type(block)) for block in new}
         if new:
             self._sums = sums_of_bits(self._tensors())
@@ -54,7 +54,7 @@ class Origin:
         return [tensor for seen in self._seen.values() for tensor in seen.tensors]
 
 
-class Seen:
+class Noted:
     """A block as it was: its settings, which tensors it has, and how often torch has changed them."""
 
     def __init__(self, block: Block):
