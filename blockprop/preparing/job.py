@@ -12,12 +12,26 @@ from blockprop.engine.room import in_bytes
 from blockprop.engine.trace import Trace
 from blockprop.errors import BlockpropError, shape
 from blockprop.preparing.budget import Budget, TooLittleMemory, bytes_named, forward_peak, from_all, rounded_up
+from blockprop.preparing.layout import Convolution
+from blockprop.preparing.prepare import NATIVE
 from blockprop.preparing.rows import narrowed
 
-COPIES = 3
-"""Of its input, that a job makes besides: moved or changed at random, the gradient, the mean of several."""
+COPIES = 2
+"""Of its input, that a job makes besides: moved or changed at random, and the mean of several gradients."""
 SomeChannels = Mapping[str, Collection[int]]
 """Channels by node."""
+
+
+def for_budget(network: Network, keep: Iterable[str], rules: RuleMap | None, memory: int | None) -> Network:
+    """Prepared; where a budget counts all tensors that are alive, by blocks that make theirs one by one."""
+    return network.prepare(keep, rules=rules, without=() if memory is None else (NATIVE,))
+
+
+def kernels_weights(network: Network) -> int:
+    """The bytes of weights that kernels lay out anew when they first run, in an order of their own."""
+    parts = [part for block in network.unique_blocks.values() for part in vars(block).values()]
+    weights = [part.weight for part in parts if isinstance(part, Convolution)]
+    return sum(weight.nbytes for weight in weights if weight.is_cpu and weight.dtype == torch.float32)
 
 
 class Job:
@@ -79,7 +93,8 @@ class Job:
         size = 0 if self.memory is None else x.numel() * x.element_size()
         key = keep, frozenset(rules or ()), tuple((name, tuple(numbers)) for name, numbers in rows.items()), size
         if key not in self._prepared:
-            lean = narrowed(self.network.prepare(keep, rules=rules), rows)
-            budget = None if self.memory is None else Budget(lean, self.memory, self.copies * size)
+            lean = narrowed(for_budget(self.network, keep, rules, self.memory), rows)
+            besides = self.copies * size + kernels_weights(lean)
+            budget = None if self.memory is None else Budget(lean, self.memory, besides)
             self._prepared = {key: (lean, budget)}
         return self._prepared[key]

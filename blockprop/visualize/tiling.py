@@ -24,7 +24,7 @@ from blockprop.engine.room import in_bytes
 from blockprop.engine.trace import Trace
 from blockprop.errors import GraphError, SettingError, ShapeError, no_such, shape
 from blockprop.preparing.budget import Back, Budget, TooLittleMemory, bytes_named, rounded_up
-from blockprop.preparing.job import COPIES
+from blockprop.preparing.job import COPIES, for_budget, kernels_weights
 from blockprop.preparing.resident import Expected
 from blockprop.visualize.places import needed, require_places, sizes
 from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
@@ -89,7 +89,7 @@ class Tiling:
         self.network, self.tile, self.besides, self.apart = needed(network, self.nodes), tile, 0, apart
         self.memory = None if memory is None else bytes_named(memory)
         self._fits: dict[tuple[int, ...], TileFit] = {}
-        self.lean = network.prepare(self.nodes)
+        self.lean = for_budget(network, self.nodes, None, self.memory)
         (self.input,) = network.inputs
         self._fields: dict[int, tuple[ReceptiveField, ReceptiveField]] = {}
         self._sizes: dict[tuple[int, int, int], dict[str, tuple[int, ...]]] = {}
@@ -125,7 +125,7 @@ class Tiling:
 
     def _fit(self, picture: Tensor, memory: int) -> "TileFit":
         copies = COPIES * picture.numel() * picture.element_size()
-        budget, least = Budget(self.lean, memory, copies + self.besides), math.inf
+        budget, least = Budget(self.lean, memory, copies + kernels_weights(self.lean) + self.besides), math.inf
         side = max(picture.shape[2:]) if self.tile is None else min(self.tile, max(picture.shape[2:]))
         while side:
             try:
@@ -246,22 +246,29 @@ def _own(trace: Trace, tile: Tile, nodes: Iterable[str]) -> dict[str, Tensor]:
 def _forgetting(trace: Trace, tile: Tile, seeds: SeedsOf, nodes: Iterable[str]) -> Seeds:
     """The seeds of nodes, for the whole outputs of a crop, which are forgotten."""
     own = dict(seeds(tile, _own(trace, tile, nodes)))
-    bare = {node: torch.empty_like(trace.values.pop(node), device="meta") for node in nodes}
-    return {node: _spread(own.pop(node), bare[node], tile, node) for node in [*own]}
+    layouts = {node: _layout(trace.values.pop(node)) for node in nodes}
+    return {node: _spread(own.pop(node), layouts[node], tile, node) for node in [*own]}
 
 
-def _spread(seed: Tensor, bare: Tensor, tile: Tile, node: str) -> Tensor:
-    """A seed for the whole output of a crop: nothing comes from places that are not the tile's own.
+class Layout(NamedTuple):
+    """How the numbers of a tensor lie."""
 
-    bare: the output, without its numbers.
-    """
-    own = bare[at(tile.own[node])]
-    if seed.shape != own.shape:
-        raise ShapeError(
-            f"the seed for {node!r} is {shape(seed)}, but tile {tile.number} has {shape(own)} of its places"
-        )
-    if own.shape == bare.shape:
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def _layout(x: Tensor) -> Layout:
+    return Layout(tuple(x.shape), x.stride())
+
+
+def _spread(seed: Tensor, whole: Layout, tile: Tile, node: str) -> Tensor:
+    """A seed for the whole output of a crop: nothing comes from places that are not the tile's own."""
+    own = (*whole.shape[:2], *(places.stop - places.start for places in tile.own[node]))
+    if seed.shape != own:
+        came = " x ".join(map(str, own))
+        raise ShapeError(f"the seed for {node!r} is {shape(seed)}, but tile {tile.number} has {came} of its places")
+    if own == whole.shape:
         return seed
-    spread = torch.zeros_like(bare, device=seed.device)
+    spread = torch.empty_strided(*whole, dtype=seed.dtype, device=seed.device).zero_()
     spread[at(tile.own[node])] = seed
     return spread

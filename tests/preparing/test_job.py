@@ -1,14 +1,19 @@
 """A job's network: the same gradients within a budget, by all saliency methods; and plain looks count, too."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
+from blockprop.engine.network import Network
 from blockprop.errors import SettingError, ShapeError
 from blockprop.networks.architectures import squeezenet1_1
-from blockprop.preparing.job import Job
+from blockprop.preparing.job import Job, kernels_weights
 from blockprop.preparing.resident import Expected
 from blockprop.visualize.attribution.methods import METHODS
 from blockprop.visualize.attribution.saliency import saliency
+from tests.preparing.extra_memory import smooth
+from tests.tensor_peak import tensor_peak
 
 X = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
 
@@ -42,10 +47,26 @@ def test_without_a_memory_nothing_is_expected() -> None:
     assert Job(network).expected(X, network.outputs) is None
     expected = Job(network, "1 GB").expected(X, network.outputs)
     assert expected is not None
-    assert 10**6 < expected < 10**7
+    assert 10**7 < expected < 2 * 10**7
 
 
 def test_what_does_not_fit_is_said_of_the_networks_own_node() -> None:
     network = squeezenet1_1()
     with pytest.raises(ShapeError, match=r"node 'conv1': .*expected"):
         Job(network, "1 GB").forward(torch.rand(1, 4, 96, 96), network.outputs)
+
+
+@pytest.mark.parametrize("make", [squeezenet1_1, smooth])
+def test_what_is_expected_is_what_tensors_take(make: Callable[[], Network]) -> None:
+    network = make()
+    job = Job(network, "1 GB", copies=0)
+    keep = (*network.outputs, network.nodes[1].name)
+
+    def gradient() -> torch.Tensor:
+        lean, trace = job.forward(X, keep)
+        seeds = {name: torch.ones_like(trace[name]) for name in keep}
+        return lean.backward(trace, seeds, wrt="inputs")[network.inputs[0]]
+
+    gradient()
+    expected = (job.expected(X, keep) or 0) - kernels_weights(job.forward(X, keep)[0])
+    assert tensor_peak(gradient) == pytest.approx(expected, rel=0.05)

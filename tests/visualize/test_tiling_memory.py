@@ -6,6 +6,7 @@ from torch import Tensor
 
 from blockprop.errors import SettingError
 from blockprop.networks.architectures import squeezenet1_1
+from blockprop.preparing.job import COPIES, kernels_weights
 from blockprop.visualize.attribution.saliency import saliency
 from blockprop.visualize.dream import dream
 from blockprop.visualize.maximize import maximize
@@ -13,6 +14,7 @@ from blockprop.visualize.style.stylize import stylize
 from blockprop.visualize.tiles import Tile
 from blockprop.visualize.tiling import Outputs, Tiling
 from tests.preparing.extra_memory import smooth
+from tests.tensor_peak import tensor_peak
 from tests.visualize.styles import pictures, small
 
 
@@ -96,3 +98,20 @@ def test_an_ascent_keeps_to_a_budget_by_computing_again() -> None:
     torch.testing.assert_close(less.finish().picture, expected)
     with pytest.raises(SettingError, match=r"1\.0 MB of memory are too little for .*: both passes take at least"):
         maximize(network, "gelu12:3", memory="1 MB", **graph)
+
+
+@pytest.mark.parametrize("tile", [None, 120])
+def test_what_is_expected_is_what_tensors_take(tile: int | None) -> None:
+    torch.manual_seed(0)
+    network, picture = small(), pictures((200, 180))[0]
+    nodes = ("relu1", "both", "relu4")
+
+    def seeds(_tile: Tile, outputs: Outputs) -> dict[str, Tensor]:
+        return {node: y.flatten(2).mul(2).view_as(y) for node, y in outputs.items()}
+
+    tiling = Tiling(network, nodes, tile, memory="1 GB", apart=True)
+    tiling.gradient(picture, seeds)
+    taken = tensor_peak(lambda: tiling.gradient(picture, seeds))
+    own = 4 * picture.numel()  # what is added up
+    expected = tiling.fit(picture).taken - COPIES * own - kernels_weights(tiling.lean)
+    assert taken - own == pytest.approx(expected, rel=0.05)
