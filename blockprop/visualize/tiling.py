@@ -24,7 +24,7 @@ from blockprop.engine.room import in_bytes
 from blockprop.engine.trace import Trace
 from blockprop.errors import GraphError, SettingError, ShapeError, no_such, shape
 from blockprop.preparing.budget import Back, Budget, TooLittleMemory, bytes_named, rounded_up
-from blockprop.preparing.job import COPIES, for_budget, kernels_weights
+from blockprop.preparing.job import for_budget, kernels_weights
 from blockprop.preparing.resident import Expected
 from blockprop.visualize.places import needed, require_places, sizes
 from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
@@ -33,6 +33,8 @@ from blockprop.visualize.tiles import Tile, at, laid_out, whole_as_tile
 TILE = 1024
 """Pixels of a side of a tile, halo included, unless something else is said."""
 
+COPIES = 3
+"""Of the picture, that a step makes besides: moved, in another size, and its gradient, to which tiles add."""
 SMALLER = 0.8
 """How much smaller a tile is tried where one takes too much."""
 

@@ -6,13 +6,13 @@ from torch import Tensor
 
 from blockprop.errors import SettingError
 from blockprop.networks.architectures import squeezenet1_1
-from blockprop.preparing.job import COPIES, kernels_weights
+from blockprop.preparing.job import kernels_weights
 from blockprop.visualize.attribution.saliency import saliency
 from blockprop.visualize.dream import dream
 from blockprop.visualize.maximize import maximize
 from blockprop.visualize.style.stylize import stylize
 from blockprop.visualize.tiles import Tile
-from blockprop.visualize.tiling import Outputs, Tiling
+from blockprop.visualize.tiling import COPIES, Outputs, Tiling
 from tests.preparing.extra_memory import smooth
 from tests.tensor_peak import tensor_peak
 from tests.visualize.styles import pictures, small

@@ -26,7 +26,7 @@ from blockprop.visualize.style.quasi_newton import LBFGS, FirstOrder, Point
 from blockprop.visualize.tiling import Tiling
 from blockprop.visualize.updates import Optimizer
 
-MORE_COPIES = 5
+MORE_COPIES = 4
 """Of the picture, beside those that any gradient makes: a line search, its direction, and what these come from."""
 GRAMS = 3
 """Copies of each Gram matrix: of the style, in a table, and the picture's."""
