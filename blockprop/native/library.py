@@ -23,7 +23,9 @@ from blockprop.native.sources import LIBRARY, REBUILD, SETS, SWITCH, is_current,
 
 CPU_FACTS = Path("/proc/cpuinfo")
 TORCH_TAKES = {"AVX512": "avx512", "AVX2": "avx2"}
-"""What torch calls its own instruction sets; ATEN_CPU_CAPABILITY lowers it."""
+"""What torch calls its own instruction sets."""
+LOWERED = "ATEN_CPU_CAPABILITY"
+"""The variable that makes torch use lower ones."""
 
 
 class Library(NamedTuple):
@@ -53,7 +55,7 @@ def library() -> Library | None:
 def status() -> str:
     """In words: the set whose kernels are used, or why there are none.
 
-    Without torch, which this does not load, it is the best one of the CPU.
+    torch is not loaded for that; without it, the best one counts that the CPU has and ATEN_CPU_CAPABILITY allows.
     Raises SettingError if BLOCKPROP_NATIVE asks for a set that this machine has not.
     """
     name = _set()
@@ -80,10 +82,9 @@ def usable_sets() -> list[str]:
     able = cpu_extensions()
     names = [name for name in sets_here() if able.issuperset(SETS[name])]
     torch = sys.modules.get("torch")
-    if torch is not None:
-        best = TORCH_TAKES.get(torch.backends.cpu.get_cpu_capability(), "portable")
-        names = [name for name in names if list(SETS).index(name) >= list(SETS).index(best)]
-    return names
+    taken = torch.backends.cpu.get_cpu_capability() if torch else os.environ.get(LOWERED, "AVX512")
+    best = TORCH_TAKES.get(taken.upper(), "portable")
+    return [name for name in names if list(SETS).index(name) >= list(SETS).index(best)]
 
 
 def cpu_extensions() -> frozenset[str]:

@@ -74,6 +74,16 @@ def test_what_torch_may_not_use_is_not_used(capability: str, most: str) -> None:
     assert said_with(ATEN_CPU_CAPABILITY=capability) == [name, name, str(WIDTHS[name])]
 
 
+def test_what_torch_will_not_use_is_known_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    of_x86(monkeypatch)
+    told(monkeypatch, tmp_path, FLAGS)
+    monkeypatch.delitem(sys.modules, "torch")
+    assert usable_sets()[0] == "avx512"
+    for capability, best in (("avx512", "avx512"), ("avx2", "avx2"), ("default", "portable")):
+        monkeypatch.setenv("ATEN_CPU_CAPABILITY", capability)
+        assert usable_sets()[0] == best
+
+
 def test_what_torch_may_not_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     of_x86(monkeypatch)
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "DEFAULT")
