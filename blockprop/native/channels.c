@@ -54,7 +54,34 @@ static void depthwise_part(void *context, int64_t part, int64_t thread) {
 
 void NAME(depthwise)(const Op *op, const Call *call) { by_lines(op, call, op->gh, op->gw * op->c, depthwise_part); }
 
-typedef uint8_t bytes __attribute__((vector_size(VL), aligned(1), may_alias));
+/* Bytes as whole numbers of a vector, and back; compilers do it one by one if they are not told how. */
+#if VL == 16
+INLINE ivec widened(const uint8_t *x) { return (ivec)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)x)); }
+INLINE void narrowed(uint8_t *y, ivec v) { _mm_storeu_si128((__m128i *)y, _mm512_cvtepi32_epi8((__m512i)v)); }
+#else
+#if VL == 8
+INLINE ivec widened(const uint8_t *x) { return (ivec)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)x)); }
+#else
+INLINE ivec widened(const uint8_t *x) { return (ivec){x[0], x[1], x[2], x[3]}; }
+#endif
+INLINE void narrowed(uint8_t *y, ivec v) {
+    for (int i = 0; i < VL; i++) y[i] = (uint8_t)v[i];
+}
+#endif
+
+/* Whether x is greater than the best so far, or no number, and the best is one: then x is the best, and its number. */
+INLINE void compete(vec x, int32_t number, int is_first, vec *best, ivec *winner) {
+#if VL == 16
+    const __m512 b = (__m512)*best;
+    const __mmask16 wins = (_mm512_cmp_ps_mask((__m512)x, b, _CMP_NLE_UQ) & _mm512_cmp_ps_mask(b, b, _CMP_ORD_Q)) | -is_first;
+    *best = (vec)_mm512_mask_mov_ps(b, wins, (__m512)x);
+    *winner = (ivec)_mm512_mask_set1_epi32((__m512i)*winner, wins, number);
+#else
+    const ivec wins = (~(x <= *best) & (*best == *best)) | -is_first;
+    *best = (vec)((wins & (ivec)x) | (~wins & (ivec)*best));
+    *winner = (wins & ((ivec){0} + number)) | (~wins & *winner);
+#endif
+}
 
 /* The greatest of a window, and the number of its tap, a byte:  places[p][k].   NaN is the greatest of all. */
 static void pool_part(void *context, int64_t part, int64_t thread) {
@@ -63,30 +90,25 @@ static void pool_part(void *context, int64_t part, int64_t thread) {
     (void)thread;
     LINES(op->n * op->oh) COLUMNS(op->c) for (int64_t j0 = 0; j0 < op->ow; j0 += CHUNK) {
         const int64_t n = line / op->oh, i = line % op->oh, count = least(CHUNK, op->ow - j0);
-        const int halves = op->c - c > VL ? 2 : 1;
         float y[CHUNK * NR];
         int64_t places[CHUNK];
         for (int64_t k = 0; k < count; k++) {
-            vec best[2] = {{0}, {0}};
-            ivec winner[2] = {{0}, {0}};
+            vec left = {0}, right = {0};
+            ivec left_winner = {0}, right_winner = {0};
             int is_first = 1;
             for (int64_t tap = 0; tap < op->taps; tap++) {
                 const int64_t v = i * op->sy + t->distances[tap].down, u = (j0 + k) * op->sx + t->distances[tap].right;
                 if (v < 0 || v >= op->h || u < 0 || u >= op->w) continue;
                 const float *from = t->x + ((n * op->h + v) * op->w + u) * op->x_ld + c;
-                for (int half = 0; half < halves; half++) {
-                    const vec x = load(from + half * VL);
-                    const ivec wins = (~(x <= best[half]) & (best[half] == best[half])) | -is_first;
-                    best[half] = (vec)((wins & (ivec)x) | (~wins & (ivec)best[half]));
-                    winner[half] = (wins & ((ivec){0} + (int32_t)tap)) | (~wins & winner[half]);
-                }
+                compete(load(from), (int32_t)tap, is_first, &left, &left_winner);
+                compete(load(from + VL), (int32_t)tap, is_first, &right, &right_winner);
                 is_first = 0;
             }
             places[k] = line * op->ow + j0 + k;
-            for (int half = 0; half < 2; half++) {
-                store(y + k * NR + half * VL, best[half]);
-                *(bytes *)(t->places + places[k] * op->places_ld + c + half * VL) = __builtin_convertvector(winner[half], bytes);
-            }
+            store(y + k * NR, left);
+            store(y + k * NR + VL, right);
+            narrowed(t->places + places[k] * op->places_ld + c, left_winner);
+            narrowed(t->places + places[k] * op->places_ld + c + VL, right_winner);
         }
         put_rows(&t->out, places, count, c, y);
     }
@@ -122,9 +144,9 @@ static void unpool_part(void *context, int64_t part, int64_t thread) {
                         const uint8_t *winner = t->places + (lines[k] + column) * op->places_ld + c;
                         const float *from = t->x + (lines[k] + column) * op->x_ld + c;
                         const int32_t tap = (int32_t)taps[k];
-                        left += where(__builtin_convertvector(*(const bytes *)winner, ivec) == tap, load(from));
+                        left += where(widened(winner) == tap, load(from));
                         if (op->oc - c > VL)
-                            right += where(__builtin_convertvector(*(const bytes *)(winner + VL), ivec) == tap, load(from + VL));
+                            right += where(widened(winner + VL) == tap, load(from + VL));
                     }
                     places[count] = line * op->ow + u;
                     store(d + count * NR, left);

@@ -15,7 +15,7 @@ from blockprop.preparing.native import kernels as kernels_module
 from blockprop.preparing.native.arena import Buffer, Slab
 from blockprop.preparing.native.convolutions import NativeConvolution
 from blockprop.preparing.native.kernels import Kernels, kernels, picture
-from blockprop.preparing.native.passes import pooled, write_pool
+from blockprop.preparing.native.poolings import pooled, write_pool
 from blockprop.preparing.native.writing import OTHERS, Compiled, OpWriter, Saving
 from blockprop.preparing.pooling import FixedMaxPool2d
 

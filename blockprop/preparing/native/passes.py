@@ -10,9 +10,10 @@ from blockprop.native.program import RECTIFY, Kind
 from blockprop.preparing.convolution import FixedConv2d
 from blockprop.preparing.native.arena import Buffer, Slab
 from blockprop.preparing.native.convolutions import native_of
-from blockprop.preparing.native.weights import Distances, as_tensor
+from blockprop.preparing.native.gates import GatePlan
+from blockprop.preparing.native.poolings import pooled, write_pool
 from blockprop.preparing.native.writing import OTHERS, Bytes, Extent, OpWriter, Saving
-from blockprop.preparing.pooling import BYTE, FixedMaxPool2d
+from blockprop.preparing.pooling import FixedMaxPool2d
 from blockprop.preparing.sums import FixedReLU, RectifiedSum
 
 SUMS = (Add, RectifiedSum)
@@ -46,6 +47,7 @@ class RegionWriter:
         self.uses = Counter(key for node in nodes for key in node.inputs)
         self.homes = self._homes()
         self.sums = self._sums()
+        self.gates = GatePlan(nodes, outputs)
 
     def write_forth(self, inputs: Mapping[str, Extent]) -> Forward | None:
         """The program that computes the outputs, its pieces being inputs and outputs; None if the sizes do not fit."""
@@ -92,21 +94,24 @@ class RegionWriter:
                 cut = 0.0 if isinstance(fused.block, RectifiedSum) else None
                 (other,) = (key for key in fused.inputs if key != node.name)
                 add = values[other]
-            kept = self._keep(made, name, y) if cut is not None else None
+            kept = self._keep(made, name, y, values)
             convolution.write_forward(writer, x[0], y, add, kept, cut)
         elif isinstance(block, FixedMaxPool2d):
             made.winners[name] = made.saving.places(y)
-            write_pool(writer, Kind.POOL, block, x[0], y, made.winners[name])
+            kept = self._keep(made, name, y, values)
+            write_pool(
+                writer, Kind.POOL, block, x[0], y, made.winners[name], kept=kept, high=self.gates.pools.get(name, 0.0)
+            )
         elif isinstance(block, Concat):
             for key, part, view in zip(node.inputs, _parts(y, x), x, strict=True):
                 if self.homes.get(key) != node.name:
                     writer.write(Kind.PASS, view, part)
         elif isinstance(block, FixedReLU):
-            writer.write(Kind.PASS, x[0], y, kept=self._keep(made, name, y), flags=RECTIFY, high=block.high or 0.0)
+            kept = self._keep(made, name, y, values)
+            writer.write(Kind.PASS, x[0], y, kept=kept, flags=RECTIFY, high=block.high or 0.0)
         else:
-            rectifies = isinstance(block, RectifiedSum)
-            kept = self._keep(made, name, y) if rectifies else None
-            writer.write(Kind.PASS, x[0], y, add=x[1], kept=kept, flags=RECTIFY if rectifies else 0)
+            flags = RECTIFY if isinstance(block, RectifiedSum) else 0
+            writer.write(Kind.PASS, x[0], y, add=x[1], kept=self._keep(made, name, y, values), flags=flags)
 
     def _write_backward(self, forward: Forward, node: Node, d_y: Slab, errors: "_Errors") -> None:
         block, writer = node.block, errors.writer
@@ -126,9 +131,20 @@ class RegionWriter:
             for key in node.inputs:
                 errors.same(key, d_y)
 
-    def _keep(self, made: Forward, name: str, y: Slab) -> Bytes:
-        made.gates[name] = made.saving.bits(y)
-        return made.gates[name]
+    def _keep(self, made: Forward, name: str, y: Slab, values: Mapping[str, Slab]) -> Bytes | None:
+        """Where the bits of a rectifier are kept, if it has any: beside those of others that it is joined with, if
+        they can."""
+        plan, home = self.gates, self.homes.get(name)
+        if name not in (plan.pools if name in made.winners else plan.heights) or name in plan.behind:
+            return None
+        concat = next((node for node in self.nodes if node.name == home), None)
+        if concat is None or not plan.together(concat, self.homes, made.shapes, self.width):
+            made.gates[name] = made.saving.bits(y)
+            return made.gates[name]
+        if concat.name not in made.gates:
+            made.gates[concat.name] = made.saving.bits(values[concat.name])
+        start = sum(made.shapes[key][3] for key in concat.inputs[: concat.inputs.index(name)])
+        return made.gates[concat.name].part(start)
 
     def _target(self, made: Forward, key: str, values: dict[str, Slab]) -> Slab:
         """Where a node's output goes: to whoever looks at it, or beside those that it will be joined with."""
@@ -225,53 +241,6 @@ class _Errors:
     def _room(self, key: str, is_last: bool) -> Slab:
         shape = self.forward.shapes[key]
         return _outside(self._outside[key], shape) if is_last and key in self.region.inputs else self.writer.room(shape)
-
-
-def pooled(block: FixedMaxPool2d, x: Extent) -> Extent | None:
-    """The output's; None if x does not fit."""
-    kernel, stride, padding, dilation, ceil_mode = block.pool._windows
-    sizes = []
-    for size, reach, step, pad, apart in zip(x[1:3], kernel, stride, padding, dilation, strict=True):
-        room = size + 2 * pad - apart * (reach - 1) - 1
-        count = (-(-room // step) if ceil_mode else room // step) + 1
-        if ceil_mode and (count - 1) * step >= size + pad:
-            count -= 1
-        if room < 0 or count < 1 or apart > size:
-            return None
-        sizes.append(count)
-    return (x[0], sizes[0], sizes[1], x[3]) if x[0] and kernel[0] * kernel[1] <= BYTE else None
-
-
-def write_pool(
-    writer: OpWriter,
-    kind: Kind,
-    block: FixedMaxPool2d,
-    x: Slab,
-    y: Slab,
-    winners: Bytes,
-    add: Slab | None = None,
-    gate: Bytes | None = None,
-) -> None:
-    """Its maxima from x to y, or their errors."""
-    kernel, stride, padding, dilation, _ = block.pool._windows
-    distances: Distances = [
-        (i * dilation[0] - padding[0], j * dilation[1] - padding[1], i * kernel[1] + j)
-        for i in range(kernel[0])
-        for j in range(kernel[1])
-    ]
-    writer.write(
-        kind,
-        x,
-        y,
-        add=add,
-        gate=gate,
-        distances=writer.constant(as_tensor(distances)),
-        taps=len(distances),
-        sy=stride[0],
-        sx=stride[1],
-        places=winners.memory,
-        places_ld=winners.step,
-    )
 
 
 def _outside(piece: int, shape: Extent) -> Slab:

@@ -26,6 +26,10 @@ class Bytes(NamedTuple):
     def memory(self) -> Address:
         return Address(SAVED, self.start)
 
+    def part(self, channels: int) -> "Bytes":
+        """Bits of what stands behind so many channels, a multiple of 8."""
+        return Bytes(self.start + channels // 8, self.step)
+
 
 class Compiled(NamedTuple):
     """What C carries out.
