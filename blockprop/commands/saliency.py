@@ -167,10 +167,10 @@ class SaliencySettings(PictureSettings):
         choice = (targets, self.output, self.samples, self.sigma, self.node, grid_named(self.grid), self.strict)
         memory = MemoryWatch(around.quiet, self.device)
         looked = look(network, seen, methods, *choice, self.seed, around.quiet, self.memory, memory)
-        facts = memory.facts()
         strengths = [
             [strength(network, photo.x, target, self.output) for target in targets for _ in methods] for photo in seen
         ]
+        facts = memory.facts()
         if self.raw is not None:
             write_file(self.raw, _npy(looked[0][0].attribution[0]))
         if self.kind == "sheet":

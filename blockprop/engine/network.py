@@ -20,13 +20,11 @@ from blockprop.engine.about import About, require_sizes
 from blockprop.engine.block import Block, StandIn
 from blockprop.engine.graph import parameter_places, sorted_nodes, usual_inputs
 from blockprop.engine.passes import run_backward, run_forward
-from blockprop.engine.plan import BackwardStep, ForwardStep, Node, RuleMap, plan_backward, plan_forward
+from blockprop.engine.plan import BackwardStep, Node, RuleMap
+from blockprop.engine.plans import Plans
 from blockprop.engine.room import bounded, room_of, weightless
 from blockprop.engine.trace import Trace, only
 from blockprop.errors import GraphError, SettingError, ShapeError, did_you_mean, listed, shape
-
-PLANS = 100
-"""Backward plans that a network keeps; more questions than that are not asked again and again."""
 
 
 class Network:
@@ -58,8 +56,7 @@ class Network:
         self._keys = frozenset(self.keys)
         self._parameter_places = parameter_places(self.unique_blocks, self.keys)
         self._require(self.outputs)
-        self._forward_plans: dict[Any, list[ForwardStep]] = {}
-        self._backward_plans: dict[Any, list[BackwardStep]] = {}
+        self._plans = Plans(self.nodes, self._parameter_places)
         self._room = room_of(self.blocks.values())
         self.prepared: dict[Any, Any] = {}
 
@@ -104,9 +101,7 @@ class Network:
     def _run(
         self, inputs: tuple[Tensor, ...], keep: tuple[str, ...] | None, training: bool, saved: dict[str, Any] | None
     ) -> dict[str, Tensor]:
-        plan = self._forward_plans.get((keep, training))
-        if plan is None:
-            plan = self._forward_plans[keep, training] = plan_forward(self.nodes, keep, training)
+        plan = self._plans.forward(keep, training)
         if len(inputs) != len(self.inputs):
             raise ShapeError(
                 f"the network takes {len(self.inputs)} inputs ({', '.join(self.inputs)}), not {len(inputs)}"
@@ -169,19 +164,7 @@ class Network:
         self, seeds: Iterable[str], wanted: tuple[str, ...], rules: RuleMap | None = None
     ) -> list[BackwardStep]:
         """Which node is visited when, going back from the seeds to what is wanted, and what it is asked for."""
-        if not rules and (known := self._backward_plans.get((wanted, *seeds))) is not None:
-            return known
-        parameters: dict[int, dict[str, str]] = {}
-        for title in wanted:
-            if title in self._parameter_places:
-                node, name = self._parameter_places[title]
-                parameters.setdefault(id(self.blocks[node]), {})[name] = title
-        plan = plan_backward(self.nodes, seeds, wanted, parameters, rules or {})
-        if not rules:
-            if len(self._backward_plans) > PLANS:
-                self._backward_plans.clear()
-            self._backward_plans[wanted, *seeds] = plan
-        return plan
+        return self._plans.backward(seeds, wanted, rules)
 
     def prepare(
         self,
@@ -285,16 +268,11 @@ class Network:
         return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        fresh: dict[str, Any] = {
-            "blocks": dict(self.blocks),
-            "_forward_plans": {},
-            "_backward_plans": {},
-            "prepared": {},
-        }
-        return self.__dict__ | fresh
+        return self.__dict__ | {"blocks": dict(self.blocks), "_plans": None, "prepared": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state | {"blocks": MappingProxyType(state["blocks"])})
+        self._plans = Plans(self.nodes, self._parameter_places)
 
     def __repr__(self) -> str:
         lines = [f"  {node.name}: {node.block!r}  <-  {', '.join(node.inputs)}" for node in self.nodes]

@@ -94,7 +94,7 @@ def test_fixed_weights_call_no_gradients_and_training_propagates_not_into_the_da
     network.backward(network.forward(x), seed, wrt="inputs")
     assert [c["gradients"] for c in calls] == [0, 0, 0]
     assert [c["propagate"] for c in calls] == [1, 1, 1]
-    network._backward_plans.clear()
+    network._plans._backward.clear()
     network.backward(network.forward(x), seed, wrt="parameters")
     assert [c["gradients"] for c in calls] == [1, 1, 1]
     assert [c["propagate"] for c in calls] == [1, 2, 2]
