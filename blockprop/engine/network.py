@@ -101,7 +101,7 @@ class Network:
     def _run(
         self, inputs: tuple[Tensor, ...], keep: tuple[str, ...] | None, training: bool, saved: dict[str, Any] | None
     ) -> dict[str, Tensor]:
-        plan = self._plans.forward(keep, training)
+        plan = self._plans.forth(keep, training)
         if len(inputs) != len(self.inputs):
             raise ShapeError(
                 f"the network takes {len(self.inputs)} inputs ({', '.join(self.inputs)}), not {len(inputs)}"
@@ -164,7 +164,7 @@ class Network:
         self, seeds: Iterable[str], wanted: tuple[str, ...], rules: RuleMap | None = None
     ) -> list[BackwardStep]:
         """Which node is visited when, going back from the seeds to what is wanted, and what it is asked for."""
-        return self._plans.backward(seeds, wanted, rules)
+        return self._plans.back(seeds, wanted, rules)
 
     def prepare(
         self,

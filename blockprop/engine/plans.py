@@ -18,16 +18,14 @@ class Plans:
         self._forward: dict[Any, list[ForwardStep]] = {}
         self._backward: dict[Any, list[BackwardStep]] = {}
 
-    def forward(self, keep: tuple[str, ...] | None, training: bool) -> list[ForwardStep]:
+    def forth(self, keep: tuple[str, ...] | None, training: bool) -> list[ForwardStep]:
         """See `plan_forward`."""
         plan = self._forward.get((keep, training))
         if plan is None:
             plan = self._forward[keep, training] = plan_forward(self._nodes, keep, training)
         return plan
 
-    def backward(
-        self, seeds: Iterable[str], wanted: tuple[str, ...], rules: RuleMap | None = None
-    ) -> list[BackwardStep]:
+    def back(self, seeds: Iterable[str], wanted: tuple[str, ...], rules: RuleMap | None = None) -> list[BackwardStep]:
         """See `plan_backward`. With rules it is made anew each time: they may be others under the same names."""
         if not rules and (known := self._backward.get((wanted, *seeds))) is not None:
             return known
