@@ -44,12 +44,19 @@ class Library(NamedTuple):
 def library() -> Library | None:
     """The kernels in the fastest set that the CPU has and torch uses; None where torch does all (`status` says why).
 
-    Raises SettingError if BLOCKPROP_NATIVE asks for a set that this machine has not.
+    Raises SettingError if BLOCKPROP_NATIVE asks for a set that this machine has not, or for any where none are built.
     """
     import torch  # noqa: F401  which has a say
 
-    name, file = _set(), _opened()
-    return None if name is None or isinstance(file, str) else Library(file, name)
+    name = _set()
+    if name is None:
+        return None
+    file = _opened()
+    if not isinstance(file, str):
+        return Library(file, name)
+    if wanted := os.environ.get(SWITCH):
+        raise SettingError(f"{SWITCH}={wanted} asks for native kernels, and there are none: {file}")
+    return None
 
 
 def status() -> str:

@@ -148,6 +148,15 @@ def test_without_a_library_torch_does_it(elsewhere: Path) -> None:
     assert not elsewhere.exists()
 
 
+def test_a_set_is_not_asked_for_in_vain(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLOCKPROP_NATIVE", "portable")
+    with pytest.raises(
+        SettingError, match=r"^BLOCKPROP_NATIVE=portable asks for native kernels, and .* none were built"
+    ):
+        library()
+    assert status().startswith("off: none were built"), elsewhere
+
+
 @pytest.mark.usefixtures("kernels")
 def test_a_library_of_other_sources_is_not_loaded(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its functions may take other arguments: one changed letter of a file is enough."""
