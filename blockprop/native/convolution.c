@@ -12,7 +12,7 @@
 #include "output.h"
 #include "product.h"
 
-enum { PART = 256 * 1024 }; /* bytes of rows that stay in the second cache, beside a panel */
+enum { PART = 256 * 1024, RUNS = 128 }; /* bytes of rows that stay in the second cache, beside a panel */
 
 typedef struct {
     const Op *op;
@@ -20,6 +20,7 @@ typedef struct {
     const Distance *distances;
     Output out;
     char *scratch;
+    int32_t run[RUNS];
     int64_t k, rows, groups, blocks, splits, panels, room;
 } Task;
 
@@ -37,7 +38,7 @@ INLINE Task task_of(const Op *op, int64_t threads) {
     t.blocks = up(t.groups, most(PART / (line * MR), 1));
     if (t.k * op->oc <= t.rows * t.k) t.blocks = most(t.blocks, least(t.groups, wanted));
     t.splits = least(t.panels, up(wanted, t.blocks));
-    t.room = up(t.groups, t.blocks) * MR * line + line + 4 * LINE + 4 * NR * MR;
+    t.room = up(t.groups, t.blocks) * MR * line + MR * (line + 4 * LINE) + 4 * NR * MR;
     if (op->taps < op->weight_taps) t.room += 4 * t.k * NR;
     t.room = up(t.room, 64) * 64 + 64;
     return t;
@@ -45,45 +46,51 @@ INLINE Task task_of(const Op *op, int64_t threads) {
 
 int64_t NAME(convolve_scratch)(const Op *op, int64_t threads) { return threads * task_of(op, threads).room; }
 
-/* How many taps from this one on lie beside each other in memory, the first at column x. */
-INLINE int64_t together(const Task *t, int64_t tap, int64_t x) {
-    const Distance *from = t->distances + tap;
-    int64_t count = 1;
-    if (t->op->x_ld == t->op->c)
-        while (tap + count < t->op->taps && from[count].down == from->down && from[count].right == from->right + count &&
-               x + count < t->op->w)
+/* From how many taps on, this one first, numbers lie beside each other in memory, if all are inside. */
+static void find_runs(Task *t) {
+    const Op *op = t->op;
+    for (int64_t tap = 0; tap < op->taps && tap < RUNS; tap++) {
+        const Distance *from = t->distances + tap;
+        int64_t count = 1;
+        while (op->x_ld == op->c && tap + count < op->taps && from[count].down == from->down &&
+               from[count].right == from->right + count)
             count++;
-    return count;
+        t->run[tap] = (int32_t)count;
+    }
 }
 
-/* The rows r0 … r0 + rows of the matrix, as lines; and which places of y they are. */
-static void gather(const Task *t, int64_t r0, int64_t rows, float *lines, float *line, int64_t *places) {
+/* The rows r0 … r0 + rows of the matrix, as lines; and which places of y they are. Few channels are put beside each
+   other in memory first: what was just stored in pieces cannot be read at once. */
+static void gather(const Task *t, int64_t r0, int64_t rows, float *lines, float *memory, int64_t *places) {
     const Op *op = t->op;
-    const int64_t c = op->c, full = c % LINE == 0;
+    const int64_t c = op->c, full = c % LINE == 0, length = up(t->k, LINE) * LINE + LINE;
     int64_t n = r0 / (op->gw * op->gh), i = r0 / op->gw % op->gh, j = r0 % op->gw;
     for (int64_t r = 0; r < rows; r++, j++) {
         if (j == op->gw) j = 0, i++;
         if (i == op->gh) i = 0, n++;
         places[r] = (n * op->oh + op->y0 + i * op->ystep) * op->ow + op->x0 + j * op->xstep;
-        float *to = lines + r * LINE;
+        float *to = lines + r * LINE, *row = memory + r * length;
         for (int64_t tap = 0; tap < op->taps; tap++) {
             const int64_t y = found(i * op->sy + t->distances[tap].down, op->h, op->flags & REFLECT);
             const int64_t column = j * op->sx + t->distances[tap].right;
             const int64_t x = found(column, op->w, op->flags & REFLECT);
             const int inside = y >= 0 && x >= 0;
             const float *from = t->x + ((n * op->h + y) * op->w + x) * op->x_ld;
-            if (!full) {
-                const int64_t run = inside && x == column ? together(t, tap, x) : 1;
-                for (int64_t k = 0; k < run * c; k += VL) store(line + tap * c + k, inside ? load(from + k) : (vec){0});
-                tap += run - 1;
-            } else
+            if (full)
                 for (int64_t k = 0; k < c; k += LINE, to += rows * LINE)
                     for (int v = 0; v < LINE; v += VL) store(to + v, inside ? load(from + k + v) : (vec){0});
+            else {
+                const int64_t run = inside && x == column && tap < RUNS ? least(t->run[tap], op->w - x) : 1;
+                for (int64_t k = 0; k < run * c; k += VL) store(row + tap * c + k, inside ? load(from + k) : (vec){0});
+                tap += run - 1;
+            }
         }
-        if (!full)
-            for (int64_t k = 0; k < t->k; k += LINE, to += rows * LINE)
-                for (int v = 0; v < LINE; v += VL) store(to + v, load(line + k + v));
     }
+    if (!full)
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t k = 0; k < t->k; k += LINE)
+                for (int v = 0; v < LINE; v += VL)
+                    store(lines + (k / LINE * rows + r) * LINE + v, load(memory + r * length + k + v));
 }
 
 /* Those of a panel: where they are, or the wanted taps' in memory. */
@@ -100,12 +107,12 @@ static void convolve_part(void *context, int64_t part, int64_t thread) {
     const int64_t block = part % t->blocks, split = part / t->blocks;
     const int64_t first = block * t->groups / t->blocks, end = (block + 1) * t->groups / t->blocks;
     char *scratch = t->scratch + thread * t->room;
-    float *result = (float *)scratch, *line = result + NR * MR, *lines = line + up(most(t->k, 1), LINE) * LINE + LINE;
+    float *result = (float *)scratch, *memory = result + NR * MR, *lines = memory + MR * (up(most(t->k, 1), LINE) * LINE + LINE);
     int64_t places[(end - first) * MR];
     const int64_t r0 = first * t->rows / t->groups;
     for (int64_t g = first; g < end; g++) {
         const int64_t r = g * t->rows / t->groups, rows = (g + 1) * t->rows / t->groups - r;
-        gather(t, r, rows, lines + (r - r0) * up(t->k, LINE) * LINE, line, places + r - r0);
+        gather(t, r, rows, lines + (r - r0) * up(t->k, LINE) * LINE, memory, places + r - r0);
     }
     for (int64_t p = split * t->panels / t->splits; p < (split + 1) * t->panels / t->splits; p++) {
         const int halves = t->out.columns - p * NR > VL ? 2 : 1;
@@ -122,5 +129,6 @@ void NAME(convolve)(const Op *op, const Call *call) {
     Task t = task_of(op, call->threads);
     t.x = at(call, op->x), t.weight = at(call, op->weight), t.distances = at(call, op->distances);
     t.out = output_of(op, call), t.scratch = at(call, op->scratch);
+    find_runs(&t);
     if (t.rows) NAME(share)(call, t.blocks * t.splits, convolve_part, &t);
 }

@@ -79,9 +79,13 @@ static void spread_part(void *context, int64_t part, int64_t thread) {
             if (y - t->distances[tap].down != i * op->sy || i < i0 || i >= i1) continue;
             const float *from = products + (i - i0) * op->w * t->products + tap * op->oc;
             float *to = sum + (t->distances[tap].right + t->margin) * op->oc;
-            for (int64_t j = 0; j < op->w; j++, from += t->products, to += op->sx * op->oc)
-                for (int64_t k = 0; k < t->wide * op->oc; k += VL)
-                    store(to + k, load(to + k) + where(lane < (int32_t)(t->wide * op->oc - k), load(from + k)));
+            const int64_t width = t->wide * op->oc, apart = up(up(width, VL) * VL, op->sx * op->oc);
+            for (int64_t first = 0; first < apart; first++) /* next to each other they would wait for each other */
+                for (int64_t j = first; j < op->w; j += apart)
+                    for (int64_t k = 0; k < width; k += VL) {
+                        float *at = to + j * op->sx * op->oc + k;
+                        store(at, load(at) + where(lane < (int32_t)(width - k), load(from + j * t->products + k)));
+                    }
         }
         if (!t->out.add && !t->out.bias && !(op->flags & GATE) && op->y_ld == op->oc)
             memcpy(t->out.y + (n * op->oh + y) * op->ow * op->oc, sum + t->margin * op->oc, 4 * op->ow * op->oc);
