@@ -6,6 +6,7 @@ import torch
 from blockprop.cli import main
 from blockprop.commands.picture_commands import PICTURE_COMMANDS
 from blockprop.pictures.picture_files import read_picture, read_settings
+from blockprop.preparing.resident import ResidentPeak
 from tests.commands.running import DREAM, STYLIZE, WOLF, Output, run_json, sentence
 
 pytestmark = pytest.mark.usefixtures("network_and_pictures")
@@ -63,3 +64,10 @@ def test_too_little_is_refused_before_anything_is_made(command: list[str], capsy
 def test_tokens_have_none(capsys: Output) -> None:
     told = sentence(capsys, "saliency", "--tokens", "1,2", "--memory", "1 GB", "--network", "net.safetensors")
     assert "leave out photographs, --out, --raw, --report and --memory" in told
+
+
+def test_where_the_system_does_not_tell_it_is_said(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResidentPeak, "taken", lambda _: None)
+    assert main([*DREAM, "--memory", "500 MB"]) == 0
+    assert "B were expected, this system does not tell what was taken" in capsys.readouterr().err
+    assert run_json(capsys, *DREAM, "--memory", "500 MB", "--force")["memory"]["taken"] is None

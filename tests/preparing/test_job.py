@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from blockprop.blocks import ReLU
+from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.errors import SettingError, ShapeError
 from blockprop.networks.architectures import squeezenet1_1
@@ -70,3 +72,13 @@ def test_what_is_expected_is_what_tensors_take(make: Callable[[], Network]) -> N
     gradient()
     expected = (job.expected(X, keep) or 0) - kernels_weights(job.forward(X, keep)[0])
     assert tensor_peak(gradient) == pytest.approx(expected, rel=0.05)
+
+
+def test_rules_that_need_numbers_are_refused_a_budget() -> None:
+    def own(block: Block, saved: object, d_y: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return block.propagate(saved, d_y) if bool(d_y.any()) else (d_y,)
+
+    network = squeezenet1_1()
+    saliency(network, X, 5, rules={ReLU: own})
+    with pytest.raises(SettingError, match="what both passes take cannot be known beforehand: node 'relu_conv10'"):
+        saliency(network, X, 5, rules={ReLU: own}, memory="1 GB")
