@@ -1,17 +1,21 @@
 """What is measured, as data: a row is one piece of work, and the ways in which ours and the peers do it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from blockprop.engine.network import Network
+from blockprop.native.sources import SWITCH
 from blockprop.reports.costs import costs, total
 
 Run = Callable[[], Any]
 """Does the work once, and returns what it computed."""
 Numbers = Tensor | Sequence[Tensor]
+OURS, BY_TORCH = "ours", "ours, torch's kernels"
 
 
 class Way(NamedTuple):
@@ -42,7 +46,7 @@ class Work(NamedTuple):
 class Row(NamedTuple):
     """One piece of work.
 
-    ways: by name, "ours" first.   work: of one step.   steps: in one run.
+    ways: by name, OURS first.   work: of one step.   steps: in one run.
     wanted: how many times as fast as a way ours should be.   absent: ways that are not tried, and why.
     pixels: of all pictures; memory is told for each.   size: by which its group grows.
     """
@@ -55,6 +59,34 @@ class Row(NamedTuple):
     absent: Mapping[str, str] = {}
     pixels: int | None = None
     size: int | None = None
+
+
+def by_torch_kernels(make: Callable[[torch.dtype], Run]) -> Callable[[torch.dtype], Run]:
+    """The same without kernels in C."""
+
+    def made(dtype: torch.dtype) -> Run:
+        with without_kernels():
+            run = make(dtype)
+
+        def again() -> Any:
+            with without_kernels():
+                return run()
+
+        return again
+
+    return made
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """As a machine that has none."""
+    before = os.environ.get(SWITCH)
+    os.environ[SWITCH] = "0"
+    yield
+    if before is None:
+        del os.environ[SWITCH]
+    else:
+        os.environ[SWITCH] = before
 
 
 def input_gradient(network: Network, x: Tensor, gradients: int = 1) -> Work:

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from plain_style import Plain, vgg, with_weights
 from speed_gradients import GRADIENTS, VGG19, pictures
-from speed_row import Row, Run, Way, input_gradient
+from speed_row import BY_TORCH, OURS, Row, Run, Way, by_torch_kernels, input_gradient
 
 from blockprop.visualize.style.run import Stylization
 from blockprop.visualize.style.stylize import stylize
@@ -52,12 +52,13 @@ ROWS = {
     f"artistic style, VGG-19 to conv5_1, {WIDTH} × {HEIGHT}": Row(
         GRADIENTS,
         {
-            "ours": Way(ours),
+            OURS: Way(ours),
+            BY_TORCH: Way(by_torch_kernels(ours)),
             "autograd": Way(partial(by_autograd, tuned=False)),
             "tuned autograd": Way(partial(by_autograd, tuned=True)),
         },
         lambda: input_gradient(VGG19.network(), content(torch.float32)),
-        wanted={"tuned autograd": 1.0},
+        wanted={BY_TORCH: 1.0, "tuned autograd": 1.0},
         pixels=HEIGHT * WIDTH,
     )
 }
