@@ -71,6 +71,8 @@ class Job:
         self, x: Tensor, keep: Iterable[str], rules: RuleMap | None = None, rows: SomeChannels | None = None
     ) -> int | None:
         """The bytes that a gradient will take, where a memory was given. SettingError if that is too little."""
+        if self.memory is None:
+            return None
         keys = tuple(dict.fromkeys(keep))
         _, budget = self._asked(x, keys, rules, rows or {})
         return None if budget is None else budget.chosen((x,), keys, from_all(keys, rules)).peak

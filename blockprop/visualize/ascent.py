@@ -157,7 +157,7 @@ class Ascent(PictureRun):
         """What steps take at most, with the rules of the first ones or without."""
         keep = self.keep if self.telling is None else (*self.keep, self.telling)
         taken = [self.job.expected(self.parameters, keep, rules) for rules in (self.rules, None)]
-        return None if self.job.memory is None else Expected(max(filter(None, taken)))
+        return Expected(max(filter(None, taken))) if any(taken) else None
 
     def _check(self, d: Tensor, telling: Tensor) -> None:
         """That the gradient is a number everywhere, and that each example had one that is not zero by now."""

@@ -82,3 +82,9 @@ def test_rules_that_need_numbers_are_refused_a_budget() -> None:
     saliency(network, X, 5, rules={ReLU: own})
     with pytest.raises(SettingError, match="what both passes take cannot be known beforehand: node 'relu_conv10'"):
         saliency(network, X, 5, rules={ReLU: own}, memory="1 GB")
+
+
+def test_without_a_memory_nothing_is_prepared_for_a_look() -> None:
+    job = Job(squeezenet1_1())
+    assert job.expected(X, job.network.outputs) is None
+    assert not job.network.prepared
