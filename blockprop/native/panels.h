@@ -43,10 +43,10 @@ typedef struct {
     float rate, momentum, decay;
 } Training;
 
-/* One step: its batch begins at example `first` and has `size`. */
+/* One step: its batch begins at example `first` and has `size`.   layer, back: whose pass threads share out, and which. */
 typedef struct {
     const Training *run;
-    long first, size, panels;
+    long first, size, panels, layer, back;
 } Step;
 
 /* How many examples panel p has, and in how many of its two vectors they are. */

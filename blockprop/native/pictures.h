@@ -73,14 +73,14 @@ static void by_pixels(long rows, const float *d, long d_row, const float *x, lon
 INLINE long first_of(long offset) { return offset < 0 ? -offset : 0; }
 INLINE long last_of(long offset, long kernel, long size) { return least(kernel, size - offset); }
 
-static void convolve(const Step *s, long l, long begin, long end) {
+static void convolve(const Step *s, long l, long begin, long end, long first, long last) {
     const Layer *layer = s->run->layers + l;
     const Values *x = s->run->values + l, *y = x + 1;
     const long in = layer->height * layer->width, out = layer->out_height * layer->out_width;
     const long channels = y->features / out, taps = layer->kernel_height * layer->kernel_width;
     float c[MR * NR];
-    for (long row = 0, rows; row < channels; row += rows) {
-        rows = least(height(channels), channels - row);
+    for (long row = first, rows; row < last; row += rows) {
+        rows = least(height(channels), last - row);
         for (long p = begin; p < end; p++)
             for (long pixel = 0; pixel < out; pixel++) {
                 long i = pixel / layer->out_width - layer->padding_height, j = pixel % layer->out_width - layer->padding_width;
@@ -102,14 +102,14 @@ static void convolve(const Step *s, long l, long begin, long end) {
     }
 }
 
-static void convolve_back(const Step *s, long l, long begin, long end) {
+static void convolve_back(const Step *s, long l, long begin, long end, long first, long last) {
     const Layer *layer = s->run->layers + l, *below = layer - 1;
     const Values *x = s->run->values + l, *y = x + 1;
     const long in = layer->height * layer->width, out = layer->out_height * layer->out_width;
     const long channels = y->features / out, taps = layer->kernel_height * layer->kernel_width;
     float c[MR * NR];
-    for (long row = 0, rows; row < layer->channels; row += rows) {
-        rows = least(height(layer->channels), layer->channels - row);
+    for (long row = first, rows; row < last; row += rows) {
+        rows = least(height(layer->channels), last - row);
         for (long p = begin; p < end; p++)
             for (long pixel = 0; pixel < in; pixel++) {
                 long i = pixel / layer->width + layer->padding_height, j = pixel % layer->width + layer->padding_width;
@@ -173,11 +173,11 @@ INLINE vec maximum(const Layer *layer, const float *at) {
 }
 
 /* Windows side by side; what they do not reach has no part in anything. */
-static void pool(const Step *s, long l, long begin, long end, long back) {
+static void pool(const Step *s, long l, long begin, long end, long first, long last, long back) {
     const Layer *layer = s->run->layers + l, *below = layer - 1;
     const Values *x = s->run->values + l, *y = x + 1;
     for (long p = begin; p < end; p++)
-        for (long channel = 0; channel < layer->channels; channel++) {
+        for (long channel = first; channel < last; channel++) {
             float *from = x->panels + (p * x->stride + channel * layer->height * layer->width) * NR;
             float *to = (back ? y->errors : y->panels) + (p * y->stride + channel * layer->out_height * layer->out_width) * NR;
             for (long i = 0; i * layer->kernel_height < layer->height; i++)

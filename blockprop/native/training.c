@@ -33,12 +33,12 @@ static void gather(const Step *s, long p) {
         transpose(sheet(s, x, f, p), x->panels + (p * x->stride + f) * NR, vectors(s, p) * VL, NR);
 }
 
-static void multiply_all(const Step *s, long l, long begin, long end) {
+static void multiply_all(const Step *s, long l, long begin, long end, long first, long last) {
     const Layer *layer = s->run->layers + l;
     const Values *x = s->run->values + l, *y = x + 1;
     float c[MR * NR];
-    for (long row = 0, rows; row < y->features; row += rows) {
-        rows = least(height(y->features), y->features - row);
+    for (long row = first, rows; row < last; row += rows) {
+        rows = least(height(y->features), last - row);
         Left weight = {layer->weight + row * x->features, x->features, 1, x->features, 0};
         for (long p = begin; p < end; p++) {
             float *to = y->panels + (p * y->stride + row) * NR;
@@ -60,12 +60,12 @@ static void lay_out(const Step *s, const Values *y, long begin, long end) {
 }
 
 /* d_x of layer l, through the activation below it */
-static void multiply_back(const Step *s, long l, long begin, long end) {
+static void multiply_back(const Step *s, long l, long begin, long end, long first, long last) {
     const Layer *layer = s->run->layers + l, *below = layer - 1;
     const Values *x = s->run->values + l, *y = x + 1;
     float c[MR * NR];
-    for (long row = 0, rows; row < x->features; row += rows) {
-        rows = least(height(x->features), x->features - row);
+    for (long row = first, rows; row < last; row += rows) {
+        rows = least(height(x->features), last - row);
         Left weight = {layer->weight + row, 1, x->features, y->features, 0};
         for (long p = begin; p < end; p++) {
             float *to = x->panels + (p * x->stride + row) * NR;
@@ -135,21 +135,49 @@ static double squared_error(const Step *s, long p) {
     return sum;
 }
 
+/* Of layer l rows first … last of what a pass gives, for panels begin … end: features, or channels of pictures */
+static void pass(const Step *s, long l, long back, long begin, long end, long first, long last) {
+    const long kind = s->run->layers[l].kind;
+    if (kind == MAXIMUM) pool(s, l, begin, end, first, last, back);
+    else if (kind == CONVOLUTION) (back ? convolve_back : convolve)(s, l, begin, end, first, last);
+    else (back ? multiply_back : multiply_all)(s, l, begin, end, first, last);
+}
+
+static long rows_of(const Step *s, long l, long back) {
+    const Layer *layer = s->run->layers + l;
+    const Values *given = s->run->values + l + !back;
+    if (layer->kind == LINEAR) return given->features;
+    return back || layer->kind == MAXIMUM ? layer->channels : given->features / (layer->out_height * layer->out_width);
+}
+
+static void loss(const Step *s, long begin, long end) {
+    for (long p = begin; p < end; p++) s->run->sums[p] = s->run->loss ? squared_error(s, p) : cross_entropy(s, p);
+}
+
+/* Both passes for panels begin … end */
 static void both_passes(int64_t begin, int64_t end, void *step) {
     const Step *s = step;
-    const Training *run = s->run;
+    const long depth = s->run->depth;
     for (long p = begin; p < end; p++) gather(s, p);
-    for (long l = 0; l < run->depth; l++) {
-        if (run->layers[l].kind == CONVOLUTION) convolve(s, l, begin, end);
-        else if (run->layers[l].kind == MAXIMUM) pool(s, l, begin, end, 0);
-        else multiply_all(s, l, begin, end);
-        lay_out(s, run->values + l + 1, begin, end);
+    for (long l = 0; l < depth; l++) {
+        pass(s, l, 0, begin, end, 0, rows_of(s, l, 0));
+        lay_out(s, s->run->values + l + 1, begin, end);
     }
-    for (long p = begin; p < end; p++) run->sums[p] = run->loss ? squared_error(s, p) : cross_entropy(s, p);
-    for (long l = run->depth - 1; l > 0; l--)
-        if (run->layers[l].kind == CONVOLUTION) convolve_back(s, l, begin, end);
-        else if (run->layers[l].kind == MAXIMUM) pool(s, l, begin, end, 1);
-        else multiply_back(s, l, begin, end);
+    loss(s, begin, end);
+    for (long l = depth - 1; l > 0; l--) pass(s, l, 1, begin, end, 0, rows_of(s, l, 1));
+}
+
+/* Parts begin … end of the rows of one layer's pass, of as many parts as threads; first … last are those rows. */
+INLINE void rows_of_parts(const Step *s, long rows, int64_t begin, int64_t end, long *first, long *last) {
+    *first = blocks(rows) * begin / s->run->threads * height(rows);
+    *last = least(blocks(rows) * end / s->run->threads * height(rows), rows);
+}
+
+static void part_of_pass(int64_t begin, int64_t end, void *step) {
+    const Step *s = step;
+    long first, last;
+    rows_of_parts(s, rows_of(s, s->layer, s->back), begin, end, &first, &last);
+    pass(s, s->layer, s->back, 0, s->panels, first, last);
 }
 
 /* The update of rows first … last of W, in blocks of `high` */
@@ -181,8 +209,9 @@ static void update(int64_t begin, int64_t end, void *step) {
         const Values *y = run->values + l + 1;
         if (layer->kind == MAXIMUM) continue;
         const long pixels = layer->kind == CONVOLUTION ? layer->out_height * layer->out_width : 1;
-        const long rows = y->features / pixels, high = height(rows), parts = blocks(rows);
-        const long first = parts * begin / run->threads * high, last = least(parts * end / run->threads * high, rows);
+        const long rows = y->features / pixels, high = height(rows);
+        long first, last;
+        rows_of_parts(s, rows, begin, end, &first, &last);
         if (layer->kind == CONVOLUTION) convolve_update(s, l, first, last, high);
         else multiply_update(s, l, first, last, high);
         for (long row = first; layer->bias && row < last; row++) {
@@ -199,20 +228,35 @@ static int share_out(const Training *run, int64_t count, Part part, Step *step) 
     return 0;
 }
 
+/* Both passes where there are more threads than panels: they share out the rows of each layer. */
+static int both_passes_by_rows(Step *s) {
+    const Training *run = s->run;
+    for (long p = 0; p < s->panels; p++) gather(s, p);
+    for (s->layer = s->back = 0; s->layer < run->depth; s->layer++) {
+        if (share_out(run, run->threads, part_of_pass, s)) return 1;
+        lay_out(s, run->values + s->layer + 1, 0, s->panels);
+    }
+    loss(s, 0, s->panels);
+    for (s->layer = run->depth - 1, s->back = 1; s->layer > 0; s->layer--)
+        if (share_out(run, run->threads, part_of_pass, s)) return 1;
+    return 0;
+}
+
 /* Makes the steps; returns how many, −1 if torch's threads failed. It stops before the update of one whose loss is no
    finite number. */
 int64_t NAME(train)(const Training *run) {
-    Step s = {run, 0, 0, 0};
+    Step s = {.run = run};
     const int64_t features = run->values[run->depth].features;
     for (long step = 0; step < run->steps; step++, s.first += s.size) {
         s.size = run->sizes[step];
         s.panels = (s.size + NR - 1) / NR;
-        if (share_out(run, s.panels, both_passes, &s)) return -1;
+        const int by_rows = run->threads > s.panels;
+        if (by_rows ? both_passes_by_rows(&s) : share_out(run, s.panels, both_passes, &s)) return -1;
         double sum = 0;
         for (long p = 0; p < s.panels; p++) sum += run->sums[p];
-        float loss = (float)(sum / (double)(run->loss ? s.size * features : s.size));
-        if (loss - loss != 0) return step;
-        run->losses[step] = loss;
+        float value = (float)(sum / (double)(run->loss ? s.size * features : s.size));
+        if (value - value != 0) return step;
+        run->losses[step] = value;
         if (share_out(run, run->threads, update, &s)) return -1;
     }
     return run->steps;

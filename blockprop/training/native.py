@@ -19,8 +19,6 @@ from blockprop.training.plain import BLOCKS, LOSSES, NotPlainError, PlainLayer, 
 from blockprop.training.step import TrainingStep
 from blockprop.training.threads import is_small
 
-THREADS_OF_A_PANEL = 2
-"""More are of no use: an example is computed by one."""
 AT_ONCE = 0.05
 """Seconds that a call may take, in which Ctrl-C has to wait."""
 
@@ -156,8 +154,6 @@ class NativeSteps:
         """NotPlainError unless what learns is a plain network with parameters that the kernel may change."""
         of = self.stepper
         self._plain = plain(of.network, self.shape, of.objective, of.optimizer, of.settings, of.trained, self.most)
-        if not self.is_small and torch.get_num_threads() > THREADS_OF_A_PANEL * -(-self.most // self._panel):
-            raise NotPlainError(f"batches of {self.most} are small for {torch.get_num_threads()} threads")
         for layer, tensors in zip(self._plain.layers, self._tensors(with_velocities=False), strict=True):
             _require_floats(layer, tensors)
 

@@ -242,7 +242,7 @@ def test_the_number_of_threads_changes_no_bit(name: str, monkeypatch: pytest.Mon
     x = torch.randn(300, 100, generator=torch.Generator().manual_seed(0))
     networks, before = [], torch.get_num_threads()
     try:
-        for count in (1, 2, 3, 2):
+        for count in (1, 2, 3, 12, 2):
             torch.set_num_threads(count)
             torch.manual_seed(0)
             networks.append(Sequential(Linear(100, 150), ReLU(), Linear(150, 40), Tanh(), Linear(40, 5)))
@@ -257,7 +257,7 @@ def test_the_number_of_threads_changes_no_bit(name: str, monkeypatch: pytest.Mon
 def test_pictures_are_learned_natively_and_in_the_same_bits_by_any_number_of_threads() -> None:
     networks, before = [], torch.get_num_threads()
     try:
-        for count in (1, 2, 3):
+        for count in (1, 2, 7):
             torch.set_num_threads(count)
             torch.manual_seed(0)
             networks.append(pictures(Conv2d(1, 15, 3, padding=1), ReLU(), MaxPool2d(2), Conv2d(15, 4, 2), Tanh()))
