@@ -213,7 +213,7 @@ def way(trainer: Callable[[Task, torch.dtype], Trainer], task: Task, package: st
     return Way(make, check, package, gives="weights")
 
 
-def row(task: Task, wanted: float) -> Row:
+def row(task: Task, **wanted: float) -> Row:
     """Each product is computed three times: forward, for the weights, and for the input of all layers but the first."""
 
     def work() -> Work:
@@ -229,12 +229,12 @@ def row(task: Task, wanted: float) -> Row:
         if len(task.widths) == 3:
             ways["bare torch calls"] = way(by_hand, task)
     ways["JAX"] = way(by_jax, task, "jax")
-    return Row(GROUP, ways, work, task.steps, wanted={"autograd": wanted})
+    return Row(GROUP, ways, work, task.steps, wanted=wanted)
 
 
 ROWS = {
-    "64-32-10, batch 32": row(Task("mlp:32", (64,), 32, 100), 3.0),
-    "784-128-10, batch 64": row(Task("mlp:128", (784,), 64, 40), 1.6),
-    "784-512-512-10, batch 256": row(Task("mlp:512,512", (784,), 256, 12), 1.0),
-    "LeNet, batch 64": row(Task("lenet", (1, 28, 28), 64, 40), 1.0),
+    "64-32-10, batch 32": row(Task("mlp:32", (64,), 32, 100), autograd=10.0, JAX=1.0),
+    "784-128-10, batch 64": row(Task("mlp:128", (784,), 64, 40), autograd=2.5, JAX=1.0),
+    "784-512-512-10, batch 256": row(Task("mlp:512,512", (784,), 256, 12), autograd=2.6, JAX=1.0),
+    "LeNet, batch 64": row(Task("lenet", (1, 28, 28), 64, 40), autograd=2.5),
 }

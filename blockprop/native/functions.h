@@ -12,7 +12,6 @@ INLINE vec choice(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) 
 INLINE vec exponential(vec x) {
     const vec magic = all(12582912.0f); /* adding it rounds to a whole number, which then stands in the last bits */
     ivec tiny = x < -86.0f;
-    x = choice(tiny, all(-86.0f), x);
     x = choice(x > 88.0f, all(88.0f), x);
     vec shifted = x * 1.44269504088896341f + magic, n = shifted - magic;
     vec r = (x - n * 0.693359375f) - n * -2.12194440e-4f;

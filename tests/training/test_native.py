@@ -270,6 +270,18 @@ def test_pictures_are_learned_natively_and_in_the_same_bits_by_any_number_of_thr
     assert same(networks[0], networks[2])
 
 
+def test_of_equal_maxima_the_first_alone_gets_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randint(0, 3, (40, 1, 6, 6), generator=torch.Generator().manual_seed(0)).float()
+    weights = []
+    for switch in ("1", "0"):
+        monkeypatch.setenv("BLOCKPROP_NATIVE", switch)
+        torch.manual_seed(0)
+        network = pictures(Conv2d(1, 2, 1), MaxPool2d((2, 3)))
+        fit(network, (x, PICTURES[1]), cross_entropy(), epochs=1, batch_size=40).finish()
+        weights.append(network.parameters["conv2d1.weight"])
+    torch.testing.assert_close(*weights, rtol=1e-5, atol=1e-6)
+
+
 def test_a_window_with_a_nan_gives_a_nan() -> None:
     x, y = PICTURES[0].clone(), PICTURES[1]
     x[30, 0, 4, 5] = float("nan")
