@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from blockprop.native.program import GATE, KEEP, Address, Kind, Op, listed, op
-from blockprop.preparing.native.arena import SLACK, Buffer, Slab, aligned, laid_out
+from blockprop.preparing.native.arena import FLOAT, SLACK, Buffer, Slab, aligned, laid_out
 
 ARENA, SAVED, OTHERS = 0, 1, 2
 """Pieces of memory: where programs work; what the way forward leaves for the way back; then those of a call, and
@@ -110,13 +110,13 @@ class OpWriter:
 
     def program(self, scratch: Callable[[Op], int]) -> Compiled:
         """All of it, with a place for everything.   scratch: the bytes that an operation works in beside x and y"""
-        used = laid_out(buffer for buffer in self._buffers if buffer.first >= 0)
-        for made, views in zip(self._ops, self._views, strict=True):
+        works = [Buffer(ARENA, -(-scratch(made) // FLOAT), first=i, last=i) for i, made in enumerate(self._ops)]
+        used = laid_out(buffer for buffer in (*self._buffers, *works) if buffer.first >= 0)
+        for made, views, work in zip(self._ops, self._views, works, strict=True):
             for name, view in views.items():
                 setattr(made, name, view.memory)
-            made.scratch = Address(ARENA, aligned(used))
-        room = max((scratch(made) for made in self._ops), default=0)
-        return Compiled(listed(self._ops), self.others, tuple(self.constants), aligned(used) + room + SLACK)
+            made.scratch = Address(ARENA, work.start)
+        return Compiled(listed(self._ops), self.others, tuple(self.constants), used + SLACK)
 
     def __len__(self) -> int:
         return len(self._ops)
