@@ -16,6 +16,8 @@ from blockprop.native.program import Op
 from blockprop.native.sources import SWITCH
 from blockprop.preparing.native.writing import Compiled, OpWriter
 
+PIECE = 2**20
+"""Bytes that one thread adds up at once."""
 MOST = 4
 """Arenas that are kept for the next run; more are in use only where more threads of Python run networks."""
 
@@ -43,8 +45,14 @@ class Kernels:
         return int(self._scratch(ctypes.byref(op), threads))
 
     def sums(self, addresses: Sequence[int], sizes: Sequence[int]) -> list[int]:
-        """Of memory, as whole numbers of eight bytes, modulo 2⁶⁴.   sizes: in bytes"""
-        count = len(sizes)
+        """Of pieces of memory as whole numbers of eight bytes, modulo 2⁶⁴, one of each PIECE.   sizes: in bytes"""
+        parts = [
+            (address + start, min(PIECE, size - start))
+            for address, size in zip(addresses, sizes, strict=True)
+            for start in range(0, size, PIECE)
+        ]
+        addresses, sizes = [part[0] for part in parts], [part[1] for part in parts]
+        count = len(parts)
         sums = (ctypes.c_uint64 * count)()
         where, bytes_of = (ctypes.c_void_p * count)(*addresses), (ctypes.c_int64 * count)(*sizes)
         self._sum_words(count, where, bytes_of, sums, torch.get_num_threads(), torch_parallel_for())
