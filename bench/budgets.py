@@ -120,9 +120,9 @@ def asked(title: str, memory: str, side: int, threads: int, path: Path) -> dict[
     return found
 
 
-def rows(side: int, threads: int) -> list[list[str]]:
-    """One for each way, within the budget first."""
-    lines = []
+def rows(side: int, threads: int) -> tuple[list[list[str]], list[float]]:
+    """(one for each way, the machine's load after each)."""
+    lines, loads = [], []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "gradient.npy")
         for title, work in WORKS.items():
@@ -140,7 +140,8 @@ def rows(side: int, threads: int) -> list[list[str]]:
                 cells = [title, name, taken, expected, found.get("how") or "at once", f"{found['seconds']:.0f} s"]
                 lines.append([*cells, f"{off:.0e}" if gradient is not whole else "–"])
                 print(*lines[-1], sep=", ", file=sys.stderr, flush=True)
-    return lines
+                loads.append(os.getloadavg()[0])
+    return lines, loads
 
 
 def main() -> None:
@@ -154,16 +155,17 @@ def main() -> None:
         title, memory, side, path = wanted.worker
         worker(title, memory, int(side), Path(path))
         return
+    lines, loads = rows(wanted.side, wanted.threads)
     heads = ["", "", "taken", "expected", "", "time", "off by"]
     text = f"""### One gradient of {wanted.side} × {wanted.side} pixels within {BUDGET}
 
 By `bench/budgets.py`, on {machine()}; threads: {wanted.threads}.
-One call in a process of its own. Taken: by how much its
-resident memory grew at the worst moment. Off by: |a − b| / |b| from the first, in float32, where rounding closes some
-ReLUs; in float64 tests find 1e-12. A style is one evaluation of its loss and gradient, with what it is compared with,
-and room for what L-BFGS remembers.
+The machine's load was {min(loads):.1f} to {max(loads):.1f}: times are rough. One call in a process of its own.
+Taken: by how much its resident memory grew at the worst moment. Off by: |a − b| / |b| from the first, in float32, where
+rounding closes some ReLUs; in float64 tests find 1e-12. A style is one evaluation of its loss and gradient, with what it
+is compared with, and room for what L-BFGS remembers; its pictures are noise, whose Gram matrices differ by little.
 
-{table(heads, rows(wanted.side, wanted.threads))}"""
+{table(heads, lines)}"""
     if wanted.write:
         write_section("budgets", text)
     else:
