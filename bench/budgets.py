@@ -162,8 +162,8 @@ def main() -> None:
 By `bench/budgets.py`, on {machine()}; threads: {wanted.threads}.
 The machine's load was {min(loads):.1f} to {max(loads):.1f}: times are rough. One call in a process of its own.
 Taken: by how much its resident memory grew at the worst moment. Off by: |a − b| / |b| from the first, in float32, where
-rounding closes some ReLUs; in float64 tests find 1e-12. A style is one evaluation of its loss and gradient, with what it
-is compared with, and room for what L-BFGS remembers; its pictures are noise, whose Gram matrices differ by little.
+rounding closes some ReLUs; in float64 tests find 1e-12. A style is one evaluation of its loss and gradient, with what
+it is compared with, and room for what L-BFGS remembers; its pictures are noise, whose Gram matrices differ by little.
 
 {table(heads, lines)}"""
     if wanted.write:
