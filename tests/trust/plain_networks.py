@@ -21,6 +21,8 @@ WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 13, 14, 15, 16, 17, 28, 29, 31, 32, 33, 48, 63
 ACTIVATIONS = (None, ReLU, LeakyReLU, Sigmoid, Tanh)
 
 NEAR = 3e-6
+LARGE = 1e3
+"""A loss beyond which learning goes wherever rounding leads it."""
 
 
 class Task(NamedTuple):
@@ -204,18 +206,18 @@ class Difference(NamedTuple):
     @property
     def is_fault(self) -> bool:
         """Whether it is more than rounding, of which the blocks tell how much it does."""
-        return not self.kernel <= max(2e-6 * self.steps, 4 * self.blocks)
+        return not self.kernel <= (self.steps + 1) * max(1e-6, 2 * self.blocks)
 
 
 def differences(seed: int, cases: range, steps: int = 1) -> Iterator[Difference]:
-    """Those of all cases that do not come too near to a bend."""
+    """Those of all cases that neither come too near to a bend nor grow beyond bounds."""
     for case in cases:
         given = task(seed, case, steps)
         starts = [
             (block, block.weight.clone(), block.bias) for block in given.blocks if isinstance(block, Linear | Conv2d)
         ]
         losses, tensors, nearest = expected(given)
-        if nearest < NEAR * steps:
+        if nearest < NEAR * steps or not max(losses) < LARGE:
             continue
         errors = []
         for by in ("native kernel", "blocks"):
