@@ -1,5 +1,5 @@
-/* Convolution and max pooling in panels of examples: channel c of pixel (i, j) is feature (c · height + i) · width + j, so
-   that every product is of a whole vector of examples, and no channel is too few.
+/* Convolution and max pooling in panels of examples: channel c of pixel (i, j) is feature (c · height + i) · width + j.
+   Every product is of a whole vector of examples, however few channels there are.
 
    convolution  z[o, p] = b[o] + Σ_i Σ_k W[o, i, k] x[i, p + k − padding]
    errors       d_x[i, p] = Σ_o Σ_k W[o, i, k] d_z[o, p + padding − k]
@@ -43,7 +43,8 @@ INLINE void slide(const long rows, const long width, const Window *w, float *c) 
 }
 
 /* sums[r] += Σ_k d[r·d_row + k·next] x[k·next], vector by vector */
-INLINE void gather_products(const long rows, const float *d, long d_row, const float *x, long next, long count, float *sums) {
+INLINE void add_products(const long rows, const float *d, long d_row, const float *x, long next, long count,
+                         float *sums) {
     vec sum[MR];
 #pragma GCC unroll 16
     for (long r = 0; r < rows; r++) sum[r] = load(sums + r * VL);
@@ -64,7 +65,7 @@ static void by_windows(long rows, long width, const Window *w, float *c) {
 
 static void by_pixels(long rows, const float *d, long d_row, const float *x, long next, long count, float *sums) {
     const long width = 1;
-#define KERNEL(rows, width) gather_products(rows, d, d_row, x, next, count, sums)
+#define KERNEL(rows, width) add_products(rows, d, d_row, x, next, count, sums)
     switch (rows) { CASES }
 #undef KERNEL
 }
@@ -82,8 +83,9 @@ static void convolve(const Step *s, long l, long begin, long end, long first, lo
     for (long row = first, rows; row < last; row += rows) {
         rows = least(height(channels), last - row);
         for (long p = begin; p < end; p++)
-            for (long pixel = 0; pixel < out; pixel++) {
-                long i = pixel / layer->out_width - layer->padding_height, j = pixel % layer->out_width - layer->padding_width;
+            for (long place = 0; place < out; place++) {
+                long i = place / layer->out_width - layer->padding_height;
+                long j = place % layer->out_width - layer->padding_width;
                 long top = first_of(i), left = first_of(j);
                 Window w = {layer->weight + row * layer->channels * taps + top * layer->kernel_width + left,
                             x->panels + (p * x->stride + (i + top) * layer->width + j + left) * NR,
@@ -95,7 +97,7 @@ static void convolve(const Step *s, long l, long begin, long end, long first, lo
                 for (long r = 0; r < rows; r++)
                     for (long v = 0; v < vectors(s, p) * VL; v += VL) {
                         vec z = load(c + r * NR + v) + all(layer->bias ? layer->bias[row + r] : 0);
-                        float *to = y->panels + (p * y->stride + (row + r) * out + pixel) * NR + v;
+                        float *to = y->panels + (p * y->stride + (row + r) * out + place) * NR + v;
                         store(to, activated(layer->activation, layer->slope, z));
                     }
             }
@@ -118,7 +120,8 @@ static void convolve_back(const Step *s, long l, long begin, long end, long firs
                             y->errors + (p * y->stride + (i - top) * layer->out_width + j - left) * NR,
                             taps, layer->channels * taps, layer->kernel_width,
                             out * NR, -layer->out_width * NR, -NR,
-                            channels, least(layer->kernel_height, i + 1) - top, least(layer->kernel_width, j + 1) - left};
+                            channels, least(layer->kernel_height, i + 1) - top,
+                            least(layer->kernel_width, j + 1) - left};
                 by_windows(rows, vectors(s, p), &w, c);
                 for (long r = 0; r < rows; r++)
                     for (long v = 0; v < vectors(s, p) * VL; v += VL) {
@@ -148,17 +151,24 @@ static void convolve_update(const Step *s, long l, long first, long last, long h
                         long from = first_of(shift), to = last_of(shift, layer->out_width, layer->width);
                         if (up < 0 || up >= layer->height || to <= from) continue;
                         const float *d = y->errors + (p * y->stride + row * out + i * layer->out_width + from) * NR;
-                        const float *at = x->panels + (p * x->stride + channel * in + up * layer->width + from + shift) * NR;
+                        const float *at = x->panels
+                                          + (p * x->stride + channel * in + up * layer->width + from + shift) * NR;
                         long both = vectors(s, p) > 1;
                         by_pixels(rows, d, out * NR, at, both ? VL : NR, (to - from) << both, sums + tap * MR * VL);
                     }
             for (long r = 0; r < rows; r++) {
                 long at = ((row + r) * layer->channels + channel) * taps;
                 for (long tap = 0; tap < taps; tap++) gradient[tap] = across(load(sums + (tap * MR + r) * VL));
-                descend(s->run, layer->weight + at, layer->weight_velocity ? layer->weight_velocity + at : 0, gradient, taps);
+                float *velocity = layer->weight_velocity ? layer->weight_velocity + at : 0;
+                descend(s->run, layer->weight + at, velocity, gradient, taps);
             }
         }
     }
+}
+
+/* Column `column` of a line in panel p; the lines of all channels are counted together. */
+INLINE float *pixel(float *panels, const Values *of, long p, long line, long width, long column) {
+    return panels + (p * of->stride + line * width + column) * NR;
 }
 
 /* The maximum of the window at `at`; NaN is the largest. */
@@ -172,35 +182,47 @@ INLINE vec maximum(const Layer *layer, const float *at) {
     return most;
 }
 
-/* Windows side by side; what they do not reach has no part in anything. */
-static void pool(const Step *s, long l, long begin, long end, long first, long last, long back) {
-    const Layer *layer = s->run->layers + l, *below = layer - 1;
+/* Windows lie side by side. */
+static void pool(const Step *s, long l, long begin, long end, long first, long last) {
+    const Layer *layer = s->run->layers + l;
     const Values *x = s->run->values + l, *y = x + 1;
     for (long p = begin; p < end; p++)
+        for (long channel = first; channel < last; channel++)
+            for (long i = 0; i < layer->out_height; i++)
+                for (long j = 0; j < layer->out_width; j++) {
+                    const float *from = pixel(x->panels, x, p, channel * layer->height + i * layer->kernel_height,
+                                              layer->width, j * layer->kernel_width);
+                    float *to = pixel(y->panels, y, p, channel * layer->out_height + i, layer->out_width, j);
+                    for (long v = 0; v < vectors(s, p) * VL; v += VL)
+                        store(to + v, activated(layer->activation, layer->slope, maximum(layer, from + v)));
+                }
+}
+
+/* Errors take the place of x; what no window reaches gets 0. */
+static void pool_back(const Step *s, long l, long begin, long end, long first, long last) {
+    const Layer *layer = s->run->layers + l, *below = layer - 1;
+    const Values *x = s->run->values + l, *y = x + 1;
+    const long high = layer->kernel_height, wide = layer->kernel_width;
+    for (long p = begin; p < end; p++)
         for (long channel = first; channel < last; channel++) {
-            float *from = x->panels + (p * x->stride + channel * layer->height * layer->width) * NR;
-            float *to = (back ? y->errors : y->panels) + (p * y->stride + channel * layer->out_height * layer->out_width) * NR;
-            for (long i = 0; i * layer->kernel_height < layer->height; i++)
-                for (long j = 0; j * layer->kernel_width < layer->width; j++)
+            for (long i = 0; i < layer->height; i++)
+                for (long j = 0; j < layer->width; j++)
+                    if (i / high >= layer->out_height || j / wide >= layer->out_width)
+                        memset(pixel(x->errors, x, p, channel * layer->height + i, layer->width, j), 0, 4 * NR);
+            for (long i = 0; i < layer->out_height; i++)
+                for (long j = 0; j < layer->out_width; j++)
                     for (long v = 0; v < vectors(s, p) * VL; v += VL) {
-                        long inside = i < layer->out_height && j < layer->out_width;
-                        float *at = from + (i * layer->kernel_height * layer->width + j * layer->kernel_width) * NR + v;
-                        float *place = to + (i * layer->out_width + j) * NR + v;
-                        vec most = {0};
-                        if (inside) most = maximum(layer, at);
-                        if (inside && !back) store(place, activated(layer->activation, layer->slope, most));
-                        ivec open = {0};
-                        if (inside) open = ~open;
-                        for (long m = 0; back && m < least(layer->kernel_height, layer->height - i * layer->kernel_height); m++)
-                            for (long n = 0; n < least(layer->kernel_width, layer->width - j * layer->kernel_width); n++) {
-                                float *one = at + (m * layer->width + n) * NR;
-                                vec value = load(one);
-                                ivec is = open & (value == most);
-                                open &= ~is;
-                                vec d = {0};
-                                if (inside) d = where(is, load(place));
-                                store(one, passed_back(below->activation, below->slope, value, d));
-                            }
+                        float *at = pixel(x->errors, x, p, channel * layer->height + i * high, layer->width, j * wide) + v;
+                        vec most = maximum(layer, at);
+                        vec d = load(pixel(y->errors, y, p, channel * layer->out_height + i, layer->out_width, j) + v);
+                        ivec open = most == most; /* where the maximum is still to come */
+                        for (long tap = 0; tap < high * wide; tap++) {
+                            float *place = at + (tap / wide * layer->width + tap % wide) * NR;
+                            vec value = load(place);
+                            ivec is = open & (value == most);
+                            open &= ~is;
+                            store(place, passed_back(below->activation, below->slope, value, where(is, d)));
+                        }
                     }
         }
 }

@@ -10,7 +10,8 @@
    have room, which is a multiple of NR.
 
    The panels are independent of one another until the update, the rows of W in the update: threads share out the one
-   and then the other, and no number depends on how. Oracle: the blocks, tests/native/test_training_kernel.py. */
+   and then the other, and no number depends on how. Oracle: the formulas in float64,
+   tests/trust/plain_networks.py. */
 #include "pictures.h"
 
 enum { CROSS_ENTROPY, SQUARED_ERROR };
@@ -138,7 +139,7 @@ static double squared_error(const Step *s, long p) {
 /* Of layer l rows first … last of what a pass gives, for panels begin … end: features, or channels of pictures */
 static void pass(const Step *s, long l, long back, long begin, long end, long first, long last) {
     const long kind = s->run->layers[l].kind;
-    if (kind == MAXIMUM) pool(s, l, begin, end, first, last, back);
+    if (kind == MAXIMUM) (back ? pool_back : pool)(s, l, begin, end, first, last);
     else if (kind == CONVOLUTION) (back ? convolve_back : convolve)(s, l, begin, end, first, last);
     else (back ? multiply_back : multiply_all)(s, l, begin, end, first, last);
 }
@@ -169,8 +170,10 @@ static void both_passes(int64_t begin, int64_t end, void *step) {
 
 /* Parts begin … end of the rows of one layer's pass, of as many parts as threads; first … last are those rows. */
 INLINE void rows_of_parts(const Step *s, long rows, int64_t begin, int64_t end, long *first, long *last) {
-    *first = blocks(rows) * begin / s->run->threads * height(rows);
-    *last = least(blocks(rows) * end / s->run->threads * height(rows), rows);
+    const long threads = s->run->threads, high = least(height(rows), (rows + threads - 1) / threads);
+    const long parts = (rows + high - 1) / high;
+    *first = least(parts * begin / threads * high, rows);
+    *last = least(parts * end / threads * high, rows);
 }
 
 static void part_of_pass(int64_t begin, int64_t end, void *step) {
