@@ -1,5 +1,13 @@
-/* Sums over the bits of memory, by which a change is noticed: whole numbers of eight bytes, modulo 2^64. */
+/* Sums over the bits of memory, by which a change is noticed:  sum over i of  number i * m(i)  modulo 2^64, numbers being
+   whole ones of four bytes, without sign. m(i) is another one for each i, and never 0: no change of one number, and no
+   exchange of two, leaves the sum as it was. */
 #include "op.h"
+
+INLINE uint64_t share_of(uint32_t number, uint32_t i) {
+    uint32_t m = (i + 1) * 0x9E3779B1u; /* odd, so that no two are equal */
+    m ^= m >> 16;                       /* nor any two as far apart as two others */
+    return (uint64_t)number * m;
+}
 
 typedef struct {
     const char *const *memory;
@@ -11,19 +19,20 @@ static void sum_part(void *context, int64_t part, int64_t thread) {
     const Task *t = context;
     (void)thread;
     const char *from = t->memory[part];
-    uint64_t sum[8] = {0}, last = 0;
+    uint64_t sum[16] = {0};
     int64_t i = 0;
     for (; i + 64 <= t->bytes[part]; i += 64) {
-        uint64_t words[8];
-        memcpy(words, from + i, 64);
-        for (int k = 0; k < 8; k++) sum[k] += words[k];
+        uint32_t numbers[16];
+        memcpy(numbers, from + i, 64);
+        for (int k = 0; k < 16; k++) sum[k] += share_of(numbers[k], (uint32_t)(i / 4 + k));
     }
-    for (; i < t->bytes[part]; i += 8, sum[0] += last) {
-        last = 0;
-        memcpy(&last, from + i, t->bytes[part] - i < 8 ? t->bytes[part] - i : 8);
+    for (; i < t->bytes[part]; i += 4) {
+        uint32_t number = 0;
+        memcpy(&number, from + i, t->bytes[part] - i < 4 ? t->bytes[part] - i : 4);
+        sum[0] += share_of(number, (uint32_t)(i / 4));
     }
     t->sums[part] = 0;
-    for (int k = 0; k < 8; k++) t->sums[part] += sum[k];
+    for (int k = 0; k < 16; k++) t->sums[part] += sum[k];
 }
 
 /* sums[i] of bytes[i] bytes from memory[i], for all i < count. */

@@ -10,6 +10,8 @@ from torch import Tensor
 from blockprop.blocks import BatchNorm2d, Conv2d, Flatten, Linear, ReLU
 from blockprop.engine.network import Network
 from blockprop.engine.sequential import Sequential
+from blockprop.preparing import kept
+from blockprop.preparing.kept import _sum_of_bits, sums_of_bits
 
 X = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 
@@ -47,6 +49,11 @@ def by_permuting(net: Network) -> None:
     weight.copy_(weight.flip(0))
 
 
+def by_permuting_unseen(net: Network) -> None:
+    weight = net.parameters["conv2d1.weight"].numpy()
+    weight[[0, 2]] = weight[[2, 0]]
+
+
 def by_statistics(net: Network) -> None:
     net.state["batchnorm2d1.running_mean"].add_(1)
 
@@ -71,6 +78,7 @@ CHANGES: list[Callable[[Network], None]] = [
     by_torch,
     by_another_tensor,
     by_permuting,
+    by_permuting_unseen,
     by_statistics,
     by_setting,
     by_method,
@@ -87,6 +95,27 @@ def test_whatever_is_changed_is_seen(change: Callable[[Network], None]) -> None:
     assert net.prepare() is not before
     torch.testing.assert_close(net.prepare()(X), net(X))
     assert not torch.equal(net(X), before(X))
+
+
+@pytest.mark.parametrize("sums", [sums_of_bits, lambda xs: [int(_sum_of_bits(x)) for x in xs]], ids=["C", "torch"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.uint8], ids=str)
+def test_no_change_of_a_number_and_no_exchange_of_two_leaves_the_sum(
+    sums: Callable[[list[Tensor]], list[int]], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of signs alone, too, and of numbers that have few digits; wherever they stand, and in the last bytes."""
+    monkeypatch.setattr(kept, "PART", 20)
+    generator = torch.Generator().manual_seed(0)
+    for count in (2, 3, 7, 64, 101):
+        whole = torch.randint(-2, 3, (count,), generator=generator).to(dtype)
+        (before,) = sums([whole])
+        for _ in range(40):
+            i, j = torch.randperm(count, generator=generator)[:2].tolist()
+            for change in (whole.clone().index_fill_(0, torch.tensor([i]), 7), whole.clone()):
+                change[[i, j]] = change[[j, i]]
+                assert torch.equal(change, whole) == (sums([change]) == [before])
+    flat = torch.arange(48, dtype=dtype)
+    arranged = [flat, flat.flip(0), flat.view(6, 8).t().flatten(), flat.roll(2), flat.roll(24), flat.view(2, -1).t()]
+    assert len({*sums(arranged)}) == len(arranged)
 
 
 def test_a_change_of_a_class_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ class Kernels:
         return int(self._scratch(ctypes.byref(op), threads))
 
     def sums(self, addresses: Sequence[int], sizes: Sequence[int]) -> list[int]:
-        """Of pieces of memory as whole numbers of eight bytes, modulo 2⁶⁴, one of each PIECE.   sizes: in bytes"""
+        """Over memory, modulo 2⁶⁴, one of each PIECE, as sums.c says.   sizes: in bytes"""
         parts = [
             (address + start, min(PIECE, size - start))
             for address, size in zip(addresses, sizes, strict=True)
