@@ -21,7 +21,7 @@ from reporting import machine, table, write_section
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "build" / "trust.jsonl"
 PAGE = HERE.parent / "docs" / "reliability.md"
-BATTERIES = ("operators", "networks", "learning", "explanations", "kills", "disks", "files", "calls")
+BATTERIES = ("operators", "networks", "native", "learning", "explanations", "kills", "disks", "files", "calls")
 """In the order of the page."""
 
 
