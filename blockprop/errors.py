@@ -72,7 +72,7 @@ class FetchError(BlockpropError, OSError):
 
 
 class NativeError(BlockpropError):
-    """The kernels in C could not be built; the message says what each compiler said. Torch does their work."""
+    """The kernels in C could not be built, as each compiler says, or are needed where there are none."""
 
 
 class NameMissing(BlockpropError, AttributeError):

@@ -50,6 +50,9 @@ class Convolution:
         self._places = padding, stride, dilation, groups
         self._packed: tuple[Any, Any] = (None, None)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_packed": (None, None)}  # which torch cannot copy
+
     def __call__(self, x: Tensor, rectify: bool = False) -> Tensor:
         x = laid_out(x)
         padding, stride, dilation, groups = self._places

@@ -7,8 +7,9 @@ d = lean.backward(trace, seeds, wrt="inputs")
 """
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from blockprop.engine.block import Block
@@ -78,6 +79,9 @@ class Prepared(Network):
                     "was made of"
                 )
         return super().wanted(names)
+
+    def to(self, device: torch.device | torch.dtype | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        raise GraphError("a prepared network is not moved; move the network that it was made of, and prepare again")
 
     def report(self) -> str:
         """What was changed, and what was not, in words."""

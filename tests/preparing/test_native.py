@@ -1,6 +1,8 @@
 """Regions of prepared networks on kernels in C, beside the blocks that they stand for."""
 
+import copy
 import itertools
+import pickle
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -8,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from blockprop import Network, Node
 from blockprop.blocks import Add, AvgPool2d, BatchNorm2d, Clamp, Concat, Conv2d, MaxPool2d, Pad, ReLU
 from blockprop.engine.block import Block
-from blockprop.errors import ShapeError
+from blockprop.errors import GraphError, ShapeError
 from blockprop.preparing.native import kernels as kernels_module
 from blockprop.preparing.native import region as region_module
 from blockprop.preparing.native.kernels import kernels
@@ -207,3 +210,38 @@ def test_warm_steps_take_no_new_memory_for_what_is_on_the_way() -> None:
     (arena,) = kernels_module._free[-1:]
     both_passes(lean, x, lean.outputs, ("x",))
     assert kernels_module._free[-1] is arena
+
+
+@pytest.mark.parametrize("without", [(), ("join_regions",)], ids=["native", "blocks"])
+def test_copies_of_a_prepared_network_and_pickled_ones(without: tuple[str, ...]) -> None:
+    """Also after it ran, when it holds programs and weights laid out anew."""
+    network, x = GRAPHS["residual"], random(1, 3, 18, 17)
+    lean = network.prepare(without=without)
+    wanted = both_passes(lean, x, lean.outputs, ("x",))
+    for copied in (copy.deepcopy(lean), lean.copy(), pickle.loads(pickle.dumps(lean))):
+        for key, value in both_passes(copied, x, lean.outputs, ("x",)).items():
+            assert torch.equal(value, wanted[key])
+
+
+def test_a_prepared_network_says_that_it_is_not_moved() -> None:
+    with pytest.raises(GraphError, match="move the network that it was made of"):
+        GRAPHS["residual"].prepare().to(torch.float64)
+
+
+class Named(Tensor):
+    """A tensor of a class of its own."""
+
+
+def test_what_only_looks_like_memory_is_left_to_blocks() -> None:
+    """Nothing is read at the address of a tensor without memory, nor as it stands where that is not its value."""
+    network, x = GRAPHS["residual"], random(1, 3, 18, 17).contiguous(memory_format=torch.channels_last)
+    lean, plain = network.prepare(), network.prepare(without=["join_regions"])
+    torch.testing.assert_close(lean(torch._neg_view(x)), plain(-x), rtol=1e-4, atol=1e-5)
+    assert type(lean(x.as_subclass(Named))) is Named
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert lean(mode.from_tensor(x)).shape == plain(x).shape
+    trace = lean.forward(x)
+    seed = random(*trace["rf"].shape).contiguous(memory_format=torch.channels_last)
+    wanted = plain.backward(plain.forward(x), -seed, wrt="x")["x"]
+    found = lean.backward(trace, torch._neg_view(seed), wrt="x")["x"]
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)

@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from blockprop.engine.block import Block
 from blockprop.engine.briefly import brief_repr
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
-from blockprop.preparing.native.kernels import Kernels, picture
+from blockprop.errors import NativeError
+from blockprop.preparing.native.kernels import Kernels, kernels, picture
 from blockprop.preparing.native.passes import Forward, RegionWriter
 from blockprop.preparing.native.writing import Compiled, Extent
 
@@ -59,7 +61,10 @@ class NativeRegion(Block):
         self.output_count = len(outputs)
         self._region = RegionWriter(nodes, inputs, outputs, kernels.width)
         self._blocks = Network(nodes, inputs, outputs)
-        self._plans: dict[Any, Plan | None] = {}
+        self._plans: dict[Any, tuple[Plan | None]] = {}
+
+    def __reduce__(self) -> Any:
+        return _again, (self.nodes, self.inputs, self.outputs)
 
     def at_most(self, *shapes: Any) -> Any:
         return self._at_most(shapes)[self.outputs[0]] if len(self.outputs) == 1 else None
@@ -98,7 +103,7 @@ class NativeRegion(Block):
 
     def _kept(self, x: Sequence[Tensor]) -> Kept | None:
         """Room for what is kept; None if blocks must do it."""
-        if not all(a.is_cpu and a.dtype == torch.float32 and a.dim() == 4 and 0 < len(a) == len(x[0]) for a in x):
+        if not all(_is_readable(a) and a.dim() == 4 and 0 < len(a) == len(x[0]) for a in x):
             return None
         threads, count = torch.get_num_threads(), len(x[0])
         parts = []
@@ -118,13 +123,15 @@ class NativeRegion(Block):
     def _plan(self, x: Sequence[Tensor], count: int, threads: int) -> Plan | None:
         shapes = [(count, a.shape[2], a.shape[3], a.shape[1]) for a in x]
         question = tuple(shapes), threads
-        if question not in self._plans:
+        known = self._plans.get(question)
+        if known is None:
             if len(self._plans) >= MANY:
-                self._plans.clear()
+                self._plans = {}  # another one, since other threads may look into this one
             forward = self._region.write_forth(dict(zip(self.inputs, shapes, strict=True)))
             program = None if forward is None else self.kernels.program(forward.writer, threads)
-            self._plans[question] = None if forward is None or program is None else Plan(forward, program, {})
-        return self._plans[question]
+            plan = None if forward is None or program is None else Plan(forward, program, {})
+            known = self._plans[question] = (plan,)
+        return known[0]
 
     def _forward(self, kept: Kept) -> list[Tensor] | None:
         """The outputs; None if one is not finite."""
@@ -140,7 +147,7 @@ class NativeRegion(Block):
 
     def _backward(self, kept: Kept, seeds: dict[str, Tensor]) -> list[Tensor | None] | None:
         """The errors of the inputs; None if one is not finite."""
-        if not all(d.is_cpu and d.dtype == torch.float32 for d in seeds.values()):
+        if not all(map(_is_readable, seeds.values())):
             return None
         d_y = [d.contiguous(memory_format=torch.channels_last) for d in seeds.values()]
         d_x: list[Tensor] = []
@@ -169,6 +176,20 @@ class Same(Block):
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         return (d_y,)
+
+
+def _again(nodes: tuple[Node, ...], inputs: tuple[str, ...], outputs: tuple[str, ...]) -> NativeRegion:
+    """A copy, on the kernels of the machine on which it is made."""
+    found = kernels()
+    if found is None:
+        raise NativeError("a copy of this prepared network needs native kernels, and there are none; prepare anew")
+    return NativeRegion(nodes, inputs, outputs, found)
+
+
+def _is_readable(x: Tensor) -> bool:
+    """Whether its numbers lie in memory as they are: not so in what only looks like a tensor, or is one negated."""
+    is_plain = type(x) in (Tensor, Parameter) and x.layout == torch.strided and not x.is_neg()
+    return is_plain and x.is_cpu and x.dtype == torch.float32
 
 
 def _is_finite(x: Tensor) -> bool:
