@@ -81,6 +81,10 @@ class Prepared(Network):
         return super().wanted(names)
 
     def to(self, device: torch.device | torch.dtype | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        device, dtype = (None, device) if isinstance(device, torch.dtype) else (device, dtype)
+        numbers = [tensor for tensor in self.origin.state.values() if tensor.is_floating_point()]
+        if all(tensor.to(device=device, dtype=dtype) is tensor for tensor in numbers):
+            return self
         raise GraphError("a prepared network is not moved; move the network that it was made of, and prepare again")
 
     def report(self) -> str:
