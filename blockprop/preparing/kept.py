@@ -141,7 +141,9 @@ def prepared(
     """What `prepare` gives; the same again for the same question, if all of the network is as it was."""
     keys = None if keep is None else tuple(keep)
     limit = None if memory is None else bytes_named(memory)
-    question = keys, network.wanted(wrt), frozenset(rules or ()), frozenset(without), limit
+    found = kernels()
+    asked = None if found is None else found.set
+    question = keys, network.wanted(wrt), frozenset(rules or ()), frozenset(without), limit, asked
     with _guard:
         kept = network.prepared
         if not kept or not next(iter(kept.values()))[0].is_unchanged():

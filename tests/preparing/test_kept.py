@@ -10,8 +10,11 @@ from torch import Tensor
 from blockprop.blocks import BatchNorm2d, Conv2d, Flatten, Linear, ReLU
 from blockprop.engine.network import Network
 from blockprop.engine.sequential import Sequential
+from blockprop.native.library import usable_sets
+from blockprop.native.sources import SWITCH
 from blockprop.preparing import kept
 from blockprop.preparing.kept import _sum_of_bits, sums_of_bits
+from blockprop.preparing.native.kernels import kernels
 
 X = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 
@@ -159,3 +162,13 @@ def test_copies_have_none() -> None:
     net = network()
     net.prepare()
     assert copy.deepcopy(net).prepared == {} == net.copy().prepared
+
+
+@pytest.mark.skipif(kernels() is None, reason="no native kernels here")
+def test_other_kernels_make_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network()
+    for name in usable_sets():
+        monkeypatch.setenv(SWITCH, name)
+        assert f"programs, {name}" in net.prepare().report()  # type: ignore[attr-defined]
+    monkeypatch.setenv(SWITCH, "0")
+    assert "no kernels in C" in net.prepare().report()  # type: ignore[attr-defined]
