@@ -245,3 +245,11 @@ def test_what_only_looks_like_memory_is_left_to_blocks() -> None:
     wanted = plain.backward(plain.forward(x), -seed, wrt="x")["x"]
     found = lean.backward(trace, torch._neg_view(seed), wrt="x")["x"]
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_huge_arena_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    lean, x = GRAPHS["inception"].prepare(), random(1, 3, 64, 64)
+    kernels_module.release()
+    monkeypatch.setattr(kernels_module, "KEPT", 1000)
+    both_passes(lean, x, lean.outputs, ("x",))
+    assert kernels_module._free == []

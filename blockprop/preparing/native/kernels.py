@@ -16,6 +16,8 @@ from blockprop.native.program import Op
 from blockprop.native.sources import SWITCH
 from blockprop.preparing.native.writing import Compiled, OpWriter
 
+KEPT = 2**28
+"""Bytes of all of them; where one takes more, to have it made anew is a small part of the work."""
 PIECE = 2**20
 """Bytes that one thread adds up at once."""
 MOST = 4
@@ -82,7 +84,7 @@ _guard = threading.Lock()
 
 @contextmanager
 def _arena(size: int) -> Iterator[Tensor]:
-    """Address for one run, used again for the next."""
+    """Memory for one run, used again for the next."""
     with _guard:
         arena = _free.pop() if _free else None
     if arena is None or len(arena) < size:
@@ -90,7 +92,7 @@ def _arena(size: int) -> Iterator[Tensor]:
         arena = torch.empty(size, dtype=torch.uint8)
     yield arena
     with _guard:
-        if len(_free) < MOST:
+        if len(_free) < MOST and sum(map(len, _free)) + len(arena) <= KEPT:
             _free.append(arena)
 
 

@@ -18,7 +18,7 @@ from blockprop.preparing.native.passes import Forward, RegionWriter
 from blockprop.preparing.native.writing import Compiled, Extent
 
 MANY = 20
-"""Extent of pictures for which programs are kept."""
+"""Sizes of pictures for which programs are kept."""
 CACHE = 16 * 2**20
 """Bytes: pictures of a batch go through the arena together as long as it is not larger."""
 
