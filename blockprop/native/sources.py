@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-LIBRARY = FOLDER / "kernels.so"
+LIBRARY = FOLDER / "kernels.library"
+"""Not .so: what walks through the package to import all of it would take it for a module."""
 SWITCH = "BLOCKPROP_NATIVE"
 """The environment variable: 0 builds or uses no kernels; the name of a set asks for this one."""
 REBUILD = "python -m blockprop.native.building"

@@ -14,6 +14,7 @@ from torch import Tensor
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.plan import RuleMap
+from blockprop.native.memory import is_in_memory
 from blockprop.preparing.budget import bytes_named
 from blockprop.preparing.draft import METHODS
 from blockprop.preparing.native.kernels import kernels
@@ -107,7 +108,7 @@ def _version(tensor: Tensor) -> int:
 def sums_of_bits(tensors: Sequence[Tensor]) -> list[int]:
     """Of each a sum over its memory in which each place has a share of its own, modulo 2⁶⁴ as sums.c has it."""
     found = kernels()
-    if found and all(tensor.is_cpu and tensor.is_contiguous() for tensor in tensors):
+    if found and all(is_in_memory(tensor) and tensor.is_contiguous() for tensor in tensors):
         return found.sums([tensor.data_ptr() for tensor in tensors], [tensor.nbytes for tensor in tensors])
     return torch.stack([_sum_of_bits(tensor) for tensor in tensors]).tolist() if tensors else []
 

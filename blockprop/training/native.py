@@ -13,6 +13,7 @@ from blockprop.blocks.linear import Linear
 from blockprop.engine.objectives import cross_entropy
 from blockprop.errors import BlockpropError
 from blockprop.native.library import library, status, torch_parallel_for
+from blockprop.native.memory import is_in_memory
 from blockprop.preparing.draft import METHODS
 from blockprop.training.batches import Batches
 from blockprop.training.plain import BLOCKS, LOSSES, NotPlainError, PlainLayer, plain
@@ -92,8 +93,8 @@ class NativeSteps:
 
         Returns the values, and how many examples each step had.
         """
-        if self.reason or not batches.x.is_contiguous():  # examples in turn would be copied with every call
-            return [], []
+        if self.reason or not is_in_memory(batches.x) or not batches.x.is_contiguous():
+            return [], []  # each batch is put into memory when its turn comes
         x, order, y = batches.whole(epoch)
         count = max(1, int(min(seconds, AT_ONCE) / self._seconds))
         first, sizes = batches.sizes[0] * position, batches.sizes[position : position + count]
@@ -139,13 +140,13 @@ class NativeSteps:
     def _require_fitting(self, x: Tensor, order: Tensor | None, y: Tensor, sizes: list[int]) -> None:
         """NotPlainError unless the kernel may read these as examples and targets."""
         last = self._plain.layers[-1].gives
-        if x.dtype is not torch.float32 or not x.is_cpu or x.shape[1:] != self.shape:
+        if x.dtype is not torch.float32 or not is_in_memory(x) or x.shape[1:] != self.shape:
             raise NotPlainError(f"examples of {x.dtype} and shape {tuple(x.shape[1:])} on {x.device}")
         if LOSSES[self._plain.loss] is cross_entropy:
             fit = y.dtype is torch.int64 and y.dim() == 1
         else:
             fit = y.dtype is torch.float32 and y.shape[1:] in (last, () if last == (1,) else None)
-        if not fit or not y.is_cpu:
+        if not fit or not is_in_memory(y):
             raise NotPlainError(f"targets of {y.dtype} and shape {tuple(y.shape[1:])}")
         if not (x if order is None else order).shape[0] == y.shape[0] == sum(sizes) or max(sizes) > self.most:
             raise NotPlainError("batches of other sizes")
@@ -222,7 +223,7 @@ def _require_floats(layer: PlainLayer, tensors: list[Tensor | None]) -> None:
     for i, tensor in enumerate(tensors):
         if tensor is None:
             continue
-        if tensor.dtype is not torch.float32 or not tensor.is_cpu:
+        if tensor.dtype is not torch.float32 or not is_in_memory(tensor):
             raise NotPlainError(f"weights of {tensor.dtype} on {tensor.device}")
         if tensor.shape != layer.shapes[i % 2] or not tensor.is_contiguous():
             raise NotPlainError("weights that do not lie in one piece")

@@ -109,7 +109,7 @@ def test_the_cpu_that_builds_does_not_count(tmp_path: Path, monkeypatch: pytest.
     program(tmp_path / "compiler", f'echo "$@" >> {seen}\nexec cc "$@"')
     monkeypatch.setenv("CC", f"{tmp_path / 'compiler'} -march=native")
     monkeypatch.setenv("CFLAGS", "-march=native -ffast-math")
-    build(tmp_path / "kernels.so", ABOUT)
+    build(tmp_path / "kernels.library", ABOUT)
     for line in seen.read_text().splitlines():
         assert line.rindex("-march=native") < line.rindex("-march=")
         assert "-ffast-math" not in line
@@ -117,7 +117,7 @@ def test_the_cpu_that_builds_does_not_count(tmp_path: Path, monkeypatch: pytest.
 
 @needs_cc
 def test_a_library_is_built_whole(tmp_path: Path) -> None:
-    path = tmp_path / "kernels.so"
+    path = tmp_path / "kernels.library"
     path.write_text("an older one")
     assert not is_current(path)
     build(path, ABOUT)
@@ -127,7 +127,7 @@ def test_a_library_is_built_whole(tmp_path: Path) -> None:
 
 @needs_cc
 def test_a_build_that_fails_leaves_the_library(tmp_path: Path) -> None:
-    path = tmp_path / "kernels.so"
+    path = tmp_path / "kernels.library"
     path.write_text("an older one")
     (tmp_path / "wrong.c").write_text("int f(void) { return nothing_of_this_name; }")
     with pytest.raises(NativeError, match=r"cannot be built, so that torch does their work: .*nothing_of_this_name"):
@@ -138,7 +138,7 @@ def test_a_build_that_fails_leaves_the_library(tmp_path: Path) -> None:
 
 @needs_cc
 def test_a_library_that_cannot_be_linked_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "kernels.so"
+    path = tmp_path / "kernels.library"
     path.write_text("an older one")
     program(tmp_path / "compiler", 'case "$*" in *-shared*) echo "error: no linker" >&2; exit 1;; esac\nexec cc "$@"')
     monkeypatch.setenv("CC", str(tmp_path / "compiler"))
@@ -151,7 +151,7 @@ def test_a_library_that_cannot_be_linked_leaves_the_old_one(tmp_path: Path, monk
 @pytest.mark.usefixtures("no_compiler")
 def test_without_a_compiler_it_is_said(tmp_path: Path) -> None:
     with pytest.raises(NativeError, match=r"there is no C compiler \(cc, gcc, clang, \$CC, or the package ziglang\)"):
-        build(tmp_path / "kernels.so")
+        build(tmp_path / "kernels.library")
     assert [*tmp_path.iterdir()] == []
 
 
@@ -160,10 +160,10 @@ def test_each_compiler_says_why_it_cannot(tmp_path: Path, monkeypatch: pytest.Mo
     program(tmp_path / "cc", "echo 'stdint.h: fatal error: no such file' >&2; exit 1")
     program(tmp_path / "clang", "exit 3")
     with pytest.raises(NativeError, match=r"cc: stdint.h: fatal error: no such file; clang: it ended with status 3$"):
-        build(tmp_path / "kernels.so", ABOUT)
+        build(tmp_path / "kernels.library", ABOUT)
     monkeypatch.setenv("CC", "nothing -of this")
     with pytest.raises(NativeError, match=r"work: nothing -of this: .*No such file or directory: 'nothing'$"):
-        build(tmp_path / "kernels.so", ABOUT)
+        build(tmp_path / "kernels.library", ABOUT)
 
 
 @pytest.mark.usefixtures("no_compiler")
@@ -196,8 +196,8 @@ def test_the_compiler_that_comes_as_a_package(tmp_path: Path, monkeypatch: pytes
     if importlib.util.find_spec("ziglang") is None:
         pytest.skip("the package ziglang is not installed")
     monkeypatch.setattr(building, "compilers", lambda: [ZIG_COMMAND])
-    build(tmp_path / "kernels.so")
-    assert is_current(tmp_path / "kernels.so")
+    build(tmp_path / "kernels.library")
+    assert is_current(tmp_path / "kernels.library")
     assert beyond_their_sets(objects(ZIG_COMMAND, tmp_path, sources.files())) == []
 
 

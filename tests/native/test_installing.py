@@ -37,7 +37,7 @@ needs_cc = pytest.mark.skipif(not any(shutil.which(name) for name in ("cc", "gcc
 
 
 def unneeded(_: str, names: list[str]) -> set[str]:
-    ends = ("__pycache__", ".safetensors", ".so", ".c")
+    ends = ("__pycache__", ".safetensors", ".library", ".c")
     return {name for name in names if name.endswith(ends) and name != "about.c"}
 
 

@@ -134,7 +134,7 @@ def test_an_unknown_set_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A place of the library where there is none yet."""
-    path = tmp_path / "kernels.so"
+    path = tmp_path / "kernels.library"
     monkeypatch.delenv("BLOCKPROP_NATIVE", raising=False)
     monkeypatch.setattr(module, "LIBRARY", path)
     monkeypatch.setattr(module, "is_current", lambda: is_current(path))

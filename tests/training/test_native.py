@@ -227,7 +227,13 @@ def test_ctrl_c_waits_for_a_call_and_no_longer(tmp_path: Path) -> None:
     x = torch.rand(200_000, 6)
     examples = (x, x[:, :3].argmax(1))
     run = fit(net(), examples, cross_entropy(), epochs=1000, batch_size=2, checkpoint=tmp_path / "run")
-    threading.Timer(0.3, _thread.interrupt_main).start()
+
+    def interrupt() -> None:
+        while run.position == 0:
+            time.sleep(0.01)
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt, daemon=True).start()
     start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         run.finish()

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from blockprop.engine.block import Block
 from blockprop.engine.briefly import brief_repr
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.errors import NativeError
+from blockprop.native.memory import is_in_memory
 from blockprop.preparing.native.kernels import Kernels, kernels, picture
 from blockprop.preparing.native.passes import Forward, RegionWriter
 from blockprop.preparing.native.writing import Compiled, Extent
@@ -187,9 +187,7 @@ def _again(nodes: tuple[Node, ...], inputs: tuple[str, ...], outputs: tuple[str,
 
 
 def _is_readable(x: Tensor) -> bool:
-    """Whether its numbers lie in memory as they are: not so in what only looks like a tensor, or is one negated."""
-    is_plain = type(x) in (Tensor, Parameter) and x.layout == torch.strided and not x.is_neg()
-    return is_plain and x.is_cpu and x.dtype == torch.float32
+    return is_in_memory(x) and x.dtype == torch.float32
 
 
 def _is_finite(x: Tensor) -> bool:

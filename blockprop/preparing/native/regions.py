@@ -6,6 +6,7 @@ import torch
 
 from blockprop.blocks import Add, Concat
 from blockprop.engine.plan import Node
+from blockprop.native.memory import is_in_memory
 from blockprop.preparing.convolution import FixedConv2d
 from blockprop.preparing.native.convolutions import NativeConvolution
 from blockprop.preparing.native.kernels import Kernels, kernels
@@ -45,7 +46,9 @@ def has_kernels(node: Node) -> bool:
     block = node.block
     if isinstance(block, FixedConv2d):
         return (
-            block._forth.weight.dtype == torch.float32 and block._forth.weight.is_cpu and NativeConvolution.takes(block)
+            block._forth.weight.dtype == torch.float32
+            and is_in_memory(block._forth.weight)
+            and NativeConvolution.takes(block)
         )
     if isinstance(block, Concat):
         return block.axis in (1, -3)
