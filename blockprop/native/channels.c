@@ -12,8 +12,6 @@ typedef struct {
     int64_t lines; /* of a part */
 } Task;
 
-INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Share n times `lines` lines, each of so many numbers. */
 static void by_lines(const Op *op, const Call *call, int64_t lines, int64_t numbers, void (*f)(void *, int64_t, int64_t)) {

@@ -24,9 +24,6 @@ typedef struct {
     int64_t k, rows, groups, blocks, splits, panels, room;
 } Task;
 
-INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* How the work is parted: groups of at most MR rows, blocks of groups, splits of panels. */
 INLINE Task task_of(const Op *op, int64_t threads) {

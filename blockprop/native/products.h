@@ -4,8 +4,6 @@
 
 #include "vector.h"
 
-INLINE long least(long a, long b) { return a < b ? a : b; }
-
 /* How many rows of a product are computed at once: MR or fewer, in blocks of nearly the same height. */
 INLINE long blocks(long rows) { return (rows + MR - 1) / MR; }
 INLINE long height(long rows) { return (rows + blocks(rows) - 1) / blocks(rows); }

@@ -20,10 +20,7 @@ typedef struct {
     int64_t wide, margin;             /* taps beside each other; places beyond the edges that they reach */
 } Task;
 
-INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 INLINE int64_t down(int64_t a, int64_t b) { return a >= 0 ? a / b : -up(-a, b); }
-INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 INLINE Task task_of(const Op *op, int64_t threads, int64_t reach) {
     Task t = {.op = op, .columns = op->taps * op->oc, .k = up(op->c, LINE) * LINE};

@@ -33,9 +33,6 @@ typedef struct {
     int is_shared, is_ready;                /* whether threads share tiles; whether weights are transformed before */
 } Task;
 
-INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 INLINE int64_t odd_lines(int64_t count) { return (up(count, LINE) | 1) * LINE; } /* not all in one set of the cache */
 
 INLINE Task task_of(const Op *op, int64_t threads) {
