@@ -168,3 +168,12 @@ def test_the_page_holds_the_numbers_beside_it() -> None:
     page = BENCH.parent / "docs" / "benchmarks.md"
     numbers = json.loads(page.with_suffix(".json").read_text())
     assert section(numbers).strip() in page.read_text(), "run bench/speed.py --write again"
+
+
+def test_machines_of_one_name_are_told_apart_by_their_model(tmp_path: Path) -> None:
+    from reporting import model
+
+    path = tmp_path / "cpuinfo"
+    assert model(path) == []
+    path.write_text("processor\t: 0\nvendor_id\t: Someone\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: Some CPU\n\n")
+    assert model(path) == ["Someone", "family 26", "model 2"]
