@@ -28,24 +28,69 @@ enum { CHUNK = 32 }; /* places at once */
 
 /* Convolution in depth:  y[p][k] = sum over taps t of  x[window of p, t][k] * weight[t][k]
 
-   weight: [k / NR][t][k % NR].   Windows, taps and the places computed as in convolution.c. */
+   weight: [k / NR][t][k % NR].   Windows, taps and the places computed as in convolution.c. The taps of a line are
+   found once; FOUR places whose windows lie inside are computed at once, and share weights. */
+typedef struct {
+    const float *from, *weight; /* numbers of the line's first place, and weights of the first channels */
+    int64_t right;
+} Tap;
+
+enum { FOUR = 4 };
+
+/* y[r] = that sum for `places` places, `step` numbers of x apart, from x + start on, of NR channels, or of VL. */
+INLINE void in_depth(const int places, const int halves, const Tap *taps, int64_t count, int64_t start, int64_t step, int64_t weights, float *y) {
+    vec sum[FOUR][2] = {{{0}}};
+    for (const Tap *tap = taps; tap < taps + count; tap++) {
+        const float *from = tap->from + start, *weight = tap->weight + weights;
+        for (int half = 0; half < halves; half++) {
+            const vec w = load(weight + half * VL);
+#pragma GCC unroll 4
+            for (int r = 0; r < places; r++) sum[r][half] += load(from + r * step + half * VL) * w;
+        }
+    }
+    for (int r = 0; r < places; r++) store(y + r * NR, sum[r][0]), store(y + r * NR + VL, sum[r][1]);
+}
+
+/* The taps that lie inside for column j. */
+static int64_t inside(const Op *op, const Tap *taps, int64_t count, int64_t j, Tap *found) {
+    int64_t number = 0;
+    for (int64_t k = 0; k < count; k++) {
+        const int64_t x = j * op->sx + taps[k].right;
+        if (x >= 0 && x < op->w) found[number++] = taps[k];
+    }
+    return number;
+}
+
 static void depthwise_part(void *context, int64_t part, int64_t thread) {
     const Task *t = context;
     const Op *op = t->op;
     (void)thread;
+    Tap taps[op->taps + 1], some[op->taps + 1];
+    const int64_t step = op->sx * op->x_ld;
     LINES(op->n * op->gh) {
         const int64_t n = line / op->gh, i = line % op->gh;
-        COLUMNS(op->c) for (int64_t j = 0; j < op->gw; j++) {
-            const float *weight = t->weight + c * op->weight_taps;
-            vec left = {0}, right = {0};
-            for (int64_t tap = 0; tap < op->taps; tap++) {
-                const int64_t y = i * op->sy + t->distances[tap].down, x = j * op->sx + t->distances[tap].right;
-                if (y < 0 || y >= op->h || x < 0 || x >= op->w) continue;
-                const float *from = t->x + ((n * op->h + y) * op->w + x) * op->x_ld + c;
-                left += load(from) * load(weight + t->distances[tap].tap * NR);
-                if (op->c - c > VL) right += load(from + VL) * load(weight + t->distances[tap].tap * NR + VL);
+        int64_t count = 0, least_right = 0, most_right = 0;
+        for (const Distance *d = t->distances; d < t->distances + op->taps; d++) {
+            const int64_t y = i * op->sy + d->down;
+            if (y < 0 || y >= op->h) continue;
+            taps[count++] = (Tap){t->x + ((n * op->h + y) * op->w + d->right) * op->x_ld, t->weight + d->tap * NR, d->right};
+            least_right = least(least_right, d->right), most_right = most(most_right, d->right);
+        }
+        COLUMNS(op->c) for (int64_t j0 = 0; j0 < op->gw; j0 += CHUNK) {
+            const int64_t end = least(j0 + CHUNK, op->gw), weights = c * op->weight_taps;
+            const int halves = op->c - c > VL ? 2 : 1;
+            float y[CHUNK * NR];
+            int64_t places[CHUNK];
+            for (int64_t j = j0, done; j < end; j += done) {
+                float *to = y + (j - j0) * NR;
+                const int64_t start = j * step + c;
+                done = j * op->sx + least_right >= 0 && (j + FOUR - 1) * op->sx + most_right < op->w && j + FOUR <= end ? FOUR : 1;
+                if (done == 1) in_depth(1, 2, some, inside(op, taps, count, j, some), start, step, weights, to);
+                else if (halves == 2) in_depth(FOUR, 2, taps, count, start, step, weights, to);
+                else in_depth(FOUR, 1, taps, count, start, step, weights, to);
             }
-            put(&t->out, (n * op->oh + op->y0 + i * op->ystep) * op->ow + op->x0 + j * op->xstep, c, left, right);
+            for (int64_t j = j0; j < end; j++) places[j - j0] = (n * op->oh + op->y0 + i * op->ystep) * op->ow + op->x0 + j * op->xstep;
+            put_rows(&t->out, places, end - j0, c, y);
         }
     }
 }

@@ -102,12 +102,13 @@ INLINE void put_rows(const Output *o, const int64_t *places, int64_t rows, int64
     for (int64_t i = 0; i < rows; i++)   \
         put_as(o, places[i], j, load(v + i * NR) + left, load(v + i * NR + VL) + right, is_whole, flags, add, high)
     const int64_t flags = o->flags & (RECTIFY | KEEP | GATE);
-    const int is_usual = o->columns - j >= NR && !(o->high > 0);
+    const int is_whole = o->columns - j >= NR, is_usual = is_whole && !(o->high > 0);
     if (is_usual && flags == (RECTIFY | KEEP) && !o->add) ROWS(1, RECTIFY | KEEP, 0, 0);
     else if (is_usual && flags == RECTIFY && !o->add) ROWS(1, RECTIFY, 0, 0);
     else if (is_usual && flags == GATE && !o->add) ROWS(1, GATE, 0, 0);
     else if (is_usual && flags == GATE) ROWS(1, GATE, o->add, 0);
     else if (is_usual && flags == 0 && !o->add) ROWS(1, 0, 0, 0);
+    else if (is_whole && flags == (RECTIFY | KEEP) && !o->add) ROWS(1, RECTIFY | KEEP, 0, o->high);
     else ROWS(0, o->flags, o->add, o->high);
 #undef ROWS
 }

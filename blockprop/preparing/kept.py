@@ -4,7 +4,6 @@ import functools
 import operator
 import threading
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -39,45 +38,43 @@ class Origin:
 
     def __init__(self) -> None:
         self.made: dict[Any, Block] = {}
-        self._seen: dict[int, Noted] = {}
+        self._blocks: dict[int, Block] = {}
         self._methods: dict[type[Block], list[Any]] = {}
+        self._values: list[Any] = []
+        self._lists: list[tuple[list[Any], list[Any]]] = []
+        self._tensors: list[Tensor] = []
+        self._looks: list[Any] = []
+        self._versions: list[Any] = []
         self._sums: list[int] = []
 
     def watch(self, blocks: Iterable[Block]) -> None:
         """Note how these are now, if they are not known."""
-        new = [block for block in blocks if id(block) not in self._seen]
-        self._seen |= {id(block): Noted(block) for block in new}
-        self._methods |= {type(block): _methods(type(block)) for block in new}
-        if new:
-            self._sums = sums_of_bits(self._tensors())
+        new = {id(block): block for block in blocks if id(block) not in self._blocks}
+        if not new:
+            return
+        self._blocks |= new
+        self._methods |= {type(block): _methods(type(block)) for block in new.values()}
+        self._values = self._settings()
+        self._lists = [(value, [*value]) for value in self._values if isinstance(value, list)]
+        self._tensors = [value for value in self._values if isinstance(value, Tensor)]
+        self._looks = [_look(block) for block in self._blocks.values()]
+        self._versions, self._sums = _versions(self._tensors), sums_of_bits(self._tensors)
 
     def is_unchanged(self) -> bool:
-        """Whether all is as it was noted."""
+        """Whether all is as it was noted: the same objects, mostly; else others that are equal."""
         if any(_methods(kind) != methods for kind, methods in self._methods.items()):
             return False
-        return all(seen.is_unchanged() for seen in self._seen.values()) and sums_of_bits(self._tensors()) == self._sums
-
-    def _tensors(self) -> list[Tensor]:
-        return [tensor for seen in self._seen.values() for tensor in seen.tensors]
-
-
-class Noted:
-    """A block as it was: its settings, which tensors it has, and how often torch has changed them."""
-
-    def __init__(self, block: Block):
-        self._block, self._look = block, _look(block)
-        self._values = [*vars(block).values()]
-        self._lists = [(value, [*value]) for value in self._values if isinstance(value, list)]
-        self.tensors = [value for value in self._values if isinstance(value, Tensor)]
-        self._versions = _versions(self.tensors)
-
-    def is_unchanged(self) -> bool:
-        """The same objects, mostly; else others that are equal."""
-        values = vars(self._block).values()
+        values = self._settings()
         is_same = len(values) == len(self._values) and all(map(operator.is_, values, self._values))
         if is_same and all(value == before for value, before in self._lists):
-            return _versions(self.tensors) == self._versions
-        return _look(self._block) == self._look
+            is_unchanged = _versions(self._tensors) == self._versions
+        else:
+            is_unchanged = [_look(block) for block in self._blocks.values()] == self._looks
+        return is_unchanged and sums_of_bits(self._tensors) == self._sums
+
+    def _settings(self) -> list[Any]:
+        """What all blocks hold, one after the other."""
+        return [value for block in self._blocks.values() for value in vars(block).values()]
 
 
 def _methods(kind: type[Block]) -> list[Any]:
@@ -100,9 +97,7 @@ def _look(block: Block) -> list[Any]:
 
 
 def _version(tensor: Tensor) -> int:
-    with suppress(RuntimeError):  # made in torch's inference mode
-        return tensor._version
-    return 0
+    return 0 if tensor.is_inference() else tensor._version  # which is not counted in torch's inference mode
 
 
 def sums_of_bits(tensors: Sequence[Tensor]) -> list[int]:

@@ -18,6 +18,8 @@ TILES = 8
 """Fewer tiles of 4 x 4 than that are not worth transforming the weights of a convolution 3 x 3."""
 CHANNELS = 16
 """And fewer channels, on either side."""
+MOST_IN_DEPTH = 1024
+"""Taps of a convolution in depth, which its kernel notes for each line."""
 
 
 _known: WeakKeyDictionary[FixedConv2d, "NativeConvolution"] = WeakKeyDictionary()
@@ -54,6 +56,7 @@ class NativeConvolution:
         convolution = block.convolution
         whole = convolution.groups == 1
         in_depth = convolution.groups == convolution.channels_in == convolution.channels_out and block.rows is None
+        in_depth = in_depth and convolution._kernel[0] * convolution._kernel[1] <= MOST_IN_DEPTH
         simple = convolution._stride == convolution._dilation == (1, 1) and convolution._kernel == (3, 3) and whole
         plain = convolution._padding == (0, 0) and simple
         return plain if block.reflects else whole or in_depth

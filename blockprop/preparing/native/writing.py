@@ -35,18 +35,18 @@ class Compiled(NamedTuple):
     """What C carries out.
 
     ops: the list.   others: pieces that a call brings.   constants: weights and distances, the pieces behind them.
-    arena: bytes.
+    places: where these are in memory.   arena: bytes.
     """
 
     ops: Any
     others: int
     constants: tuple[Tensor, ...]
+    places: tuple[int, ...]
     arena: int
 
     def addresses(self, *pieces: int) -> Any:
         """Of all pieces, given those of the arena, of what is saved, and of what the call brings."""
-        constants = (tensor.data_ptr() for tensor in self.constants)
-        return (ctypes.c_void_p * (len(pieces) + len(self.constants)))(*pieces, *constants)
+        return (ctypes.c_void_p * (len(pieces) + len(self.places)))(*pieces, *self.places)
 
 
 class OpWriter:
@@ -116,7 +116,8 @@ class OpWriter:
             for name, view in views.items():
                 setattr(made, name, view.memory)
             made.scratch = Address(ARENA, work.start)
-        return Compiled(listed(self._ops), self.others, tuple(self.constants), used + SLACK)
+        places = tuple(tensor.data_ptr() for tensor in self.constants)
+        return Compiled(listed(self._ops), self.others, tuple(self.constants), places, used + SLACK)
 
     def __len__(self) -> int:
         return len(self._ops)

@@ -9,7 +9,7 @@ from blockprop.engine.passes import run_forward
 from blockprop.engine.plan import ForwardStep, RuleMap, plan_forward
 from blockprop.errors import GraphError, SettingError, no_such
 from blockprop.visualize.attribution.places import FIRST, NORMS_OF_LAST, Finder, Grid, PictureAxes
-from blockprop.visualize.attribution.question import Answer, Question
+from blockprop.visualize.attribution.question import Answer, Question, largest
 from blockprop.visualize.attribution.trying import require_in_place
 
 
@@ -43,7 +43,7 @@ def guided_grad_cam(
     _, map_, d_x = _cam(question, x, node, grid, rules)
     question.require_influence(d_x)
     attribution = d_x * map_.unsqueeze(1)
-    return Answer(attribution, attribution.abs().amax(1))
+    return Answer(attribution, largest(attribution))
 
 
 def _cam(

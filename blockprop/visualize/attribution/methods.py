@@ -5,13 +5,14 @@ To add one: its function, here or in a file beside, and its entry in METHODS.
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from torch import Tensor
 
 from blockprop.engine.plan import RuleMap
 from blockprop.visualize.attribution.cam import grad_cam, guided_grad_cam
-from blockprop.visualize.attribution.question import Answer, Question
+from blockprop.visualize.attribution.question import Answer, Question, largest
 from blockprop.visualize.attribution.smoothing import integrated_gradients, smooth_grad, smooth_grad_squared
 
 
@@ -32,14 +33,19 @@ class Method(NamedTuple):
     @property
     def settings(self) -> list[str]:
         """The names of its own settings."""
-        return list(inspect.signature(self.find).parameters)[3:]
+        return _settings_of(self.find)
+
+
+@cache
+def _settings_of(find: Callable[..., Answer]) -> list[str]:
+    return list(inspect.signature(find).parameters)[3:]
 
 
 def gradient(question: Question, x: Tensor, rules: RuleMap | None) -> Answer:
     """∂S/∂x; the map is its largest size over the channels."""
     d_x = question.gradient(x, rules)
     question.require_influence(d_x)
-    return Answer(d_x, d_x.abs().amax(1))
+    return Answer(d_x, largest(d_x))
 
 
 def gradient_times_input(question: Question, x: Tensor, rules: RuleMap | None) -> Answer:

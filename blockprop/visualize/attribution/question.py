@@ -89,9 +89,8 @@ class Question:
     def require_influence(self, d: Tensor, place: str = "") -> None:
         """Raise if nothing came back for some example, or what came back is no number."""
         place = place or self.input
-        flat = d.flatten(1)
-        sizes = flat.abs().sum(1)  # which tells both, but where it is too large a number
-        if not sizes.isfinite().all() and not flat.isfinite().all():
+        sizes = d.abs().sum([*range(1, d.dim())])  # which tells both, but where it is too large a number
+        if not sizes.isfinite().all() and not d.isfinite().all():
             raise NotFiniteError(f"the gradient of {self.objective!r} by {place!r} is not finite")
         silent = (sizes == 0).nonzero().flatten().tolist()
         if silent:
@@ -102,6 +101,11 @@ class Question:
                 f"{place!r} cannot influence {title!r}{where}: the gradient is zero everywhere (as behind ReLUs that "
                 "are all closed, or where the target does not depend on it); choose another target or picture"
             )
+
+
+def largest(d: Tensor) -> Tensor:
+    """(n, h, w): the largest size over the channels."""
+    return d.contiguous().abs().amax(1)  # of whole planes, which is twice as fast
 
 
 class Asked(NamedTuple):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from blockprop.engine.plan import RuleMap
 from blockprop.errors import SettingError, ShapeError, shape
-from blockprop.visualize.attribution.question import Answer, Question
+from blockprop.visualize.attribution.question import Answer, Question, largest
 
 BASELINES = {"black": 0.0, "gray": 0.5}
 BLUR = 1 / 20
@@ -40,7 +40,7 @@ def smooth_grad(
         del d_x  # before the next pass needs its place
     question.require_influence(total)
     mean = total.div_(samples)
-    return Answer(mean, mean.abs().amax(1))
+    return Answer(mean, largest(mean))
 
 
 def smooth_grad_squared(

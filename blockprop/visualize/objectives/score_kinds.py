@@ -75,19 +75,23 @@ class ClassScore(Score):
     def seed(self, y: Tensor) -> Tensor:
         seed = torch.zeros_like(y)
         classes = by_class(seed)
-        numbers = torch.full((len(y), 1), self.numbers) if isinstance(self.numbers, int) else self.numbers
-        if len(numbers) != len(y):
-            raise ShapeError(f"expected a class for each of {len(y)} pictures, came {len(numbers)}")
-        wrong = numbers[(numbers < 0) | (numbers >= classes.shape[1])]
-        if wrong.numel():
-            raise SettingError(f"{self.node!r} has {classes.shape[1]} classes, so there is no class {int(wrong[0])}")
-        if self.names and len(self.names) != classes.shape[1]:
+        count = classes.shape[1]
+        if isinstance(self.numbers, Tensor) and len(self.numbers) != len(y):
+            raise ShapeError(f"expected a class for each of {len(y)} pictures, came {len(self.numbers)}")
+        numbers = [self.numbers] if isinstance(self.numbers, int) else self.numbers.flatten().tolist()
+        for number in numbers:
+            if not 0 <= number < count:
+                raise SettingError(f"{self.node!r} has {count} classes, so there is no class {number}")
+        if self.names and len(self.names) != count:
             raise SettingError(
-                f"{self.node!r} gives {classes.shape[1]} numbers, which are none of the network's {len(self.names)} "
-                f"classes; for one of them say '{self.node}:{int(numbers[0, 0])}'"
+                f"{self.node!r} gives {count} numbers, which are none of the network's {len(self.names)} "
+                f"classes; for one of them say '{self.node}:{numbers[0]}'"
             )
-        rows = torch.arange(len(y), device=y.device).unsqueeze(1)
-        classes[rows, numbers.to(y.device)] = classes.shape[1] * len(y) / max(y.numel(), 1)
+        share = count * len(y) / max(y.numel(), 1)
+        if isinstance(self.numbers, int):
+            classes[:, self.numbers] = share
+        else:
+            classes[torch.arange(len(y), device=y.device).unsqueeze(1), self.numbers.to(y.device)] = share
         return seed
 
     def titles(self, count: int) -> list[str]:
