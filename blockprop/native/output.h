@@ -64,14 +64,13 @@ INLINE vec cut(vec v, float high) {
 
 INLINE ivec is_open(vec v, float high) { return high > 0 ? ~(v <= 0) & ~(v >= high) : ~(v <= 0); }
 
-/* Store what the columns j … j + NR of a place are, bias included.   is_whole: whether there are so many columns;
-   flags, add: as of the output, and constant where this is called for many places. */
-INLINE void put_as(const Output *o, int64_t place, int64_t j, vec left, vec right, int is_whole, int64_t flags, const float *add, float high) {
-    const int64_t count = o->columns - j;
+/* Store what the columns j … j + count of a place are, at most NR, bias included.   count, flags, add, high: as of the
+   output, and constant where this is called for many places. */
+INLINE void put_as(const Output *o, int64_t place, int64_t j, vec left, vec right, int64_t count, int64_t flags, const float *add, float high) {
     if (add) {
         add += place * o->add_ld + j;
-        left += is_whole || count >= VL ? load(add) : load_some(add, count);
-        if (is_whole || count > VL) right += is_whole || count >= NR ? load(add + VL) : load_some(add + VL, count - VL);
+        left += count >= VL ? load(add) : load_some(add, count);
+        if (count > VL) right += count >= NR ? load(add + VL) : load_some(add + VL, count - VL);
     }
     if (flags & RECTIFY) left = cut(left, high), right = cut(right, high);
     if (flags & (KEEP | GATE)) {
@@ -80,10 +79,12 @@ INLINE void put_as(const Output *o, int64_t place, int64_t j, vec left, vec righ
         if (flags & GATE) left = gated(bits, 0, left), right = gated(bits, 1, right);
     }
     float *y = o->y + place * o->y_ld + j;
-    if (is_whole || count >= NR) {
+    if (count >= NR) {
         store(y, left);
         store(y + VL, right);
-    } else if (count > VL) {
+    } else if (count == VL)
+        store(y, left);
+    else if (count > VL) {
         store(y, left);
         store_some(y + VL, right, count - VL);
     } else
@@ -92,24 +93,28 @@ INLINE void put_as(const Output *o, int64_t place, int64_t j, vec left, vec righ
 
 INLINE void put(const Output *o, int64_t place, int64_t j, vec left, vec right) {
     if (o->bias) left += load(o->bias + j), right += load(o->bias + j + VL);
-    put_as(o, place, j, left, right, 0, o->flags, o->add, o->high);
+    put_as(o, place, j, left, right, o->columns - j, o->flags, o->add, o->high);
 }
 
 /* The same for several places; v: [place][NR]. The usual cases have loops of their own. */
 INLINE void put_rows(const Output *o, const int64_t *places, int64_t rows, int64_t j, const float *v) {
     const vec left = o->bias ? load(o->bias + j) : (vec){0}, right = o->bias ? load(o->bias + j + VL) : (vec){0};
-#define ROWS(is_whole, flags, add, high) \
-    for (int64_t i = 0; i < rows; i++)   \
-        put_as(o, places[i], j, load(v + i * NR) + left, load(v + i * NR + VL) + right, is_whole, flags, add, high)
-    const int64_t flags = o->flags & (RECTIFY | KEEP | GATE);
-    const int is_whole = o->columns - j >= NR, is_usual = is_whole && !(o->high > 0);
-    if (is_usual && flags == (RECTIFY | KEEP) && !o->add) ROWS(1, RECTIFY | KEEP, 0, 0);
-    else if (is_usual && flags == RECTIFY && !o->add) ROWS(1, RECTIFY, 0, 0);
-    else if (is_usual && flags == GATE && !o->add) ROWS(1, GATE, 0, 0);
-    else if (is_usual && flags == GATE) ROWS(1, GATE, o->add, 0);
-    else if (is_usual && flags == 0 && !o->add) ROWS(1, 0, 0, 0);
-    else if (is_whole && flags == (RECTIFY | KEEP) && !o->add) ROWS(1, RECTIFY | KEEP, 0, o->high);
-    else ROWS(0, o->flags, o->add, o->high);
+#define ROWS(count, flags, add, high)  \
+    for (int64_t i = 0; i < rows; i++) \
+        put_as(o, places[i], j, load(v + i * NR) + left, load(v + i * NR + VL) + right, count, flags, add, high)
+#define USUAL(count)                                                                             \
+    if (flags == (RECTIFY | KEEP) && !o->add && o->high > 0) ROWS(count, RECTIFY | KEEP, 0, o->high); \
+    else if (flags == (RECTIFY | KEEP) && !o->add) ROWS(count, RECTIFY | KEEP, 0, 0);            \
+    else if (flags == RECTIFY && !o->add && !(o->high > 0)) ROWS(count, RECTIFY, 0, 0);          \
+    else if (flags == GATE && !o->add) ROWS(count, GATE, 0, 0);                                  \
+    else if (flags == GATE) ROWS(count, GATE, o->add, 0);                                        \
+    else if (flags == 0 && !o->add) ROWS(count, 0, 0, 0);                                        \
+    else ROWS(count, o->flags, o->add, o->high);
+    const int64_t flags = o->flags & (RECTIFY | KEEP | GATE), count = o->columns - j;
+    if (count >= NR) USUAL(NR)
+    else if (count == VL) USUAL(VL)
+    else ROWS(count, o->flags, o->add, o->high);
+#undef USUAL
 #undef ROWS
 }
 
