@@ -267,6 +267,10 @@ class Network:
         """An independent network with equal weights."""
         return copy.deepcopy(self)
 
+    def in_float64(self) -> "Network":
+        """An independent network with the same numbers in float64, in the computer's own memory."""
+        return self.copy().to("cpu", torch.float64)
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"blocks": dict(self.blocks), "_plans": None, "prepared": {}}
 

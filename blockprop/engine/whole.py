@@ -76,7 +76,7 @@ class Whole:
     def __init__(
         self, network: Network, inputs: Sequence[Tensor], objective: Objective, target: Any, training: bool
     ) -> None:
-        self.network, self.objective, self.training = network.copy().to("cpu", torch.float64), objective, training
+        self.network, self.objective, self.training = network.in_float64(), objective, training
         for block in self.network.unique_blocks.values():
             make_float64(block)
         self.inputs = tuple([float64(x.cpu()) for x in inputs])

@@ -87,6 +87,18 @@ class Prepared(Network):
             return self
         raise GraphError("a prepared network is not moved; move the network that it was made of, and prepare again")
 
+    def in_float64(self) -> Network:
+        """What it was made of, in float64, prepared in the same way."""
+        wrt = (*self.inputs, *(key for key in self.draft.visible if key not in self.outputs))
+        rules: RuleMap = dict.fromkeys(self.draft.untouched, Block.propagate)  # their places alone count
+        return prepare(self.origin.in_float64(), self.outputs, wrt, rules, self.without)
+
+    @property
+    def without(self) -> list[str]:
+        """The rewrites that were left out."""
+        done = {*self.draft.rewritten, *([NATIVE] if self.is_native else [])}
+        return [name for name in (*REWRITES, NATIVE) if name not in done]
+
     def report(self) -> str:
         """What was changed, and what was not, in words."""
         lines = [f"{len(self.origin.nodes)} nodes became {len(self.nodes)}"]
@@ -94,12 +106,8 @@ class Prepared(Network):
             lines.append(f"  {name}: {count} nodes" if count else f"  {name}: nothing to do")
         if self.is_native:
             lines.append(f"  {NATIVE}: {described(self.nodes)}")
-        if without := [
-            name
-            for name in (*REWRITES, NATIVE)
-            if not (self.is_native if name == NATIVE else name in self.draft.rewritten)
-        ]:
-            lines.append(f"  switched off: {', '.join(without)}")
+        if self.without:
+            lines.append(f"  switched off: {', '.join(self.without)}")
         if untouched := [node.name for node in self.origin.nodes if node.name in self.draft.untouched]:
             more = f" and {len(untouched) - SHOWN} more" if len(untouched) > SHOWN else ""
             lines.append(f"  kept as they are, with rules: {', '.join(untouched[:SHOWN])}{more}")

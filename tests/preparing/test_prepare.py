@@ -22,6 +22,7 @@ from blockprop.networks.weights import pretrained
 from blockprop.pictures.photos import with_preprocessing
 from blockprop.preparing import layout
 from blockprop.preparing.convolution import FixedConv2d
+from blockprop.preparing.prepare import Prepared
 from blockprop.preparing.rewrites import REWRITES
 from blockprop.preparing.rows import narrowed
 from blockprop.rules.named import guided
@@ -127,6 +128,20 @@ def test_the_checker_proves_it() -> None:
         objective=mean_squared_error(),
         target=torch.zeros(2, 10),
         wrt="inputs",
+    )
+    assert report.passed
+
+
+def test_the_checker_takes_a_prepared_network_of_any_type_of_number() -> None:
+    network = residual().to(torch.float32)
+    lean = network.prepare(keep=["flat"], rules=guided(network), without=["join_sums"])
+    checked = lean.in_float64()
+    assert isinstance(checked, Prepared)
+    assert checked.draft.rewritten == lean.draft.rewritten
+    assert (checked.without, checked.draft.untouched) == (lean.without, lean.draft.untouched) != ([], frozenset())
+    assert {tensor.dtype for tensor in checked.origin.parameters.values()} == {torch.float64}
+    report = check_network(
+        lean, torch.randn(2, 3, 17, 18), objective=mean_squared_error(), target=torch.zeros(2, 10), wrt="inputs"
     )
     assert report.passed
 
