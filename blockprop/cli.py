@@ -43,6 +43,7 @@ from blockprop.commands.console import (
 from blockprop.commands.habits import Quiet, Verbose, with_habits
 from blockprop.commands.mistyped import in_words
 from blockprop.commands.picture_commands import PICTURE_COMMANDS, as_function
+from blockprop.commands.rank import is_first, rank
 from blockprop.commands.repeated import AllCommands, EachOnce
 from blockprop.commands.streams import FULL, is_writable, lose_what_cannot_be_said, take_all_characters
 from blockprop.errors import BlockpropError
@@ -141,6 +142,8 @@ def _run(arguments: list[str]) -> int:
     except BlockpropError as error:
         if is_verbose():
             traceback.print_exc()
+        if not getattr(error, "is_told_here", True):  # another process says it
+            return 1
         return _failed(str(error), 1, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -174,10 +177,12 @@ def _is_of_ctrl_c(error: BaseException | None) -> bool:
 
 
 def _failed(sentence: str, code: int, arguments: list[str]) -> int:
+    who = "blockprop" if is_first() else f"blockprop, rank {rank()}"
     with suppress(OSError):  # a full disk behind both
-        print(f"blockprop: {printable(sentence)}", file=sys.stderr)
+        if is_first() or code < SIGNALED:  # one of several processes says that they were stopped
+            print(f"{who}: {printable(sentence)}", file=sys.stderr)
     with suppress(OSError):
-        if "--json" in arguments:
+        if "--json" in arguments and is_first():
             print_json({"error": sentence})
     is_writable(sys.stdout)
     is_writable(sys.stderr)

@@ -5,15 +5,19 @@ from typing import Any
 from torch import Tensor
 
 from blockprop.blocks.channel_norms import ChannelNorm, Standardized, standardized, standardized_back
+from blockprop.blocks.synchronizing import standardized_back_together, standardized_together
+from blockprop.engine.shared_batch import SharedBatch
 from blockprop.errors import ShapeError
 
 
-class _BatchNorm(ChannelNorm):
+class BatchNorm(ChannelNorm):
     """What BatchNorm1d, 2d and 3d share: everything but the number of axes."""
 
     has_training_mode = True
     axis_counts: tuple[int, ...]
     expected: str
+    batch: SharedBatch | None = None
+    """The batch, if only some of its rows are here and the statistics are to be those of all."""
 
     def __init__(
         self,
@@ -34,6 +38,8 @@ class _BatchNorm(ChannelNorm):
             raise ShapeError(f"expected {self.expected.format(self.channels)}, came {tuple(x.shape)}")
         if self.running and not training:
             return self._by_running(x)
+        if self.batch is not None:
+            return standardized_together(x, self.weight, self.bias, self.epsilon, self.batch)
         if x.numel() // x.shape[1] < 2:
             raise ShapeError(f"the batch's own mean needs two values or more per channel, came {tuple(x.shape)}")
         return standardized(x, self.weight, self.bias, self.epsilon)
@@ -41,14 +47,16 @@ class _BatchNorm(ChannelNorm):
     def remember(self, saved: Any) -> None:
         """Move the running statistics towards the batch's: by `momentum` of the way, with the unbiased variance."""
         if saved.by_input and self.running:
-            count = saved.x.numel() // self.channels
+            count = saved.counted or saved.x.numel() // self.channels
             self._take_over(saved.mean, saved.variance * (count / (count - 1)), self.momentum)
 
     def _backward(self, saved: Standardized, d_y: Tensor, wanted: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
+        if self.batch is not None:
+            return standardized_back_together(saved, d_y, self.weight, self.batch, wanted)
         return standardized_back(saved, d_y, self.weight, self.epsilon, wanted)
 
 
-class BatchNorm1d(_BatchNorm):
+class BatchNorm1d(BatchNorm):
     """Standardizes each channel over the batch:  y = weight · (x − mean) / σ + bias,  σ = √(variance + epsilon).
 
     Training: mean and variance are the batch's, and `remember` takes them over into the running statistics.
@@ -68,7 +76,7 @@ class BatchNorm1d(_BatchNorm):
     expected = "(n, {0}) or (n, {0}, length)"
 
 
-class BatchNorm2d(_BatchNorm):
+class BatchNorm2d(BatchNorm):
     """Standardizes each channel over the batch and all places: BatchNorm1d for pictures, with the same d_x.
 
     x, y: (n, channels, h, w)     weight, bias: (channels,), or None without affine
@@ -80,7 +88,7 @@ class BatchNorm2d(_BatchNorm):
     expected = "(n, {0}, h, w)"
 
 
-class BatchNorm3d(_BatchNorm):
+class BatchNorm3d(BatchNorm):
     """Standardizes each channel over the batch and all places: BatchNorm1d for volumes, with the same d_x.
 
     x, y: (n, channels, d, h, w)     weight, bias: (channels,), or None without affine

@@ -18,13 +18,17 @@ from blockprop.errors import SettingError
 
 
 class Standardized(NamedTuple):
-    """What these blocks save. inverse_std: (channels,), where mean and variance are the input's: see standardized."""
+    """What these blocks save. inverse_std: (channels,), where mean and variance are the input's: see standardized.
+
+    counted: values per channel that they are of, if these are not in x alone; x is standardized then.
+    """
 
     x: Tensor | None
     mean: Tensor
     variance: Tensor
     inverse_std: Tensor
     by_input: bool
+    counted: int | None = None
 
     def __repr__(self) -> str:
         return brief_repr(self)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from blockprop.engine.block import Block
+from blockprop.engine.shared_batch import SharedBatch
 from blockprop.errors import SettingError, ShapeError
 
 
@@ -26,6 +27,8 @@ class Dropout(Block):
     has_training_mode = True
     generator: torch.Generator | None = None
     """Draws the masks, on its own device; None stands for torch's global generator on the input's device."""
+    batch: SharedBatch | None = None
+    """The batch, if only some of its rows are here: the masks are those that one process draws for them all."""
 
     def __init__(self, probability: float = 0.5, channels: bool = False):
         if not 0 <= probability <= 1:
@@ -35,11 +38,14 @@ class Dropout(Block):
     def forward(self, x: Tensor, training: bool = False) -> tuple[Tensor, Any]:
         if not training or self.probability == 0:
             return x, None
-        mask = self.mask(x)
+        mask = self.mask(x) if self.batch is None else self._own_mask(x, self.batch)
         return x * mask, mask
 
     def propagate(self, saved: Any, d_y: Tensor) -> tuple[Tensor]:
         return (d_y if saved is None else d_y * saved,)
+
+    def _own_mask(self, x: Tensor, batch: SharedBatch) -> Tensor:
+        return batch.own(self.mask(x.new_empty(1).expand(batch.whole(x.shape))), x.shape)
 
     def mask(self, x: Tensor) -> Tensor:
         """Draw a new mask in the shape, type of number and place of x; it does not depend on x's memory layout.

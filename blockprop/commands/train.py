@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blockprop.commands.choices import SCHEDULES, TORCH_OPTIMIZERS
-from blockprop.commands.console import explain, is_quiet, say, say_all, show, spoken, watched
+from blockprop.commands.console import (
+    Loudness,
+    explain,
+    is_quiet,
+    say,
+    say_all,
+    set_loudness,
+    show,
+    spoken,
+    watched,
+)
 from blockprop.commands.options import (
     BATCH_SIZE,
     RATE,
@@ -25,6 +35,7 @@ from blockprop.commands.options import (
     Source,
     TargetOption,
 )
+from blockprop.commands.rank import is_first
 from blockprop.commands.results import place
 from blockprop.errors import SettingError
 
@@ -128,6 +139,13 @@ def train(
     immediate: Annotated[
         bool, typer.Option("--immediate", help="Update each block during the backward sweep: less memory.")
     ] = False,
+    sync_batch_norm: Annotated[
+        bool,
+        typer.Option(
+            "--sync-batch-norm",
+            help="Under torchrun, batch normalization takes the statistics of all processes' examples.",
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
     report: Annotated[Path | None, typer.Option(help="A folder for a page about the result.")] = None,
     log: Annotated[Path | None, typer.Option(help="A .csv file that gets a line for each epoch.")] = None,
@@ -153,6 +171,8 @@ def train(
     from blockprop.training.batches import batch_sizes
     from blockprop.training.fit import fit
 
+    if not is_first():
+        set_loudness(Loudness.QUIET)
     out = place(out, resume)
     report = report and place(report)
     log = log if resume or log is None else place(log)
@@ -189,7 +209,8 @@ def train(
         "seed": seed,
     }
     if finds_rate:
-        show(draw_rates(net, in_units(training, units), objective, ways, out), as_json)
+        if is_first():
+            show(draw_rates(net, in_units(training, units), objective, ways, out), as_json)
         return
     if rate is None and new_layer is not None and optimizer == "descent":
         rate = careful_rate(net, in_units(training, units), objective, ways)
@@ -205,10 +226,15 @@ def train(
         patience=patience,
         immediate=immediate or None,
         average=average,
+        sync_batch_norm=sync_batch_norm,
         checkpoint=checkpoint_beside(out),
         resume=resume,
         **ways,
     )
+    if not is_first():  # the first process says and writes what all have computed
+        with closing(records):
+            records.finish()
+        return
     net.meta |= {"classes": list(training.classes or ()), "data": name_of(data), "target": target}
     net.meta |= {"held_out": held_out_of(data, share, split_seed), "loss": told(objective)}
     if parts.encoder is not None:

@@ -8,14 +8,16 @@ from blockprop.engine.objectives import Objective
 from blockprop.errors import SettingError
 
 
-def shares(objective: Objective, target: Any, whole: Any) -> list[float]:
+def shares(objective: Objective, target: Any, whole: Any, factors: Sequence[float] | None = None) -> list[float]:
     """What each term of an objective counts on some of a batch's examples, so that the parts add up to the whole.
 
-    target, whole: of these examples, and of all. Returns factor · weight / whole weight of each term.
+    target, whole: of these examples, and of all.   factors: other ones than the objective's, of the whole.
+    Returns factor · weight / whole weight of each term.
     """
+    own = [factor for factor, _ in objective.terms] if factors is None else factors
     return [
         factor if term.adds_up else factor * _divisor(term, target) / _divisor(term, whole)
-        for factor, term in objective.terms
+        for factor, (_, term) in zip(own, objective.terms, strict=True)
     ]
 
 

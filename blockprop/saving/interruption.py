@@ -48,6 +48,11 @@ class Interruption:
             for number in self._before:
                 signal.signal(number, self.handle)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a Ctrl-C came that takes effect at `release`."""
+        return self._waiting is not None
+
     def close(self) -> None:
         """Give the signals back to who had them before."""
         # Two runs may end in another order than they began, and somebody else may have set a handler meanwhile.

@@ -11,6 +11,7 @@ from blockprop.engine.means import BatchMean
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.errors import ShapeError
+from blockprop.training.ranks import Ranks
 
 BATCH = 256
 """Examples that are computed at once."""
@@ -80,28 +81,43 @@ def evaluate(
     batch_size: int = BATCH,
     *,
     progress: Callable[[], None] = lambda: None,
+    ranks: Ranks | None = None,
 ) -> Evaluation:
     """The objective on all the data, and the share of right classes if the targets are class numbers.
 
     batch_size: examples that are computed at once; the value is that of one batch of them all, whatever it is.
     progress: is called after each batch.
+    ranks: processes that share the batches; all get the same result, that of one process.
     """
     x, y = pair(data)
     keep = objective.nodes or network.outputs
     head = objective.nodes[0] if len(objective.nodes) == 1 else network.outputs[0]
-    mean, right, count = BatchMean(objective), 0, 0
     lean = network.prepare(dict.fromkeys((*keep, *network.outputs)))
-    for rows, targets in zip(in_batches(x, batch_size), y.split(batch_size), strict=True):
+    found: list[list[float]] = []
+    for number, targets in enumerate(y.split(batch_size)):
+        if ranks is not None and number % ranks.count != ranks.rank:
+            found.append([0.0] * (len(objective.terms) + 2))
+            continue
+        rows = x[number * batch_size : (number + 1) * batch_size]
         outputs = lean.values(fitting(rows, network), keep=lean.outputs)
         targets = targets.to(outputs[keep[0]].device)
         values, _ = objective.by_term({name: outputs[name] for name in keep}, targets)
-        mean.add([float(value) for value in values], targets)
-        scores = outputs[head]
-        if are_classes(scores, targets):
-            right += int((scores.argmax(1) == targets).sum())
-            count += targets.numel()
+        found.append([*map(float, values), *_right(outputs[head], targets)])
         progress()
+    if ranks is not None:
+        found = ranks.sum_rows(found, next(iter(network.parameters.values())).device)
+    mean = BatchMean(objective)
+    for targets, (*by_term, _, _) in zip(y.split(batch_size), found, strict=True):
+        mean.add(by_term, targets)
+    right, count = (sum(row[place] for row in found) for place in (-2, -1))
     return Evaluation(mean.value, right / count if count else None)
+
+
+def _right(scores: Tensor, targets: Tensor) -> tuple[int, int]:
+    """How many classes are right, and of how many."""
+    if not are_classes(scores, targets):
+        return 0, 0
+    return int((scores.argmax(1) == targets).sum()), targets.numel()
 
 
 def are_classes(scores: Tensor, targets: Tensor) -> bool:

@@ -23,8 +23,10 @@ from blockprop.training.augmentation import Augmentation
 from blockprop.training.descent import GradientDescent
 from blockprop.training.evaluation import LabeledExamples, pair
 from blockprop.training.freezing import frozen, parted
+from blockprop.training.ranks import ranks_for
 from blockprop.training.run import TrainingRun
 from blockprop.training.settings import Settings
+from blockprop.training.shared_run import SharedRun
 
 
 def fit(
@@ -50,6 +52,8 @@ def fit(
     wrt: str | Iterable[str] = "parameters",
     freeze: str | None = None,
     seed: int = 0,
+    distributed: bool | None = None,
+    sync_batch_norm: bool = False,
     checkpoint: StrPath | None = None,
     checkpoint_seconds: float = 60.0,
     resume: bool = False,
@@ -79,6 +83,9 @@ def fit(
     wrt: the parameters to train; the others stay fixed, and nothing is computed for them.
     freeze: a node up to which the network stays as it is, running statistics included: it is computed as in
         evaluation, once for all examples where nothing changes them at random. See `parted`.
+    distributed: let the processes of torchrun train one network together, each with its part of every batch (of
+        batch_size examples in all); None: if torchrun has started this one. See docs/training.md.
+    sync_batch_norm: batch normalization takes the statistics of the whole batch and not of each process's part.
     checkpoint: a file written atomically after every epoch, every `checkpoint_seconds`, at Ctrl-C and at the end.
     resume: go on from the checkpoint if it exists; the weights become bit for bit those of an uninterrupted run.
 
@@ -116,11 +123,14 @@ def fit(
         body=body,
         unfrozen=unfrozen,
         seed=seed,
+        sync_batch_norm=sync_batch_norm,
     )
     if optimizer is None:
         optimizer = GradientDescent(network.parameters.values(), rate, momentum, weight_decay)
     keep = Keeping(checkpoint, resume, checkpoint_seconds, kind="checkpoint")
-    return TrainingRun(network, examples, objective, _made(optimizer, network), settings, keep)
+    parts: tuple[Any, ...] = network, examples, objective, _made(optimizer, network), settings, keep
+    ranks = ranks_for(distributed)
+    return TrainingRun(*parts) if ranks is None else SharedRun(ranks, *parts)
 
 
 def _made(

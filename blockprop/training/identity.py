@@ -42,7 +42,9 @@ def identity_of(
         DATA[1]: None if validation is None else described_data(validation),
         "objective": described_objective(objective),
         "optimizer": described_optimizer(optimizer, network),
-        **{name: getattr(settings, name) for name in ("batch_size", "accumulate", "clip", "average")},
+        **{
+            name: getattr(settings, name) for name in ("batch_size", "accumulate", "clip", "average", "sync_batch_norm")
+        },
         "augment": described(settings.augment),
         "patience": settings.patience is not None,
     }

@@ -20,11 +20,11 @@ from blockprop.training.augmentation import augmented
 from blockprop.training.averaging import Averages, copy_into
 from blockprop.training.batches import Batches
 from blockprop.training.computed import say_what_was_computed
-from blockprop.training.evaluation import evaluate, first_bad_row
+from blockprop.training.evaluation import Evaluation, evaluate, first_bad_row
 from blockprop.training.identity import described_schedule, difference_in_words, identity_of
 from blockprop.training.native import NativeSteps
 from blockprop.training.restoring import require_fitting
-from blockprop.training.settings import Settings
+from blockprop.training.settings import Pair, Settings
 from blockprop.training.step import TrainingStep
 from blockprop.training.stopping import Stopping
 from blockprop.training.threads import OneThread, is_small
@@ -62,6 +62,8 @@ class TrainingRun(Resumable[Record]):
 
     _is_watched = True
     """Whether somebody sees every step, and the network after it; otherwise several may be made at once."""
+    _is_compared = False
+    """Whether what it is will be asked even without a checkpoint."""
 
     def __init__(
         self,
@@ -73,9 +75,9 @@ class TrainingRun(Resumable[Record]):
         keep: Keeping | None = None,
     ):
         self.network, self.objective, self.optimizer, self.settings = network, objective, optimizer, settings
-        self.stepper = TrainingStep(network, objective, optimizer, settings)
+        self.stepper = self._step_for(network, objective, optimizer, settings)
         self._identity: dict[str, Any] = {}
-        if keep is not None and keep.path is not None:  # otherwise nobody asks what it is
+        if self._is_compared or (keep is not None and keep.path is not None):  # otherwise nobody asks what it is
             self._identity = identity_of(network, data, objective, optimizer, settings, self.stepper.trained)
         say_what_was_computed(network, self.stepper.trained)
         self.scheduler = settings.made_scheduler(optimizer)
@@ -98,6 +100,12 @@ class TrainingRun(Resumable[Record]):
         self.native = NativeSteps(self.stepper, seen, data[1][:1], max(self.batches.sizes))
         self._try_out(data[0])
         super().__init__(keep)
+
+    def _step_for(self, network: Network, objective: Objective, optimizer: Any, settings: Settings) -> TrainingStep:
+        return TrainingStep(network, objective, optimizer, settings)
+
+    def _validate(self, data: Pair) -> Evaluation:
+        return evaluate(self.network, data, self.objective)
 
     def _try_out(self, x: Tensor) -> None:
         """What would fail in the first step or after the first epoch fails now."""
@@ -217,7 +225,7 @@ class TrainingRun(Resumable[Record]):
         training, self.mean = self.mean.value, BatchMean(self.objective)
         if self.settings.validation is not None:
             with self.averages.applied() if self.averages is not None else nullcontext():
-                value, accuracy = evaluate(self.network, self.settings.validation, self.objective)
+                value, accuracy = self._validate(self.settings.validation)
                 if self.stopping.update(value) and self.stopping.patience is not None:
                     self.best = {name: tensor.clone() for name, tensor in self.network.state.items()}
         if self.scheduler and self.settings.schedule == "epoch":

@@ -39,6 +39,7 @@ class Settings:
     unfrozen: tuple[Pair, Pair | None, Network] | None = None
     """Data and validation before they went through the frozen part, and that part."""
     seed: int = 0
+    sync_batch_norm: bool = False
 
     def __repr__(self) -> str:
         return brief_repr(self)

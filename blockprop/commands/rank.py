@@ -1,0 +1,13 @@
+"""Which one this is of the processes that torchrun has started for a command: all compute, and the first one speaks."""
+
+import os
+
+
+def rank() -> int:
+    """Its number, from 0 on; 0 for a process by itself. `training.ranks`, which loads torch, knows more."""
+    return int(os.environ["RANK"]) if "RANK" in os.environ and "WORLD_SIZE" in os.environ else 0
+
+
+def is_first() -> bool:
+    """Whether this process prints, and writes files."""
+    return rank() == 0

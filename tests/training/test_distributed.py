@@ -1,0 +1,132 @@
+"""Several processes, as torchrun starts them, train the network that one trains."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from blockprop.blocks import Jitter
+from blockprop.engine.objectives import cross_entropy
+from blockprop.engine.sequential import Sequential
+from blockprop.errors import SettingError
+from blockprop.training.fit import fit
+from blockprop.training.ranks import Ranks, ranks_for
+from blockprop.training.settings import Settings
+from blockprop.training.shared_step import SharedStep, rows_of
+from tests.processes import started
+from tests.training import together
+from tests.training.examples import data, net, noisy_net
+from tests.training.together import CASES, FEW, trained
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+@pytest.mark.slow
+def test_two_processes_and_four_train_what_one_trains(tmp_path: Path) -> None:
+    """The four go on from a checkpoint of the two. One test, as starting them takes longest."""
+    for count in (2, 4):
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        with started([*torchrun, together.__file__, str(tmp_path)], env=ENVIRONMENT) as process:
+            out, said = process.communicate(timeout=200)
+        assert process.returncode == 0, out + said
+        states = [load_file(tmp_path / f"{count}_{rank}.safetensors") for rank in range(count)]
+        for name in CASES if count == 2 else FEW:
+            ours, alone = of(name, states[0]), trained(name)
+            assert ours["record"][0] == alone["record"][0] == (63 if name == "stopped early" else 105), name
+            assert difference(ours, alone) < 1e-6, (name, count)
+        assert all(equal(states[0], other) for other in states[1:])
+        assert any(name.startswith("own statistics/") for name in states[0])
+        assert equal(of("again", states[0]), of(FEW[0], states[0]))
+    assert difference(of("resumed", states[3]), trained("synchronized")) < 1e-6
+    for rank in range(2):
+        require_refusals((tmp_path / f"2_{rank}.txt").read_text().splitlines(), is_told=rank == 0)
+
+
+def of(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What one of the cases has left."""
+    return {key.removeprefix(f"{name}/"): tensor for key, tensor in state.items() if key.startswith(f"{name}/")}
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+
+
+def difference(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+    """Of all numbers together, relative to those of b."""
+    assert a.keys() == b.keys()
+    one, other = (torch.cat([state[name].double().flatten() for name in a]) for state in (a, b))
+    return float((one - other).norm() / other.norm())
+
+
+def require_refusals(lines: list[str], is_told: bool) -> None:
+    of_data, of_epochs, of_batch = lines
+    begins = f"{is_told} the processes do not train the same: "
+    assert of_data.startswith(f"{begins}x of the training data is ")
+    assert "in rank 1, and " in of_data
+    assert of_epochs.startswith(f"{begins}epochs is 2 in rank 1, and 1 in rank 0")
+    assert of_batch == "True batch_size 1 is that of all 2 processes: expected at least 2, 1 for each"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGSTOP"])
+def test_one_that_ends_or_hangs_is_named_and_ends_all(tmp_path: Path, number: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "3"}
+    command = [sys.executable, together.__file__, str(tmp_path), number]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(started(command, env=ENVIRONMENT | place | {"RANK": str(rank)})) for rank in range(3)
+        ]
+        for rank in (0, 2):
+            _, said = processes[rank].communicate(timeout=60)
+            assert processes[rank].returncode == 1
+            assert "RankError: rank 1 of 3 has ended, or has not answered for 3 seconds: training cannot" in said
+        if number == "SIGKILL":
+            assert processes[1].wait(5) == -signal.SIGKILL
+        else:
+            with pytest.raises(subprocess.TimeoutExpired):
+                processes[1].wait(0.1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "least", "parts"),
+    [
+        (10, 4, 1, [(0, 3), (3, 6), (6, 8), (8, 10)]),
+        (3, 4, 1, [(0, 1), (1, 2), (2, 3), (3, 3)]),
+        (5, 4, 2, [(0, 3), (3, 5), (5, 5), (5, 5)]),
+        (1, 2, 2, [(0, 1), (1, 1)]),
+    ],
+)
+def test_a_batch_is_shared_without_rest(rows: int, count: int, least: int, parts: list[tuple[int, int]]) -> None:
+    assert [rows_of(Ranks(rank, count), rows, least) for rank in range(count)] == parts
+
+
+def test_alone_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ranks_for(None) is ranks_for(False) is None
+    with pytest.raises(SettingError, match="processes that torchrun has started"):
+        fit(net(), data(), cross_entropy(), distributed=True)
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "here", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert repr(ranks_for(None)) == "rank 1 of 2 processes"
+    assert ranks_for(False) is None
+
+
+def test_what_cannot_be_shared_is_refused() -> None:
+    def shared(network: object, batch_size: int) -> SharedStep:
+        optimizer = torch.optim.SGD(network.parameters.values(), lr=0.1)
+        return SharedStep(network, cross_entropy(), optimizer, Settings(batch_size=batch_size), Ranks(0, 2))
+
+    with pytest.raises(SettingError, match="expected at least 4, 2 for each of which batch normalization"):
+        shared(noisy_net(), 3)
+    with pytest.raises(SettingError, match=r"node 'jitter1': Jitter\(1\) draws its random numbers for a whole batch"):
+        shared(Sequential(Jitter(1), *net().blocks.values()), 8)
