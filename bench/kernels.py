@@ -28,6 +28,7 @@ from torch import Tensor
 from blockprop.engine.block import Block
 from blockprop.engine.plan import Node
 from blockprop.native.library import library, torch_parallel_for
+from blockprop.native.memory import bytes_
 from blockprop.native.program import Kind
 from blockprop.preparing.convolution import FixedConv2d
 from blockprop.preparing.native.kernels import Kernels
@@ -51,7 +52,7 @@ class OneByOne(Kernels):
     seconds = 0.0
 
     def run(self, program: Compiled, threads: int, saved: Tensor, others: Sequence[Tensor]) -> None:
-        arena = torch.empty(program.arena, dtype=torch.uint8)
+        arena = bytes_(program.arena)
         pieces = program.addresses(arena.data_ptr(), saved.data_ptr(), *(tensor.data_ptr() for tensor in others))
         for op in program.ops:
             begun = time.perf_counter()

@@ -15,7 +15,7 @@ typedef struct {
     int64_t start; /* bytes from its beginning */
 } Memory;
 
-enum { RECTIFY = 1, KEEP = 2, GATE = 4, REFLECT = 8 };
+enum { RECTIFY = 1, KEEP = 2, GATE = 4, REFLECT = 8, ZEROS = 16 };
 
 typedef struct {
     int32_t down, right, tap;

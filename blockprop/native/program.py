@@ -19,9 +19,9 @@ class Kind(IntEnum):
     PASS = 7
 
 
-RECTIFY, KEEP, GATE, REFLECT = 1, 2, 4, 8
-"""Flags: y is rectified; where it is open is kept as bits; y is 0 where such a bit is 0; x goes on
-beyond its edge as if reflected there."""
+RECTIFY, KEEP, GATE, REFLECT, ZEROS = 1, 2, 4, 8, 16
+"""Flags: y is rectified; where it is open is kept as bits; y is 0 where such a bit is 0; x goes on beyond its edge as
+if reflected there; what sums nothing but zeros is exactly 0."""
 
 
 class Address(ctypes.Structure):

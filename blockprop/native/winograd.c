@@ -152,6 +152,32 @@ static void transform(const Task *t, int64_t panel, float *to) {
     }
 }
 
+/* Whether all channels of line y, column x of picture n are 0, as they are outside. */
+static int is_zero(const Op *op, const float *x, int64_t n, int64_t line, int64_t column) {
+    line = found(line, op->h, op->flags & REFLECT), column = found(column, op->w, op->flags & REFLECT);
+    if (line < 0 || column < 0) return 1;
+    const float *from = x + ((n * op->h + line) * op->w + column) * op->x_ld;
+    uint32_t all = 0;
+    if (*from == 0)
+        for (int64_t c = 0; c < op->c; c++) {
+            uint32_t bits;
+            memcpy(&bits, from + c, 4);
+            all |= bits << 1; /* without its sign */
+        }
+    return *from == 0 && !all;
+}
+
+/* Rounding leaves something of zeros when tiles hold more than zeros, and a rectifier behind would open: put 0 where
+   the window does hold nothing else.   i, j: of the tile's first place */
+static void put_zeros(const Task *t, int64_t n, int64_t i, int64_t j, vec y[2][16]) {
+    const uint64_t window = 7 * (1 + 64 + 4096); /* of 3 x 3 among 6 x 6 */
+    uint64_t zeros = 0;
+    for (int64_t p = 0; p < POINTS; p++)
+        zeros |= (uint64_t)is_zero(t->op, t->x, n, i + t->down + p / 6, j + t->right + p % 6) << p;
+    for (int p = 0; zeros && p < 16; p++)
+        if ((zeros >> (p / 4 * 6 + p % 4) & window) == window) y[0][p] = y[1][p] = (vec){0};
+}
+
 /* Products of some groups' tiles with a panel, transformed back, into y.   tiles: of group `from` and those behind */
 static void multiply(const Task *t, int64_t panel, int64_t from, int64_t end, const float *tiles, const float *weights, float *products) {
     const Op *op = t->op;
@@ -177,6 +203,7 @@ static void multiply(const Task *t, int64_t panel, int64_t from, int64_t end, co
             for (int64_t r = 0; r < 4; r++)
                 outer(rows[6 * r], rows[6 * r + 1], rows[6 * r + 2], rows[6 * r + 3], rows[6 * r + 4], rows[6 * r + 5], y[half] + 4 * r, 1);
         }
+        if (op->flags & ZEROS) put_zeros(t, n, i, j, y);
         for (int64_t r = 0; r < least(op->oh - i, 4); r++)
             for (int64_t s = 0; s < least(op->ow - j, 4); s++)
                 put(&t->out, (n * op->oh + i + r) * op->ow + j + s, panel * NR, y[0][4 * r + s], y[1][4 * r + s]);

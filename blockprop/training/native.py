@@ -13,7 +13,7 @@ from blockprop.blocks.linear import Linear
 from blockprop.engine.objectives import cross_entropy
 from blockprop.errors import BlockpropError
 from blockprop.native.library import library, status, torch_parallel_for
-from blockprop.native.memory import is_in_memory
+from blockprop.native.memory import floats, is_in_memory
 from blockprop.preparing.draft import METHODS
 from blockprop.training.batches import Batches
 from blockprop.training.plain import BLOCKS, LOSSES, NotPlainError, PlainLayer, plain
@@ -212,9 +212,9 @@ class NativeSteps:
         self._run.sums, self._run.parallel = self._room(2 * panels), torch_parallel_for()
         self._seen = self._look()
 
-    def _room(self, floats: int) -> int:
+    def _room(self, count: int) -> int:
         """The address of so many zeros."""
-        self._held.append(torch.zeros(floats))
+        self._held.append(floats(count).zero_())
         return int(self._held[-1].data_ptr())
 
 

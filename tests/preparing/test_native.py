@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from blockprop import Network, Node
 from blockprop.blocks import Add, AvgPool2d, BatchNorm2d, Clamp, Concat, Conv2d, MaxPool2d, Pad, ReLU
 from blockprop.engine.block import Block
-from blockprop.errors import GraphError, ShapeError
+from blockprop.errors import GraphError, NativeError, ShapeError
 from blockprop.preparing.native import kernels as kernels_module
 from blockprop.preparing.native import region as region_module
 from blockprop.preparing.native.kernels import kernels
@@ -245,6 +245,67 @@ def test_what_only_looks_like_memory_is_left_to_blocks() -> None:
     wanted = plain.backward(plain.forward(x), -seed, wrt="x")["x"]
     found = lean.backward(trace, torch._neg_view(seed), wrt="x")["x"]
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(params=[torch.float64, torch.float16, torch.bfloat16, torch.device("meta")], ids=str)
+def elsewhere(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Torch makes tensors of another type of number, or on another device, where none is named."""
+    before = torch.get_default_dtype()
+    if isinstance(request.param, torch.dtype):
+        torch.set_default_dtype(request.param)
+        yield
+        torch.set_default_dtype(before)
+    else:
+        with request.param:
+            yield
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("name", ["inception", "residual"])
+def test_whatever_torch_makes_by_default(name: str) -> None:
+    """Programs are written anew, in memory of their own."""
+    network = GRAPHS[name].copy()
+    x = torch.sin(torch.arange(3 * 18 * 17, dtype=torch.float32, device="cpu")).reshape(1, 3, 18, 17)
+    lean, plain = network.prepare(), network.prepare(without=["join_regions"])
+    trace, wanted = lean.forward(x), plain.forward(x)
+    (key,) = lean.outputs
+    torch.testing.assert_close(trace[key], wanted[key], rtol=1e-4, atol=1e-5)
+    seed = torch.ones_like(wanted[key])
+    d, d_wanted = lean.backward(trace, seed, wrt="x")["x"], plain.backward(wanted, seed, wrt="x")["x"]
+    torch.testing.assert_close(d, d_wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("reflects", [False, True], ids=["zeros around", "reflected"])
+def test_what_sums_nothing_but_zeros_is_exactly_the_bias(reflects: bool) -> None:
+    """Else a rectifier behind a picture's black ground would be open at random."""
+    layer = conv(16, 32, padding=0 if reflects else 1)
+    layer.bias[::2] = 0
+    around: list[tuple[str, Block, str]] = [("p", Pad((1, 1, 1, 1), mode="reflect"), "x")] if reflects else []
+    network = graph(*around, ("a", layer, "p" if reflects else "x"), ("r", ReLU(), "a"))
+    layer.bias.copy_(torch.randn(32)).masked_fill_(torch.arange(32) % 2 == 0, 0)
+    x = torch.zeros(2, 16, 29, 31)
+    x[:, :, 6:15, 11:16] = torch.randn(9, 5)
+    x[1, 3, 22, 4] = 1
+    ground = torch.nn.functional.max_pool2d((x != 0).any(1, keepdim=True).float(), 3, 1, 1).expand(-1, 32, -1, -1) == 0
+    y = network.prepare()(x)
+    wanted = layer.bias.clamp(min=0).view(1, -1, 1, 1).expand_as(y)
+    assert torch.equal(y[ground], wanted[ground])
+    torch.testing.assert_close(y, network(x), rtol=1e-4, atol=1e-5)
+
+
+def test_numbers_of_another_type_reach_no_kernel() -> None:
+    found = kernels()
+    assert found is not None
+    plan = next(iter(_region(GRAPHS["residual"].prepare(), random(1, 3, 18, 17))._plans.values()))[0]
+    assert plan is not None
+    with pytest.raises(NativeError, match=r"no pictures of torch\.float32"):
+        found.run(plan.program, 1, torch.empty(0), [torch.empty(4, dtype=torch.float16)])
+
+
+def _region(lean: Network, x: Tensor) -> NativeRegion:
+    """The first one, after it has run."""
+    lean(x)
+    return next(node.block for node in lean.nodes if isinstance(node.block, NativeRegion))
 
 
 def test_a_huge_arena_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
-from blockprop.native.program import RECTIFY, REFLECT, Kind
+from blockprop.native.program import RECTIFY, REFLECT, ZEROS, Kind
 from blockprop.preparing.convolution import FEW, FixedConv2d
 from blockprop.preparing.native import weights
 from blockprop.preparing.native.arena import Slab
@@ -78,6 +78,8 @@ class NativeConvolution:
     ) -> None:
         """y = conv(x) + bias + add.   cut: the height at which its rectifier cuts, 0 for none; None: no rectifier"""
         flags = (REFLECT if self.reflects else 0) | (0 if cut is None else RECTIFY)
+        if self.bias is None or bool((self.bias == 0).any()):
+            flags |= ZEROS
         bias = writer.constant(self._made("bias", lambda: weights.padded(self.bias, self.channels[1], self.width)))
         self._write(
             writer,

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blockprop.errors import NativeError
 from blockprop.native.library import Library, library, torch_parallel_for
+from blockprop.native.memory import bytes_, floats, is_in_memory
 from blockprop.native.program import Op
 from blockprop.native.sources import SWITCH
 from blockprop.preparing.native.writing import Compiled, OpWriter
@@ -61,7 +63,9 @@ class Kernels:
         return [*sums]
 
     def run(self, program: Compiled, threads: int, saved: Tensor, others: Sequence[Tensor]) -> None:
-        """Carry it out."""
+        """Carry it out. NativeError for numbers of another type, which no caller brings."""
+        if not all(is_in_memory(tensor) and tensor.dtype is torch.float32 for tensor in others):
+            raise NativeError("kernels in C were given what are no pictures of torch.float32 in memory")
         with _arena(program.arena) as arena:
             pieces = program.addresses(arena.data_ptr(), saved.data_ptr(), *(tensor.data_ptr() for tensor in others))
             self._run(program.ops, len(program.ops), pieces, threads, torch_parallel_for())
@@ -89,7 +93,7 @@ def _arena(size: int) -> Iterator[Tensor]:
         arena = _free.pop() if _free else None
     if arena is None or len(arena) < size:
         arena = None  # before the new one is made
-        arena = torch.empty(size, dtype=torch.uint8)
+        arena = bytes_(size)
     yield arena
     with _guard:
         if len(_free) < MOST and sum(map(len, _free)) + len(arena) <= KEPT:
@@ -105,5 +109,5 @@ def release() -> None:
 def picture(shape: tuple[int, int, int, int], slack: int = 64) -> Tensor:
     """New memory, (n, c, h, w), with the channels of a place beside each other, and room behind them for a vector."""
     n, h, w, c = shape
-    numbers: Any = torch.empty(n * h * w * c + slack)
+    numbers: Any = floats(n * h * w * c + slack)
     return numbers.as_strided((n, c, h, w), (h * w * c, 1, w * c, c))

@@ -12,7 +12,7 @@ from blockprop.engine.briefly import brief_repr
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.errors import NativeError
-from blockprop.native.memory import is_in_memory
+from blockprop.native.memory import bytes_, is_in_memory
 from blockprop.preparing.native.kernels import Kernels, kernels, picture
 from blockprop.preparing.native.passes import Forward, RegionWriter
 from blockprop.preparing.native.writing import Compiled, Extent
@@ -111,7 +111,7 @@ class NativeRegion(Block):
             plan = self._plan(x, size, threads)
             if plan is None:
                 return None
-            parts.append((start, size, torch.empty(plan.forward.saving.size, dtype=torch.uint8)))
+            parts.append((start, size, bytes_(plan.forward.saving.size)))
         return Kept(tuple(a.contiguous(memory_format=torch.channels_last) for a in x), tuple(parts), threads)
 
     def _split(self, x: Sequence[Tensor], count: int, threads: int) -> list[tuple[int, int]]:

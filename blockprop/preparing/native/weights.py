@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from blockprop.native.memory import floats
+
 Distances = list[tuple[int, int, int]]
 """For each tap of a window: down, right, and which of the weights' taps it is."""
 
@@ -41,7 +43,7 @@ def by_channel(weight: Tensor, width: int, turned: bool = False) -> Tensor:
 
 def padded(bias: Tensor | None, columns: int, width: int) -> Tensor:
     """The bias, or zeros, as long as all panels."""
-    numbers = torch.zeros(-(-columns // width) * width)
+    numbers = floats(-(-columns // width) * width).zero_()
     if bias is not None:
         numbers[:columns] = bias
     return numbers
@@ -49,4 +51,4 @@ def padded(bias: Tensor | None, columns: int, width: int) -> Tensor:
 
 def as_tensor(distances: Iterable[tuple[int, int, int]]) -> Tensor:
     """As C takes them; one that nobody reads, if there are none."""
-    return torch.tensor(list(distances) or [(0, 0, 0)], dtype=torch.int32)
+    return torch.tensor(list(distances) or [(0, 0, 0)], dtype=torch.int32, device="cpu")
