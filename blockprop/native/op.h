@@ -65,10 +65,12 @@ void NAME(pool)(const Op *op, const Call *call);
 void NAME(unpool)(const Op *op, const Call *call);
 void NAME(average)(const Op *op, const Call *call);
 void NAME(pass)(const Op *op, const Call *call);
+void NAME(winograd_gradient)(const Op *op, const Call *call);
 
 /* Bytes of scratch memory that they need. */
 int64_t NAME(convolve_scratch)(const Op *op, int64_t threads);
 int64_t NAME(winograd_scratch)(const Op *op, int64_t threads);
 int64_t NAME(spread_scratch)(const Op *op, int64_t threads);
+int64_t NAME(winograd_gradient_scratch)(const Op *op);
 
 #endif

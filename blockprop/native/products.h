@@ -56,14 +56,14 @@ INLINE void multiply(const long rows, const long width, Left a, const float *b, 
 #endif
 
 /* a(r, k) with r·row + k */
-static void by_rows(long rows, long width, Left a, const float *b, long b_next, long count, float *c) {
+static inline void by_rows(long rows, long width, Left a, const float *b, long b_next, long count, float *c) {
     a.next = 1;
 #define KERNEL(rows, width) multiply(rows, width, a, b, b_next, count, c)
     switch (rows) { CASES }
 }
 
 /* a(r, k) with r + k·next */
-static void by_columns(long rows, long width, Left a, const float *b, long b_next, long count, float *c) {
+static inline void by_columns(long rows, long width, Left a, const float *b, long b_next, long count, float *c) {
     a.row = 1;
     switch (rows) { CASES }
 #undef KERNEL
@@ -87,7 +87,7 @@ static void by_columns(long rows, long width, Left a, const float *b, long b_nex
 
 /* to[c][r] = from[r][c] in blocks of VL × VL of `lines` × `columns`, both with rows of NR. Rows i and i + VL/2 are woven
    together, log₂ VL times. */
-static void transpose(const float *from, float *to, long lines, long columns) {
+static inline void transpose(const float *from, float *to, long lines, long columns) {
     for (long line = 0; line < lines; line += VL)
         for (long column = 0; column < columns; column += VL) {
             vec v[VL], w[VL];

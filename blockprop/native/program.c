@@ -24,7 +24,7 @@ void NAME(share)(const Call *call, int64_t parts, void (*f)(void *, int64_t, int
     else call->parallel(0, threads, 1, take, &shared);
 }
 
-enum { CONVOLVE, WINOGRAD, SPREAD, DEPTHWISE, POOL, UNPOOL, AVERAGE, PASS };
+enum { CONVOLVE, WINOGRAD, SPREAD, DEPTHWISE, POOL, UNPOOL, AVERAGE, PASS, GRADIENT };
 
 /* Do what they say, in their order. */
 void NAME(run)(const Op *ops, int64_t count, char *const *pieces, int64_t threads, Parallel parallel) {
@@ -38,6 +38,7 @@ void NAME(run)(const Op *ops, int64_t count, char *const *pieces, int64_t thread
             case UNPOOL: NAME(unpool)(op, &call); break;
             case AVERAGE: NAME(average)(op, &call); break;
             case PASS: NAME(pass)(op, &call); break;
+            case GRADIENT: NAME(winograd_gradient)(op, &call); break;
         }
 }
 
@@ -47,6 +48,7 @@ int64_t NAME(scratch)(const Op *op, int64_t threads) {
         case CONVOLVE: return NAME(convolve_scratch)(op, threads);
         case WINOGRAD: return NAME(winograd_scratch)(op, threads);
         case SPREAD: return NAME(spread_scratch)(op, threads);
+        case GRADIENT: return NAME(winograd_gradient_scratch)(op);
         default: return 0;
     }
 }

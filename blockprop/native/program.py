@@ -17,6 +17,7 @@ class Kind(IntEnum):
     UNPOOL = 5
     AVERAGE = 6
     PASS = 7
+    GRADIENT = 8
 
 
 RECTIFY, KEEP, GATE, REFLECT, ZEROS = 1, 2, 4, 8, 16

@@ -13,9 +13,9 @@
 
    scratch: for each thread a panel of weights and its products, and for each thread, or for all, the tiles. */
 #include "output.h"
-#include "product.h"
+#include "winograd.h"
 
-enum { POINTS = 36, CACHE = 900 * 1024, READY = 2400 * 1024, SHARED = 8 * 1024 * 1024 };
+enum { CACHE = 900 * 1024, READY = 2400 * 1024, SHARED = 8 * 1024 * 1024 };
 
 typedef struct {
     const Op *op;
@@ -32,8 +32,6 @@ typedef struct {
     int64_t block;                          /* which one is at work */
     int is_shared, is_ready;                /* whether threads share tiles; whether weights are transformed before */
 } Task;
-
-INLINE int64_t odd_lines(int64_t count) { return (up(count, LINE) | 1) * LINE; } /* not all in one set of the cache */
 
 INLINE Task task_of(const Op *op, int64_t threads) {
     Task t = {.op = op, .high = up(op->oh, 4), .wide = up(op->ow, 4), .panels = up(op->oc, NR)};
@@ -69,70 +67,16 @@ int64_t NAME(winograd_scratch)(const Op *op, int64_t threads) {
 /* Where the tiles of group g begin, g = groups for the end. */
 INLINE int64_t begin(const Task *t, int64_t g) { return g * t->tiles / t->groups; }
 
-/* The transforms interpolate a polynomial at 0, a, -a, b, -b and infinity. With a = 2/3 and b = 3/2 the result is
-   twice as exact as with the usual 1 and 2 (Alam et al. 2022), and as soon computed. */
-static const float A = 2.0f / 3, A2 = 4.0f / 9, A3 = 8.0f / 27, B = 1.5f, B2 = 2.25f, B3 = 3.375f, S = 97.0f / 36;
-
-/* B' of six vectors. */
-INLINE void inner(vec d0, vec d1, vec d2, vec d3, vec d4, vec d5, vec *to, int64_t step) {
-    const vec a = d4 - B2 * d2, b = A * d3 - B * d1, c = d4 - A2 * d2, d = B * d3 - A * d1;
-    to[0] = d0 - S * d2 + d4;
-    to[step] = a + b;
-    to[2 * step] = a - b;
-    to[3 * step] = c + d;
-    to[4 * step] = c - d;
-    to[5 * step] = d1 - S * d3 + d5;
-}
-
-/* A' of six vectors. */
-INLINE void outer(vec m0, vec m1, vec m2, vec m3, vec m4, vec m5, vec *to, int64_t step) {
-    const vec a = m1 + m2, b = m1 - m2, c = m3 + m4, d = m3 - m4;
-    to[0] = m0 + a + c;
-    to[step] = A * b + B * d;
-    to[2 * step] = A2 * a + B2 * c;
-    to[3 * step] = A3 * b + B3 * d + m5;
-}
-
-/* G of three vectors. */
-INLINE void kernel(vec g0, vec g1, vec g2, vec *to, int64_t step) {
-    const float by_a = 1 / (2 * A2 * (A2 - B2)), by_b = 1 / (2 * B2 * (B2 - A2));
-    const vec a = by_a * g0 + (A2 * by_a) * g2, b = (A * by_a) * g1, c = by_b * g0 + (B2 * by_b) * g2, d = (B * by_b) * g1;
-    to[0] = g0;
-    to[step] = a + b;
-    to[2 * step] = a - b;
-    to[3 * step] = c + d;
-    to[4 * step] = c - d;
-    to[5 * step] = g2;
-}
-
 /* A group's tiles, transformed:  to[point][channel / 16][tile][channel % 16] */
 static void gather(const Task *t, int64_t group, float *to) {
     const Op *op = t->op;
     const int64_t first = begin(t, group), count = begin(t, group + 1) - first;
     for (int64_t i = 0; i < count; i++) {
-        const int64_t tile = first + i, n = tile / (t->high * t->wide);
-        const int64_t y = tile / t->wide % t->high * 4 + t->down, x = tile % t->wide * 4 + t->right;
-        const int is_whole = y >= 0 && x >= 0 && y + 6 <= op->h && x + 6 <= op->w;
-        const float *from = t->x + n * op->h * op->w * op->x_ld;
-        int64_t lines[6], columns[6];
-        for (int64_t r = 0; r < 6; r++) {
-            lines[r] = found(y + r, op->h, op->flags & REFLECT);
-            columns[r] = found(x + r, op->w, op->flags & REFLECT);
-        }
+        const Tile tile = tile_of(op, t->x, first + i, t->high, t->wide, t->down, t->right);
+        ask_ahead(op, &tile);
         for (int64_t c = 0; c < op->c; c += VL) {
-            vec rows[POINTS], points[POINTS];
-            for (int64_t r = 0; r < 6; r++) {
-                vec d[6];
-                const float *line = from + lines[r] * op->w * op->x_ld + c;
-                if (is_whole)
-                    for (int64_t s = 0; s < 6; s++) d[s] = load(line + (x + s) * op->x_ld);
-                else
-                    for (int64_t s = 0; s < 6; s++)
-                        d[s] = lines[r] < 0 || columns[s] < 0 ? (vec){0} : load(line + columns[s] * op->x_ld);
-                inner(d[0], d[1], d[2], d[3], d[4], d[5], rows + 6 * r, 1);
-            }
-            for (int64_t s = 0; s < 6; s++)
-                inner(rows[s], rows[6 + s], rows[12 + s], rows[18 + s], rows[24 + s], rows[30 + s], points + s, 6);
+            vec points[POINTS];
+            tile_points(op, &tile, c, points);
             float *place = to + (c / LINE * count + i) * LINE + c % LINE;
             for (int64_t p = 0; p < POINTS; p++) store(place + p * t->point, points[p]);
         }

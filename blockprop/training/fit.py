@@ -93,6 +93,9 @@ def fit(
     gradient descent) learn by a native kernel: the same numbers to rounding, and many steps in one call for who takes
     `epochs()` or `finish()`. `run.by` says whether it is so, and why not.
 
+    Where a network has convolutions 3 x 3 of stride 1 and 16 channels or more, its blocks compute with native kernels,
+    whatever else is asked for here.
+
     A step of a small dense network runs on one thread, whatever torch is set to: two would wait for each other.
 
     Raises NotFiniteError with the step and the block at a NaN or infinity, ShapeError for data that do not fit,

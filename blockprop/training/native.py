@@ -86,7 +86,7 @@ class NativeSteps:
     @property
     def by(self) -> str:
         """What makes the steps, in words."""
-        return f"blocks: {self.reason}" if self.reason else f"native kernel: {self.set}"
+        return f"{self.stepper.by}: {self.reason}" if self.reason else f"native kernel: {self.set}"
 
     def some_steps(self, batches: Batches, epoch: int, position: int, seconds: float) -> tuple[list[float], list[int]]:
         """Make the next steps of an epoch, as many as may take so long, or none, as in `steps`.

@@ -131,7 +131,9 @@ class TrainingRun(Resumable[Record]):
 
     @property
     def by(self) -> str:
-        """What makes the steps, in words: "native kernel: avx512", or "blocks: …" and why no kernel can."""
+        """What makes the steps, in words: "native kernel: avx512"; or "blocks: …", or "blocks with native kernels
+        (avx512): …", and why no kernel can make them as a whole.
+        """
         return self.native.by
 
     def epochs(self) -> Iterator[Record]:
@@ -251,7 +253,9 @@ class TrainingRun(Resumable[Record]):
     @property
     def device(self) -> str:
         kind = next(iter(self.network.parameters.values())).device.type
-        return f"{kind}, {self.by}" if not self.native.reason else kind
+        if not self.native.reason:
+            return f"{kind}, {self.by}"
+        return kind if self.stepper.set is None else f"{kind}, {self.stepper.by}"
 
     def identity(self) -> dict[str, Any]:
         return self._identity

@@ -12,8 +12,10 @@ from blockprop.engine.means import BatchMean, shares
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
 from blockprop.errors import GraphError
+from blockprop.preparing.native.kernels import kernels
 from blockprop.training.batches import batch_sizes
 from blockprop.training.descent import GradientDescent, clipped
+from blockprop.training.native_network import with_native_blocks
 from blockprop.training.settings import Settings
 from blockprop.training.threads import is_small
 
@@ -24,14 +26,17 @@ Gradients = Iterable[tuple[str, Tensor]]
 class TrainingStep:
     """What is done with every batch. It knows of no epochs and no files.
 
-    trained: the names of the parameters that change.
+    trained: the names of the parameters that change.   runs: the network with native blocks where there are such.
     """
 
     def __init__(self, network: Network, objective: Objective, optimizer: Any, settings: Settings):
         self.network, self.objective, self.optimizer, self.settings = network, objective, optimizer, settings
         self.parameters, self.trained = network.parameters, settings.trainable(network, optimizer)
         self.nodes = objective.nodes or network.outputs
-        blocks = [(node.name, node.block) for node in network.nodes]
+        found = kernels()
+        self.runs = network if found is None else with_native_blocks(network, self.nodes, found)
+        self.set = None if found is None or self.runs is network else found.set
+        blocks = [(node.name, node.block) for node in self.runs.nodes]
         self.remembering = [(name, block) for name, block in blocks if type(block).remember is not Block.remember]
         self.is_descent = isinstance(optimizer, GradientDescent)
         # Inference mode saves a tenth of a small step; torch's own optimizers want to keep what they make in it.
@@ -39,6 +44,11 @@ class TrainingStep:
         small = is_small(self.parameters.values(), settings.batch_size)
         usual = self.is_descent and settings.gradients_may_go and not small
         self.immediate = usual if settings.immediate is None else settings.immediate
+
+    @property
+    def by(self) -> str:
+        """What makes the steps, in words."""
+        return "blocks" if self.set is None else f"blocks with native kernels ({self.set})"
 
     def learn(self, x: Tensor, y: Tensor) -> list[float]:
         """Update the parameters; return each term's value before. Nothing is updated if the objective is not finite.
@@ -72,13 +82,13 @@ class TrainingStep:
 
     def _pass(self, x: Tensor, y: Tensor, factors: list[float] | None = None) -> tuple[list[float], Gradients]:
         """Forward and objective: (each term's value, the backward sweep, which is not yet made)."""
-        trace = self.network.record((x,), self.nodes, True)
+        trace = self.runs.record((x,), self.nodes, True)
         terms, seeds = self.objective.by_term(trace.values, y, factors)
         values = [float(term) for term in terms]
         for name, block in self.remembering if math.isfinite(self.total(values)) else ():
             if name in trace.saved:
                 block.remember(trace.saved[name])
-        return values, self.network.sweep(trace, seeds, self.trained)
+        return values, self.runs.sweep(trace, seeds, self.trained)
 
     def _descend(self, sweep: Gradients) -> None:
         parameters, gradients = [], []

@@ -13,7 +13,7 @@ from blockprop.native.program import RECTIFY, Kind
 from blockprop.preparing.convolution import FixedConv2d
 from blockprop.preparing.native import kernels as kernels_module
 from blockprop.preparing.native.arena import Buffer, Slab
-from blockprop.preparing.native.convolutions import NativeConvolution
+from blockprop.preparing.native.convolutions import native_of
 from blockprop.preparing.native.kernels import Kernels, kernels, picture
 from blockprop.preparing.native.poolings import pooled, write_pool
 from blockprop.preparing.native.writing import OTHERS, Compiled, OpWriter, Saving
@@ -86,7 +86,7 @@ def test_a_convolution_and_its_errors(
     convolution = Conv2d(c, out, **settings)
     convolution.bias = random(out)
     rectifier = {None: None, 0.0: ReLU(), 2.0: Clamp(0, 2)}[bound]
-    made = NativeConvolution(FixedConv2d(convolution, rectifier=rectifier), native.width)
+    made = native_of(FixedConv2d(convolution, rectifier=rectifier), native.width)
     x = random(n, c, h, w)
     places = convolution._stride, convolution._padding, convolution._dilation, convolution.groups
     exact = x.double().requires_grad_()
@@ -127,7 +127,7 @@ def test_a_convolution_and_its_errors(
 def test_a_reflection_before_a_convolution(native: Kernels, shape: tuple[int, ...]) -> None:
     n, c, h, w, out = shape
     convolution = Conv2d(c, out, 3)
-    made = NativeConvolution(FixedConv2d(convolution, reflects=True), native.width)
+    made = native_of(FixedConv2d(convolution, reflects=True), native.width)
     x = random(n, c, h, w)
     exact = x.double().requires_grad_()
     y = F.conv2d(F.pad(exact, (1, 1, 1, 1), mode="reflect"), convolution.weight.double(), convolution.bias.double())

@@ -1,16 +1,18 @@
 """Convolutions with fixed weights as operations, and their error propagation: which kernel does which."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
-from blockprop.native.program import RECTIFY, REFLECT, ZEROS, Kind
+from blockprop.blocks import Conv2d
+from blockprop.native.program import RECTIFY, REFLECT, ZEROS, Address, Kind
 from blockprop.preparing.convolution import FEW, FixedConv2d
 from blockprop.preparing.native import weights
 from blockprop.preparing.native.arena import Slab
+from blockprop.preparing.native.kernels import Kernels
 from blockprop.preparing.native.weights import Distances
 from blockprop.preparing.native.writing import Bytes, Extent, OpWriter
 
@@ -29,26 +31,37 @@ def native_of(block: FixedConv2d, width: int) -> "NativeConvolution":
     """What there is to know of a block; the same for all regions that have it."""
     found = _known.get(block)
     if found is None or found.width != width:
-        found = _known[block] = NativeConvolution(block, width)
+        weight, bias = block._forth.weight.contiguous(), block._forth.bias
+        cut = None if block.rectifier is None else block._high or 0.0
+        found = _known[block] = NativeConvolution(block.convolution, weight, bias, width, block.reflects, cut)
     return found
 
 
 class NativeConvolution:
-    """What there is to know of a block that convolves, and its weights in panels.
+    """What there is to know of a convolution, and its weights in panels.
 
     Each kind of panels is made when it is needed first; programs for pictures of several sizes share them.
+    weight, bias: those that it has, in one piece.   cut: the height at which its rectifier cuts, 0 for none; None: no
+    rectifier
     """
 
-    def __init__(self, block: FixedConv2d, width: int):
-        convolution = block.convolution
-        self.width, self.reflects = width, block.reflects
-        self.weight, self.bias = block._forth.weight.contiguous(), block._forth.bias
+    def __init__(
+        self,
+        convolution: Conv2d,
+        weight: Tensor,
+        bias: Tensor | None,
+        width: int,
+        reflects: bool = False,
+        cut: float | None = None,
+    ):
+        self.width, self.reflects, self.weight, self.bias, self.cut = width, reflects, weight, bias, cut
         self.kernel, self.stride, self.dilation = convolution._kernel, convolution._stride, convolution._dilation
-        self.padding = (1, 1) if block.reflects else convolution._padding
+        self.padding = (1, 1) if reflects else convolution._padding
         self.in_depth = convolution.groups > 1
         self.channels = convolution.channels_in, len(self.weight)
-        self.cut = None if block.rectifier is None else block._high or 0.0
         self._panels: dict[str, Tensor] = {}
+        self._makers: dict[str, Callable[[], Tensor]] = {}
+        self._tables: dict[str, Tensor] = {}
 
     @staticmethod
     def takes(block: FixedConv2d) -> bool:
@@ -108,6 +121,22 @@ class NativeConvolution:
         if self.reflects:
             self._write_borders(writer, d_y, d_x, gate)
 
+    def write_gradient(self, writer: OpWriter, x: Slab, d_y: Slab, d_weight: Address) -> None:
+        """d_weight = the sum over the batch and all places, of a convolution that is_winograd."""
+        table = writer.constant(self._table(self._distances()))
+        writer.write(Kind.GRADIENT, x, d_y, distances=table, weight=d_weight)
+
+    def renew(self, kernels: Kernels) -> None:
+        """Lay out the weights again, after they have changed, in the panels that there are."""
+        (inner, outer), weight, (high, wide) = self.channels, self.weight, self.kernel
+        for name, panels in self._panels.items():
+            if name in ("forth", "back"):
+                step, columns = inner * high * wide, (outer, inner) if name == "forth" else (inner, outer)
+                steps = (step, high * wide) if name == "forth" else (high * wide, step)
+                kernels.call("lay_out", weight, panels, *columns, high * wide, *steps, int(name == "back"))
+            else:
+                panels.copy_(self._makers[name]())
+
     def _write(self, writer: OpWriter, x: Slab, y: Slab, panels: str, distances: Distances, **more: Any) -> None:
         """A convolution of any kind."""
         taps = self.kernel[0] * self.kernel[1]
@@ -115,15 +144,16 @@ class NativeConvolution:
             kind, name = Kind.DEPTHWISE, f"{panels} in depth"
             made = self._made(name, lambda: weights.by_channel(self.weight, self.width, panels == "back"))
         else:
-            kind = Kind.WINOGRAD if self._is_winograd(y, len(distances)) else Kind.CONVOLVE
+            kind = Kind.WINOGRAD if len(distances) == 9 and self.is_winograd(y.shape) else Kind.CONVOLVE
             made = self._made(panels, lambda: getattr(weights, panels)(self.weight, self.width))
-        table = writer.constant(self._made(str(distances), lambda: weights.as_tensor(distances)))
+        table = writer.constant(self._table(distances))
         more = {"taps": len(distances), "weight_taps": taps} | more
         writer.write(kind, x, y, distances=table, weight=writer.constant(made), **more)
 
-    def _is_winograd(self, y: Slab, taps: int) -> bool:
-        simple = self.kernel == (3, 3) and self.stride == self.dilation == (1, 1) and taps == 9
-        n, h, w, _ = y.shape
+    def is_winograd(self, y: Extent) -> bool:
+        """Whether the kernels of winograd.c do it, for an output, or errors of the input, of this shape."""
+        simple = self.kernel == (3, 3) and self.stride == self.dilation == (1, 1) and not self.in_depth
+        n, h, w, _ = y
         return simple and min(self.channels) >= CHANNELS and n * -(-h // 4) * -(-w // 4) >= TILES
 
     def _distances(self) -> Distances:
@@ -156,7 +186,7 @@ class NativeConvolution:
         """To few channels."""
         panels = self._made("at once", lambda: weights.at_once(self.weight, self.width))
         distances = self._distances()
-        table = writer.constant(self._made(str(distances), lambda: weights.as_tensor(distances)))
+        table = writer.constant(self._table(distances))
         reach = (self.kernel[0] - 1) * self.dilation[0]
         writer.write(
             Kind.SPREAD,
@@ -197,7 +227,10 @@ class NativeConvolution:
         """(line of d_y, tap) that reach a line of d_x, 0, or the border before the first one, 1, or behind the last."""
         return {0: [(tap - 1, tap) for tap in range(3)], 1: [(0, 2)], -1: [(size - 1, 0)]}[edge]
 
-    def _made(self, name: str, make: Any) -> Tensor:
+    def _table(self, distances: Distances) -> Tensor:
+        return self._tables.setdefault(str(distances), weights.as_tensor(distances))
+
+    def _made(self, name: str, make: Callable[[], Tensor]) -> Tensor:
         if name not in self._panels:
-            self._panels[name] = make()
+            self._panels[name], self._makers[name] = make(), make
         return self._panels[name]

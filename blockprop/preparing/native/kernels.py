@@ -30,7 +30,7 @@ class Kernels:
     """Those of one instruction set.   width: columns of a panel, and channels that are read at once"""
 
     def __init__(self, found: Library):
-        self.set = found.set
+        self._library, self.set = found, found.set
         self.width = 2 * int(found.function("vector", returns=ctypes.c_int64)())
         self._run = found.function(
             "run", ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p
@@ -39,6 +39,13 @@ class Kernels:
             "sum_words", ctypes.c_int64, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_void_p
         )
         self._scratch = found.function("scratch", ctypes.c_void_p, ctypes.c_int64, returns=ctypes.c_int64)
+
+    def call(self, name: str, *arguments: Tensor | int) -> None:
+        """A function of C that takes these, and then the number of threads and Parallel (vector.h)."""
+        numbers = [each if isinstance(each, int) else each.data_ptr() for each in arguments]
+        kinds = [ctypes.c_int64 if isinstance(each, int) else ctypes.c_void_p for each in arguments]
+        function = self._library.function(name, *kinds, ctypes.c_int64, ctypes.c_void_p)
+        function(*numbers, torch.get_num_threads(), torch_parallel_for())
 
     def program(self, writer: OpWriter, threads: int) -> Compiled:
         """What was written, for so many threads."""
