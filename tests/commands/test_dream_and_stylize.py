@@ -28,11 +28,13 @@ def test_replay_makes_the_same_pixels(command: list[str], capsys: Output) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command",
-    [with_steps(DREAM, 5000), [*with_steps(STYLIZE, 5000), "--scales", "1", "--optimizer", "adam"]],
-    ids=lambda command: command[0],
+    ("command", "by"),
+    [
+        (with_steps(DREAM, 5000), signal.SIGINT),
+        ([*with_steps(STYLIZE, 5000), "--scales", "1", "--optimizer", "adam"], signal.SIGTERM),
+    ],
+    ids=["dream", "stylize"],
 )
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_the_picture_and_resume_goes_on(command: list[str], by: signal.Signals, capsys: Output) -> None:
     told = interrupted([*command, "--preview-every", "1", "--out", "a.png"], "a.preview.png", by)
     assert "stopped after" in told
@@ -45,8 +47,11 @@ def test_a_signal_keeps_the_picture_and_resume_goes_on(command: list[str], by: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [with_steps(DREAM, 500), with_steps(STYLIZE, 500)], ids=lambda command: command[0])
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("command", "by"),
+    [(with_steps(DREAM, 500), signal.SIGTERM), (with_steps(STYLIZE, 500), signal.SIGINT)],
+    ids=["dream", "stylize"],
+)
 def test_after_a_signal_it_goes_on_to_the_same_pixels(command: list[str], by: signal.Signals, capsys: Output) -> None:
     interrupted([*command, "--preview-every", "1", "--out", "a.png"], "a.preview.png", by)
     assert read_settings("a.png")["arguments"]["stop"] < 500

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -155,20 +154,9 @@ def test_the_seed_decides_the_weights(capsys: Output) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.slow
 @pytest.mark.parametrize(("by", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
-def test_a_signal_saves_the_network_and_resume_goes_on(by: signal.Signals, word: str) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "blockprop",
-        "train",
-        "digits",
-        "--network",
-        "mlp:16",
-        "--epochs",
-        "100000",
-        "--json",
-    ]
-    with started(command) as process:
+def test_a_signal_saves_the_network_and_resume_goes_on(by: signal.Signals, word: str, capsys: Output) -> None:
+    command = ["train", "digits", "--network", "mlp:16", "--epochs"]
+    with started([sys.executable, "-m", "blockprop", *command, "100000", "--json"]) as process:
         wait_for("network.safetensors.checkpoint", process)
         process.send_signal(by)
         out, err = process.communicate(timeout=60)
@@ -177,12 +165,11 @@ def test_a_signal_saves_the_network_and_resume_goes_on(by: signal.Signals, word:
     assert "--resume goes on" in " ".join(err.split())
     assert "Traceback" not in err
     load("network.safetensors")
-    fewer = subprocess.run([*command[:-2], "1", "--resume"], capture_output=True, text=True, check=False)
-    made = re.search(r"it has made (\d+) epochs already; here are only 1", fewer.stderr)
+    told = sentence(capsys, *command, "1", "--resume")
+    made = re.search(r"it has made (\d+) epochs already; here are only 1", told)
     assert made is not None
-    one_more = [*command[:-2], str(int(made[1]) + 1), "--resume", "--json"]
-    again = subprocess.run(one_more, capture_output=True, text=True, check=True)
-    assert json.loads(again.stdout)["steps"] == 21 * (int(made[1]) + 1)
+    again = run_json(capsys, *command, str(int(made[1]) + 1), "--resume")
+    assert again["steps"] == 21 * (int(made[1]) + 1)
 
 
 @pytest.mark.parametrize("again", ["--resume", "--force"])
