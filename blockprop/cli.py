@@ -142,7 +142,7 @@ def _run(arguments: list[str]) -> int:
     except BlockpropError as error:
         if is_verbose():
             traceback.print_exc()
-        if not getattr(error, "is_told_here", True):  # another process says it
+        if not error.is_told_here:
             return 1
         return _failed(str(error), 1, arguments)
     except (KeyboardInterrupt, typer.Abort):

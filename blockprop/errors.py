@@ -34,6 +34,9 @@ NEARLY = 0.15
 class BlockpropError(Exception):
     """Base of all errors that blockprop raises on purpose."""
 
+    is_told_here = True
+    """False where all of several processes raise it, and another one says it."""
+
 
 class ShapeError(BlockpropError, ValueError):
     """A tensor's shape, dtype or device is not what the block takes."""

@@ -11,3 +11,8 @@ def rank() -> int:
 def is_first() -> bool:
     """Whether this process prints, and writes files."""
     return rank() == 0
+
+
+def own_device(name: str) -> str:
+    """The device that is this process's: of several GPUs that called by its number on this machine."""
+    return f"{name}:{os.environ.get('LOCAL_RANK', 0)}" if name == "cuda" and "WORLD_SIZE" in os.environ else name

@@ -35,7 +35,7 @@ from blockprop.commands.options import (
     Source,
     TargetOption,
 )
-from blockprop.commands.rank import is_first
+from blockprop.commands.rank import is_first, own_device
 from blockprop.commands.results import place
 from blockprop.errors import SettingError
 
@@ -193,7 +193,7 @@ def train(
         training, validation = parts.train.split(validation_fraction, seed, "validation_fraction")
     begun, new_layer = start.network_for(training, seed)
     learned = start.saved is not None and new_layer is None
-    net, units = without_units(begun.to(device_named(device)), training, loss, learned)
+    net, units = without_units(begun.to(device_named(own_device(device))), training, loss, learned)
     objective = loss_for(training, loss, label_smoothing, class_weights_named(class_weights, training))
     if told_of_units := in_words(units, training):
         say(told_of_units, as_json)

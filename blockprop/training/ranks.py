@@ -32,9 +32,8 @@ T = TypeVar("T")
 
 
 class RankError(BlockpropError):
-    """The processes of a training cannot go on together. All raise it; `is_told_here` in the one that is to say it."""
+    """The processes of a training cannot go on together: all raise it."""
 
-    is_told_here = True
     is_of_stopping = False
     """Whether somebody wanted this process to stop before it came to that."""
 
@@ -132,7 +131,8 @@ class Ranks:
         padded = torch.zeros(max(sizes), dtype=torch.uint8, device=device)
         padded[: len(own)] = own
         return [
-            bytes(part[: size - 1].tolist()).decode() for part, size in zip(self.gather(padded), sizes, strict=True)
+            part[: size - 1].cpu().numpy().tobytes().decode()
+            for part, size in zip(self.gather(padded), sizes, strict=True)
         ]
 
     def _asked(self, ask: Any) -> Any:

@@ -62,6 +62,7 @@ def find_rate(
     """Train a copy of the network with rates from `lowest` to `highest`, each step's a constant factor above the last.
 
     settings: further arguments of `fit`, such as batch_size, momentum, optimizer (as a function), freeze, seed.
+    Each process finds it by itself, unless `distributed` is given.
     It ends early where the loss is four times its least, or no longer finite.
     Raises SettingError for rates out of order, and if fewer than three steps were possible.
     """
@@ -77,7 +78,7 @@ def find_rate(
 
     run = fit(
         *(network.copy(), data, objective),
-        **{"rate": lowest} | settings,
+        **{"rate": lowest, "distributed": False} | settings,
         epochs=math.ceil(steps / count),
         scheduler=scheduler,
         schedule="step",

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Objective
+from blockprop.errors import NotFiniteError
 from blockprop.saving.files import short
 from blockprop.saving.fingerprints import described
 from blockprop.saving.resumable import Keeping
@@ -80,6 +81,9 @@ class SharedRun(TrainingRun):
             self.path = None  # the weights may be half updated
             if error.is_of_stopping:
                 self._interruption.release()
+            raise
+        except NotFiniteError as error:
+            error.is_told_here = self.ranks.rank == 0
             raise
         if self.stepper.is_to_stop:
             self._interruption.release()

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor
 
-from blockprop.blocks import BatchNorm2d, Conv2d, Flatten, Linear, ReLU
+from blockprop.blocks import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ReLU
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import cross_entropy
 from blockprop.engine.sequential import Sequential
@@ -30,8 +31,13 @@ VALIDATED = {"momentum": 0.9, "validation": data(600, 3), "patience": 4}
 HALF = 8
 
 
-FEW = ("stopped early", "synchronized")
+FEW = ("stopped early", "dropped", "synchronized")
 """What four processes do, too."""
+
+
+def dropping_net() -> Network:
+    torch.manual_seed(1)
+    return Sequential(Linear(6, 16), Dropout(0.3), ReLU(), Linear(16, 3))
 
 
 def seeing_net() -> Network:
@@ -49,6 +55,7 @@ CASES: dict[str, tuple[Callable[[], Network], dict[str, Any]]] = {
     "immediate": (net, {"immediate": True, "weight_decay": 0.01}),
     "clipped Adam, averaged": (net, {"optimizer": torch.optim.Adam, "clip": 0.1, "average": 0.9}),
     "accumulated, of weighted classes": (net, {"batch_size": 4, "accumulate": 2, "weighted": True}),
+    "dropped": (dropping_net, {}),
     "synchronized": (noisy_net, {"sync_batch_norm": True}),
     "pictures": (seeing_net, {"sync_batch_norm": True, "augment": augmentations("flip,shift:1,zoom:0.1")}),
 }
@@ -79,8 +86,14 @@ def main(folder: Path) -> None:
         trained("synchronized", epochs=HALF, checkpoint=kept)
     else:
         found |= {f"resumed/{key}": t for key, t in trained("synchronized", checkpoint=kept, resume=True).items()}
-    save_file({name: tensor.clone() for name, tensor in found.items()}, folder / f"{count}_{rank}.safetensors")
     refusals = [refused(data(seed=rank)), refused(data(), epochs=1 + rank), refused(data(), batch_size=count - 1)]
+    x, y = data()
+    x[30] = torch.nan
+    refusals.append(refused((x, y)))
+    dist.init_process_group("gloo")
+    found |= {f"in a group that was there/{key}": tensor for key, tensor in trained(FEW[0]).items()}
+    dist.destroy_process_group()  # it is there still
+    save_file({name: tensor.clone() for name, tensor in found.items()}, folder / f"{count}_{rank}.safetensors")
     (folder / f"{count}_{rank}.txt").write_text("\n".join(refusals))
 
 
@@ -88,7 +101,7 @@ def refused(examples: tuple[Tensor, Tensor], **settings: Any) -> str:
     try:
         fit(net(), examples, cross_entropy(), **settings).finish()
     except BlockpropError as error:
-        return f"{getattr(error, 'is_told_here', True)} {error}"
+        return f"{error.is_told_here} {error}"
     return "not refused"
 
 
