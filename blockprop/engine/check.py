@@ -146,7 +146,7 @@ def check_network(
     *inputs: Tensor,
     objective: Objective,
     target: Any = None,
-    wrt: str | Iterable[str] = ("parameters", "inputs"),
+    wrt: str | Iterable[str] | None = None,
     training: bool = False,
     every_element: bool = False,
     tolerance: float = TOLERANCE,
@@ -157,6 +157,7 @@ def check_network(
     First each node by itself, at the inputs that it gets there and with random errors from above: the report names the
     first that is wrong, going back. Then the whole, in which the wrong node shows wherever its error arrives.
 
+    wrt: by default all parameters and inputs; of a prepared network, whose weights are fixed, the inputs alone.
     every_element: try all elements one by one, and not just along random directions. This takes two forward passes for
     each. `progress` is called with the name of each tensor before it is tried.
     """

@@ -38,6 +38,8 @@ class Network:
     Raises GraphError for a cycle, a name used twice, and an input that is neither a node nor a network input.
     """
 
+    has_fixed_weights = False
+
     def __init__(
         self,
         nodes: Iterable[Node],
@@ -137,12 +139,13 @@ class Network:
             if name in trace.values and trace.values[name].shape != seeds[name].shape:
                 came, expected = shape(seeds[name]), shape(trace[name])
                 raise ShapeError(f"the seed for {name!r} is {came}, but its output is {expected}")
-        wanted, parameters = self.wanted(wrt), self.parameters
-        derivatives = dict(self.sweep(trace, seeds, wanted, rules, keep_trace))
-        for name in wanted:
-            if name not in derivatives:
-                derivatives[name] = torch.zeros_like(parameters[name] if name in parameters else trace[name])
-        return {name: derivatives[name] for name in wanted}
+        wanted = self.wanted(wrt)
+        d = dict(self.sweep(trace, seeds, wanted, rules, keep_trace))
+        return {name: d[name] if name in d else torch.zeros_like(self.value(trace, name)) for name in wanted}
+
+    def value(self, trace: Trace, name: str) -> Tensor:
+        """A parameter, or a node's output in this trace."""
+        return self.parameters[name] if name in self._parameter_places else trace[name]
 
     def sweep(
         self,
@@ -171,24 +174,22 @@ class Network:
         keep: Iterable[str] | None = None,
         wrt: str | Iterable[str] = "inputs",
         rules: RuleMap | None = None,
-        without: Iterable[str] = (),
+        without: str | Iterable[str] = (),
         memory: int | str | None = None,
     ) -> "Network":
         """A network that gives the same in evaluation by fewer and leaner blocks, its weights fixed (and copied).
 
         keep: whose outputs are looked at and seeded; by default the network's. What they do not need goes.
         wrt: inputs and nodes whose errors are wanted.   rules: for a backward pass; what they touch is kept as it is.
-        without: names of rewrites that are left out; `report()` of what comes back names them all.
-        memory: what both passes may take beside the weights, in bytes or as "500 MB"; to keep to it, some of what would
-            be saved is computed again on the way back. `report()` says what the last run was expected to take.
-        The same comes back for the same question, as long as no weight has changed.
-        Raises GraphError for names that the network lacks, SettingError for an unknown rewrite and, when it runs, for a
-        memory that is too small for its inputs.
+        without: names of rewrites that are left out, or one; `report()` of what comes back names them all.
+        memory: what both passes may take beside the weights, in bytes or as "500 MB"; to keep to it, some of what is
+            saved is computed again on the way back. `report()` says what the last run was expected to take.
+        The same comes back for the same question while no weight changes. Of a prepared network its origin is asked.
+        Raises GraphError for names that the network lacks and for weights in `wrt`, SettingError for an unknown rewrite
+        and, when it runs, for a memory that is too small for its inputs.
         """
         preparing = importlib.import_module("blockprop.preparing.kept")  # which knows the blocks, which know this file
-        return preparing.prepared(
-            self, None if keep is None else self._require(keep), wrt, rules, frozenset(without), memory
-        )
+        return preparing.prepared(self, keep, wrt, rules, without, memory)
 
     @property
     def parameters(self) -> dict[str, Tensor]:

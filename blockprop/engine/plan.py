@@ -132,7 +132,7 @@ def plan_backward(
     wanted: names of outputs and inputs; parameters: for each block with wanted ones, by id: name in the block -> name
     in the network. Raises GraphError for a rule that would change nothing.
     """
-    _check_rules(rules, nodes)
+    check_rules(rules, nodes)
     wanted = frozenset(wanted)
     needed = set(wanted)
     for node in nodes:
@@ -170,10 +170,16 @@ def _name_makers(steps: Iterable[BackwardStep], seeds: Collection[str]) -> None:
             before.setdefault(key, []).append(step)
 
 
-def _check_rules(rules: RuleMap, nodes: Iterable[Node]) -> None:
-    places = {place for node in nodes for place in (node.name, type(node.block))} if rules else set()
+def rules_of(node: Node, rules: RuleMap) -> list[type[Block] | str]:
+    """The places by which rules touch a node."""
+    return [place for place in (node.name, type(node.block)) if place in rules]
+
+
+def check_rules(rules: RuleMap, nodes: Iterable[Node]) -> None:
+    """GraphError for one that touches no node."""
+    touched = {place for node in nodes for place in rules_of(node, rules)} if rules else set()
     for place in rules:
-        if place not in places:
+        if place not in touched:
             name = place if isinstance(place, str) else place.__name__
             raise GraphError(
                 f"the rule for {name!r} would change nothing: the network has no such node or type of block"

@@ -86,11 +86,14 @@ class Whole:
     @property
     def places(self) -> dict[str, Tensor]:
         """What can be walked along, by name."""
-        return self.network.parameters | dict(zip(self.network.inputs, self.inputs, strict=False))
+        parameters = {} if self.network.has_fixed_weights else self.network.parameters
+        return parameters | dict(zip(self.network.inputs, self.inputs, strict=False))
 
-    def wanted(self, wrt: str | Iterable[str]) -> list[str]:
+    def wanted(self, wrt: str | Iterable[str] | None) -> list[str]:
+        """Of what is asked for, or of all, what can be walked along."""
         places = self.places
-        return [name for name in self.network.wanted(wrt) if name in places and places[name].is_floating_point()]
+        names = places if wrt is None else self.network.wanted(wrt)
+        return [name for name in names if name in places and places[name].is_floating_point()]
 
     def move(self) -> None:
         """Off whatever kinks it stands on."""

@@ -54,6 +54,7 @@ def bytes_named(memory: int | str) -> int:
     """ "500 MB" -> 500,000,000. SettingError for what is no size above 0."""
     number, unit = memory, 1
     if isinstance(memory, str):
+        memory = memory.strip()
         digits = memory.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
         number, unit = (
             digits,

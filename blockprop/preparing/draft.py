@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from types import FunctionType
 from typing import Any
 
 from blockprop.engine.block import Block
@@ -17,7 +18,7 @@ class Draft:
     visible: keys that somebody looks at, or at whose error; they keep their names and values.
     untouched: nodes that a rule may look into; they keep their blocks.
     made: leaner blocks by the ids of those that they were made of.
-    rewritten: how many nodes each rewrite has changed, by its name.   replaced: blocks that others stand for.
+    rewritten: how many nodes each rewrite has changed, by its name.
     """
 
     def __init__(
@@ -27,7 +28,6 @@ class Draft:
         self.nodes = {node.name: node for node in needed_nodes(tuple(nodes), visible)}
         self.made = made
         self.rewritten: dict[str, int] = {}
-        self.replaced: list[Block] = []
         self._uses = Counter(key for node in self.nodes.values() for key in node.inputs)
 
     def is_inner(self, key: str) -> bool:
@@ -46,7 +46,6 @@ class Draft:
     def join(self, chain: list[Node], make: Callable[[], Block]) -> None:
         """Put a block in the place of nodes that follow each other; it has the last one's name."""
         parts = tuple(id(node.block) for node in chain)
-        self.replaced += [node.block for node in chain]
         if parts not in self.made:
             self.made[parts] = make()
         block = self.made[parts]
@@ -57,7 +56,6 @@ class Draft:
     def skip(self, node: Node) -> None:
         """Leave out a node with one input, which gives just what it takes."""
         del self.nodes[node.name]
-        self.replaced.append(node.block)
         (source,) = node.inputs
         self._uses[source] += self._uses.pop(node.name) - 1
         for name, reader in self.nodes.items():
@@ -72,6 +70,23 @@ Rewrite = Callable[[Draft], int]
 
 def is_as_made(block: Block) -> bool:
     """Whether its methods are those that its file has, so that a leaner block may do what they do."""
-    kind = type(block)
     own = not any(name in vars(block) for name in METHODS)
-    return own and all((getattr(kind, name).__module__ or "").startswith("blockprop.") for name in METHODS)
+    return own and all(_is_of_its_file(type(block), name) for name in METHODS)
+
+
+def _is_of_its_file(kind: type[Block], name: str) -> bool:
+    """By the function's code and globals: others may bear its names (functools.wraps), and pretend its class (Mock)."""
+    owner = next(place for place in kind.__mro__ if name in vars(place))
+    method, module = vars(owner)[name], owner.__module__
+    if type(method) is not FunctionType or not module.startswith("blockprop."):
+        return False
+    names = method.__globals__["__name__"], method.__code__.co_qualname
+    return names == (module, f"{owner.__qualname__}.{name}")
+
+
+def free_name(name: str, nodes: Iterable[Node]) -> str:
+    """The name, with strokes behind it if these nodes, or what they read, have it already."""
+    taken = {part for node in nodes for key in (*node.keys, *node.inputs) for part in (key, key.partition("[")[0])}
+    while name in taken:
+        name += "′"
+    return name

@@ -3,7 +3,7 @@
 import functools
 import operator
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -73,12 +73,13 @@ class Origin:
         return is_unchanged and sums_of_bits(self._tensors) == self._sums
 
     def _settings(self) -> list[Any]:
-        """What all blocks hold, one after the other."""
-        return [value for block in self._blocks.values() for value in vars(block).values()]
+        """What all blocks are and hold, one after the other."""
+        return [value for block in self._blocks.values() for value in (type(block), *vars(block).values())]
 
 
 def _methods(kind: type[Block]) -> list[Any]:
-    return [getattr(kind, name) for name in METHODS]
+    methods = [getattr(kind, name) for name in METHODS]
+    return [(method, getattr(method, "__code__", None)) for method in methods]
 
 
 def _versions(tensors: Iterable[Tensor]) -> list[Any]:
@@ -86,8 +87,8 @@ def _versions(tensors: Iterable[Tensor]) -> list[Any]:
 
 
 def _look(block: Block) -> list[Any]:
-    """Its settings, and which tensors it has."""
-    seen: list[Any] = []
+    """Its type and settings, and which tensors it has."""
+    seen: list[Any] = [type(block)]
     for name, value in vars(block).items():
         if isinstance(value, Tensor):
             seen.append((name, id(value), value.data_ptr(), _version(value), value.shape, value.dtype))
@@ -131,15 +132,23 @@ def prepared(
     keep: Iterable[str] | None = None,
     wrt: str | Iterable[str] = "inputs",
     rules: RuleMap | None = None,
-    without: Collection[str] = (),
+    without: str | Iterable[str] = (),
     memory: int | str | None = None,
 ) -> Prepared:
-    """What `prepare` gives; the same again for the same question, if all of the network is as it was."""
+    """What `prepare` gives; the same again for the same question, if all of the network is as it was.
+
+    Of a prepared network: what its origin gives, by default for the same outputs.
+    """
     keys = None if keep is None else tuple(keep)
+    if isinstance(network, Prepared):
+        keys, network = network.outputs if keys is None else keys, _made_of(network)
+    keys = None if keys is None else network._require(keys)
+    wrt = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+    without = frozenset([without] if isinstance(without, str) else without)
     limit = None if memory is None else bytes_named(memory)
     found = kernels()
     asked = None if found is None else found.set
-    question = keys, network.wanted(wrt), frozenset(rules or ()), frozenset(without), limit, asked
+    question = keys, network.wanted(wrt), frozenset(rules or ()), without, limit, asked
     with _guard:
         kept = network.prepared
         if not kept or not next(iter(kept.values()))[0].is_unchanged():
@@ -148,8 +157,17 @@ def prepared(
         origin = origin or next((origin for origin, _ in kept.values()), None) or Origin()
         if lean is None:
             lean = prepare(network, keys, wrt, rules, without, limit, origin.made)
-            origin.watch(lean.draft.replaced)
+            origin.watch(node.block for node in lean.replaced)
         kept[question] = origin, lean  # the last one used stands last
         if len(kept) > MOST:
             del kept[next(iter(kept))]
         return lean
+
+
+def _made_of(lean: Prepared) -> Network:
+    """The network whose values it has: its origin, or, if that was changed meanwhile, its own leaner blocks."""
+    with _guard:
+        origin = next((origin for origin, known in lean.origin.prepared.values() if known is lean), None)
+        if origin is not None and origin.is_unchanged():
+            return lean.origin
+    return Network(lean.draft.nodes.values(), lean.inputs, lean.outputs, lean.meta)

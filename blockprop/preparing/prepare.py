@@ -13,15 +13,17 @@ import torch
 from torch import Tensor
 
 from blockprop.engine.block import Block
+from blockprop.engine.graph import needed_nodes
 from blockprop.engine.network import Network
-from blockprop.engine.plan import Node, RuleMap
+from blockprop.engine.plan import BackwardStep, Node, RuleMap, check_rules, rules_of
 from blockprop.engine.room import Room
 from blockprop.engine.trace import Trace
 from blockprop.errors import BlockpropError, GraphError, SettingError, suggestion
 from blockprop.preparing.budget import Budget, TooLittleMemory
-from blockprop.preparing.draft import Draft
+from blockprop.preparing.draft import Draft, is_as_made
 from blockprop.preparing.native.regions import described, with_regions
 from blockprop.preparing.rewrites import REWRITES
+from blockprop.preparing.sections import drawn_again, states
 
 NATIVE = "join_regions"
 """The last rewrite: what is left goes to kernels in C, where there are some."""
@@ -38,6 +40,8 @@ class Prepared(Network):
     narrowed: the one last made of it that computes certain channels alone (rows.py), by these.
     """
 
+    has_fixed_weights = True
+
     def __init__(
         self,
         origin: Network,
@@ -49,7 +53,8 @@ class Prepared(Network):
     ):
         made = [*(draft.nodes.values() if nodes is None else nodes)]
         self.is_native = is_native and memory is None
-        made = with_regions(made, draft.visible, draft.untouched) if self.is_native else made
+        own = {node.name for node in made if not is_as_made(node.block)}
+        made = with_regions(made, draft.visible, draft.untouched | own) if self.is_native else made
         super().__init__(made, origin.inputs, keep, origin.meta)
         self.origin, self.draft = origin, draft
         self.narrowed: dict[Any, Network] = {}
@@ -71,14 +76,39 @@ class Prepared(Network):
             raise
 
     def wanted(self, wrt: str | Iterable[str]) -> tuple[str, ...]:
-        names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
-        for name in names:
-            if name == "parameters" or name in self.origin.parameters:
+        return super().wanted(_no_weights(wrt, self.origin))
+
+    def backward_plan(
+        self, seeds: Iterable[str], wanted: tuple[str, ...], rules: RuleMap | None = None
+    ) -> list[BackwardStep]:
+        """As of any network. GraphError for a rule at a node that is not here as it was."""
+        if rules:
+            check_rules(rules, self.origin.nodes)
+            self._require_own(rules)
+            rules = {place: rules[place] for node in self.nodes for place in rules_of(node, rules)}
+        return super().backward_plan(seeds, wanted, rules)
+
+    @property
+    def replaced(self) -> list[Node]:
+        """Nodes of the origin, of those that are needed, for which other blocks stand."""
+        needed = needed_nodes(self.origin.nodes, self.draft.visible)
+        return [node for node in needed if self.blocks.get(node.name) is not node.block]
+
+    def _require_own(self, rules: RuleMap) -> None:
+        for node in self.replaced:
+            for place in rules_of(node, rules):
+                name = place if isinstance(place, str) else place.__name__
                 raise GraphError(
-                    f"a prepared network has fixed weights, and no derivative by {name!r}; ask the network that it "
-                    "was made of"
+                    f"the rule for {name!r} would not reach node {node.name!r}, for which another block stands in this "
+                    "prepared network; name the rules when it is prepared: prepare(rules=…)"
                 )
-        return super().wanted(names)
+
+    def value(self, trace: Trace, name: str) -> Tensor:
+        """Computed again if it was not kept."""
+        if name in trace.values or not all(key in trace.values for key in self.inputs):
+            return super().value(trace, name)
+        with drawn_again(states(self.blocks.values())):
+            return self.values(*[trace[key] for key in self.inputs], keep=[name])[name]
 
     def to(self, device: torch.device | torch.dtype | str | None = None, dtype: torch.dtype | None = None) -> Self:
         device, dtype = (None, device) if isinstance(device, torch.dtype) else (device, dtype)
@@ -140,11 +170,23 @@ def prepare(
         if name not in (*REWRITES, NATIVE):
             raise SettingError(f"there is no rewrite {name!r}{suggestion(name, (*REWRITES, NATIVE))}")
     outputs = network.outputs if keep is None else tuple(keep)
-    visible = {*outputs, *(name for name in network.wanted(wrt) if name not in network.inputs)}
-    places = rules or {}
-    untouched = {node.name for node in network.nodes if node.name in places or type(node.block) in places}
+    visible = {*outputs, *(name for name in network.wanted(_no_weights(wrt, network)) if name not in network.inputs)}
+    check_rules(rules or {}, network.nodes)
+    untouched = {node.name for node in network.nodes if rules_of(node, rules or {})}
     draft = Draft(network.nodes, visible, untouched, {} if made is None else made)
     for name, rewrite in REWRITES.items():
         if name not in without:
             draft.rewritten[name] = rewrite(draft)
     return Prepared(network, outputs, draft, memory=memory, is_native=NATIVE not in without)
+
+
+def _no_weights(wrt: str | Iterable[str], network: Network) -> tuple[str, ...]:
+    """The names. GraphError for weights of the network."""
+    names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+    for name in names:
+        if name == "parameters" or name in network.parameters:
+            raise GraphError(
+                f"a prepared network has fixed weights, and no derivative by {name!r}; ask the network that it was "
+                "made of"
+            )
+    return names

@@ -16,12 +16,11 @@ EXACT = 256
 
 def skip_dropout(draft: Draft) -> int:
     """Dropout drops nothing in evaluation; it is left out."""
-    dropouts = [
-        node for node in draft.nodes.values() if draft.may_change(node, Dropout) and node.name not in draft.visible
-    ]
-    for node in dropouts:
-        draft.skip(node)
-    return len(dropouts)
+    names = [node.name for node in draft.nodes.values() if draft.may_change(node, Dropout)]
+    hidden = [name for name in names if name not in draft.visible]
+    for name in hidden:
+        draft.skip(draft.nodes[name])  # which may read another one by now
+    return len(hidden)
 
 
 def join_convolutions(draft: Draft) -> int:

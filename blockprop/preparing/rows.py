@@ -6,7 +6,7 @@ from blockprop.blocks import AdaptiveAvgPool2d, Flatten, GlobalAvgPool
 from blockprop.engine.network import Network
 from blockprop.engine.plan import Node
 from blockprop.preparing.convolution import FixedConv2d
-from blockprop.preparing.draft import Draft
+from blockprop.preparing.draft import Draft, free_name
 from blockprop.preparing.prepare import Prepared
 from blockprop.preparing.sums import Spread
 
@@ -45,7 +45,7 @@ def _narrow(draft: Draft, rows: Iterable[tuple[str, tuple[int, ...]]]) -> list[N
         narrow = FixedConv2d(block.convolution, block.reflects, block.norm, block.rectifier, wanted)
         nodes[first.name] = Node(first.name, narrow, first.inputs)
         last = chain[-1]
-        hidden = f"{last.name} of {len(wanted)}"
+        hidden = free_name(f"{last.name} of {len(wanted)}", nodes.values())
         nodes[last.name] = Node(hidden, nodes[last.name].block, last.inputs)
         nodes[hidden] = Node(last.name, Spread(wanted, channels), (hidden,))
     return [*nodes.values()] if nodes.keys() != draft.nodes.keys() else None

@@ -19,7 +19,15 @@ from tests.processes import started
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("500 MB", 5 * 10**8), ("2GB", 2 * 10**9), ("1.5 gib", 3 * 2**29), ("64 kB", 64_000), (12345, 12345), ("7", 7)],
+    [
+        ("500 MB", 5 * 10**8),
+        ("2GB", 2 * 10**9),
+        ("1.5 gib", 3 * 2**29),
+        (" 500 MB ", 5 * 10**8),
+        ("64 kB", 64_000),
+        (12345, 12345),
+        ("7", 7),
+    ],
 )
 def test_sizes_in_words(text: int | str, count: int) -> None:
     assert bytes_named(text) == count

@@ -147,7 +147,7 @@ def test_errors_are_written_over_where_nobody_else_looks_at_them() -> None:
     assert over_of(lean, ("conv3", "relu1"), ("x",)) == {"conv3": False, "relu2": True, "relu1": False}
     assert over_of(lean, ("conv3",), ("x", "relu2")) == {"conv3": False, "relu2": False, "relu1": True}
     rules = {"relu2": lambda _block, _saved, d: (d,)}
-    assert over_of(lean, ("conv3",), ("x",), rules) == {"conv3": False, "relu2": False, "relu1": False}
+    assert over_of(Network(lean.nodes), ("conv3",), ("x",), rules) == {"conv3": False, "relu2": False, "relu1": False}
 
 
 @pytest.mark.parametrize("seeds", [("conv3",), ("relu2",), ("conv3", "relu1", "relu2")], ids=str)

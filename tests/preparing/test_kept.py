@@ -1,14 +1,18 @@
 """A prepared network is used again while its network is what it was, and never afterwards."""
 
 import copy
+import functools
 from collections.abc import Callable
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 from torch import Tensor
 
-from blockprop.blocks import BatchNorm2d, Conv2d, Flatten, Linear, ReLU
+from blockprop.blocks import BatchNorm2d, Clamp, Concat, Conv2d, Flatten, Linear, ReLU
 from blockprop.engine.network import Network
+from blockprop.engine.plan import Node
 from blockprop.engine.sequential import Sequential
 from blockprop.native.library import usable_sets
 from blockprop.native.sources import SWITCH
@@ -25,6 +29,8 @@ def network() -> Network:
 
 
 class Doubled(ReLU):
+    """y = 2 max(x, 0)."""
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         y = 2 * x.relu()
         return y, y
@@ -71,7 +77,6 @@ def by_method(net: Network) -> None:
 
 
 def by_type(net: Network) -> None:
-    net.to(dtype=torch.float64).to(dtype=torch.float32)
     net.blocks["relu1"].__class__ = Doubled
 
 
@@ -126,6 +131,68 @@ def test_a_change_of_a_class_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     net.prepare()
     monkeypatch.setattr(ReLU, "forward", Doubled.forward)
     torch.testing.assert_close(net.prepare()(X), net(X))
+
+
+def wrapped(old: Any) -> Any:
+    return functools.wraps(old)(lambda self, x: Doubled.forward(self, x))
+
+
+METHODS: list[Callable[[Any], Any]] = [
+    wrapped,
+    lambda _old: staticmethod(functools.partial(Doubled.forward, None)),
+    lambda _old: functools.partialmethod(Doubled.forward),
+    lambda old: Mock(wraps=functools.partial(Doubled.forward, None), spec=old, __module__=old.__module__),
+    lambda _old: Clamp.forward,
+]
+"""Others in a method's place, some of which say that they are it."""
+
+
+@pytest.mark.parametrize("other", METHODS, ids=["wraps", "staticmethod", "partialmethod", "Mock", "another's"])
+def test_a_method_in_whose_place_another_stands_is_called(
+    other: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReLU, "low", 1, raising=False)  # for Clamp's
+    monkeypatch.setattr(ReLU, "high", None, raising=False)
+    monkeypatch.setattr(ReLU, "inclusive", False, raising=False)
+    before = network()(X)
+    monkeypatch.setattr(ReLU, "forward", other(ReLU.forward))
+    net = network()
+    assert net.prepare().blocks["relu1"] is net.blocks["relu1"]
+    torch.testing.assert_close(net.prepare()(X), net(X))
+    assert not torch.allclose(net(X), before)
+
+
+@pytest.mark.parametrize("other", METHODS[:-1], ids=["wraps", "staticmethod", "partialmethod", "Mock"])
+def test_a_method_of_a_block_s_own_is_called(other: Callable[[Any], Any]) -> None:
+    net = network()
+    block, before = net.blocks["relu1"], network()(X)
+    vars(block)["forward"] = type("Other", (ReLU,), {"forward": other(ReLU.forward)})().forward
+    assert net.prepare().blocks["relu1"] is block
+    torch.testing.assert_close(net.prepare()(X), net(X))
+    assert not torch.allclose(net(X), before)
+
+
+def test_a_change_of_a_method_s_code_is_seen() -> None:
+    net, code = network(), ReLU.forward.__code__
+    before = net.prepare()
+    try:
+        ReLU.forward.__code__ = Doubled.forward.__code__
+        assert net.prepare().blocks["relu1"] is net.blocks["relu1"]
+    finally:
+        ReLU.forward.__code__ = code
+    assert torch.equal(net.prepare()(X), before(X))
+
+
+@pytest.mark.skipif(kernels() is None, reason="no native kernels here")
+def test_a_change_of_what_a_region_computes_is_seen() -> None:
+    torch.manual_seed(0)
+    convolutions = [Node(name, Conv2d(3, 16, 3), ("x",)) for name in "ab"]
+    net = Network([*convolutions, Node("c", Concat(), ("a", "b"))])
+    before = net.prepare()
+    assert "c" not in {node.name for node in before.nodes if node.block is net.blocks["c"]}
+    net.blocks["c"].axis = 2  # type: ignore[attr-defined]
+    assert net.prepare() is not before
+    torch.testing.assert_close(net.prepare()(X), net(X), rtol=1e-4, atol=1e-5)
 
 
 def test_what_was_prepared_follows_where_nothing_was_rewritten() -> None:

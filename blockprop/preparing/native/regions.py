@@ -8,6 +8,7 @@ from blockprop.blocks import Add, Concat
 from blockprop.engine.plan import Node
 from blockprop.native.memory import is_in_memory
 from blockprop.preparing.convolution import FixedConv2d
+from blockprop.preparing.draft import free_name
 from blockprop.preparing.native.convolutions import NativeConvolution
 from blockprop.preparing.native.kernels import Kernels, kernels
 from blockprop.preparing.native.region import NativeRegion, Same
@@ -70,7 +71,7 @@ def _levels(nodes: Iterable[Node], visible: Collection[str], untouched: Collecti
     return levels
 
 
-def _joined(region: Sequence[Node], nodes: Iterable[Node], visible: Collection[str], found: Kernels) -> list[Node]:
+def _joined(region: Sequence[Node], nodes: Sequence[Node], visible: Collection[str], found: Kernels) -> list[Node]:
     """One node for all of these, and one for each of its outputs if there are several."""
     names = {node.name for node in region}
     inputs = tuple(dict.fromkeys(key for node in region for key in node.inputs if key not in names))
@@ -79,7 +80,7 @@ def _joined(region: Sequence[Node], nodes: Iterable[Node], visible: Collection[s
     block = NativeRegion(tuple(region), inputs, outputs, found)
     if len(outputs) == 1:
         return [Node(outputs[0], block, inputs)]
-    name = f"{region[0].name} … {region[-1].name}"
+    name = free_name(f"{region[0].name} … {region[-1].name}", nodes)
     return [Node(name, block, inputs), *(Node(key, Same(), (f"{name}[{i}]",)) for i, key in enumerate(outputs))]
 
 
