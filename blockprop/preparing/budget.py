@@ -25,6 +25,7 @@ from blockprop.engine.plan import ForwardStep, RuleMap, plan_forward
 from blockprop.engine.room import Alive, in_bytes
 from blockprop.engine.trace import Trace
 from blockprop.errors import BlockpropError, SettingError, shape
+from blockprop.preparing.layout import Convolution
 from blockprop.preparing.sections import (
     ForwardSection,
     MadeBytes,
@@ -90,7 +91,7 @@ Back = Callable[[Network, Trace], Iterable[Any]]
 class Choice(NamedTuple):
     """How a budget is kept.   parts: of the forward pass.   again: numbers of those that are computed again.
 
-    peak: bytes that are expected.
+    peak: bytes that are expected, without weights that kernels have still to lay out.
     """
 
     parts: list[ForwardSection]
@@ -101,10 +102,17 @@ class Choice(NamedTuple):
         return f"Choice({len(self.again)} of {len(self.parts)} sections computed again, {in_bytes(self.peak)})"
 
 
+def kernels_weights(network: Network) -> int:
+    """The bytes of weights that kernels have still to lay out, in an order of their own, when they first run."""
+    parts = [part for block in network.unique_blocks.values() for part in vars(block).values()]
+    return sum(part.still_to_lay_out for part in parts if isinstance(part, Convolution))
+
+
 class Budget:
     """So many bytes beside the weights for both passes over a network, from all of its outputs to all inputs.
 
-    besides: bytes of these that something else takes all the while.
+    besides: bytes of these that something else takes all the while. In the first run those of `kernels_weights` come to
+    them.
     """
 
     def __init__(self, network: Network, limit: int, besides: int = 0):
@@ -128,6 +136,10 @@ class Budget:
                 self._chosen[question] = self._choose(inputs, keep, back or from_all(keep))
         return self._chosen[question]
 
+    def expected(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...], back: Back | None = None) -> int:
+        """The bytes that the next run takes."""
+        return self.chosen(inputs, keep, back).peak + kernels_weights(self.network)
+
     def report(self) -> str:
         """What was decided for the last inputs, in words."""
         if not self._chosen:
@@ -135,10 +147,14 @@ class Budget:
         parts, again, peak = [*self._chosen.values()][-1]
         nodes = sum(len(parts[number].steps) for number in again)
         repeated = f"{nodes} nodes are computed again on the way back" if nodes else "nothing is computed again"
-        return f"  at most {in_bytes(self.limit)}: {in_bytes(peak)} expected, {repeated}"
+        return (
+            f"  at most {in_bytes(self.limit)}: {in_bytes(peak + kernels_weights(self.network))} expected, {repeated}"
+        )
 
     def _choose(self, inputs: tuple[Tensor, ...], keep: tuple[str, ...], back: Back) -> Choice:
         network, twin = self.network, self.network.weightless()
+        weights = kernels_weights(network)
+        limit = self.limit - weights
         steps = plan_forward(network.nodes, keep, False)
         if network._room is not None:  # a file's, which is also run as it is, to measure it
             network._room.require(steps, dict(zip(network.inputs, inputs, strict=True)), keep, True)
@@ -152,7 +168,7 @@ class Budget:
             peak = least = peak_of()
         except BlockpropError as error:  # as of blocks and rules of people's own, which need numbers
             raise SettingError(f"what both passes take cannot be known beforehand: {error}") from error
-        if peak <= self.limit:
+        if peak <= limit:
             return Choice(parts, (), peak)
         sizes, numbers = _saved(parts, made), range(len(parts) - 1)
 
@@ -163,7 +179,7 @@ class Budget:
                 again = tuple(sorted(order[:count]))
                 peak = peak_of(again)
                 least = min(least, peak)
-                if peak <= self.limit:
+                if peak <= limit:
                     return Choice(parts, again, peak)
             return None
 
@@ -174,8 +190,8 @@ class Budget:
         came = " and ".join(map(shape, inputs))
         raise TooLittleMemory(
             f"{in_bytes(self.limit)} of memory are too little for {came}: both passes take at least "
-            f"{in_bytes(rounded_up(least))} beside the weights; give that much, or smaller or fewer inputs",
-            least,
+            f"{in_bytes(rounded_up(least + weights))} beside the weights; give that much, or smaller or fewer inputs",
+            least + weights,
         )
 
 

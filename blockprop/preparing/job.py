@@ -12,7 +12,6 @@ from blockprop.engine.room import in_bytes
 from blockprop.engine.trace import Trace
 from blockprop.errors import BlockpropError, shape
 from blockprop.preparing.budget import Budget, TooLittleMemory, bytes_named, forward_peak, from_all, rounded_up
-from blockprop.preparing.layout import Convolution
 from blockprop.preparing.prepare import NATIVE
 from blockprop.preparing.rows import narrowed
 
@@ -25,13 +24,6 @@ SomeChannels = Mapping[str, Collection[int]]
 def for_budget(network: Network, keep: Iterable[str], rules: RuleMap | None, memory: int | None) -> Network:
     """Prepared; where a budget counts all tensors that are alive, by blocks that make theirs one by one."""
     return network.prepare(keep, rules=rules, without=() if memory is None else (NATIVE,))
-
-
-def kernels_weights(network: Network) -> int:
-    """The bytes of weights that kernels lay out anew when they first run, in an order of their own."""
-    parts = [part for block in network.unique_blocks.values() for part in vars(block).values()]
-    weights = [part.weight for part in parts if isinstance(part, Convolution)]
-    return sum(weight.nbytes for weight in weights if weight.is_cpu and weight.dtype == torch.float32)
 
 
 class Job:
@@ -75,7 +67,7 @@ class Job:
             return None
         keys = tuple(dict.fromkeys(keep))
         _, budget = self._asked(x, keys, rules, rows or {})
-        return None if budget is None else budget.chosen((x,), keys, from_all(keys, rules)).peak
+        return None if budget is None else budget.expected((x,), keys, from_all(keys, rules))
 
     def require_plain(self, x: Tensor, keep: Iterable[str]) -> None:
         """SettingError unless the memory is enough for a forward pass of the network as it is, unprepared."""
@@ -96,7 +88,6 @@ class Job:
         key = keep, frozenset(rules or ()), tuple((name, tuple(numbers)) for name, numbers in rows.items()), size
         if key not in self._prepared:
             lean = narrowed(for_budget(self.network, keep, rules, self.memory), rows)
-            besides = self.copies * size + kernels_weights(lean)
-            budget = None if self.memory is None else Budget(lean, self.memory, besides)
+            budget = None if self.memory is None else Budget(lean, self.memory, self.copies * size)
             self._prepared = {key: (lean, budget)}
         return self._prepared[key]

@@ -53,10 +53,19 @@ class Convolution:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_packed": (None, None)}  # which torch cannot copy
 
+    @property
+    def still_to_lay_out(self) -> int:
+        """Bytes of weights in the order of oneDNN's kernel, which the first call makes; 0 behind it."""
+        return 0 if not self._has_kernel or self._packed[1] is not None else self.weight.nbytes
+
+    @property
+    def _has_kernel(self) -> bool:
+        return _is_there and self.weight.is_cpu and self.weight.dtype == torch.float32
+
     def __call__(self, x: Tensor, rectify: bool = False) -> Tensor:
         x = laid_out(x)
         padding, stride, dilation, groups = self._places
-        if _is_there and x.is_cpu and x.dtype == self.weight.dtype == torch.float32 and x.numel():
+        if self._has_kernel and x.is_cpu and x.dtype == torch.float32 and x.numel():
             shape, packed = self._packed
             if shape != x.shape:
                 packed = _pack(self.weight.to_mkldnn(), *self._places, list(x.shape))

@@ -23,8 +23,8 @@ from blockprop.engine.plan import Rule, RuleMap, plan_forward
 from blockprop.engine.room import in_bytes
 from blockprop.engine.trace import Trace
 from blockprop.errors import GraphError, SettingError, ShapeError, no_such, shape
-from blockprop.preparing.budget import Back, Budget, TooLittleMemory, bytes_named, rounded_up
-from blockprop.preparing.job import for_budget, kernels_weights
+from blockprop.preparing.budget import Back, Budget, TooLittleMemory, bytes_named, kernels_weights, rounded_up
+from blockprop.preparing.job import for_budget
 from blockprop.preparing.resident import Expected
 from blockprop.visualize.places import needed, require_places, sizes
 from blockprop.visualize.receptive_fields import ReceptiveField, receptive_fields
@@ -123,11 +123,12 @@ class Tiling:
         if self.memory is None:
             return None
         fit, count = self.fit(picture), len(self.tiles(picture))
-        return Expected(fit.taken, "at once" if count == 1 else f"in {count} pieces of up to {fit.tile} pixels")
+        how = "at once" if count == 1 else f"in {count} pieces of up to {fit.tile} pixels"
+        return Expected(fit.taken + kernels_weights(self.lean), how)
 
     def _fit(self, picture: Tensor, memory: int) -> "TileFit":
         copies = COPIES * picture.numel() * picture.element_size()
-        budget, least = Budget(self.lean, memory, copies + kernels_weights(self.lean) + self.besides), math.inf
+        budget, least = Budget(self.lean, memory, copies + self.besides), math.inf
         side = max(picture.shape[2:]) if self.tile is None else min(self.tile, max(picture.shape[2:]))
         while side:
             try:

@@ -97,6 +97,19 @@ def test_what_is_expected_grows_with_the_pixels() -> None:
     assert peaks[2] < 0.8e9
 
 
+def test_weights_that_kernels_lay_out_count_once() -> None:
+    network, x = squeezenet1_1(), torch.rand(1, 3, 96, 96)
+    lean = network.prepare(memory="1 GB")
+    keys = (*lean.inputs, *lean.outputs)
+    first = lean.budget.expected((x,), keys)
+    lean.backward(lean.forward(x), torch.ones(1, 1000), wrt="inputs")
+    weights = sum(tensor.nbytes for name, tensor in network.parameters.items() if name.endswith("weight"))
+    only_forward = network.parameters["conv1.weight"].nbytes
+    assert first - lean.budget.expected((x,), keys) == 2 * weights - only_forward  # an order for each way
+    with pytest.raises(SettingError, match="are too little"):
+        squeezenet1_1().prepare(memory=2 * weights).forward(x)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of resident memory is read from /proc")
 @pytest.mark.parametrize(

@@ -53,12 +53,12 @@ def sanity(
     """
     x = picture(image, network)
     require_clear(network, target, len(x))
-    question = Question(network, score(network, target, output))
+    randomized, generator = network.copy(), torch.Generator().manual_seed(seed)
+    question = Question(randomized, score(network, target, output))
     question.decide(x)
     settings = {"method": method, "seed": seed, **settings}
-    original = saliency(network, x, question.objective, **settings)
+    original = saliency(randomized, x, question.objective, **settings)
     layers = _layers(question)
-    randomized, generator = network.copy(), torch.Generator().manual_seed(seed)
     for step, layer in enumerate(layers, 1):
         _shuffle(randomized.blocks[layer], generator)
         try:
@@ -69,6 +69,7 @@ def sanity(
         signed = _correlation(original.attribution.sum(1), seen.attribution.sum(1))
         absolute = _correlation(original.map.abs(), seen.map.abs())
         yield SanityRecord(step, len(layers), layer, signed, absolute)
+    randomized.prepared.clear()  # they know each other, and would live on for a while
 
 
 def _layers(question: Question) -> list[str]:
