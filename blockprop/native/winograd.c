@@ -74,12 +74,8 @@ static void gather(const Task *t, int64_t group, float *to) {
     for (int64_t i = 0; i < count; i++) {
         const Tile tile = tile_of(op, t->x, first + i, t->high, t->wide, t->down, t->right);
         ask_ahead(op, &tile);
-        for (int64_t c = 0; c < op->c; c += VL) {
-            vec points[POINTS];
-            tile_points(op, &tile, c, points);
-            float *place = to + (c / LINE * count + i) * LINE + c % LINE;
-            for (int64_t p = 0; p < POINTS; p++) store(place + p * t->point, points[p]);
-        }
+        for (int64_t c = 0; c < op->c; c += VL)
+            tile_points(op, &tile, c, to + (c / LINE * count + i) * LINE + c % LINE, t->point);
     }
 }
 

@@ -71,8 +71,8 @@ INLINE void ask_ahead(const Op *op, const Tile *t) {
     }
 }
 
-/* B' d B for the channels from c on. */
-INLINE void tile_points(const Op *op, const Tile *t, int64_t c, vec *points) {
+/* B' d B for the channels from c on; `step` numbers, a multiple of VL, from one of the 36 to the next. */
+INLINE void tile_points(const Op *op, const Tile *t, int64_t c, float *points, int64_t step) {
     vec rows[POINTS];
     for (int64_t r = 0; r < 6; r++) {
         vec d[6];
@@ -85,7 +85,7 @@ INLINE void tile_points(const Op *op, const Tile *t, int64_t c, vec *points) {
         inner(d[0], d[1], d[2], d[3], d[4], d[5], rows + 6 * r, 1);
     }
     for (int64_t s = 0; s < 6; s++)
-        inner(rows[s], rows[6 + s], rows[12 + s], rows[18 + s], rows[24 + s], rows[30 + s], points + s, 6);
+        inner(rows[s], rows[6 + s], rows[12 + s], rows[18 + s], rows[24 + s], rows[30 + s], (vec *)(points + s * step), 6 * step / VL);
 }
 
 #endif

@@ -57,8 +57,8 @@ INLINE void kernel_back(vec u0, vec u1, vec u2, vec u3, vec u4, vec u5, vec *to,
     to[2 * step] = A2 * a + B2 * b + u5;
 }
 
-/* A tile of d_Y, transformed. */
-INLINE void error_points(const Task *t, int64_t tile, int64_t c, vec *points) {
+/* A d_Y A' of a tile for the channels from c on. */
+INLINE void error_points(const Task *t, int64_t tile, int64_t c, float *points) {
     const Op *op = t->op;
     const int64_t i = tile / t->wide % t->high * 4, j = tile % t->wide * 4;
     const float *from = t->d_y + ((tile / (t->high * t->wide) * op->oh + i) * op->ow + j) * op->y_ld + c;
@@ -69,7 +69,7 @@ INLINE void error_points(const Task *t, int64_t tile, int64_t c, vec *points) {
             d[s] = i + r < op->oh && j + s < op->ow ? load(from + (r * op->ow + s) * op->y_ld) : (vec){0};
         outer_back(d[0], d[1], d[2], d[3], rows + 6 * r, 1);
     }
-    for (int64_t s = 0; s < 6; s++) outer_back(rows[s], rows[6 + s], rows[12 + s], rows[18 + s], points + s, 6);
+    for (int64_t s = 0; s < 6; s++) outer_back(rows[s], rows[6 + s], rows[12 + s], rows[18 + s], (vec *)(points + s * t->error_point), 6 * t->error_point / VL);
 }
 
 /* Some tiles of the block, transformed:  [point][tile][channel] */
@@ -77,16 +77,13 @@ static void gather_part(void *context, int64_t part, int64_t thread) {
     const Task *t = context;
     (void)thread;
     for (int64_t i = part * TILES; i < least((part + 1) * TILES, t->here); i++) {
-        vec points[POINTS];
         const Tile tile = tile_of(t->op, t->x, t->first + i, t->high, t->wide, t->down, t->right);
         ask_ahead(t->op, &tile);
         for (int64_t c = 0; c < t->op->c; c += VL) {
-            tile_points(t->op, &tile, c, points);
-            for (int64_t p = 0; p < POINTS; p++) store(t->tiles + p * t->point + i * t->c + c, points[p]);
+            tile_points(t->op, &tile, c, t->tiles + i * t->c + c, t->point);
         }
         for (int64_t c = 0; c < t->op->oc; c += VL) {
-            error_points(t, t->first + i, c, points);
-            for (int64_t p = 0; p < POINTS; p++) store(t->errors + p * t->error_point + i * t->oc + c, points[p]);
+            error_points(t, t->first + i, c, t->errors + i * t->oc + c);
         }
     }
 }

@@ -70,13 +70,17 @@ class NativeBlock(Block):
 
 
 class NativeConv2d(NativeBlock):
-    """Conv2d, in Winograd's way where that can be (native/winograd.c, winograd_gradient.c), else by torch's kernels."""
+    """Conv2d, in Winograd's way where that can be (native/winograd.c, winograd_gradient.c), else by torch's kernels.
+
+    is_normalized: whether batch normalization is all that stands behind it, to which rounding does not matter.
+    """
 
     parameter_names = ("weight", "bias")
 
     def __init__(self, block: Conv2d, kernels: Kernels, pictures: Pictures):
         super().__init__(block, kernels, pictures)
         self._known: NativeConvolution | None = None
+        self.is_normalized = False
 
     def forward(self, x: Tensor) -> tuple[Tensor, Any]:
         known = self._knows() if is_taken(x) and is_as_made(self.block) else None
@@ -123,8 +127,11 @@ class NativeConv2d(NativeBlock):
         if known is None or known.weight is not weight or known.bias is not bias:
             self._programs.clear()
             fits = all(is_plain(tensor) for tensor in (weight, bias) if tensor is not None)
-            known = self._known = NativeConvolution(self.block, weight, bias, self.kernels.width) if fits else None
+            known = self._known = self._made(weight, bias) if fits else None
         return known
+
+    def _made(self, weight: Tensor, bias: Tensor | None) -> NativeConvolution:
+        return NativeConvolution(self.block, weight, bias, self.kernels.width, is_exact=not self.is_normalized)
 
 
 def is_plain(weight: Tensor) -> bool:

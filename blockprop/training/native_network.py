@@ -44,7 +44,9 @@ def with_native_blocks(network: Network, visible: Collection[str], kernels: Kern
                     relu, blocks[reader.name] = reader.block, Passing()
             blocks[node.name] = NativeBatchNorm2d(block, relu, kernels, pictures)
         elif type(block) in NATIVE:
-            blocks[node.name] = made.setdefault(id(block), NATIVE[type(block)](block, kernels, pictures))
+            blocks[node.name] = native = made.setdefault(id(block), NATIVE[type(block)](block, kernels, pictures))
+            if isinstance(native, NativeConv2d) and places[id(block)] == 1:
+                native.is_normalized = all(type(reader.block) is BatchNorm2d for reader in readers.get(node.name, []))
     nodes = [Node(node.name, blocks.get(node.name, node.block), node.inputs) for node in network.nodes]
     return Network(nodes, network.inputs, network.outputs, network.meta)
 

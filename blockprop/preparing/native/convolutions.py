@@ -42,7 +42,7 @@ class NativeConvolution:
 
     Each kind of panels is made when it is needed first; programs for pictures of several sizes share them.
     weight, bias: those that it has, in one piece.   cut: the height at which its rectifier cuts, 0 for none; None: no
-    rectifier
+    rectifier   is_exact: whether what sums nothing but zeros is to be exactly 0, for a rectifier behind
     """
 
     def __init__(
@@ -53,8 +53,10 @@ class NativeConvolution:
         width: int,
         reflects: bool = False,
         cut: float | None = None,
+        is_exact: bool = True,
     ):
         self.width, self.reflects, self.weight, self.bias, self.cut = width, reflects, weight, bias, cut
+        self.is_exact = is_exact
         self.kernel, self.stride, self.dilation = convolution._kernel, convolution._stride, convolution._dilation
         self.padding = (1, 1) if reflects else convolution._padding
         self.in_depth = convolution.groups > 1
@@ -91,7 +93,7 @@ class NativeConvolution:
     ) -> None:
         """y = conv(x) + bias + add.   cut: the height at which its rectifier cuts, 0 for none; None: no rectifier"""
         flags = (REFLECT if self.reflects else 0) | (0 if cut is None else RECTIFY)
-        if self.bias is None or bool((self.bias == 0).any()):
+        if self.is_exact and (self.bias is None or bool((self.bias == 0).any())):
             flags |= ZEROS
         bias = writer.constant(self._made("bias", lambda: weights.padded(self.bias, self.channels[1], self.width)))
         self._write(
