@@ -24,8 +24,9 @@ same.""",
     "training": """### Training steps
 
 A step is one record of `fit`: shuffle, choose the batch, forward, loss, backward, update; the peers' loops do the same
-work. Timed are passes over 12 to 100 batches; JAX has a pass in one compiled function (`jit`, `lax.scan`). The bare
-torch calls are those of a step without shuffling, graph, or checks. The guard compares changes of the weights.""",
+work. Timed are passes over 4 to 100 batches; JAX has a pass in one compiled function (`jit`, `lax.scan`), tuned
+autograd channels last in memory. The bare torch calls are those of a step without shuffling, graph, or checks. The
+guard compares changes of the weights.""",
     "growth with pixels": """### Growth with pixels
 
 The gradient of a class by the picture, SqueezeNet 1.1.""",

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from speed_row import Row, Run, Way, Work
 from torch import Tensor, nn
+from torch_twins import Graph
 
 from blockprop import build_network, cross_entropy, fit
 from blockprop.engine.network import Network
@@ -30,6 +31,7 @@ class Task(NamedTuple):
     shape: tuple[int, ...]
     batch: int
     steps: int
+    momentum: float = 0.0
 
     @property
     def widths(self) -> list[int]:
@@ -58,13 +60,15 @@ class Trainer(NamedTuple):
 
 def by_blockprop(task: Task, dtype: torch.dtype) -> Trainer:
     network = task.built(dtype)
-    settings: dict[str, Any] = {"epochs": 10**6, "batch_size": task.batch, "rate": RATE}
+    settings: dict[str, Any] = {"epochs": 10**6, "batch_size": task.batch, "rate": RATE, "momentum": task.momentum}
     epochs = fit(network, task.examples(dtype), cross_entropy(), **settings).epochs()
     return Trainer(lambda: next(epochs), lambda: list(network.parameters.values()))
 
 
-def module(task: Task) -> nn.Sequential:
+def module(task: Task) -> nn.Module:
     """The same network of torch's own modules."""
+    if task.network.startswith("stages:"):
+        return Graph(task.built(torch.float32))
     if task.network == "lenet":
         return nn.Sequential(
             *(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
@@ -77,14 +81,16 @@ def module(task: Task) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def by_autograd(task: Task, dtype: torch.dtype) -> Trainer:
-    """With torch's modules, loss, autograd and optimizer, in the usual loop."""
+def by_autograd(task: Task, dtype: torch.dtype, tuned: bool = False) -> Trainer:
+    """With torch's modules, loss, autograd and optimizer, in the usual loop.   tuned: channels last in memory"""
     x, y = task.examples(dtype)
     model, loss = module(task).to(dtype), nn.CrossEntropyLoss()
+    if tuned:
+        model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         for parameter, start in zip(model.parameters(), task.weights(dtype), strict=True):
             parameter.copy_(start)
-    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=task.momentum)
 
     def train() -> None:
         for rows in torch.randperm(len(x)).split(task.batch):
@@ -228,7 +234,10 @@ def row(task: Task, **wanted: float) -> Row:
         ways["scikit-learn"] = way(by_scikit_learn, task)
         if len(task.widths) == 3:
             ways["bare torch calls"] = way(by_hand, task)
-    ways["JAX"] = way(by_jax, task, "jax")
+    if task.network.startswith("stages:"):
+        ways["tuned autograd"] = way(partial(by_autograd, tuned=True), task)
+    else:
+        ways["JAX"] = way(by_jax, task, "jax")
     return Row(GROUP, ways, work, task.steps, wanted=wanted)
 
 
@@ -237,4 +246,7 @@ ROWS = {
     "784-128-10, batch 64": row(Task("mlp:128", (784,), 64, 40), autograd=2.5, JAX=1.0),
     "784-512-512-10, batch 256": row(Task("mlp:512,512", (784,), 256, 12), autograd=2.6, JAX=1.0),
     "LeNet, batch 64": row(Task("lenet", (1, 28, 28), 64, 40), autograd=2.5),
+    "shipped network, batch 64": row(
+        Task("stages:48,96,144,192,224", (3, 32, 32), 64, 4, momentum=0.9), **{"autograd": 2.0, "tuned autograd": 2.0}
+    ),
 }

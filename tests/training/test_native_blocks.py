@@ -141,6 +141,18 @@ def test_what_is_looked_at_is_not_joined() -> None:
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
 
 
+def test_zeros_stay_zeros_where_no_normalization_follows() -> None:
+    """As the plain convolution gives them: a ReLU behind would let the rounding's rest through."""
+    found = found_kernels()
+    assert found is not None
+    x = torch.rand(2, 16, 12, 12)
+    x[:, :, :, 5:] = 0
+    for followers, exact in (([ReLU()], True), ([BatchNorm2d(16)], False)):
+        network = Sequential(Conv2d(16, 16, 3, padding=1), *followers)
+        y, _ = with_native_blocks(network, network.outputs, found).blocks["conv2d1"].forward(x)
+        assert bool((y[:, :, :, 6:] == 0).all()) is exact
+
+
 def test_networks_without_such_convolutions_are_left_alone() -> None:
     found = found_kernels()
     assert found is not None
