@@ -170,7 +170,7 @@ def test_what_is_prepared_again_is_what_its_network_gives() -> None:
     bounded.forward(X)
     direct.forward(X)
     assert bounded is direct
-    with pytest.raises(GraphError, match="the network has no 'nope'; its nodes are .*norm1"):
+    with pytest.raises(GraphError, match=r"the network has no 'nope'; its nodes are .*norm1"):
         lean.prepare(["nope"])
 
 
