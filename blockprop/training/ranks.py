@@ -78,16 +78,25 @@ class Ranks:
         return f"rank {self.rank} of {self.count} processes"
 
     def open(self, device: torch.device) -> None:
-        """Meet the others: in a process group that is there, with its own timeout, or in a new one."""
-        global _opened
+        """Meet the others: in a process group that is there, with its own timeout, or in a new one.
+
+        Raises RankError if they cannot be met where torchrun says.
+        """
         if dist.is_initialized():
             return
+        try:
+            self._meet("gloo" if device.type == "cpu" else "nccl")
+        except RuntimeError as error:
+            place = ":".join(os.environ[name] for name in ENVIRONMENT[2:])
+            raise RankError(
+                f"rank {self.rank} of {self.count} cannot meet the others at {place}: {_line(error)}"
+            ) from error
+
+    def _meet(self, backend: str) -> None:
+        global _opened
         start = timedelta(seconds=START_SECONDS)
         found, _, _ = next(iter(dist.rendezvous("env://", timeout=start)))
-        self._store, backend = (
-            dist.PrefixStore(f"blockprop {_opened}", found),
-            "gloo" if device.type == "cpu" else "nccl",
-        )
+        self._store = dist.PrefixStore(f"blockprop {_opened}", found)
         _opened += 1
         dist.init_process_group(backend, store=self._store, rank=self.rank, world_size=self.count, timeout=start)
         self._group = dist.new_group(timeout=timedelta(seconds=STEP_SECONDS))
@@ -145,16 +154,16 @@ class Ranks:
     def _missing(self, error: RuntimeError) -> RankError:
         """Who is not there any more: all others come to the store within a moment, and say so."""
         is_of_stopping = self.is_stopping()
-        there = {self.rank} if self._store is None or is_of_stopping else self._roll_call()
-        if self._store is None or is_of_stopping:
+        there = None if self._store is None or is_of_stopping else self._roll_call()
+        if there is None:
             who = "another process has ended, or does not answer"
         elif len(there) == self.count:
-            who = f"the processes do not understand each other ({(str(error).splitlines() or [''])[0]})"
+            who = f"the processes do not understand each other ({_line(error)})"
         else:
             names = ", ".join(str(rank) for rank in range(self.count) if rank not in there)
             who = f"rank {names} of {self.count} has ended, or has not answered for {STEP_SECONDS:g} seconds"
         goes_on = "training cannot go on; a checkpoint, if there is one, can be resumed"
-        said = self.error(f"{who}: {goes_on}", min(there))
+        said = self.error(f"{who}: {goes_on}", min(there or {self.rank}))
         said.is_of_stopping = is_of_stopping
         return said
 
@@ -164,7 +173,8 @@ class Ranks:
         error.is_told_here = self.rank == teller
         return error
 
-    def _roll_call(self) -> set[int]:
+    def _roll_call(self) -> set[int] | None:
+        """The processes that are there; None if the place where they meet has gone, as it does with rank 0."""
         keys = {rank: f"there/{rank}" for rank in range(self.count)}
         there = {self.rank}
         try:
@@ -173,6 +183,11 @@ class Ranks:
             while len(there) < self.count and time.monotonic() < until:
                 there |= {rank for rank, key in keys.items() if rank not in there and self._store.check([key])}
                 time.sleep(0.05)
-        except RuntimeError:  # the store has ended, too
-            pass
+        except RuntimeError:
+            return None
         return there
+
+
+def _line(error: Exception) -> str:
+    """The first line of what torch says."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

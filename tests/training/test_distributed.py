@@ -1,11 +1,13 @@
 """Several processes, as torchrun starts them, train the network that one trains."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,10 @@ from blockprop.blocks import Jitter
 from blockprop.engine.objectives import cross_entropy
 from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError
+from blockprop.training.evaluation import evaluate
 from blockprop.training.fit import fit
-from blockprop.training.ranks import Ranks, ranks_for
+from blockprop.training.ranks import RankError, Ranks, ranks_for
+from blockprop.training.rate_finder import find_rate
 from blockprop.training.settings import Settings
 from blockprop.training.shared_step import SharedStep, rows_of
 from tests.processes import started
@@ -121,6 +125,88 @@ def test_alone_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     assert repr(ranks_for(None)) == "rank 1 of 2 processes"
     assert ranks_for(False) is None
+
+
+@pytest.fixture
+def first(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """This process is the first of two. The port where they are to meet is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        for name, value in place.items():
+            monkeypatch.setenv(name, value)
+        yield port
+
+
+def test_a_port_that_is_taken_is_named(first: int) -> None:
+    with pytest.raises(RankError, match=rf"rank 0 of 2 cannot meet the others at 127.0.0.1:{first}: .*EADDRINUSE"):
+        fit(net(), data(), cross_entropy()).finish()
+
+
+@pytest.mark.usefixtures("first")
+def test_a_rate_is_looked_for_in_each_process_by_itself() -> None:
+    assert find_rate(net(), data(), cross_entropy(), steps=10).rates
+
+
+class Store:
+    """Where processes meet; those in `there` come. Without any it has gone."""
+
+    def __init__(self, there: set[int] | None) -> None:
+        self.there = there
+
+    def set(self, key: str, value: str) -> None:
+        if self.there is None:
+            raise RuntimeError("Broken pipe")
+
+    def check(self, keys: list[str]) -> bool:
+        return int(keys[0].removeprefix("there/")) in self.there
+
+
+@pytest.mark.parametrize(
+    ("there", "rank", "is_told", "said"),
+    [
+        ({2}, 1, True, "rank 0 of 3 has ended, or has not answered for 20 seconds: training cannot go on"),
+        ({0}, 2, False, "rank 1 of 3 has ended"),
+        (set(), 2, True, "rank 0, 1 of 3 has ended"),
+        ({0, 1, 2}, 1, False, "the processes do not understand each other (sizes differ): training cannot go on"),
+        (None, 1, True, "another process has ended, or does not answer: training cannot go on"),
+    ],
+)
+def test_who_is_missing_is_said_once(
+    there: set[int] | None, rank: int, is_told: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blockprop.training.ranks.ROLL_CALL_SECONDS", 0.2)
+    ranks = Ranks(rank, 3)
+    ranks._store = Store(there)
+    with pytest.raises(RankError, match=re.escape(said)) as caught:
+        ranks.wait(Failing())
+    assert caught.value.is_told_here == is_told
+
+
+class Failing:
+    def wait(self) -> None:
+        raise RuntimeError("sizes differ")
+
+
+def test_each_validates_its_part_of_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables: list[list[list[float]]] = []
+
+    def summed(rows: list[list[float]], _: torch.device) -> list[list[float]]:
+        tables.append(rows)
+        if len(tables) < 2:
+            raise RankError("not yet")
+        return [[a + b for a, b in zip(*both, strict=True)] for both in zip(*tables, strict=True)]
+
+    network, examples, found = net(), data(), []
+    for rank in (1, 0):
+        ranks = Ranks(rank, 2)
+        monkeypatch.setattr(ranks, "sum_rows", summed)
+        with suppress(RankError):
+            found.append(evaluate(network, examples, cross_entropy(), batch_size=8, ranks=ranks))
+    assert [[any(row) for row in table] for table in tables] == [[i % 2 == rank for i in range(7)] for rank in (1, 0)]
+    assert found == [evaluate(network, examples, cross_entropy(), batch_size=8)]
 
 
 def test_what_cannot_be_shared_is_refused() -> None:
