@@ -34,12 +34,14 @@ def ignore_signals() -> None:
 class Interruption:
     """Until `close()`, Ctrl-C waits for `release()` if `busy` is set; at any other time it interrupts as usual.
 
+    While `held` is set, `release()` lets it wait further, for the next one.
+
     SIGTERM and SIGHUP do the same where something in Python handles them, as `Termination` does.
     Only the main thread receives signals; in others, and where nothing handles them in Python, this does nothing.
     """
 
     def __init__(self) -> None:
-        self.busy = self.over = False
+        self.busy = self.over = self.held = False
         self._waiting: signal.Signals | None = None
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
@@ -65,7 +67,7 @@ class Interruption:
     def release(self) -> None:
         """End a stretch of work that must be done wholly; a Ctrl-C that came meanwhile takes effect now."""
         self.busy = False
-        if self._waiting is not None:
+        if self._waiting is not None and not self.held:
             number, self._waiting = self._waiting, None
             _still_open(self._before[number], number)(number, None)
             raise KeyboardInterrupt  # also where that handler only takes note

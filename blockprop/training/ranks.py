@@ -25,6 +25,10 @@ START_SECONDS = 600.0
 """How long they wait for it before the first step: data are read in the meantime."""
 ROLL_CALL_SECONDS = 3.0
 """How long it takes to find out who is missing."""
+LOOK_SECONDS = 1.0
+"""How often who waits looks whether others have given up."""
+FAILED = "failed"
+"""What the first process that notices leaves for the others."""
 _opened = 0
 """Groups that this process has made so far: each has a place of its own where addresses are exchanged."""
 
@@ -73,6 +77,7 @@ class Ranks:
         """Whether somebody wants this process to stop: then the others are gone for the same reason."""
         self._group: Any = None
         self._store: Any = None
+        self._looks = False
 
     def __repr__(self) -> str:
         return f"rank {self.rank} of {self.count} processes"
@@ -100,12 +105,13 @@ class Ranks:
         _opened += 1
         dist.init_process_group(backend, store=self._store, rank=self.rank, world_size=self.count, timeout=start)
         self._group = dist.new_group(timeout=timedelta(seconds=STEP_SECONDS))
+        self._looks = backend == "gloo"  # nccl gives up at the first look
 
     def close(self) -> None:
         """Leave the others."""
         if self._group is not None:
             dist.destroy_process_group()
-        self._group, self._store = None, None
+        self._group, self._store, self._looks = None, None, False
 
     def start_sum(self, numbers: Tensor) -> Any:
         """Begin to add up the same tensor of all processes, in place. `wait` for what comes back before reading it."""
@@ -113,12 +119,27 @@ class Ranks:
 
     def wait(self, work: Any) -> None:
         """Until what was begun is done."""
-        self._asked(work.wait)
+        self._asked(lambda: self._watched(work))
+
+    def _watched(self, work: Any) -> None:
+        """Wait, and look meanwhile whether another process has noticed that one is missing.
+
+        Those that wait for a process which has noticed would not hear of it otherwise.
+        """
+        while self._looks:
+            try:
+                work.wait(timedelta(seconds=LOOK_SECONDS))
+                return
+            except RuntimeError:
+                if work.is_completed() or self._store.check([FAILED]):
+                    raise
+        work.wait()
 
     def gather(self, numbers: Tensor) -> Tensor:
         """The same tensor of all processes, in their order: (processes, …)."""
         parts = [torch.empty_like(numbers) for _ in range(self.count)]
-        self._asked(lambda: dist.all_gather(parts, numbers.contiguous(), group=self._group))
+        own = numbers.contiguous()
+        self.wait(self._asked(lambda: dist.all_gather(parts, own, group=self._group, async_op=True)))
         return torch.stack(parts)
 
     def sum(self, numbers: list[float], device: torch.device) -> list[float]:
@@ -178,13 +199,14 @@ class Ranks:
         keys = {rank: f"there/{rank}" for rank in range(self.count)}
         there = {self.rank}
         try:
+            self._store.set(FAILED, "")
             self._store.set(keys[self.rank], "")
             until = time.monotonic() + ROLL_CALL_SECONDS
             while len(there) < self.count and time.monotonic() < until:
                 there |= {rank for rank, key in keys.items() if rank not in there and self._store.check([key])}
                 time.sleep(0.05)
-        except RuntimeError:
-            return None
+        except RuntimeError:  # in the end it may be gone for others who have seen enough
+            return there if len(there) > 1 else None
         return there
 
 

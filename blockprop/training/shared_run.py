@@ -80,11 +80,13 @@ class SharedRun(TrainingRun):
         except RankError as error:
             self.path = None  # the weights may be half updated
             if error.is_of_stopping:
+                self._interruption.held = False
                 self._interruption.release()
             raise
         except NotFiniteError as error:
             error.is_told_here = self.ranks.rank == 0
             raise
+        self._interruption.held = not (self.stepper.is_to_stop or self.is_over)  # till all have heard of it
         if self.stepper.is_to_stop:
             self._interruption.release()
             raise KeyboardInterrupt

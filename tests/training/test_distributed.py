@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from blockprop.blocks import Jitter
 from blockprop.engine.objectives import cross_entropy
 from blockprop.engine.sequential import Sequential
 from blockprop.errors import SettingError
+from blockprop.saving.checkpoints import read_checkpoint
 from blockprop.training.evaluation import evaluate
 from blockprop.training.fit import fit
 from blockprop.training.ranks import RankError, Ranks, ranks_for
@@ -85,23 +86,39 @@ def require_refusals(lines: list[str], is_told: bool) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGSTOP"])
 def test_one_that_ends_or_hangs_is_named_and_ends_all(tmp_path: Path, number: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "3"}
-    command = [sys.executable, together.__file__, str(tmp_path), number]
-    with ExitStack() as stack:
-        processes = [
-            stack.enter_context(started(command, env=ENVIRONMENT | place | {"RANK": str(rank)})) for rank in range(3)
-        ]
+    with three(tmp_path, number) as processes:
         for rank in (0, 2):
             _, said = processes[rank].communicate(timeout=60)
             assert processes[rank].returncode == 1
-            assert "RankError: rank 1 of 3 has ended, or has not answered for 3 seconds: training cannot" in said
+            assert "RankError: rank 1 of 3 has ended, or has not answered for 5 seconds: training cannot" in said
         if number == "SIGKILL":
             assert processes[1].wait(5) == -signal.SIGKILL
         else:
             with pytest.raises(subprocess.TimeoutExpired):
                 processes[1].wait(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+def test_ctrl_c_in_one_stops_all_after_the_same_step(tmp_path: Path) -> None:
+    with three(tmp_path, "SIGINT") as processes:
+        for process in processes:
+            _, said = process.communicate(timeout=60)
+            assert process.returncode == -signal.SIGINT
+            assert "RankError" not in said
+    assert read_checkpoint(tmp_path / "run.safetensors")["progress"][0] > 20
+
+
+@contextmanager
+def three(folder: Path, number: str) -> Iterator[list["subprocess.Popen[str]"]]:
+    """Three processes that train together, without torchrun, which would wait for one that is stopped."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "3"}
+    command = [sys.executable, together.__file__, str(folder), number]
+    with ExitStack() as stack:
+        environments = [ENVIRONMENT | place | {"RANK": str(rank)} for rank in range(3)]
+        yield [stack.enter_context(started(command, env=environment)) for environment in environments]
 
 
 @pytest.mark.parametrize(

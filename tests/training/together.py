@@ -6,6 +6,7 @@ torchrun … together.py FOLDER
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,11 +107,11 @@ def refused(examples: tuple[Tensor, Tensor], **settings: Any) -> str:
 
 
 def disturb(folder: Path, number: str) -> None:
-    """Rank 1 sends itself a signal; what the others say of it goes to standard output."""
-    ranks.STEP_SECONDS = 3.0
+    """Rank 1 sends itself a signal in the middle of its work; what all say of it goes to standard error."""
+    ranks.STEP_SECONDS = 5.0
     for record in fit(net(), data(), cross_entropy(), epochs=10**6, checkpoint=folder / "run.safetensors"):
         if record.step == 20 and os.environ["RANK"] == "1":
-            os.kill(os.getpid(), signal.Signals[number])
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.Signals[number])).start()
 
 
 if __name__ == "__main__":
