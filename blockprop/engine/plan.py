@@ -18,6 +18,18 @@ from blockprop.errors import GraphError
 Rule = Callable[[Block, Any, Any], tuple[Tensor | None, ...]]
 """Replaces error propagation: rule(block, saved, d_output) -> d_inputs."""
 RuleMap = Mapping[type[Block] | str, Rule]
+
+
+class RuleOfAny:
+    """A rule for a node whatever block stands there, which it asks to propagate: prepared networks follow it."""
+
+    def __init__(self, rule: Rule):
+        self._rule = rule
+
+    def __call__(self, block: Block, saved: Any, d_output: Any) -> tuple[Tensor | None, ...]:
+        return self._rule(block, saved, d_output)
+
+
 """Which rule stands in for which blocks: by their type, or by the name of one node."""
 
 

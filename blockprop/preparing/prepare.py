@@ -15,7 +15,7 @@ from torch import Tensor
 from blockprop.engine.block import Block
 from blockprop.engine.graph import needed_nodes
 from blockprop.engine.network import Network
-from blockprop.engine.plan import BackwardStep, Node, RuleMap, check_rules, rules_of
+from blockprop.engine.plan import BackwardStep, Node, RuleMap, RuleOfAny, check_rules, rules_of
 from blockprop.engine.room import Room
 from blockprop.engine.trace import Trace
 from blockprop.errors import BlockpropError, GraphError, SettingError, suggestion
@@ -97,6 +97,8 @@ class Prepared(Network):
     def _require_own(self, rules: RuleMap) -> None:
         for node in self.replaced:
             for place in rules_of(node, rules):
+                if isinstance(rules[place], RuleOfAny) and node.name in self.blocks:
+                    continue
                 name = place if isinstance(place, str) else place.__name__
                 raise GraphError(
                     f"the rule for {name!r} would not reach node {node.name!r}, for which another block stands in this "

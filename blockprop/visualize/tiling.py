@@ -19,7 +19,7 @@ from torch import Tensor
 from blockprop.engine.block import Block
 from blockprop.engine.network import Network
 from blockprop.engine.objectives import Seeds
-from blockprop.engine.plan import Rule, RuleMap, plan_forward
+from blockprop.engine.plan import Rule, RuleMap, RuleOfAny, plan_forward
 from blockprop.engine.room import in_bytes
 from blockprop.engine.trace import Trace
 from blockprop.errors import GraphError, SettingError, ShapeError, no_such, shape
@@ -212,7 +212,7 @@ class Tiling:
                         d_y = seed.add_(d_y)
                 return block.propagate(saved, d_y)
 
-            return rule
+            return RuleOfAny(rule)
 
         if not whole_seeds:
             return None
