@@ -56,7 +56,7 @@ def ranks_for(distributed: bool | None) -> "Ranks | None":
         ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     elif distributed:
         raise SettingError(
-            "distributed=True is for processes that torchrun has started (torchrun --standalone --nproc-per-node=2 …), "
+            "distributed=True is for processes that torchrun has started (docs/training.md), "
             "or that have a process group of torch.distributed; here is neither"
         )
     else:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from blockprop.engine.briefly import brief_repr
 from blockprop.native.program import GATE, KEEP, Address, Kind, Op, listed, op
 from blockprop.preparing.native.arena import FLOAT, SLACK, Buffer, Slab, aligned, laid_out
 
@@ -43,6 +44,9 @@ class Compiled(NamedTuple):
     constants: tuple[Tensor, ...]
     places: tuple[int, ...]
     arena: int
+
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
     def addresses(self, *pieces: int) -> Any:
         """Of all pieces, given those of the arena, of what is saved, and of what the call brings."""

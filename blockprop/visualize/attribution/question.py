@@ -11,7 +11,7 @@ from blockprop.engine.objectives import Objective, Seeds
 from blockprop.engine.plan import RuleMap
 from blockprop.engine.trace import Trace
 from blockprop.errors import NotFiniteError, SettingError
-from blockprop.preparing.job import Job
+from blockprop.preparing.job import COPIES, Job
 from blockprop.preparing.resident import Expected
 from blockprop.visualize.objectives.scores import channels, fixed, titles, values
 
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 class Question:
     """A network, what is looked at in it, and the rules by which the error goes back. Weights are never touched.
 
-    progress: called after each gradient.   memory: see `Job`.
+    progress: called after each gradient.   memory, copies: see `Job`.
     expecting: called before each with what it will take, where a memory was given.
     """
 
@@ -45,11 +45,12 @@ class Question:
         progress: Callable[[], None] | None = None,
         memory: int | str | None = None,
         expecting: Callable[[Expected], None] | None = None,
+        copies: int = COPIES,
     ):
         if len(network.inputs) != 1:
             raise SettingError(f"expected a network with one input, the picture; this one has {len(network.inputs)}")
         self.network, self.objective, self.progress, self.expecting = network, objective, progress, expecting
-        self.input, self.job = network.inputs[0], Job(network, memory)
+        self.input, self.job = network.inputs[0], Job(network, memory, copies)
         self.nodes = objective.nodes or network.outputs
         if not network.backward_plan(self.nodes, (self.input,)) and self.input not in self.nodes:
             raise SettingError(f"{objective!r} does not depend on the input {self.input!r}: nothing can influence it")

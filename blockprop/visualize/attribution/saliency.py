@@ -19,6 +19,7 @@ from blockprop.engine.network import Network
 from blockprop.engine.plan import RuleMap
 from blockprop.errors import SettingError, suggestion
 from blockprop.pictures.photos import picture
+from blockprop.preparing.job import COPIES
 from blockprop.preparing.resident import Expected
 from blockprop.rules.composites import Rules
 from blockprop.rules.coverage import Coverage
@@ -88,8 +89,9 @@ def saliency(
         raise SettingError(f"there is no method {method!r}{suggestion(method, METHODS)}")
     x = picture(image, network)
     require_clear(network, target, len(x))
-    question = Question(network, score(network, target, output), progress, memory, expecting)
     chosen = METHODS[method]
+    copies = 1 if chosen.passes is None else COPIES  # what is found, or changed pictures and the sum of what is found
+    question = Question(network, score(network, target, output), progress, memory, expecting, copies)
     combined = _rules(question, chosen.rules, rules, strict)
     answer = chosen.find(question, x, combined, **_settings(method, settings))
     coverage = combined.coverage if isinstance(combined, Rules) else None
