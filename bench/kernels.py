@@ -28,10 +28,9 @@ from torch import Tensor
 from blockprop.engine.block import Block
 from blockprop.engine.plan import Node
 from blockprop.native.library import library, torch_parallel_for
-from blockprop.native.memory import bytes_
 from blockprop.native.program import Kind
 from blockprop.preparing.convolution import FixedConv2d
-from blockprop.preparing.native.kernels import Kernels
+from blockprop.preparing.native.kernels import Kernels, _arena
 from blockprop.preparing.native.region import NativeRegion
 from blockprop.preparing.native.writing import Compiled
 from blockprop.preparing.pooling import FixedMaxPool2d
@@ -52,12 +51,12 @@ class OneByOne(Kernels):
     seconds = 0.0
 
     def run(self, program: Compiled, threads: int, saved: Tensor, others: Sequence[Tensor]) -> None:
-        arena = bytes_(program.arena)
-        pieces = program.addresses(arena.data_ptr(), saved.data_ptr(), *(tensor.data_ptr() for tensor in others))
-        for op in program.ops:
-            begun = time.perf_counter()
-            self._run(ctypes.byref(op), 1, pieces, threads, torch_parallel_for())
-            self.seconds += (time.perf_counter() - begun) * (op.kind != Kind.PASS)
+        with _arena(program.arena) as arena:
+            pieces = program.addresses(arena.data_ptr(), saved.data_ptr(), *(tensor.data_ptr() for tensor in others))
+            for op in program.ops:
+                begun = time.perf_counter()
+                self._run(ctypes.byref(op), 1, pieces, threads, torch_parallel_for())
+                self.seconds += (time.perf_counter() - begun) * (op.kind != Kind.PASS)
 
 
 class Case(NamedTuple):
